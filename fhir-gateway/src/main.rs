@@ -1,0 +1,2 @@
+//! CareLedger.
+fn main() {}
