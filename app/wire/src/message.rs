@@ -1,0 +1,148 @@
+//! The closed set of messages, each with its type URL. A message that is not here is refused.
+
+use prost::Message as _;
+use prost_types::Any;
+
+use crate::proto::{audit, consent, identity, insurance, records};
+
+/// Why a message was not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// No such message in this version of the ledger.
+    #[error("the message type is not one of CareLedger's")]
+    UnknownType,
+    /// The bytes do not decode, or are not the only encoding of what they decode to: an
+    /// unknown field, an explicit default, or fields out of order (Cosmos SDK ADR-020, ADR-027).
+    #[error("the message is not in canonical protobuf encoding, or has an unknown field")]
+    NotCanonical,
+}
+
+macro_rules! messages {
+    ($($(#[$doc:meta])* $variant:ident($type:path) = $url:literal,)*) => {
+        /// One message of a transaction.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Message {
+            $($(#[$doc])* $variant($type),)*
+        }
+
+        impl Message {
+            /// Every type URL, in the order of the table.
+            pub const TYPE_URLS: &[&str] = &[$($url),*];
+
+            /// Reads a message strictly.
+            pub fn decode(any: &Any) -> Result<Self, MessageError> {
+                match any.type_url.as_str() {
+                    $($url => Ok(Self::$variant(canonical::<$type>(&any.value)?)),)*
+                    _ => Err(MessageError::UnknownType),
+                }
+            }
+
+            /// The message as a transaction carries it.
+            pub fn to_any(&self) -> Any {
+                match self {
+                    $(Self::$variant(message) => Any {
+                        type_url: $url.to_owned(),
+                        value: message.encode_to_vec(),
+                    },)*
+                }
+            }
+
+            /// Its type URL.
+            pub fn type_url(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $url,)* }
+            }
+
+            /// The account that must have signed, as the message spells it.
+            pub fn sender(&self) -> &str {
+                match self { $(Self::$variant(message) => &message.sender,)* }
+            }
+        }
+
+        $(impl From<$type> for Message {
+            fn from(message: $type) -> Self {
+                Self::$variant(message)
+            }
+        })*
+    };
+}
+
+messages! {
+    /// docs/transactions/register-organization.md
+    RegisterOrganization(identity::MsgRegisterOrganization) = "/careledger.identity.v1.MsgRegisterOrganization",
+    /// docs/transactions/suspend-organization.md
+    SuspendOrganization(identity::MsgSuspendOrganization) = "/careledger.identity.v1.MsgSuspendOrganization",
+    /// docs/transactions/enrol-practitioner.md
+    EnrolPractitioner(identity::MsgEnrolPractitioner) = "/careledger.identity.v1.MsgEnrolPractitioner",
+    /// docs/transactions/open-subject.md
+    OpenSubject(identity::MsgOpenSubject) = "/careledger.identity.v1.MsgOpenSubject",
+    /// docs/transactions/claim-subject.md
+    ClaimSubject(identity::MsgClaimSubject) = "/careledger.identity.v1.MsgClaimSubject",
+    /// docs/transactions/request-access.md
+    RequestAccess(consent::MsgRequestAccess) = "/careledger.consent.v1.MsgRequestAccess",
+    /// docs/transactions/grant-consent.md
+    GrantConsent(consent::MsgGrantConsent) = "/careledger.consent.v1.MsgGrantConsent",
+    /// docs/transactions/revoke-consent.md
+    RevokeConsent(consent::MsgRevokeConsent) = "/careledger.consent.v1.MsgRevokeConsent",
+    /// docs/transactions/anchor-records.md
+    AnchorRecords(records::MsgAnchorRecords) = "/careledger.records.v1.MsgAnchorRecords",
+    /// docs/transactions/supersede-records.md
+    SupersedeRecords(records::MsgSupersedeRecords) = "/careledger.records.v1.MsgSupersedeRecords",
+    /// docs/transactions/mark-entered-in-error.md
+    MarkEnteredInError(records::MsgMarkEnteredInError) = "/careledger.records.v1.MsgMarkEnteredInError",
+    /// docs/transactions/anchor-access-log.md
+    AnchorAccessLog(audit::MsgAnchorAccessLog) = "/careledger.audit.v1.MsgAnchorAccessLog",
+    /// docs/transactions/publish-plan.md
+    PublishPlan(insurance::MsgPublishPlan) = "/careledger.insurance.v1.MsgPublishPlan",
+    /// docs/transactions/anchor-attestation.md
+    AnchorAttestation(insurance::MsgAnchorAttestation) = "/careledger.insurance.v1.MsgAnchorAttestation",
+    /// docs/transactions/anchor-enrolment.md
+    AnchorEnrolment(insurance::MsgAnchorEnrolment) = "/careledger.insurance.v1.MsgAnchorEnrolment",
+    /// docs/transactions/prove-eligibility.md
+    ProveEligibility(insurance::MsgProveEligibility) = "/careledger.insurance.v1.MsgProveEligibility",
+}
+
+/// Decodes `bytes` and refuses every encoding but the canonical one. Prost drops unknown fields
+/// silently; encoding again shows what it dropped.
+pub(crate) fn canonical<M: prost::Message + Default>(bytes: &[u8]) -> Result<M, MessageError> {
+    let message = M::decode(bytes).map_err(|_| MessageError::NotCanonical)?;
+    if message.encoded_len() == bytes.len() && message.encode_to_vec() == bytes {
+        Ok(message)
+    } else {
+        Err(MessageError::NotCanonical)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_types_and_fields_are_refused() {
+        let revoke = Message::from(consent::MsgRevokeConsent {
+            sender: "care1".to_owned(),
+            subject: vec![1; 32],
+            grant: vec![2; 32],
+        });
+        let any = revoke.to_any();
+        assert_eq!(Message::decode(&any), Ok(revoke));
+
+        let unknown_type = Any { type_url: "/cosmos.bank.v1beta1.MsgSend".to_owned(), ..any.clone() };
+        assert_eq!(Message::decode(&unknown_type), Err(MessageError::UnknownType));
+
+        // Field 15 with varint 1; an explicit empty field 1; a truncated field.
+        for appended in [&[0x78, 0x01][..], &[0x0a, 0x00], &[0x12]] {
+            let mut value = any.value.clone();
+            value.extend_from_slice(appended);
+            let changed = Any { value, ..any.clone() };
+            assert_eq!(Message::decode(&changed), Err(MessageError::NotCanonical), "{appended:?}");
+        }
+    }
+
+    #[test]
+    fn every_type_url_is_there_once() {
+        let mut urls = Message::TYPE_URLS.to_vec();
+        urls.sort_unstable();
+        urls.dedup();
+        assert_eq!(urls.len(), Message::TYPE_URLS.len());
+    }
+}
