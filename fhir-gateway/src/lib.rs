@@ -1,1 +1,40 @@
-//! CareLedger.
+//! The CareLedger gateway: FHIR R4 over HTTP in front of a ledger that never sees a record.
+//!
+//! A tour, in the order in which a request travels:
+//! - [`server`]: routes, limits, authentication, request ids; then one file per FHIR interaction
+//!   in [`interactions`].
+//! - [`json`]: bodies as a lossless tree over the bytes that were sent; [`validate`]: what is
+//!   refused before anything is stored; [`resources`]: the table of resource types.
+//! - [`hooks`]: what a resource does to the ledger besides being anchored; [`mapping`] and the
+//!   files it names turn FHIR into ledger messages.
+//! - [`records`]: seal, store, anchor, index, answer; [`envelope`], [`vault`] and [`keys`] below it.
+//! - [`index`] and [`search`]: the derived, encrypted search index.
+//! - [`ledger`]: the chain, in this process or behind CometBFT.
+//! - [`decide`], [`release`], [`remote`]: reads across organizations.
+//! - [`outcome`]: the one place where a refusal becomes HTTP.
+//!
+//! Absent on purpose: nothing here re-serialises an accepted resource from a typed model, and no
+//! message or log line carries the content of a resource.
+
+pub mod audit;
+pub mod auth;
+pub mod config;
+pub mod decide;
+pub mod envelope;
+pub mod index;
+pub mod interactions;
+pub mod json;
+pub mod keys;
+pub mod ledger;
+pub mod mapping;
+pub mod naming;
+pub mod organization;
+pub mod outcome;
+pub mod records;
+pub mod release;
+pub mod remote;
+pub mod resources;
+pub mod search;
+pub mod server;
+pub mod validate;
+pub mod vault;

@@ -1,0 +1,1 @@
+//! The access log: every permit and every denial is a leaf.

@@ -1,0 +1,1 @@
+//! SMART Backend Services: who calls, and what they may.

@@ -1,0 +1,1 @@
+//! One TOML file; unknown keys are refused.

@@ -1,0 +1,1 @@
+//! Sealed bodies: a key per document, a wrap per recipient.

@@ -1,0 +1,1 @@
+//! A lossless JSON tree over the bytes that were sent.

@@ -1,0 +1,1 @@
+//! The keys of one organization, in an encrypted keystore.

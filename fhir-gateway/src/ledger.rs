@@ -1,0 +1,1 @@
+//! The chain, embedded in this process or behind CometBFT.

@@ -1,0 +1,1 @@
+//! FHIR to ledger messages, pure.

@@ -1,0 +1,1 @@
+//! Naming systems and extension addresses that CareLedger defines.

@@ -1,0 +1,1 @@
+//! One organization: its keys, vault, index and records.

@@ -1,0 +1,181 @@
+//! The one place where a failure becomes HTTP: a status, an OperationOutcome issue code and a
+//! sentence that a hospital's engineer can act on.
+//!
+//! Absent on purpose: the content of resources. Element paths, parameter names, limits and codes
+//! are all that a message may carry. "Denied" and "absent" are both [`Refusal::NotFound`].
+
+use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
+use serde_json::json;
+
+/// Media type of every FHIR answer.
+pub const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
+
+/// Seconds after which a client should try again when the ledger does not answer.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The resource does not exist, or the caller may not know that it does.
+    #[error("no such resource")]
+    NotFound,
+    /// The resource was deleted.
+    #[error("the resource was deleted")]
+    Gone,
+    /// Somebody else wrote the same resource at the same time.
+    #[error("the resource was changed by another request at the same time; read it and try again")]
+    VersionConflict,
+    /// `If-Match`, `If-None-Match` or `If-None-Exist` does not hold.
+    #[error("the precondition does not hold: {0}")]
+    PreconditionFailed(&'static str),
+    /// A condition that must name one resource names several.
+    #[error("the condition matches more than one resource; make it narrower")]
+    MultipleMatches,
+    /// The body is not JSON, or JSON that is refused as a whole.
+    #[error("the body is not acceptable JSON: {problem} at byte {offset}")]
+    Malformed {
+        /// What is wrong, without content.
+        problem: &'static str,
+        /// Where, in bytes from the start of the body.
+        offset: usize,
+    },
+    /// An element is not what FHIR R4 says it is.
+    #[error("{path}: {problem}")]
+    Invalid {
+        /// FHIRPath-like path of the element, such as `Patient.name[0].family`.
+        path: String,
+        /// What is wrong with it, without content.
+        problem: String,
+    },
+    /// The request is well formed and breaks a rule of CareLedger.
+    #[error("{0}")]
+    Rule(String),
+    /// A header or a query parameter is wrong.
+    #[error("{0}")]
+    BadRequest(String),
+    /// The resource type is not one that this server keeps.
+    #[error("this server does not keep that resource type; /metadata lists those it keeps")]
+    UnsupportedResource,
+    /// A search parameter that is not implemented, under `Prefer: handling=strict`.
+    #[error("search parameter {0} is not supported here; /metadata lists those that are")]
+    UnsupportedParameter(String),
+    /// The interaction is not allowed on this address.
+    #[error("the interaction is not allowed here; /metadata lists what is")]
+    MethodNotAllowed,
+    /// No media type in `Accept` can be produced.
+    #[error("only application/fhir+json can be produced here")]
+    NotAcceptable,
+    /// The body's media type is not one that is read.
+    #[error("the body must be application/fhir+json")]
+    UnsupportedMedia,
+    /// The body is larger than the configured limit.
+    #[error("the body is larger than {limit} bytes, the limit of this server")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// No token, or one that is not valid.
+    #[error("authentication is required: {0}")]
+    Unauthorized(&'static str),
+    /// The token's scopes do not allow the interaction.
+    #[error("the token lacks the scope {0}")]
+    Forbidden(String),
+    /// The client sent too many requests.
+    #[error("too many requests; wait and try again")]
+    TooMany {
+        /// Seconds to wait.
+        retry_after: u64,
+    },
+    /// The ledger refused the transaction. The code is one of docs/reject-codes.md.
+    #[error("the ledger refused (code {code}): {sentence}")]
+    Ledger {
+        /// Reject code; never reused.
+        code: u32,
+        /// The code's fixed sentence.
+        sentence: String,
+    },
+    /// The ledger did not commit in time. A retry is safe.
+    #[error("the ledger did not answer in time; nothing was acknowledged, a retry is safe")]
+    LedgerUnavailable,
+    /// The disk is full; nothing was acknowledged.
+    #[error("the storage is full; nothing was acknowledged")]
+    StorageFull,
+    /// A fault of this server. The log names it; the answer does not.
+    #[error("the server failed; the request id names the log line")]
+    Internal(&'static str),
+}
+
+impl Refusal {
+    /// An element that is not what it should be.
+    pub fn invalid(path: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Invalid { path: path.into(), problem: problem.into() }
+    }
+
+    /// HTTP status and OperationOutcome issue code.
+    pub fn status_and_issue(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found"),
+            Self::Gone => (StatusCode::GONE, "deleted"),
+            Self::VersionConflict => (StatusCode::CONFLICT, "conflict"),
+            Self::PreconditionFailed(_) => (StatusCode::PRECONDITION_FAILED, "conflict"),
+            Self::MultipleMatches => (StatusCode::PRECONDITION_FAILED, "multiple-matches"),
+            Self::Malformed { .. } => (StatusCode::BAD_REQUEST, "structure"),
+            Self::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+            Self::Rule(_) => (StatusCode::UNPROCESSABLE_ENTITY, "business-rule"),
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "invalid"),
+            Self::UnsupportedResource => (StatusCode::NOT_FOUND, "not-supported"),
+            Self::UnsupportedParameter(_) => (StatusCode::BAD_REQUEST, "not-supported"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "not-supported"),
+            Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "not-supported"),
+            Self::UnsupportedMedia => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-supported"),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-long"),
+            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "login"),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "throttled"),
+            Self::Ledger { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "business-rule"),
+            Self::LedgerUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "transient"),
+            Self::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "no-store"),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "exception"),
+        }
+    }
+
+    /// The OperationOutcome resource of this refusal.
+    pub fn outcome(&self) -> serde_json::Value {
+        let (_, code) = self.status_and_issue();
+        let mut issue = json!({"severity": "error", "code": code, "diagnostics": self.to_string()});
+        match self {
+            Self::Invalid { path, .. } => issue["expression"] = json!([path]),
+            Self::Ledger { code, .. } => {
+                let coding = json!({"system": "urn:careledger:reject-code", "code": code.to_string()});
+                issue["details"] = json!({"coding": [coding]});
+            }
+            _ => {}
+        }
+        json!({"resourceType": "OperationOutcome", "issue": [issue]})
+    }
+}
+
+impl ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        self.status_and_issue().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        response.insert_header((header::CONTENT_TYPE, FHIR_JSON)).insert_header((header::CACHE_CONTROL, "no-store"));
+        match self {
+            Self::Unauthorized(_) => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+            }
+            Self::LedgerUnavailable => {
+                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
+            }
+            Self::TooMany { retry_after } => {
+                response.insert_header((header::RETRY_AFTER, retry_after.to_string()));
+            }
+            Self::Internal(fault) => tracing::error!(fault, "request failed"),
+            _ => {}
+        }
+        response.body(self.outcome().to_string())
+    }
+}

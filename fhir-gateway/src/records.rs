@@ -1,0 +1,1 @@
+//! The write pipeline: seal, store, anchor, index, answer.

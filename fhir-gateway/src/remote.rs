@@ -1,0 +1,1 @@
+//! What other custodians hold and consent opens.

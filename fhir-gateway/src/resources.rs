@@ -1,0 +1,1 @@
+//! The table of resource types and their search parameters.

@@ -1,0 +1,1 @@
+//! Search requests: parsing, execution, pages.

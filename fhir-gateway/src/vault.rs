@@ -1,0 +1,1 @@
+//! Sealed bodies on disk.
