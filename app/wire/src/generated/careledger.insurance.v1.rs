@@ -8,7 +8,7 @@ pub struct Interval {
     /// Last code of the range, inclusive.
     #[prost(uint64, tag = "2")]
     pub high: u64,
-    /// 1 covered, 2 excluded.
+    /// 0 neutral, 1 covered, 2 excluded.
     #[prost(uint32, tag = "3")]
     pub class: u32,
     /// Days from enrolment before a claim is payable.
@@ -36,9 +36,18 @@ pub struct MsgPublishPlan {
     /// Length of a period in days.
     #[prost(uint32, tag = "5")]
     pub period_days: u32,
-    /// Digest of the contract's text as a canonical field element, 32 bytes big-endian.
+    /// SHA-256 of the contract's text, 32 bytes.
     #[prost(bytes = "vec", tag = "6")]
     pub terms: ::prost::alloc::vec::Vec<u8>,
+    /// Most days between an event and its claim.
+    #[prost(uint32, tag = "7")]
+    pub claim_within_days: u32,
+    /// Youngest age at the event that is covered, in days.
+    #[prost(uint32, tag = "8")]
+    pub age_days_min: u32,
+    /// Oldest age at the event that is covered, in days.
+    #[prost(uint32, tag = "9")]
+    pub age_days_max: u32,
 }
 /// A provider anchors the commitment to facts it attests about one patient.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

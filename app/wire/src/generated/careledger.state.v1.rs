@@ -9,6 +9,8 @@ pub struct Account {
     /// Compressed secp256k1 key, 33 bytes, known from the first transaction on.
     #[prost(bytes = "vec", tag = "3")]
     pub public_key: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "AccountRole", tag = "4")]
+    pub role: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Parameters {
@@ -145,6 +147,12 @@ pub struct Plan {
     pub period_days: u32,
     #[prost(bytes = "vec", tag = "6")]
     pub terms: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "7")]
+    pub claim_within_days: u32,
+    #[prost(uint32, tag = "8")]
+    pub age_days_min: u32,
+    #[prost(uint32, tag = "9")]
+    pub age_days_max: u32,
 }
 /// An append-only commitment tree: how many leaves, and its current root.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -204,4 +212,42 @@ pub struct VerifyingKey {
 pub struct Executed {
     #[prost(int64, tag = "1")]
     pub height: i64,
+}
+/// What an account may send. An account has one role for ever: a patient's key is never an
+/// organization's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AccountRole {
+    Unspecified = 0,
+    Registrar = 1,
+    Organization = 2,
+    Practitioner = 3,
+    /// The patient's key of one subject.
+    Claimant = 4,
+}
+impl AccountRole {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ACCOUNT_ROLE_UNSPECIFIED",
+            Self::Registrar => "ACCOUNT_ROLE_REGISTRAR",
+            Self::Organization => "ACCOUNT_ROLE_ORGANIZATION",
+            Self::Practitioner => "ACCOUNT_ROLE_PRACTITIONER",
+            Self::Claimant => "ACCOUNT_ROLE_CLAIMANT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ACCOUNT_ROLE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ACCOUNT_ROLE_REGISTRAR" => Some(Self::Registrar),
+            "ACCOUNT_ROLE_ORGANIZATION" => Some(Self::Organization),
+            "ACCOUNT_ROLE_PRACTITIONER" => Some(Self::Practitioner),
+            "ACCOUNT_ROLE_CLAIMANT" => Some(Self::Claimant),
+            _ => None,
+        }
+    }
 }

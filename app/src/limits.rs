@@ -1,0 +1,69 @@
+//! Every bound of the ledger, with its unit in its name. Raising one is a coordinated upgrade.
+
+/// Largest accepted transaction. Bounds gossip cost; holds a batch of [`ANCHORS_PER_TRANSACTION_MAX`].
+pub const TX_BYTES_MAX: usize = 512 * 1024;
+/// Most bytes of transactions in one block.
+pub const BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Messages in one transaction.
+pub const MESSAGES_PER_TRANSACTION_MAX: usize = 32;
+/// Records that one transaction anchors or supersedes.
+pub const ANCHORS_PER_TRANSACTION_MAX: usize = 7_000;
+/// Bytes of one supersession in a message, with its framing; an anchor is smaller.
+const SUPERSESSION_BYTES: usize = 2 + 34 + 6 + 34;
+
+/// Longest that an unordered transaction may stay valid after the block that takes it.
+pub const UNORDERED_SECONDS_MAX: i64 = 600;
+/// Remembered unordered transactions that one block forgets.
+pub const UNORDERED_PRUNED_PER_BLOCK_MAX: usize = 2_000;
+/// Blocks for which a node keeps the outcome of each transaction.
+pub const RESULTS_RETAINED_BLOCKS: u64 = 100_000;
+
+/// Longest accreditation of an organization.
+pub const ACCREDITATION_SECONDS_MAX: i64 = 5 * YEAR_SECONDS;
+/// Longest enrolment of a practitioner.
+pub const PRACTITIONER_SECONDS_MAX: i64 = 2 * YEAR_SECONDS;
+/// Longest time for which an access request can be answered.
+pub const REQUEST_SECONDS_MAX: i64 = 90 * DAY_SECONDS;
+/// Latest end of a grant after the block that takes it.
+pub const GRANT_SECONDS_MAX: i64 = 10 * YEAR_SECONDS;
+
+/// Leaves in one access-log batch.
+pub const ACCESS_LOG_LEAVES_MAX: u32 = 1 << 20;
+/// How far a gateway's clock may be ahead of block time.
+pub const CLOCK_AHEAD_SECONDS_MAX: i64 = 60;
+
+/// Intervals of one plan.
+pub const PLAN_INTERVALS_MAX: usize = careledger_zk::plan::INTERVALS_MAX;
+/// Blocks for which a replaced tree root is still accepted in a proof.
+pub const ROOT_WINDOW_BLOCKS: u64 = 100;
+/// Days by which a proof's date may be before the block's.
+pub const AS_OF_BEHIND_DAYS_MAX: u32 = 3;
+/// Days by which a proof's date may be after the block's: it is already tomorrow somewhere.
+pub const AS_OF_AHEAD_DAYS_MAX: u32 = 1;
+/// Longest validity of an eligibility proof.
+pub const PROOF_SECONDS_MAX: i64 = 7 * DAY_SECONDS;
+/// Eligibility proofs that one block checks; about 1.5 ms each on one core.
+pub const PROOFS_PER_BLOCK_MAX: usize = 256;
+
+/// Pairs that one subspace query answers.
+pub const QUERY_PAIRS_MAX: usize = 1_000;
+/// Verified signatures that are remembered. Bounds memory: about 64 bytes each.
+pub const VERIFIED_SIGNATURES_MAX: usize = 100_000;
+/// Verdicts on proofs that are remembered.
+pub const VERIFIED_PROOFS_MAX: usize = 10_000;
+/// Registrars at genesis.
+pub const REGISTRARS_MAX: usize = 64;
+/// Longest chain id, as in CometBFT.
+pub const CHAIN_ID_BYTES_MAX: usize = 50;
+
+const DAY_SECONDS: i64 = 86_400;
+const YEAR_SECONDS: i64 = 366 * DAY_SECONDS;
+
+const _: () = assert!(TX_BYTES_MAX * 8 <= BLOCK_BYTES_MAX, "one sender must not fill a block");
+const _: () = assert!(
+    ANCHORS_PER_TRANSACTION_MAX * (SUPERSESSION_BYTES - 6) + 1024 <= TX_BYTES_MAX,
+    "a full batch of anchors must fit a transaction"
+);
+const _: () =
+    assert!(MESSAGES_PER_TRANSACTION_MAX <= PROOFS_PER_BLOCK_MAX, "a transaction full of proofs must fit a block");
+const _: () = assert!(CLOCK_AHEAD_SECONDS_MAX < UNORDERED_SECONDS_MAX, "a fast clock must not lock a gateway out");

@@ -1,0 +1,184 @@
+//! Why a transaction is refused. docs/reject-codes.md says what the sender should do.
+
+macro_rules! rejects {
+    ($($(#[$doc:meta])* $name:ident $(($field:ty))? = $code:literal, $text:literal;)*) => {
+        /// A refusal. Codes are consensus data: never renumbered, never reused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+        pub enum Reject {
+            $($(#[$doc])* #[error($text)] $name $(($field))?,)*
+        }
+
+        impl Reject {
+            /// Every code, with its name and sentence, in order.
+            pub const TABLE: &[(u32, &'static str, &'static str)] = &[$(($code, stringify!($name), $text)),*];
+
+            /// The number in a transaction's result; never 0, which means that it took effect.
+            pub const fn code(&self) -> u32 {
+                match self { $(Self::$name { .. } => $code,)* }
+            }
+
+            /// The name of the code.
+            pub const fn name(&self) -> &'static str {
+                match self { $(Self::$name { .. } => stringify!($name),)* }
+            }
+        }
+    };
+}
+
+/// The codespace of every code.
+pub const CODESPACE: &str = "careledger";
+
+rejects! {
+    /// It does not decode, or not canonically, or carries what this ledger does not know.
+    Malformed = 1, "the transaction is not a valid CareLedger transaction";
+    /// More bytes than [`crate::limits::TX_BYTES_MAX`].
+    TooLarge = 2, "the transaction has too many bytes";
+    /// More messages than [`crate::limits::MESSAGES_PER_TRANSACTION_MAX`].
+    TooManyMessages = 3, "the transaction has too many messages";
+    /// A field has another length, range or form than its type.
+    InvalidField(&'static str) = 4, "field {0} has another length, range or form than it must";
+    /// The signer has no role on this ledger.
+    UnknownAccount = 5, "the signer's account is not known";
+    /// The signature is not the signer's over these bytes, this chain and this account number.
+    BadSignature = 6, "the signature does not hold for this chain and account";
+    /// Another sequence than the account's next.
+    WrongSequence = 7, "the sequence is not the account's next";
+    /// An unordered transaction that was executed before.
+    AlreadyExecuted = 8, "the transaction was executed before";
+    /// Its time or height has passed.
+    TransactionExpired = 9, "the transaction has expired";
+    /// The named organization is not registered.
+    UnknownOrganization = 10, "the organization is not registered";
+    /// An unordered transaction that would have to be remembered for too long.
+    TimeoutTooFar = 11, "the transaction's timeout is too far away";
+    /// More eligibility proofs than a block checks.
+    TooManyProofs = 12, "the block has too many eligibility proofs";
+
+    /// Only a registrar may send this.
+    NotARegistrar = 20, "the sender is not a registrar";
+    /// Only an organization may send this.
+    NotAnOrganization = 21, "the sender is not an organization";
+    /// The organization is suspended.
+    OrganizationSuspended = 22, "the organization is suspended";
+    /// The organization's accreditation has ended.
+    OrganizationExpired = 23, "the organization's accreditation has expired";
+    /// Another kind of organization may send this.
+    WrongOrganizationKind = 24, "this kind of organization may not send this";
+    /// This registrar approved the same content before.
+    AlreadyApproved = 25, "the registrar approved this registration before";
+    /// The address has another role, or is another subject's.
+    AddressInUse = 26, "the address already has another role";
+    /// An end that is in the past.
+    AlreadyEnded = 27, "the end lies in the past";
+    /// An end that is further away than the limit.
+    EndsTooLate = 28, "the end is too far away";
+    /// Only a patient's key may send this.
+    NotAClaimant = 29, "the sender is not a patient's key";
+
+    /// There is no such subject.
+    UnknownSubject = 30, "the subject is not known";
+    /// The organization opened this subject before.
+    SubjectExists = 31, "the subject exists";
+    /// The sender's key is not the subject's.
+    NotTheSubject = 32, "the sender is not the subject";
+    /// The subject was claimed before.
+    SubjectClaimed = 33, "the subject was claimed before";
+    /// The subject must be claimed first.
+    SubjectNotClaimed = 34, "the subject is not claimed";
+
+    /// The request id is taken.
+    RequestExists = 40, "the request exists";
+    /// There is no such request.
+    UnknownRequest = 41, "the request is not known";
+    /// The request was answered before.
+    RequestAnswered = 42, "the request was answered before";
+    /// The request can no longer be answered.
+    RequestExpired = 43, "the request has expired";
+    /// The request is of another subject or another organization.
+    RequestMismatch = 44, "the request is of another subject or organization";
+    /// The grant id is taken.
+    GrantExists = 45, "the grant exists";
+    /// There is no such grant.
+    UnknownGrant = 46, "the grant is not known";
+    /// The grant was revoked before.
+    GrantRevoked = 47, "the grant was revoked before";
+    /// The grantee is not registered, suspended or expired.
+    GranteeNotInGoodStanding = 48, "the grantee is not an organization in good standing";
+
+    /// The record exists: supersede it.
+    RecordExists = 50, "the record exists";
+    /// There is no such record of the sender.
+    UnknownRecord = 51, "the record is not known";
+    /// Another version than the ledger's current one asks for.
+    WrongVersion = 52, "the version does not follow the ledger's";
+    /// The version was marked before.
+    AlreadyEnteredInError = 53, "the version was marked as entered in error before";
+    /// One record twice in one message.
+    DuplicateRecord = 54, "a record is named twice";
+
+    /// Another sequence than the next batch's.
+    AccessLogGap = 60, "the batch is not the next one of this access log";
+    /// The batch's period begins before the last one's end.
+    AccessLogOverlap = 61, "the batch's period begins before the end of the one before";
+    /// The batch's period ends in the future.
+    AccessLogFuture = 62, "the batch's period ends in the future";
+
+    /// The plan was published before.
+    PlanExists = 70, "the plan exists";
+    /// There is no such plan.
+    UnknownPlan = 71, "the plan is not known";
+    /// The plan's intervals or terms do not hold together.
+    InvalidPlan = 72, "the plan's intervals or terms are not valid";
+    /// The commitment was anchored before.
+    CommitmentExists = 73, "the commitment was anchored before";
+    /// The tree has no place left.
+    TreeFull = 74, "the tree is full";
+    /// The plan is another insurer's.
+    PlanOfAnotherInsurer = 75, "the plan is another insurer's";
+
+    /// The network accepts no such verifying key.
+    UnknownCircuit = 80, "the verifying key is not accepted here";
+    /// The attestation root is unknown, or was replaced too long ago.
+    StaleAttestationRoot = 81, "the attestation root is unknown or too old";
+    /// The enrolment root is unknown, or was replaced too long ago.
+    StaleEnrolmentRoot = 82, "the enrolment root is unknown or too old";
+    /// The date of the statement is too far from the block's.
+    AsOfOutOfRange = 83, "the date of the statement is too far from today";
+    /// The event was claimed before.
+    EventAlreadyClaimed = 84, "the event was claimed before";
+    /// The period's claim was used before.
+    PeriodClaimUsed = 85, "this claim of the period was used before";
+    /// The insurer's claim was confirmed before.
+    ClaimAlreadyConfirmed = 86, "the claim was confirmed before";
+    /// The proof has expired.
+    ProofExpired = 87, "the proof has expired";
+    /// The proof's bytes are not three points of their groups.
+    MalformedProof = 88, "the proof is not a proof";
+    /// The proof does not prove this statement in this transaction.
+    ProofRefused = 89, "the proof does not prove this statement for this sender, insurer and claim";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_ascending_and_never_zero() {
+        let codes: Vec<u32> = Reject::TABLE.iter().map(|row| row.0).collect();
+        assert!(codes[0] > 0);
+        assert!(codes.windows(2).all(|pair| pair[0] < pair[1]), "{codes:?}");
+    }
+
+    #[test]
+    fn every_code_is_documented() {
+        let page = include_str!("../../docs/reject-codes.md");
+        for (code, name, _) in Reject::TABLE {
+            assert!(
+                page.contains(&format!("| {code} | `{name}` |")),
+                "{code} {name} is missing in docs/reject-codes.md"
+            );
+        }
+        let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains("| `")).count();
+        assert_eq!(rows, Reject::TABLE.len(), "docs/reject-codes.md has a code that does not exist");
+    }
+}

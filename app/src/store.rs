@@ -1,0 +1,85 @@
+//! Committed state, its Merkle root, and proofs. What is not here never happened.
+
+pub mod memory;
+pub mod tree;
+
+use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
+
+use crate::state::{Changes, StateRead};
+
+/// What a node knows of its chain outside the Merkle state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainMeta {
+    /// In every sign document.
+    pub chain_id: String,
+    /// Genesis time, Unix seconds.
+    pub genesis_time: i64,
+}
+
+/// A block's result, computed and not durable.
+#[derive(Debug, Clone)]
+pub struct Staged {
+    /// Height of the block.
+    pub height: u64,
+    /// Time of the block, Unix seconds.
+    pub time: i64,
+    /// Root after the changes.
+    pub app_hash: [u8; 32],
+    /// Changes of the state; deletions only of what is there.
+    pub changes: Changes,
+    /// The Merkle tree's next version; `None` when nothing changed.
+    pub tree: Option<tree::Update>,
+    /// Outcome of each transaction, local to this node and pruned.
+    pub results: Vec<(TransactionHash, TransactionResult)>,
+}
+
+/// A value, or its absence, with the proof of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proven {
+    /// `None` when the proof is one of absence.
+    pub value: Option<Vec<u8>>,
+    /// ICS 23 `CommitmentProof` under `jmt::ics23_spec`, protobuf bytes.
+    pub proof: Vec<u8>,
+}
+
+/// Committed state. A disk error stops the process: it must never become a rejection that other
+/// validators do not see.
+pub trait Store: StateRead + Send + Sync {
+    /// Height of the last committed block; 0 before the first.
+    fn height(&self) -> u64;
+
+    /// Root after the last committed block; after [`Store::init`] at height 0; zeros before.
+    fn app_hash(&self) -> [u8; 32];
+
+    /// Time of the last committed block; of genesis at height 0; 0 before. Unix seconds.
+    fn time(&self) -> i64;
+
+    /// The chain, once [`Store::init`] was called.
+    fn chain(&self) -> Option<ChainMeta>;
+
+    /// Makes `genesis` the state at height 0, durably, and gives its root.
+    /// Replaces whatever an earlier `init` wrote: CometBFT sends InitChain again while height is 0.
+    ///
+    /// # Panics
+    /// When a block was committed already.
+    fn init(&mut self, chain: ChainMeta, genesis: Changes) -> [u8; 32];
+
+    /// The root after `changes`, nothing durable. Without changes the root is the one before:
+    /// an empty block that changed the app hash would make CometBFT produce blocks for ever.
+    fn stage(
+        &self,
+        height: u64,
+        time: i64,
+        changes: Changes,
+        results: Vec<(TransactionHash, TransactionResult)>,
+    ) -> Staged;
+
+    /// State, tree nodes, results, height, time and root in one durable step.
+    fn commit(&mut self, staged: Staged);
+
+    /// Outcome of a recent transaction ([`crate::limits::RESULTS_RETAINED_BLOCKS`]).
+    fn result(&self, hash: &TransactionHash) -> Option<TransactionResult>;
+
+    /// The value at `key` after block `height`, with its proof; `None` when `height` is not retained.
+    fn prove(&self, key: &[u8], height: u64) -> Option<Proven>;
+}
