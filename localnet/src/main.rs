@@ -1,2 +1,226 @@
-//! CareLedger.
-fn main() {}
+//! Runs CareLedger on this machine: the demo, the checks, a network of four validators.
+//!
+//! `cargo demo` and `cargo verify` are the two commands of the README; `cargo localnet --help` lists the rest.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::load::Comparison;
+use crate::manifest::Manifest;
+use crate::network::record::{App, NodeKind};
+use crate::network::{Earlier, Network, Options};
+use crate::places::Places;
+use crate::supervisor::Lifetime;
+
+mod binaries;
+mod failure;
+mod load;
+mod manifest;
+mod network;
+mod places;
+mod ports;
+mod program;
+mod rpc;
+mod supervisor;
+mod toolbox;
+mod verify;
+
+#[derive(Parser)]
+#[command(version, about, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks everything: format, lints, tests (on four real validators too), licences.
+    Verify,
+    /// Starts a network of validators and gateways in the background.
+    Up(Up),
+    /// Shows the processes of a network and where each validator is.
+    Status(AtHome),
+    /// Checks that all validators agree on every app hash, and that a transaction moves them all.
+    Check(AtHome),
+    /// Stops a network. Its chain stays and goes on with the next `up`.
+    Down(AtHome),
+    /// Kills a validator at once (SIGKILL), node and application.
+    Kill(OneValidator),
+    /// Starts a killed validator again.
+    Revive(OneValidator),
+    /// Measures committed transactions per second on four validators of its own.
+    Load(Load),
+    /// Keeps the processes of a home running (started by `up`).
+    #[command(hide = true)]
+    Supervise {
+        #[arg(long)]
+        home: PathBuf,
+        #[arg(long)]
+        until_launcher_ends: bool,
+    },
+}
+
+#[derive(clap::Args)]
+struct AtHome {
+    /// The network's folder [default: localnet in cargo's target folder].
+    #[arg(long)]
+    home: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct OneValidator {
+    #[command(flatten)]
+    at: AtHome,
+    /// Which validator, from 0.
+    #[arg(long)]
+    validator: usize,
+}
+
+#[derive(clap::Args)]
+struct Up {
+    #[command(flatten)]
+    at: AtHome,
+    /// A manifest of localnet/networks, by name.
+    #[arg(long, default_value = "four")]
+    network: String,
+    /// What the validators run.
+    #[arg(long, value_enum, default_value = "careledger")]
+    app: App,
+    /// The node program: ours, or the stock `cometbft`.
+    #[arg(long, value_enum, default_value = "careledger")]
+    node: NodeKind,
+    /// How many gateways [default: as in the manifest].
+    #[arg(long)]
+    gateways: Option<usize>,
+    /// Removes the network that was set up there before.
+    #[arg(long)]
+    fresh: bool,
+}
+
+#[derive(clap::Args)]
+struct Load {
+    /// How long to send.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// The node program: ours, or the stock `cometbft`.
+    #[arg(long, value_enum, default_value = "careledger")]
+    node: NodeKind,
+    /// Also measures CometBFT's built-in key-value store, and prints the ratio.
+    #[arg(long)]
+    kvstore: bool,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    if let Command::Supervise {
+        home,
+        until_launcher_ends,
+    } = &command
+    {
+        let lifetime = if *until_launcher_ends {
+            Lifetime::UntilLauncherEnds
+        } else {
+            Lifetime::UntilStopped
+        };
+        return supervisor::supervise(home, lifetime);
+    }
+    let places = Places::find()?;
+    let open = |at: &AtHome| Network::open(at.home.as_deref().unwrap_or(&places.default_home()));
+    match command {
+        Command::Verify => verify::run(&places),
+        Command::Up(up) => start(&places, up),
+        Command::Status(at) => status(&open(&at)?),
+        Command::Check(at) => {
+            let height = open(&at)?.check_progress(&places)?;
+            println!(
+                "all validators agree up to height {height}, and a transaction moved them all"
+            );
+            Ok(())
+        }
+        Command::Down(at) => {
+            let network = open(&at)?;
+            let stopped = network.down()?;
+            println!(
+                "{} {}",
+                network.home().display(),
+                if stopped { "is stopped" } else { "did not run" }
+            );
+            Ok(())
+        }
+        Command::Kill(one) => open(&one.at)?.kill(one.validator),
+        Command::Revive(one) => open(&one.at)?.revive(one.validator),
+        Command::Load(load) => {
+            let comparison = if load.kvstore {
+                Comparison::Kvstore
+            } else {
+                Comparison::None
+            };
+            load::run(&places, load.seconds, load.node, comparison)
+        }
+        Command::Supervise { .. } => unreachable!("handled above, before a checkout is looked for"),
+    }
+}
+
+fn start(places: &Places, up: Up) -> Result<(), Failure> {
+    let manifest = Manifest::load(&places.manifest(&up.network))?;
+    let network = Network::up(
+        places,
+        Options {
+            home: up.at.home.unwrap_or_else(|| places.default_home()),
+            gateways: up.gateways.unwrap_or(manifest.gateways),
+            manifest,
+            app: up.app,
+            node: up.node,
+            earlier: if up.fresh {
+                Earlier::Removed
+            } else {
+                Earlier::Kept
+            },
+            lifetime: Lifetime::UntilStopped,
+        },
+    )?;
+    status(&network)?;
+    println!(
+        "addresses for your shell: source '{}'",
+        network.home().join("localnet.env").display()
+    );
+    Ok(())
+}
+
+fn status(network: &Network) -> Result<(), Failure> {
+    let Some(processes) = network.processes()? else {
+        println!("{} does not run", network.home().display());
+        return Ok(());
+    };
+    for process in processes {
+        let state = match (process.pid, process.held) {
+            (Some(pid), _) => format!("runs as {pid}"),
+            (None, true) => "was killed on request".into(),
+            (None, false) => "ended and is about to start again".into(),
+        };
+        println!(
+            "{:<10} {state}, {} restarts",
+            process.name, process.restarts
+        );
+    }
+    for index in 0..network.record().manifest.validators {
+        let address = network.record().rpc_address(index);
+        match network.rpc(index).tip() {
+            Ok(tip) => println!("v{index} {address} height {}", tip.height),
+            Err(_) => println!("v{index} {address} does not answer"),
+        }
+    }
+    Ok(())
+}

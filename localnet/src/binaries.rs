@@ -1,0 +1,51 @@
+//! Building what a network or the demo runs.
+
+use std::thread;
+
+use crate::failure::Failure;
+use crate::places::{self, Places};
+use crate::program::Program;
+use crate::toolbox::{self, Need};
+
+/// What the first build takes on one core, nearly all of it RocksDB, OpenSSL and arkworks.
+const FIRST_BUILD_CORE_MINUTES: usize = 50;
+
+/// Builds the stock CometBFT and our node program from the pinned Go module.
+pub fn build_nodes(places: &Places) -> Result<(), Failure> {
+    let folder = places.target.join("cometbft");
+    places::make_folder(&folder)?;
+    let is_first = !folder.join("cometbft").exists();
+    let build = toolbox::go(places)?
+        .args([
+            "build",
+            "-mod=readonly",
+            "-trimpath",
+            "-buildvcs=false",
+            "-o",
+        ])
+        .arg(folder.join(""))
+        .args([
+            "./careledger-node",
+            "github.com/cometbft/cometbft/cmd/cometbft",
+        ])
+        .in_folder(&places.cometbft_module());
+    if is_first {
+        println!("building CometBFT from its Go module: one to three minutes, once");
+    }
+    build.run()
+}
+
+/// Builds the workspace's programs: ledger, gateway, prover.
+pub fn build(places: &Places) -> Result<(), Failure> {
+    toolbox::provide(&[Need::CompilerAndMake, Need::Libclang])?;
+    if !places.built("careledgerd").exists() {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let minutes = FIRST_BUILD_CORE_MINUTES.div_ceil(cores);
+        println!("building CareLedger: about {minutes} minutes on {cores} cores, once");
+    }
+    // The same selection as `cargo test --workspace`, so that dependencies are built with one set of features.
+    let build = Program::new(toolbox::cargo()).args(["build", "--locked", "--workspace", "--bins"]);
+    toolbox::with_build_environment(build)
+        .in_folder(&places.repository)
+        .run()
+}

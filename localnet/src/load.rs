@@ -1,0 +1,139 @@
+//! A bounded load on a network, and what it gave.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::failure::Failure;
+use crate::manifest::Manifest;
+use crate::network::prepare::{REGISTRAR, client_home};
+use crate::network::record::{App, NodeKind};
+use crate::network::{Earlier, Network, Options};
+use crate::places::Places;
+use crate::program::Program;
+use crate::supervisor::Lifetime;
+
+mod kvstore;
+
+/// Connections that send at the same time.
+const CONNECTIONS: usize = 16;
+
+/// What a load gave.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Measured {
+    /// Transactions that were committed.
+    pub transactions: u64,
+    /// Per second, from the first block with one to the last.
+    pub committed_tx_per_s: f64,
+    /// Average time between blocks, in milliseconds.
+    pub block_interval_ms: f64,
+    /// From sending to the block's commit, median, in milliseconds.
+    pub commit_p50_ms: f64,
+    /// The same for the slowest of a hundred.
+    pub commit_p99_ms: f64,
+}
+
+/// Whether the key-value store is measured beside CareLedger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// CareLedger alone.
+    None,
+    /// CometBFT's built-in key-value store on the same node program.
+    Kvstore,
+}
+
+/// Starts a network for CareLedger (and one for the comparison), loads each, prints what they gave.
+pub fn run(
+    places: &Places,
+    seconds: u64,
+    node: NodeKind,
+    comparison: Comparison,
+) -> Result<(), Failure> {
+    let duration = Duration::from_secs(seconds);
+    let baseline = match comparison {
+        Comparison::None => None,
+        Comparison::Kvstore => {
+            let network = start(places, node, App::Kvstore)?;
+            let addresses: Vec<_> = (0..network.record().manifest.validators)
+                .map(|index| network.record().rpc_address(index))
+                .collect();
+            let measured = kvstore::load(&addresses, CONNECTIONS, duration)?;
+            network.down()?;
+            print("kvstore (built into CometBFT)", &measured);
+            Some(measured)
+        }
+    };
+    let network = start(places, node, App::Careledger)?;
+    let measured = careledger(
+        places,
+        network.home(),
+        &network.record().rpc_address(0),
+        duration,
+    )?;
+    network.check_agreement()?;
+    network.down()?;
+    print("careledger", &measured);
+    if let Some(baseline) = baseline {
+        println!(
+            "ratio: {:.2} of the key-value store",
+            measured.committed_tx_per_s / baseline.committed_tx_per_s
+        );
+    }
+    Ok(())
+}
+
+/// Loads a CareLedger node with signed consents, through `careledgerd load`.
+pub fn careledger(
+    places: &Places,
+    home: &Path,
+    rpc: &str,
+    duration: Duration,
+) -> Result<Measured, Failure> {
+    let answer = Program::new(places.built("careledgerd"))
+        .args([
+            "load",
+            "--node",
+            rpc,
+            "--seconds",
+            &duration.as_secs().to_string(),
+        ])
+        .args([
+            "--connections",
+            &CONNECTIONS.to_string(),
+            "--from",
+            REGISTRAR,
+            "--home",
+        ])
+        .arg(client_home(home))
+        .capture()?;
+    let line = answer.lines().last().unwrap_or_default();
+    serde_json::from_str(line)
+        .map_err(|error| Failure::Check(format!("`careledgerd load`: {error}: {line}")))
+}
+
+fn start(places: &Places, node: NodeKind, app: App) -> Result<Network, Failure> {
+    Network::up(
+        places,
+        Options {
+            home: places.target.join("load"),
+            manifest: Manifest::load(&places.manifest("load"))?,
+            app,
+            node,
+            gateways: 0,
+            earlier: Earlier::Removed,
+            lifetime: Lifetime::UntilLauncherEnds,
+        },
+    )
+}
+
+fn print(name: &str, measured: &Measured) {
+    println!(
+        "{name}: {:.0} committed tx/s ({} in all), a block every {:.0} ms, commit p50 {:.0} ms, p99 {:.0} ms",
+        measured.committed_tx_per_s,
+        measured.transactions,
+        measured.block_interval_ms,
+        measured.commit_p50_ms,
+        measured.commit_p99_ms,
+    );
+}

@@ -1,0 +1,326 @@
+//! A network of validators and gateways on this machine: started, asked, broken on purpose, stopped.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::record::{App, NodeKind, Record, group};
+use crate::binaries;
+use crate::failure::{Doing, Failure};
+use crate::manifest::Manifest;
+use crate::places::Places;
+use crate::ports::{self, Choosing};
+use crate::rpc::Rpc;
+use crate::supervisor::control::{ProcessStatus, Request, ask};
+use crate::supervisor::{self, Lifetime};
+
+mod genesis;
+pub mod prepare;
+pub mod record;
+pub mod settings;
+
+/// How long the first block, or the one after a change, may take. The first is due after 1 to 2 seconds.
+const BLOCK_TIME_MAX: Duration = Duration::from_secs(60);
+/// How often a condition is looked at while waiting for it.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How many heights back `check` compares.
+const HEIGHTS_COMPARED_MAX: u64 = 20;
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The network's folder.
+    pub home: PathBuf,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Its application.
+    pub app: App,
+    /// Its node program.
+    pub node: NodeKind,
+    /// How many gateways.
+    pub gateways: usize,
+    /// Whether what an earlier network left in the home is kept.
+    pub earlier: Earlier,
+    /// How long it runs.
+    pub lifetime: Lifetime,
+}
+
+/// What happens to a network that was set up in the home before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// Its chain goes on.
+    Kept,
+    /// It is removed first.
+    Removed,
+}
+
+/// A network that was set up.
+#[derive(Debug)]
+pub struct Network {
+    home: PathBuf,
+    record: Record,
+    /// Its supervisor, if this process launched it.
+    _supervisor: Option<Child>,
+}
+
+impl Network {
+    /// Starts a network and waits until it is one: every node knows the others and has the first block.
+    pub fn up(places: &Places, options: Options) -> Result<Self, Failure> {
+        let home = absolute(&options.home)?;
+        if ask(&home, &Request::Status)?.is_some() {
+            return Err(Failure::Needs(format!(
+                "a network already runs in {}; stop it with `down`",
+                home.display()
+            )));
+        }
+        let orphans = supervisor::stop_orphans(&home)?;
+        if orphans > 0 {
+            println!("stopped {orphans} processes that an earlier supervisor left behind");
+        }
+        if options.earlier == Earlier::Removed && home.exists() {
+            remove(&home)?;
+        }
+        binaries::build_nodes(places)?;
+        if options.app == App::Careledger {
+            binaries::build(places)?;
+        }
+        let choosing = ports::choose()?;
+        let record = set_up(places, &home, &options, &choosing)?;
+        let supervisor = supervisor::launch(&places.program, &home, options.lifetime)?;
+        let network = Self {
+            home,
+            record,
+            _supervisor: Some(supervisor),
+        };
+        network.wait_until_ready()?;
+        Ok(network)
+    }
+
+    /// The network of a home, running or not.
+    pub fn open(home: &Path) -> Result<Self, Failure> {
+        let home = absolute(home)?;
+        match Record::load(&home)? {
+            Some(record) => Ok(Self {
+                home,
+                record,
+                _supervisor: None,
+            }),
+            None => Err(Failure::Needs(format!(
+                "no network was set up in {}; start one with `up`",
+                home.display()
+            ))),
+        }
+    }
+
+    /// How it was set up.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Its folder.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The RPC of validator `index`.
+    pub fn rpc(&self, index: usize) -> Rpc {
+        Rpc::new(self.record.rpc_address(index))
+    }
+
+    /// Its processes; `None` when it does not run.
+    pub fn processes(&self) -> Result<Option<Vec<ProcessStatus>>, Failure> {
+        ask(&self.home, &Request::Status)
+    }
+
+    /// Stops it. Whether it ran.
+    pub fn down(&self) -> Result<bool, Failure> {
+        let asked = ask(&self.home, &Request::Stop)?.is_some();
+        Ok(supervisor::stop_orphans(&self.home)? > 0 || asked)
+    }
+
+    /// Kills a validator, node and application, at once (SIGKILL). It stays dead until [`Self::revive`].
+    pub fn kill(&self, validator: usize) -> Result<(), Failure> {
+        self.ask_running(&Request::Kill(group(validator)))
+    }
+
+    /// Starts a killed validator again.
+    pub fn revive(&self, validator: usize) -> Result<(), Failure> {
+        self.ask_running(&Request::Revive(group(validator)))
+    }
+
+    fn ask_running(&self, request: &Request) -> Result<(), Failure> {
+        match ask(&self.home, request)? {
+            Some(_) => Ok(()),
+            None => Err(Failure::Needs(format!(
+                "no network runs in {}",
+                self.home.display()
+            ))),
+        }
+    }
+
+    /// Checks that all validators are at work, within a block of each other, and agree on every block and
+    /// app hash of the last heights. Returns the lowest height among them.
+    pub fn check_agreement(&self) -> Result<u64, Failure> {
+        let rpcs: Vec<_> = (0..self.record.manifest.validators)
+            .map(|index| self.rpc(index))
+            .collect();
+        let tips = rpcs.iter().map(Rpc::tip).collect::<Result<Vec<_>, _>>()?;
+        let lowest = tips.iter().map(|tip| tip.height).min().unwrap_or(0);
+        if lowest == 0 {
+            return Err(Failure::Check("a validator has no block yet".into()));
+        }
+        for height in lowest.saturating_sub(HEIGHTS_COMPARED_MAX).max(1)..=lowest {
+            let views = rpcs
+                .iter()
+                .map(|rpc| rpc.agreement(height))
+                .collect::<Result<Vec<_>, _>>()?;
+            if let Some(odd) = views.iter().position(|view| *view != views[0]) {
+                return Err(Failure::Check(format!(
+                    "at height {height} validator 0 has {:?} and validator {odd} has {:?}",
+                    views[0], views[odd]
+                )));
+            }
+        }
+        Ok(lowest)
+    }
+
+    /// Waits until every validator has the block at `height`.
+    pub fn wait_for_height(&self, height: u64) -> Result<(), Failure> {
+        for index in 0..self.record.manifest.validators {
+            let rpc = self.rpc(index);
+            wait(
+                &format!("validator {index} to reach height {height}"),
+                || {
+                    rpc.tip()
+                        .is_ok_and(|tip| tip.height >= height && !tip.catching_up)
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Sends a transaction and checks that every validator's height moves: a node whose consensus failed
+    /// answers on its RPC as if nothing had happened.
+    pub fn check_progress(&self, places: &Places) -> Result<u64, Failure> {
+        let before = self.check_agreement()?;
+        match self.record.app {
+            App::Kvstore => {
+                // Different from any other: the node refuses a transaction it has seen.
+                self.rpc(0)
+                    .broadcast(format!("check-{before}={}", std::process::id()).as_bytes())?;
+            }
+            App::Careledger => {
+                crate::load::careledger(
+                    places,
+                    &self.home,
+                    &self.record.rpc_address(0),
+                    Duration::from_secs(1),
+                )?;
+            }
+        }
+        self.wait_for_height(before + 1)?;
+        self.check_agreement()
+    }
+
+    fn wait_until_ready(&self) -> Result<(), Failure> {
+        self.wait_for_height(1).map_err(|failure| {
+            Failure::Check(format!(
+                "{failure}; the logs are in {}",
+                self.home.join("logs").display()
+            ))
+        })
+    }
+}
+
+fn set_up(
+    places: &Places,
+    home: &Path,
+    options: &Options,
+    choosing: &Choosing,
+) -> Result<Record, Failure> {
+    let earlier = Record::load(home)?;
+    let count = Record::ports(&options.manifest, options.gateways);
+    let record = Record {
+        first_port: choosing.find(options.manifest.base_port, count)?,
+        manifest: options.manifest.clone(),
+        app: options.app,
+        node: options.node,
+        gateways: options.gateways,
+    };
+    match earlier {
+        None => {
+            if home.exists() {
+                // Whatever is there, it is not a network that was set up to its end.
+                remove(home)?;
+            }
+            prepare::create(places, home, &record)?;
+        }
+        Some(earlier)
+            if earlier.app != record.app
+                || earlier.manifest.validators != record.manifest.validators =>
+        {
+            return Err(Failure::Needs(format!(
+                "{} holds another network; remove it with `up --fresh` or choose another --home",
+                home.display()
+            )));
+        }
+        Some(_) => {}
+    }
+    prepare::configure(places, home, &record)?;
+    prepare::plan(places, home, &record)?.save(home)?;
+    record.save(home)?;
+    Ok(record)
+}
+
+/// Removes a home, and only a home: anything else in that place is left alone.
+fn remove(home: &Path) -> Result<(), Failure> {
+    let ours: BTreeSet<_> = [
+        "client",
+        "gateways",
+        "generated",
+        "localnet.env",
+        "logs",
+        "network.json",
+        "pids",
+        "plan.json",
+        "run",
+    ]
+    .into();
+    for entry in fs::read_dir(home).doing(|| format!("reading {}", home.display()))? {
+        let name = entry
+            .doing(|| format!("reading {}", home.display()))?
+            .file_name();
+        let name = name.to_string_lossy();
+        let is_validator = name
+            .strip_prefix('v')
+            .is_some_and(|rest| rest.parse::<usize>().is_ok());
+        if !is_validator && !ours.contains(&*name) {
+            return Err(Failure::Needs(format!(
+                "{} holds {name}, which is not of a network",
+                home.display()
+            )));
+        }
+    }
+    fs::remove_dir_all(home).doing(|| format!("removing {}", home.display()))
+}
+
+fn wait(what: &str, mut condition: impl FnMut() -> bool) -> Result<(), Failure> {
+    let started = Instant::now();
+    while !condition() {
+        if started.elapsed() > BLOCK_TIME_MAX {
+            return Err(Failure::Check(format!(
+                "waited {} s for {what}",
+                BLOCK_TIME_MAX.as_secs()
+            )));
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
+}
+
+fn absolute(home: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(home).doing(|| format!("finding {}", home.display()))
+}

@@ -1,0 +1,213 @@
+//! Setting a network up: keys, genesis, configuration, the supervisor's plan.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::record::{App, NodeKind, Record, group, validator_home};
+use super::{genesis, settings};
+use crate::failure::{Doing, Failure};
+use crate::places::{self, Places};
+use crate::program::Program;
+use crate::supervisor::control::socket_folder;
+use crate::supervisor::plan::{Plan, Process, Stage};
+
+/// The account that may register organizations, of the keys in [`client_home`].
+pub const REGISTRAR: &str = "registrar";
+
+/// The folder with the keys that people and organizations of this network use.
+pub fn client_home(home: &Path) -> PathBuf {
+    home.join("client")
+}
+
+/// Makes keys and genesis of a new network.
+pub fn create(places: &Places, home: &Path, record: &Record) -> Result<(), Failure> {
+    places::make_folder(home)?;
+    let generated = home.join("generated");
+    Program::new(node_program(places, record.node))
+        .args([
+            "testnet",
+            "--v",
+            &record.manifest.validators.to_string(),
+            "--node-dir-prefix",
+            "v",
+            "--o",
+        ])
+        .arg(&generated)
+        .capture()?;
+    let app_state = match record.app {
+        App::Careledger => Some(create_applications(places, home, record)?),
+        App::Kvstore => None,
+    };
+    for index in 0..record.manifest.validators {
+        let node = node_home(home, index);
+        places::make_folder(&validator_home(home, index))?;
+        fs::rename(generated.join(group(index)), &node)
+            .doing(|| format!("making {}", node.display()))?;
+        let file = node.join("config/genesis.json");
+        let genesis = genesis::complete(
+            &places::read(&file)?,
+            &record.manifest.chain_id,
+            app_state.clone(),
+        )?;
+        places::write(&file, &genesis)?;
+    }
+    fs::remove_dir_all(&generated).doing(|| format!("removing {}", generated.display()))
+}
+
+/// Makes each validator's application home and the network's first registrar; returns the genesis state.
+fn create_applications(places: &Places, home: &Path, record: &Record) -> Result<Value, Failure> {
+    let daemon = places.built("careledgerd");
+    let client = client_home(home);
+    let key = Program::new(&daemon)
+        .args(["keys", "add", REGISTRAR, "--output", "json", "--home"])
+        .arg(&client)
+        .capture()?;
+    let key: Value = serde_json::from_str(&key)
+        .map_err(|error| Failure::Check(format!("`careledgerd keys add`: {error}")))?;
+    let address = key["address"]
+        .as_str()
+        .ok_or_else(|| Failure::Check("`careledgerd keys add` told no address".into()))?;
+    for index in 0..record.manifest.validators {
+        Program::new(&daemon)
+            .args([
+                "init",
+                "--chain-id",
+                &record.manifest.chain_id,
+                "--registrar",
+                address,
+                "--home",
+            ])
+            .arg(app_home(home, index))
+            .capture()?;
+    }
+    let file = app_home(home, 0).join("config/app_genesis.json");
+    serde_json::from_str(&places::read(&file)?)
+        .map_err(|error| Failure::Check(format!("{}: {error}", file.display())))
+}
+
+/// Writes addresses, peers and settings of every node; to be repeated when the ports change.
+pub fn configure(places: &Places, home: &Path, record: &Record) -> Result<(), Failure> {
+    let program = node_program(places, record.node);
+    let peers = (0..record.manifest.validators)
+        .map(|index| {
+            let id = Program::new(&program)
+                .args(["show-node-id", "--home"])
+                .arg(node_home(home, index))
+                .capture()?;
+            Ok(format!(
+                "{}@127.0.0.1:{}",
+                id.trim(),
+                record.p2p_port(index)
+            ))
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
+    for index in 0..record.manifest.validators {
+        let file = node_home(home, index).join("config/config.toml");
+        let others = peers
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != index);
+        let others: Vec<_> = others.map(|(_, peer)| peer.as_str()).collect();
+        let mut configuration = places::read(&file)?;
+        for (key, value) in filled_in(home, record, index, &others.join(","))? {
+            configuration = settings::set(&configuration, key, &value.into())?;
+        }
+        for (key, value) in &record.manifest.settings {
+            configuration = settings::set(&configuration, key, value)?;
+        }
+        places::write(&file, &configuration)?;
+    }
+    Ok(())
+}
+
+fn filled_in(
+    home: &Path,
+    record: &Record,
+    index: usize,
+    peers: &str,
+) -> Result<[(&'static str, String); 5], Failure> {
+    let indexed = record.manifest.indexed_validators.contains(&index);
+    let proxy_app = match record.app {
+        App::Careledger => format!("unix://{}", abci_socket(home, index)?.display()),
+        App::Kvstore => "kvstore".into(),
+    };
+    Ok([
+        ("proxy_app", proxy_app),
+        (
+            "rpc.laddr",
+            format!("tcp://127.0.0.1:{}", record.rpc_port(index)),
+        ),
+        // The generated configuration listens on every interface.
+        (
+            "p2p.laddr",
+            format!("tcp://127.0.0.1:{}", record.p2p_port(index)),
+        ),
+        ("p2p.persistent_peers", peers.to_owned()),
+        (
+            "tx_index.indexer",
+            if indexed { "kv" } else { "null" }.into(),
+        ),
+    ])
+}
+
+/// The processes of the validators.
+pub fn plan(places: &Places, home: &Path, record: &Record) -> Result<Plan, Failure> {
+    let mut processes = Vec::new();
+    for index in 0..record.manifest.validators {
+        if record.app == App::Careledger {
+            processes.push(Process {
+                name: format!("{}-app", group(index)),
+                group: group(index),
+                stage: Stage::Application,
+                program: places.built("careledgerd"),
+                arguments: vec![
+                    "start".into(),
+                    "--home".into(),
+                    app_home(home, index).display().to_string(),
+                    "--abci".into(),
+                    format!("unix://{}", abci_socket(home, index)?.display()),
+                ],
+                environment: BTreeMap::new(),
+            });
+        }
+        processes.push(Process {
+            name: format!("{}-node", group(index)),
+            group: group(index),
+            stage: Stage::Node,
+            program: node_program(places, record.node),
+            arguments: vec![
+                "start".into(),
+                "--home".into(),
+                node_home(home, index).display().to_string(),
+            ],
+            environment: BTreeMap::new(),
+        });
+    }
+    Ok(Plan {
+        first_port: record.first_port,
+        processes,
+    })
+}
+
+/// The executable of a node program.
+pub fn node_program(places: &Places, node: NodeKind) -> PathBuf {
+    places.target.join("cometbft").join(match node {
+        NodeKind::Careledger => "careledger-node",
+        NodeKind::Stock => "cometbft",
+    })
+}
+
+fn node_home(home: &Path, index: usize) -> PathBuf {
+    validator_home(home, index).join("node")
+}
+
+fn app_home(home: &Path, index: usize) -> PathBuf {
+    validator_home(home, index).join("app")
+}
+
+fn abci_socket(home: &Path, index: usize) -> Result<PathBuf, Failure> {
+    Ok(socket_folder(home)?.join(format!("{}.sock", group(index))))
+}

@@ -1,0 +1,139 @@
+//! What is written down about a network, so that later commands and outside tools find it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::manifest::Manifest;
+use crate::places;
+
+/// The application that the validators run.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum App {
+    /// CareLedger: `careledgerd` behind a Unix socket.
+    Careledger,
+    /// CometBFT's built-in key-value store, to compare with.
+    Kvstore,
+}
+
+/// The node program that the validators run.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeKind {
+    /// Ours: CometBFT with an ABCI client that flushes sensibly.
+    Careledger,
+    /// The stock `cometbft`.
+    Stock,
+}
+
+/// A network as it was set up.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Its application.
+    pub app: App,
+    /// Its node program.
+    pub node: NodeKind,
+    /// How many gateways were asked for.
+    pub gateways: usize,
+    /// The first of its ports.
+    pub first_port: u16,
+}
+
+impl Record {
+    /// The record of a home, if a network was set up there.
+    pub fn load(home: &Path) -> Result<Option<Self>, Failure> {
+        let file = Self::file(home);
+        if !file.exists() {
+            return Ok(None);
+        }
+        serde_json::from_str(&places::read(&file)?)
+            .map(Some)
+            .map_err(|error| Failure::Check(format!("{}: {error}", file.display())))
+    }
+
+    /// Writes the record and `localnet.env` into a home.
+    pub fn save(&self, home: &Path) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|error| Failure::Check(error.to_string()))?;
+        places::write(&Self::file(home), &text)?;
+        places::write(&home.join("localnet.env"), &self.environment(home))
+    }
+
+    fn file(home: &Path) -> PathBuf {
+        home.join("network.json")
+    }
+
+    /// How many ports the network uses.
+    pub fn ports(manifest: &Manifest, gateways: usize) -> u16 {
+        u16::try_from(manifest.validators * 2 + gateways)
+            .expect("the manifest bounds both to 40 in all")
+    }
+
+    /// The port that validators connect to validator `index` on.
+    pub fn p2p_port(&self, index: usize) -> u16 {
+        self.port(index * 2)
+    }
+
+    /// The RPC port of validator `index`.
+    pub fn rpc_port(&self, index: usize) -> u16 {
+        self.port(index * 2 + 1)
+    }
+
+    /// The HTTP port of gateway `index`.
+    pub fn gateway_port(&self, index: usize) -> u16 {
+        self.port(self.manifest.validators * 2 + index)
+    }
+
+    fn port(&self, offset: usize) -> u16 {
+        self.first_port + u16::try_from(offset).expect("the manifest bounds it to 40")
+    }
+
+    /// The RPC address of validator `index`.
+    pub fn rpc_address(&self, index: usize) -> String {
+        format!("http://127.0.0.1:{}", self.rpc_port(index))
+    }
+
+    /// The base URL of gateway `index`.
+    pub fn gateway_address(&self, index: usize) -> String {
+        format!("http://127.0.0.1:{}", self.gateway_port(index))
+    }
+
+    /// `localnet.env`: what an outside tool needs, for `source` in a shell.
+    fn environment(&self, home: &Path) -> String {
+        let mut text = format!(
+            "CARELEDGER_HOME='{}'\nCARELEDGER_CHAIN_ID='{}'\nCARELEDGER_RPC='{}'\n",
+            home.display(),
+            self.manifest.chain_id,
+            self.rpc_address(0)
+        );
+        for index in 0..self.manifest.validators {
+            writeln!(text, "CARELEDGER_RPC_{index}='{}'", self.rpc_address(index))
+                .expect("a String takes any text");
+        }
+        for index in 0..self.gateways {
+            writeln!(
+                text,
+                "CARELEDGER_GATEWAY_{index}='{}'",
+                self.gateway_address(index)
+            )
+            .expect("a String takes any text");
+        }
+        text
+    }
+}
+
+/// The folder of validator `index`.
+pub fn validator_home(home: &Path, index: usize) -> PathBuf {
+    home.join(group(index))
+}
+
+/// The name of validator `index`: its folder, its logs and its group under the supervisor.
+pub fn group(index: usize) -> String {
+    format!("v{index}")
+}

@@ -1,0 +1,150 @@
+//! One supervised process: started, watched, started again.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::control::ProcessStatus;
+use super::plan::{Process, log_file, pid_file};
+use crate::failure::{Doing, Failure};
+use crate::places;
+use crate::program::Program;
+
+/// Pause before the first restart; doubled with each further one.
+const RESTART_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// Longest pause: an operator mends the cause and does not want to wait.
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A process that lived this long is healthy again: its next restart does not wait.
+const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+
+/// A process of the plan and what became of it.
+pub struct Supervised {
+    /// Its line in the plan.
+    pub process: Process,
+    child: Option<Child>,
+    started: Instant,
+    pause: Duration,
+    /// When to start it again; `None` while it runs or is held.
+    restart_at: Option<Instant>,
+    restarts: u32,
+    held: bool,
+}
+
+impl Supervised {
+    /// A process that has not started yet.
+    pub fn new(process: Process) -> Self {
+        Self {
+            process,
+            child: None,
+            started: Instant::now(),
+            pause: RESTART_PAUSE_MIN,
+            restart_at: None,
+            restarts: 0,
+            held: false,
+        }
+    }
+
+    /// Starts it in its own process group, so that a Ctrl-C in the terminal is not its own.
+    pub fn start(&mut self, home: &Path) -> Result<(), Failure> {
+        let log = log_file(home, &self.process.name);
+        let open = || File::options().create(true).append(true).open(&log);
+        let output = open().doing(|| format!("opening {}", log.display()))?;
+        let errors = open().doing(|| format!("opening {}", log.display()))?;
+        let child = Command::new(&self.process.program)
+            .args(&self.process.arguments)
+            .envs(&self.process.environment)
+            .current_dir(home)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .process_group(0)
+            .spawn()
+            .doing(|| format!("starting {}", self.process.program.display()))?;
+        places::write(&pid_file(home, &self.process.name), &child.id().to_string())?;
+        self.child = Some(child);
+        self.started = Instant::now();
+        self.restart_at = None;
+        self.held = false;
+        Ok(())
+    }
+
+    /// Notices that it ended, and starts it again when its pause is over. Whatever its exit code: the stock
+    /// node ends with code 0 when its application dies.
+    pub fn tend(&mut self, home: &Path, now: Instant) -> Result<(), Failure> {
+        if !self.is_running()? && self.restart_at.is_none() && !self.held {
+            if now.duration_since(self.started) >= HEALTHY_AFTER {
+                self.pause = RESTART_PAUSE_MIN;
+            }
+            self.restart_at = Some(now + self.pause);
+            self.pause = (self.pause * 2).min(RESTART_PAUSE_MAX);
+        }
+        if self.restart_at.is_some_and(|due| due <= now) {
+            self.restarts += 1;
+            self.start(home)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it runs now.
+    pub fn is_running(&mut self) -> Result<bool, Failure> {
+        let Some(child) = &mut self.child else {
+            return Ok(false);
+        };
+        let ended = child
+            .try_wait()
+            .doing(|| format!("waiting for {}", self.process.name))?;
+        if ended.is_some() {
+            self.child = None;
+        }
+        Ok(self.child.is_some())
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub fn ask_to_end(&mut self) -> Result<(), Failure> {
+        self.held = true;
+        self.restart_at = None;
+        if self.is_running()?
+            && let Some(child) = &self.child
+        {
+            // It is our child and not waited for, so the id is still its own.
+            Program::new("kill")
+                .arg("-TERM")
+                .arg(child.id().to_string())
+                .capture()?;
+        }
+        Ok(())
+    }
+
+    /// Ends it at once (SIGKILL) and keeps it dead.
+    pub fn kill(&mut self, home: &Path) -> Result<(), Failure> {
+        self.held = true;
+        self.restart_at = None;
+        if let Some(mut child) = self.child.take() {
+            child
+                .kill()
+                .doing(|| format!("killing {}", self.process.name))?;
+            child
+                .wait()
+                .doing(|| format!("waiting for {}", self.process.name))?;
+        }
+        let file = pid_file(home, &self.process.name);
+        if file.exists() {
+            fs::remove_file(&file).doing(|| format!("removing {}", file.display()))?;
+        }
+        Ok(())
+    }
+
+    /// What to tell about it.
+    pub fn status(&mut self) -> Result<ProcessStatus, Failure> {
+        self.is_running()?;
+        Ok(ProcessStatus {
+            name: self.process.name.clone(),
+            group: self.process.group.clone(),
+            pid: self.child.as_ref().map(Child::id),
+            restarts: self.restarts,
+            held: self.held,
+        })
+    }
+}

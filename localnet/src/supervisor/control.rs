@@ -1,0 +1,158 @@
+//! Talking to a home's supervisor: one line of JSON each way, over a socket only its owner can reach.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{BufRead, BufReader, Read as _, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{env, fs};
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{Doing, Failure};
+use crate::places;
+
+/// A socket's path must fit the kernel's address structure: 104 bytes on macOS, 108 on Linux, with the end.
+const SOCKET_PATH_BYTES_MAX: usize = 100;
+/// Longest socket file name we use.
+const SOCKET_NAME_BYTES_MAX: usize = 16;
+/// Stopping everything may take each stage its grace time.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+/// Longest line either side sends.
+const LINE_BYTES_MAX: u64 = 256 * 1024;
+
+/// What a supervisor can be asked.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Request {
+    /// How is everyone?
+    Status,
+    /// Stop all processes, answer, and end.
+    Stop,
+    /// Kill a group at once (SIGKILL) and leave it dead.
+    Kill(String),
+    /// Start a killed group again.
+    Revive(String),
+}
+
+/// A process as its supervisor sees it.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+pub struct ProcessStatus {
+    /// Its name in the plan.
+    pub name: String,
+    /// Its group in the plan.
+    pub group: String,
+    /// Its process id while it runs.
+    pub pid: Option<u32>,
+    /// How often it was started again after it ended by itself.
+    pub restarts: u32,
+    /// Whether it was killed on request and stays dead until revived.
+    pub held: bool,
+}
+
+/// What a supervisor answers.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply {
+    /// The processes, after the request was done.
+    Processes(Vec<ProcessStatus>),
+    /// Why it was not done.
+    Refused(String),
+}
+
+/// The folder for a home's sockets: the home itself, or a private folder with a short path.
+pub fn socket_folder(home: &Path) -> Result<PathBuf, Failure> {
+    let sockets = home.join("run");
+    let folder = if sockets.as_os_str().len() + SOCKET_NAME_BYTES_MAX < SOCKET_PATH_BYTES_MAX {
+        sockets
+    } else {
+        let mut hasher = DefaultHasher::new();
+        home.hash(&mut hasher);
+        env::temp_dir().join(format!("careledger-{:016x}", hasher.finish()))
+    };
+    places::make_folder(&folder)?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))
+        .doing(|| format!("making {} private", folder.display()))?;
+    Ok(folder)
+}
+
+/// The supervisor's own socket.
+pub fn control_socket(home: &Path) -> Result<PathBuf, Failure> {
+    Ok(socket_folder(home)?.join("control.sock"))
+}
+
+/// Asks a home's supervisor; `None` when none answers there.
+pub fn ask(home: &Path, request: &Request) -> Result<Option<Vec<ProcessStatus>>, Failure> {
+    if !home.is_dir() {
+        return Ok(None);
+    }
+    let Ok(mut stream) = UnixStream::connect(control_socket(home)?) else {
+        return Ok(None);
+    };
+    stream
+        .set_read_timeout(Some(ANSWER_TIME_MAX))
+        .doing(|| "asking the supervisor".into())?;
+    send(&mut stream, request)?;
+    match receive::<Reply>(&stream)? {
+        Reply::Processes(processes) => Ok(Some(processes)),
+        Reply::Refused(why) => Err(Failure::Needs(why)),
+    }
+}
+
+/// Writes one line.
+pub fn send(mut stream: impl Write, message: &impl Serialize) -> Result<(), Failure> {
+    let mut line =
+        serde_json::to_vec(message).map_err(|error| Failure::Check(error.to_string()))?;
+    line.push(b'\n');
+    stream
+        .write_all(&line)
+        .doing(|| "writing to the control socket".into())
+}
+
+/// Reads one line.
+pub fn receive<M: for<'de> Deserialize<'de>>(stream: &UnixStream) -> Result<M, Failure> {
+    let mut line = String::new();
+    BufReader::new(stream.take(LINE_BYTES_MAX))
+        .read_line(&mut line)
+        .doing(|| "reading from the control socket".into())?;
+    serde_json::from_str(&line)
+        .map_err(|error| Failure::Check(format!("the control socket: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_fit_the_kernels_limit_however_deep_the_home_is() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("a".repeat(60)).join("b".repeat(60));
+        for home in [root.path().to_path_buf(), deep] {
+            let socket = control_socket(&home).unwrap();
+            assert!(
+                socket.as_os_str().len() <= SOCKET_PATH_BYTES_MAX,
+                "{}",
+                socket.display()
+            );
+            assert_eq!(
+                fs::metadata(socket.parent().unwrap())
+                    .unwrap()
+                    .permissions()
+                    .mode()
+                    & 0o777,
+                0o700
+            );
+        }
+    }
+
+    #[test]
+    fn two_deep_homes_do_not_share_their_sockets() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = |name: &str| root.path().join("a".repeat(100)).join(name);
+        assert_ne!(
+            control_socket(&deep("one")).unwrap(),
+            control_socket(&deep("two")).unwrap()
+        );
+    }
+}

@@ -1,0 +1,80 @@
+//! What the supervisor keeps running.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::places;
+
+/// When a process starts, and, in the opposite order, when it stops.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// The ledger application of a validator.
+    Application,
+    /// Its CometBFT node.
+    Node,
+    /// A gateway.
+    Gateway,
+}
+
+/// One process.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// Unique in the plan; names the log and the pid file.
+    pub name: String,
+    /// What is killed and revived together: a validator, or one gateway.
+    pub group: String,
+    /// When it starts.
+    pub stage: Stage,
+    /// The executable.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Variables added to its environment.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+}
+
+/// All processes of one home.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The first of the ports that the processes use. The supervisor claims the range.
+    pub first_port: u16,
+    /// The processes, in starting order within a stage.
+    pub processes: Vec<Process>,
+}
+
+impl Plan {
+    /// Reads a home's plan.
+    pub fn load(home: &Path) -> Result<Self, Failure> {
+        let file = Self::file(home);
+        serde_json::from_str(&places::read(&file)?)
+            .map_err(|error| Failure::Check(format!("{}: {error}", file.display())))
+    }
+
+    /// Writes it into a home.
+    pub fn save(&self, home: &Path) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|error| Failure::Check(error.to_string()))?;
+        places::write(&Self::file(home), &text)
+    }
+
+    fn file(home: &Path) -> PathBuf {
+        home.join("plan.json")
+    }
+}
+
+/// Where a process of a home writes its output.
+pub fn log_file(home: &Path, process: &str) -> PathBuf {
+    home.join("logs").join(process).with_extension("log")
+}
+
+/// Where the process id of a process of a home is recorded while it runs.
+pub fn pid_file(home: &Path, process: &str) -> PathBuf {
+    home.join("pids").join(process).with_extension("pid")
+}

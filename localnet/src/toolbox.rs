@@ -1,0 +1,144 @@
+//! What the machine needs, found or installed.
+//!
+//! Nothing is installed twice, and nothing silently: each installation is announced with an estimate, and
+//! where the rights are missing the exact command is printed and the program stops.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::places::Places;
+use crate::program::{Program, find};
+
+mod golang;
+mod libclang;
+mod packages;
+
+/// The oldest Node.js that the outside clients of the tests run on.
+const NODE_MAJOR_MIN: u32 = 18;
+/// The licence checker, pinned so that a check means the same everywhere.
+const CARGO_DENY_VERSION: &str = "0.20.2";
+
+/// Something that a command needs on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// C and C++ compilers, make, perl: RocksDB and OpenSSL are built from source.
+    CompilerAndMake,
+    /// The library that reads RocksDB's header.
+    Libclang,
+    /// Node.js and npm: CosmJS, snarkjs and FHIR clients of the tests.
+    Node,
+}
+
+impl Need {
+    fn is_met(self) -> bool {
+        match self {
+            Self::CompilerAndMake => {
+                find("cc").is_some()
+                    && find("c++").is_some()
+                    && find("make").is_some()
+                    && find("perl").is_some()
+                    // On macOS these exist as stubs that ask for the developer tools.
+                    && Program::new("cc").arg("--version").succeeds()
+            }
+            Self::Libclang => libclang::find().is_some(),
+            Self::Node => {
+                node_major().is_some_and(|major| major >= NODE_MAJOR_MIN) && find("npm").is_some()
+            }
+        }
+    }
+}
+
+/// Finds or installs what is needed.
+pub fn provide(needs: &[Need]) -> Result<(), Failure> {
+    let missing: Vec<_> = needs
+        .iter()
+        .copied()
+        .filter(|need| !need.is_met())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    packages::install(&missing)?;
+    match missing.iter().find(|need| !need.is_met()) {
+        None => Ok(()),
+        Some(need) => Err(Failure::Needs(format!(
+            "{need:?} is still missing or too old after the installation; install it by hand and try again"
+        ))),
+    }
+}
+
+/// The Go command, at least of the version that the CometBFT module asks for.
+pub fn go(places: &Places) -> Result<Program, Failure> {
+    let go = Program::new(golang::provide(places)?);
+    Ok(golang::ENVIRONMENT
+        .iter()
+        .fold(go, |go, (name, value)| go.env(name, value)))
+}
+
+/// Adds the variables that let cargo's build scripts find what [`provide`] provided.
+pub fn with_build_environment(cargo: Program) -> Program {
+    if env::var_os("LIBCLANG_PATH").is_some() {
+        return cargo;
+    }
+    match libclang::find().as_deref().and_then(Path::parent) {
+        Some(folder) => cargo.env("LIBCLANG_PATH", folder),
+        None => cargo,
+    }
+}
+
+/// The licence checker, as a cargo subcommand's executable.
+pub fn cargo_deny(places: &Places) -> Result<PathBuf, Failure> {
+    let folder = places.cache.join("tools");
+    let installed = folder.join("bin/cargo-deny");
+    let wanted = format!("cargo-deny {CARGO_DENY_VERSION}");
+    for candidate in [Some(installed.clone()), find("cargo-deny")]
+        .into_iter()
+        .flatten()
+    {
+        if Program::new(&candidate)
+            .arg("--version")
+            .capture()
+            .is_ok_and(|version| version.trim() == wanted)
+        {
+            return Ok(candidate);
+        }
+    }
+    println!(
+        "installing {wanted} into {}: three to ten minutes, once",
+        folder.display()
+    );
+    Program::new(cargo())
+        .args([
+            "install",
+            "--locked",
+            "--version",
+            CARGO_DENY_VERSION,
+            "--root",
+        ])
+        .arg(&folder)
+        .arg("cargo-deny")
+        // It runs for a second: building it quickly matters more than its speed.
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+        .env("CARGO_TARGET_DIR", places.cache.join("tools/build"))
+        .run()?;
+    Ok(installed)
+}
+
+/// The cargo that runs us, or the one on the search path.
+pub fn cargo() -> PathBuf {
+    env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
+}
+
+fn node_major() -> Option<u32> {
+    let version = Program::new("node").arg("--version").capture().ok()?;
+    version
+        .trim()
+        .strip_prefix('v')?
+        .split('.')
+        .next()?
+        .parse()
+        .ok()
+}

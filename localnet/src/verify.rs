@@ -1,0 +1,197 @@
+//! `cargo verify`: everything that must hold, in one command.
+
+use std::time::{Duration, Instant};
+
+use crate::binaries;
+use crate::failure::Failure;
+use crate::places::Places;
+use crate::program::Program;
+use crate::toolbox::{self, Need};
+
+/// How a stage went.
+enum Outcome {
+    Passed,
+    /// What could not be checked on this machine, and why.
+    NotChecked(String),
+    Failed(Failure),
+}
+
+struct Stage {
+    name: &'static str,
+    run: fn(&Places) -> Result<Outcome, Failure>,
+}
+
+/// In the order in which a failure is cheapest to learn of.
+const STAGES: [Stage; 8] = [
+    Stage {
+        name: "tools",
+        run: tools,
+    },
+    Stage {
+        name: "format",
+        run: format,
+    },
+    Stage {
+        name: "CometBFT and the node program",
+        run: nodes,
+    },
+    Stage {
+        name: "lints",
+        run: lints,
+    },
+    Stage {
+        name: "tests",
+        run: tests,
+    },
+    Stage {
+        name: "node program's tests",
+        run: node_tests,
+    },
+    Stage {
+        name: "licences and sources",
+        run: licences,
+    },
+    Stage {
+        name: "advisories",
+        run: advisories,
+    },
+];
+
+/// Runs every stage, failed or not, and sums up.
+pub fn run(places: &Places) -> Result<(), Failure> {
+    let mut done = Vec::new();
+    for stage in STAGES {
+        println!("\n== {} ==", stage.name);
+        let started = Instant::now();
+        let outcome = (stage.run)(places).unwrap_or_else(Outcome::Failed);
+        if let Outcome::Failed(failure) = &outcome {
+            println!("{failure}");
+        }
+        // Without the tools no later stage says anything about the code.
+        let is_hopeless = stage.name == STAGES[0].name && matches!(outcome, Outcome::Failed(_));
+        done.push((stage.name, outcome, started.elapsed()));
+        if is_hopeless {
+            break;
+        }
+    }
+    summarize(&done)
+}
+
+fn summarize(done: &[(&str, Outcome, Duration)]) -> Result<(), Failure> {
+    println!("\n== summary ==");
+    let mut failed = Vec::new();
+    for (name, outcome, elapsed) in done {
+        let verdict = match outcome {
+            Outcome::Passed => "passed".to_owned(),
+            Outcome::NotChecked(why) => format!("NOT CHECKED: {why}"),
+            Outcome::Failed(failure) => {
+                failed.push(*name);
+                format!("FAILED: {failure}")
+            }
+        };
+        println!("{:>6} s  {name}: {verdict}", elapsed.as_secs());
+    }
+    if failed.is_empty() {
+        println!("everything that was checked holds");
+        return Ok(());
+    }
+    Err(Failure::Check(format!("failed: {}", failed.join(", "))))
+}
+
+fn tools(places: &Places) -> Result<Outcome, Failure> {
+    toolbox::provide(&[Need::CompilerAndMake, Need::Libclang, Need::Node])?;
+    toolbox::go(places)?.arg("version").run()?;
+    toolbox::cargo_deny(places)?;
+    Ok(Outcome::Passed)
+}
+
+fn format(places: &Places) -> Result<Outcome, Failure> {
+    cargo(places, &["fmt", "--all", "--check"])
+}
+
+fn nodes(places: &Places) -> Result<Outcome, Failure> {
+    binaries::build_nodes(places)?;
+    Ok(Outcome::Passed)
+}
+
+fn lints(places: &Places) -> Result<Outcome, Failure> {
+    cargo(
+        places,
+        &[
+            "clippy",
+            "--locked",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    )
+}
+
+fn tests(places: &Places) -> Result<Outcome, Failure> {
+    // The end-to-end tests start the programs, which `cargo test` alone would not build for them.
+    binaries::build(places)?;
+    cargo(places, &["test", "--locked", "--workspace"])
+}
+
+fn node_tests(places: &Places) -> Result<Outcome, Failure> {
+    for arguments in [["vet", "./..."], ["test", "./..."]] {
+        toolbox::go(places)?
+            .args(arguments)
+            .in_folder(&places.cometbft_module())
+            .run()?;
+    }
+    Ok(Outcome::Passed)
+}
+
+fn licences(places: &Places) -> Result<Outcome, Failure> {
+    deny(places, &["check", "licenses", "bans", "sources"]).run()?;
+    Ok(Outcome::Passed)
+}
+
+fn advisories(places: &Places) -> Result<Outcome, Failure> {
+    if let Err(failure) = deny(places, &["fetch", "db"]).capture() {
+        return Ok(Outcome::NotChecked(format!(
+            "the advisory database cannot be fetched: {failure}"
+        )));
+    }
+    deny(places, &["check", "--disable-fetch", "advisories"]).run()?;
+    Ok(Outcome::Passed)
+}
+
+fn deny(places: &Places, arguments: &[&str]) -> Program {
+    let program = places.cache.join("tools/bin/cargo-deny");
+    Program::new(program)
+        .args(arguments)
+        .in_folder(&places.repository)
+}
+
+fn cargo(places: &Places, arguments: &[&str]) -> Result<Outcome, Failure> {
+    let cargo = Program::new(toolbox::cargo())
+        .args(arguments)
+        .in_folder(&places.repository);
+    toolbox::with_build_environment(cargo).run()?;
+    Ok(Outcome::Passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_failed_stage_fails_the_whole_and_is_named() {
+        let failed = || Outcome::Failed(Failure::Check("broken".into()));
+        let done = [
+            ("format", Outcome::Passed, Duration::ZERO),
+            ("tests", failed(), Duration::ZERO),
+            (
+                "advisories",
+                Outcome::NotChecked("offline".into()),
+                Duration::ZERO,
+            ),
+        ];
+        assert_eq!(summarize(&done).unwrap_err().to_string(), "failed: tests");
+        assert!(summarize(&done[..1]).is_ok());
+    }
+}
