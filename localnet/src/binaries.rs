@@ -16,18 +16,9 @@ pub fn build_nodes(places: &Places) -> Result<(), Failure> {
     places::make_folder(&folder)?;
     let is_first = !folder.join("cometbft").exists();
     let build = toolbox::go(places)?
-        .args([
-            "build",
-            "-mod=readonly",
-            "-trimpath",
-            "-buildvcs=false",
-            "-o",
-        ])
+        .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-o"])
         .arg(folder.join(""))
-        .args([
-            "./careledger-node",
-            "github.com/cometbft/cometbft/cmd/cometbft",
-        ])
+        .args(["./careledger-node", "github.com/cometbft/cometbft/cmd/cometbft"])
         .in_folder(&places.cometbft_module());
     if is_first {
         println!("building CometBFT from its Go module: one to three minutes, once");
@@ -45,7 +36,5 @@ pub fn build(places: &Places) -> Result<(), Failure> {
     }
     // The same selection as `cargo test --workspace`, so that dependencies are built with one set of features.
     let build = Program::new(toolbox::cargo()).args(["build", "--locked", "--workspace", "--bins"]);
-    toolbox::with_build_environment(build)
-        .in_folder(&places.repository)
-        .run()
+    toolbox::with_build_environment(build).in_folder(&places.repository).run()
 }

@@ -37,9 +37,6 @@ pub trait Doing<T> {
 
 impl<T> Doing<T> for Result<T, io::Error> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T, Failure> {
-        self.map_err(|source| Failure::System {
-            doing: what(),
-            source,
-        })
+        self.map_err(|source| Failure::System { doing: what(), source })
     }
 }

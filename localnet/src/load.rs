@@ -44,20 +44,14 @@ pub enum Comparison {
 }
 
 /// Starts a network for CareLedger (and one for the comparison), loads each, prints what they gave.
-pub fn run(
-    places: &Places,
-    seconds: u64,
-    node: NodeKind,
-    comparison: Comparison,
-) -> Result<(), Failure> {
+pub fn run(places: &Places, seconds: u64, node: NodeKind, comparison: Comparison) -> Result<(), Failure> {
     let duration = Duration::from_secs(seconds);
     let baseline = match comparison {
         Comparison::None => None,
         Comparison::Kvstore => {
             let network = start(places, node, App::Kvstore)?;
-            let addresses: Vec<_> = (0..network.record().manifest.validators)
-                .map(|index| network.record().rpc_address(index))
-                .collect();
+            let addresses: Vec<_> =
+                (0..network.record().manifest.validators).map(|index| network.record().rpc_address(index)).collect();
             let measured = kvstore::load(&addresses, CONNECTIONS, duration)?;
             network.down()?;
             print("kvstore (built into CometBFT)", &measured);
@@ -65,51 +59,25 @@ pub fn run(
         }
     };
     let network = start(places, node, App::Careledger)?;
-    let measured = careledger(
-        places,
-        network.home(),
-        &network.record().rpc_address(0),
-        duration,
-    )?;
+    let measured = careledger(places, network.home(), &network.record().rpc_address(0), duration)?;
     network.check_agreement()?;
     network.down()?;
     print("careledger", &measured);
     if let Some(baseline) = baseline {
-        println!(
-            "ratio: {:.2} of the key-value store",
-            measured.committed_tx_per_s / baseline.committed_tx_per_s
-        );
+        println!("ratio: {:.2} of the key-value store", measured.committed_tx_per_s / baseline.committed_tx_per_s);
     }
     Ok(())
 }
 
 /// Loads a CareLedger node with signed consents, through `careledgerd load`.
-pub fn careledger(
-    places: &Places,
-    home: &Path,
-    rpc: &str,
-    duration: Duration,
-) -> Result<Measured, Failure> {
+pub fn careledger(places: &Places, home: &Path, rpc: &str, duration: Duration) -> Result<Measured, Failure> {
     let answer = Program::new(places.built("careledgerd"))
-        .args([
-            "load",
-            "--node",
-            rpc,
-            "--seconds",
-            &duration.as_secs().to_string(),
-        ])
-        .args([
-            "--connections",
-            &CONNECTIONS.to_string(),
-            "--from",
-            REGISTRAR,
-            "--home",
-        ])
+        .args(["load", "--node", rpc, "--seconds", &duration.as_secs().to_string()])
+        .args(["--connections", &CONNECTIONS.to_string(), "--from", REGISTRAR, "--home"])
         .arg(client_home(home))
         .capture()?;
     let line = answer.lines().last().unwrap_or_default();
-    serde_json::from_str(line)
-        .map_err(|error| Failure::Check(format!("`careledgerd load`: {error}: {line}")))
+    serde_json::from_str(line).map_err(|error| Failure::Check(format!("`careledgerd load`: {error}: {line}")))
 }
 
 fn start(places: &Places, node: NodeKind, app: App) -> Result<Network, Failure> {

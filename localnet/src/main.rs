@@ -124,16 +124,8 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
-    if let Command::Supervise {
-        home,
-        until_launcher_ends,
-    } = &command
-    {
-        let lifetime = if *until_launcher_ends {
-            Lifetime::UntilLauncherEnds
-        } else {
-            Lifetime::UntilStopped
-        };
+    if let Command::Supervise { home, until_launcher_ends } = &command {
+        let lifetime = if *until_launcher_ends { Lifetime::UntilLauncherEnds } else { Lifetime::UntilStopped };
         return supervisor::supervise(home, lifetime);
     }
     let places = Places::find()?;
@@ -144,29 +136,19 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Status(at) => status(&open(&at)?),
         Command::Check(at) => {
             let height = open(&at)?.check_progress(&places)?;
-            println!(
-                "all validators agree up to height {height}, and a transaction moved them all"
-            );
+            println!("all validators agree up to height {height}, and a transaction moved them all");
             Ok(())
         }
         Command::Down(at) => {
             let network = open(&at)?;
             let stopped = network.down()?;
-            println!(
-                "{} {}",
-                network.home().display(),
-                if stopped { "is stopped" } else { "did not run" }
-            );
+            println!("{} {}", network.home().display(), if stopped { "is stopped" } else { "did not run" });
             Ok(())
         }
         Command::Kill(one) => open(&one.at)?.kill(one.validator),
         Command::Revive(one) => open(&one.at)?.revive(one.validator),
         Command::Load(load) => {
-            let comparison = if load.kvstore {
-                Comparison::Kvstore
-            } else {
-                Comparison::None
-            };
+            let comparison = if load.kvstore { Comparison::Kvstore } else { Comparison::None };
             load::run(&places, load.seconds, load.node, comparison)
         }
         Command::Supervise { .. } => unreachable!("handled above, before a checkout is looked for"),
@@ -183,19 +165,12 @@ fn start(places: &Places, up: Up) -> Result<(), Failure> {
             manifest,
             app: up.app,
             node: up.node,
-            earlier: if up.fresh {
-                Earlier::Removed
-            } else {
-                Earlier::Kept
-            },
+            earlier: if up.fresh { Earlier::Removed } else { Earlier::Kept },
             lifetime: Lifetime::UntilStopped,
         },
     )?;
     status(&network)?;
-    println!(
-        "addresses for your shell: source '{}'",
-        network.home().join("localnet.env").display()
-    );
+    println!("addresses for your shell: source '{}'", network.home().join("localnet.env").display());
     Ok(())
 }
 
@@ -210,10 +185,7 @@ fn status(network: &Network) -> Result<(), Failure> {
             (None, true) => "was killed on request".into(),
             (None, false) => "ended and is about to start again".into(),
         };
-        println!(
-            "{:<10} {state}, {} restarts",
-            process.name, process.restarts
-        );
+        println!("{:<10} {state}, {} restarts", process.name, process.restarts);
     }
     for index in 0..network.record().manifest.validators {
         let address = network.record().rpc_address(index);

@@ -14,10 +14,8 @@ const VALIDATORS_MAX: usize = 16;
 /// Most gateways of one network.
 const GATEWAYS_MAX: usize = 8;
 
-const _: () = assert!(
-    VALIDATORS_MAX * 2 + GATEWAYS_MAX <= RANGE_PORTS_MAX as usize,
-    "a network's ports must fit a range"
-);
+const _: () =
+    assert!(VALIDATORS_MAX * 2 + GATEWAYS_MAX <= RANGE_PORTS_MAX as usize, "a network's ports must fit a range");
 
 /// A network's manifest. Unknown keys are refused.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -40,13 +38,11 @@ pub struct Manifest {
 impl Manifest {
     /// Reads and checks a manifest.
     pub fn load(file: &Path) -> Result<Self, Failure> {
-        Self::parse(&places::read(file)?)
-            .map_err(|failure| Failure::Needs(format!("{}: {failure}", file.display())))
+        Self::parse(&places::read(file)?).map_err(|failure| Failure::Needs(format!("{}: {failure}", file.display())))
     }
 
     fn parse(text: &str) -> Result<Self, Failure> {
-        let manifest: Self =
-            toml::from_str(text).map_err(|error| Failure::Needs(error.to_string()))?;
+        let manifest: Self = toml::from_str(text).map_err(|error| Failure::Needs(error.to_string()))?;
         manifest.validate()?;
         Ok(manifest)
     }
@@ -62,21 +58,11 @@ impl Manifest {
         if self.chain_id.is_empty() || self.chain_id.len() > 50 {
             return refuse("chain_id must have 1 to 50 characters");
         }
-        if self
-            .indexed_validators
-            .iter()
-            .any(|index| *index >= self.validators)
-        {
+        if self.indexed_validators.iter().any(|index| *index >= self.validators) {
             return refuse("indexed_validators names a validator that does not exist");
         }
-        if let Some(owned) = self
-            .settings
-            .keys()
-            .find(|key| crate::network::settings::is_filled_in(key))
-        {
-            return Err(Failure::Needs(format!(
-                "settings: {owned} is filled in and cannot be set"
-            )));
+        if let Some(owned) = self.settings.keys().find(|key| crate::network::settings::is_filled_in(key)) {
+            return Err(Failure::Needs(format!("settings: {owned} is filled in and cannot be set")));
         }
         Ok(())
     }
@@ -117,15 +103,9 @@ mod tests {
             ("\"test-1\"", "\"\"", "chain_id must have"),
             ("[0]", "[4]", "does not exist"),
             ("base_port", "first_port", "unknown field"),
-            (
-                "p2p.pex\" = false",
-                "p2p.laddr\" = \"tcp://0.0.0.0:1\"",
-                "is filled in",
-            ),
+            ("p2p.pex\" = false", "p2p.laddr\" = \"tcp://0.0.0.0:1\"", "is filled in"),
         ] {
-            let refused = Manifest::parse(&VALID.replace(from, to))
-                .unwrap_err()
-                .to_string();
+            let refused = Manifest::parse(&VALID.replace(from, to)).unwrap_err().to_string();
             assert!(refused.contains(reason), "{to}: {refused}");
         }
     }

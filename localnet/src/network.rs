@@ -71,10 +71,7 @@ impl Network {
     pub fn up(places: &Places, options: Options) -> Result<Self, Failure> {
         let home = absolute(&options.home)?;
         if ask(&home, &Request::Status)?.is_some() {
-            return Err(Failure::Needs(format!(
-                "a network already runs in {}; stop it with `down`",
-                home.display()
-            )));
+            return Err(Failure::Needs(format!("a network already runs in {}; stop it with `down`", home.display())));
         }
         let orphans = supervisor::stop_orphans(&home)?;
         if orphans > 0 {
@@ -90,11 +87,7 @@ impl Network {
         let choosing = ports::choose()?;
         let record = set_up(places, &home, &options, &choosing)?;
         let supervisor = supervisor::launch(&places.program, &home, options.lifetime)?;
-        let network = Self {
-            home,
-            record,
-            _supervisor: Some(supervisor),
-        };
+        let network = Self { home, record, _supervisor: Some(supervisor) };
         network.wait_until_ready()?;
         Ok(network)
     }
@@ -103,15 +96,8 @@ impl Network {
     pub fn open(home: &Path) -> Result<Self, Failure> {
         let home = absolute(home)?;
         match Record::load(&home)? {
-            Some(record) => Ok(Self {
-                home,
-                record,
-                _supervisor: None,
-            }),
-            None => Err(Failure::Needs(format!(
-                "no network was set up in {}; start one with `up`",
-                home.display()
-            ))),
+            Some(record) => Ok(Self { home, record, _supervisor: None }),
+            None => Err(Failure::Needs(format!("no network was set up in {}; start one with `up`", home.display()))),
         }
     }
 
@@ -154,29 +140,21 @@ impl Network {
     fn ask_running(&self, request: &Request) -> Result<(), Failure> {
         match ask(&self.home, request)? {
             Some(_) => Ok(()),
-            None => Err(Failure::Needs(format!(
-                "no network runs in {}",
-                self.home.display()
-            ))),
+            None => Err(Failure::Needs(format!("no network runs in {}", self.home.display()))),
         }
     }
 
     /// Checks that all validators are at work, within a block of each other, and agree on every block and
     /// app hash of the last heights. Returns the lowest height among them.
     pub fn check_agreement(&self) -> Result<u64, Failure> {
-        let rpcs: Vec<_> = (0..self.record.manifest.validators)
-            .map(|index| self.rpc(index))
-            .collect();
+        let rpcs: Vec<_> = (0..self.record.manifest.validators).map(|index| self.rpc(index)).collect();
         let tips = rpcs.iter().map(Rpc::tip).collect::<Result<Vec<_>, _>>()?;
         let lowest = tips.iter().map(|tip| tip.height).min().unwrap_or(0);
         if lowest == 0 {
             return Err(Failure::Check("a validator has no block yet".into()));
         }
         for height in lowest.saturating_sub(HEIGHTS_COMPARED_MAX).max(1)..=lowest {
-            let views = rpcs
-                .iter()
-                .map(|rpc| rpc.agreement(height))
-                .collect::<Result<Vec<_>, _>>()?;
+            let views = rpcs.iter().map(|rpc| rpc.agreement(height)).collect::<Result<Vec<_>, _>>()?;
             if let Some(odd) = views.iter().position(|view| *view != views[0]) {
                 return Err(Failure::Check(format!(
                     "at height {height} validator 0 has {:?} and validator {odd} has {:?}",
@@ -191,13 +169,9 @@ impl Network {
     pub fn wait_for_height(&self, height: u64) -> Result<(), Failure> {
         for index in 0..self.record.manifest.validators {
             let rpc = self.rpc(index);
-            wait(
-                &format!("validator {index} to reach height {height}"),
-                || {
-                    rpc.tip()
-                        .is_ok_and(|tip| tip.height >= height && !tip.catching_up)
-                },
-            )?;
+            wait(&format!("validator {index} to reach height {height}"), || {
+                rpc.tip().is_ok_and(|tip| tip.height >= height && !tip.catching_up)
+            })?;
         }
         Ok(())
     }
@@ -209,16 +183,10 @@ impl Network {
         match self.record.app {
             App::Kvstore => {
                 // Different from any other: the node refuses a transaction it has seen.
-                self.rpc(0)
-                    .broadcast(format!("check-{before}={}", std::process::id()).as_bytes())?;
+                self.rpc(0).broadcast(format!("check-{before}={}", std::process::id()).as_bytes())?;
             }
             App::Careledger => {
-                crate::load::careledger(
-                    places,
-                    &self.home,
-                    &self.record.rpc_address(0),
-                    Duration::from_secs(1),
-                )?;
+                crate::load::careledger(places, &self.home, &self.record.rpc_address(0), Duration::from_secs(1))?;
             }
         }
         self.wait_for_height(before + 1)?;
@@ -227,20 +195,12 @@ impl Network {
 
     fn wait_until_ready(&self) -> Result<(), Failure> {
         self.wait_for_height(1).map_err(|failure| {
-            Failure::Check(format!(
-                "{failure}; the logs are in {}",
-                self.home.join("logs").display()
-            ))
+            Failure::Check(format!("{failure}; the logs are in {}", self.home.join("logs").display()))
         })
     }
 }
 
-fn set_up(
-    places: &Places,
-    home: &Path,
-    options: &Options,
-    choosing: &Choosing,
-) -> Result<Record, Failure> {
+fn set_up(places: &Places, home: &Path, options: &Options, choosing: &Choosing) -> Result<Record, Failure> {
     let earlier = Record::load(home)?;
     let count = Record::ports(&options.manifest, options.gateways);
     let record = Record {
@@ -258,10 +218,7 @@ fn set_up(
             }
             prepare::create(places, home, &record)?;
         }
-        Some(earlier)
-            if earlier.app != record.app
-                || earlier.manifest.validators != record.manifest.validators =>
-        {
+        Some(earlier) if earlier.app != record.app || earlier.manifest.validators != record.manifest.validators => {
             return Err(Failure::Needs(format!(
                 "{} holds another network; remove it with `up --fresh` or choose another --home",
                 home.display()
@@ -277,31 +234,14 @@ fn set_up(
 
 /// Removes a home, and only a home: anything else in that place is left alone.
 fn remove(home: &Path) -> Result<(), Failure> {
-    let ours: BTreeSet<_> = [
-        "client",
-        "gateways",
-        "generated",
-        "localnet.env",
-        "logs",
-        "network.json",
-        "pids",
-        "plan.json",
-        "run",
-    ]
-    .into();
+    let ours: BTreeSet<_> =
+        ["client", "gateways", "generated", "localnet.env", "logs", "network.json", "pids", "plan.json", "run"].into();
     for entry in fs::read_dir(home).doing(|| format!("reading {}", home.display()))? {
-        let name = entry
-            .doing(|| format!("reading {}", home.display()))?
-            .file_name();
+        let name = entry.doing(|| format!("reading {}", home.display()))?.file_name();
         let name = name.to_string_lossy();
-        let is_validator = name
-            .strip_prefix('v')
-            .is_some_and(|rest| rest.parse::<usize>().is_ok());
+        let is_validator = name.strip_prefix('v').is_some_and(|rest| rest.parse::<usize>().is_ok());
         if !is_validator && !ours.contains(&*name) {
-            return Err(Failure::Needs(format!(
-                "{} holds {name}, which is not of a network",
-                home.display()
-            )));
+            return Err(Failure::Needs(format!("{} holds {name}, which is not of a network", home.display())));
         }
     }
     fs::remove_dir_all(home).doing(|| format!("removing {}", home.display()))
@@ -311,10 +251,7 @@ fn wait(what: &str, mut condition: impl FnMut() -> bool) -> Result<(), Failure> 
     let started = Instant::now();
     while !condition() {
         if started.elapsed() > BLOCK_TIME_MAX {
-            return Err(Failure::Check(format!(
-                "waited {} s for {what}",
-                BLOCK_TIME_MAX.as_secs()
-            )));
+            return Err(Failure::Check(format!("waited {} s for {what}", BLOCK_TIME_MAX.as_secs())));
         }
         thread::sleep(LOOK_EVERY);
     }

@@ -30,20 +30,14 @@ impl Places {
             .find(|folder| folder.join("localnet/networks").is_dir())
             .ok_or_else(|| Failure::Needs("run this inside a checkout of CareLedger".into()))?
             .to_path_buf();
-        let target = env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| repository.join("target"), |folder| here.join(folder));
-        let home = env::var_os("HOME").ok_or_else(|| {
-            Failure::Needs("set HOME: tools are kept in its .cache folder".into())
-        })?;
+        let target =
+            env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), |folder| here.join(folder));
+        let home = env::var_os("HOME")
+            .ok_or_else(|| Failure::Needs("set HOME: tools are kept in its .cache folder".into()))?;
         let cache = env::var_os("XDG_CACHE_HOME")
             .map_or_else(|| Path::new(&home).join(".cache"), PathBuf::from)
             .join("careledger");
-        Ok(Self {
-            program,
-            repository,
-            target,
-            cache,
-        })
+        Ok(Self { program, repository, target, cache })
     }
 
     /// A program that cargo built.
@@ -63,10 +57,7 @@ impl Places {
 
     /// A manifest of `localnet/networks`, by name.
     pub fn manifest(&self, name: &str) -> PathBuf {
-        self.repository
-            .join("localnet/networks")
-            .join(name)
-            .with_extension("toml")
+        self.repository.join("localnet/networks").join(name).with_extension("toml")
     }
 }
 

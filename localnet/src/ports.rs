@@ -28,27 +28,19 @@ pub struct Choosing {
 /// Waits until nobody else on this machine chooses ports.
 pub fn choose() -> Result<Choosing, Failure> {
     let lock = open("choosing")?;
-    lock.lock()
-        .doing(|| "waiting for another network that chooses its ports".into())?;
+    lock.lock().doing(|| "waiting for another network that chooses its ports".into())?;
     Ok(Choosing { _lock: lock })
 }
 
 impl Choosing {
     /// The first of `count` ports in a row, at `from` or above, that nobody uses or claims.
     pub fn find(&self, from: u16, count: u16) -> Result<u16, Failure> {
-        assert!(
-            count <= RANGE_PORTS_MAX,
-            "a manifest allows fewer ports than a range has"
-        );
+        assert!(count <= RANGE_PORTS_MAX, "a manifest allows fewer ports than a range has");
         let start = from - from % RANGE_PORTS_MAX;
         (start..EPHEMERAL_PORTS_FROM - RANGE_PORTS_MAX)
             .step_by(usize::from(RANGE_PORTS_MAX))
             .find(|first| claim(*first).is_ok() && (*first..first + count).all(is_free))
-            .ok_or_else(|| {
-                Failure::Needs(format!(
-                    "no {count} free ports between {start} and {EPHEMERAL_PORTS_FROM}"
-                ))
-            })
+            .ok_or_else(|| Failure::Needs(format!("no {count} free ports between {start} and {EPHEMERAL_PORTS_FROM}")))
     }
 }
 
@@ -60,20 +52,13 @@ pub fn claim(first: u16) -> Result<Claim, Failure> {
     let lock = open(&first.to_string())?;
     match lock.try_lock() {
         Ok(()) => Ok(Claim { _lock: lock }),
-        Err(_) => Err(Failure::Needs(format!(
-            "another network uses the ports from {first}"
-        ))),
+        Err(_) => Err(Failure::Needs(format!("another network uses the ports from {first}"))),
     }
 }
 
 fn open(name: &str) -> Result<File, Failure> {
     let file: PathBuf = env::temp_dir().join(format!("careledger-ports-{name}.lock"));
-    File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&file)
-        .doing(|| format!("opening {}", file.display()))
+    File::options().create(true).truncate(false).write(true).open(&file).doing(|| format!("opening {}", file.display()))
 }
 
 fn is_free(port: u16) -> bool {
@@ -90,23 +75,13 @@ mod tests {
         let first = choosing.find(20_000, 8).unwrap();
         let _used = TcpListener::bind((Ipv4Addr::LOCALHOST, first + 3)).unwrap();
         let second = choosing.find(first, 8).unwrap();
-        assert!(
-            second >= first + RANGE_PORTS_MAX,
-            "{second} overlaps {first}"
-        );
+        assert!(second >= first + RANGE_PORTS_MAX, "{second} overlaps {first}");
         let claimed = claim(second).unwrap();
         assert!(claim(second).is_err(), "a range was claimed twice");
         let third = choosing.find(second, 8).unwrap();
-        assert!(
-            third >= second + RANGE_PORTS_MAX,
-            "{third} overlaps {second}"
-        );
+        assert!(third >= second + RANGE_PORTS_MAX, "{third} overlaps {second}");
         drop(claimed);
-        assert_eq!(
-            choosing.find(second, 8).unwrap(),
-            second,
-            "a claim ends with its holder"
-        );
+        assert_eq!(choosing.find(second, 8).unwrap(), second, "a claim ends with its holder");
     }
 
     #[test]

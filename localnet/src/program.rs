@@ -19,11 +19,7 @@ pub struct Program {
 impl Program {
     /// A program by path, or by name on the search path.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
-        let shown = Path::new(program.as_ref())
-            .file_name()
-            .unwrap_or(program.as_ref())
-            .to_string_lossy()
-            .into_owned();
+        let shown = Path::new(program.as_ref()).file_name().unwrap_or(program.as_ref()).to_string_lossy().into_owned();
         let mut command = Command::new(program);
         command.stdin(Stdio::null());
         Self { command, shown }
@@ -67,62 +63,36 @@ impl Program {
 
     /// Runs it with its output on ours.
     pub fn run(mut self) -> Result<(), Failure> {
-        let status = self
-            .command
-            .status()
-            .doing(|| format!("starting `{}`", self.shown))?;
+        let status = self.command.status().doing(|| format!("starting `{}`", self.shown))?;
         if status.success() {
             return Ok(());
         }
-        Err(Failure::Program {
-            command: self.shown,
-            outcome: format!("ended with {status}"),
-        })
+        Err(Failure::Program { command: self.shown, outcome: format!("ended with {status}") })
     }
 
     /// Runs it and returns what it wrote to standard output.
     pub fn capture(mut self) -> Result<String, Failure> {
-        let output = self
-            .command
-            .output()
-            .doing(|| format!("starting `{}`", self.shown))?;
+        let output = self.command.output().doing(|| format!("starting `{}`", self.shown))?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        Err(Failure::Program {
-            command: self.shown,
-            outcome: outcome(&output),
-        })
+        Err(Failure::Program { command: self.shown, outcome: outcome(&output) })
     }
 
     /// Whether it can be started and ends with code 0; its output is dropped.
     pub fn succeeds(mut self) -> bool {
-        self.command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
+        self.command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 }
 
 fn outcome(output: &Output) -> String {
-    let words = if output.stderr.is_empty() {
-        &output.stdout
-    } else {
-        &output.stderr
-    };
+    let words = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
     let last = &words[words.len().saturating_sub(LAST_WORDS_BYTES_MAX)..];
-    format!(
-        "ended with {}: {}",
-        output.status,
-        String::from_utf8_lossy(last).trim()
-    )
+    format!("ended with {}: {}", output.status, String::from_utf8_lossy(last).trim())
 }
 
 /// Finds a program on the search path.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|candidate| candidate.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|candidate| candidate.is_file())
 }

@@ -40,14 +40,8 @@ pub struct Agreement {
 impl Rpc {
     /// The RPC at an address like `http://127.0.0.1:26657`.
     pub fn new(address: impl Into<String>) -> Self {
-        let agent = Agent::config_builder()
-            .timeout_global(Some(CALL_TIME_MAX))
-            .build()
-            .new_agent();
-        Self {
-            address: address.into(),
-            agent,
-        }
+        let agent = Agent::config_builder().timeout_global(Some(CALL_TIME_MAX)).build().new_agent();
+        Self { address: address.into(), agent }
     }
 
     /// Where the node is.
@@ -65,10 +59,7 @@ impl Rpc {
         let commit = self.call("commit", json!({ "height": height.to_string() }))?;
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let header = &commit["signed_header"];
-        match (
-            text(&header["commit"]["block_id"]["hash"]),
-            text(&header["header"]["app_hash"]),
-        ) {
+        match (text(&header["commit"]["block_id"]["hash"]), text(&header["header"]["app_hash"])) {
             (Some(block), Some(app_hash)) => Ok(Agreement { block, app_hash }),
             _ => Err(self.refused("commit", "no header in the answer")),
         }
@@ -77,10 +68,7 @@ impl Rpc {
     /// The transactions of a committed block.
     pub fn transactions(&self, height: u64) -> Result<Vec<Vec<u8>>, Failure> {
         let answer = self.call("block", json!({ "height": height.to_string() }))?;
-        let transactions = answer["block"]["data"]["txs"]
-            .as_array()
-            .into_iter()
-            .flatten();
+        let transactions = answer["block"]["data"]["txs"].as_array().into_iter().flatten();
         transactions
             .map(|transaction| STANDARD.decode(transaction.as_str().unwrap_or_default()))
             .collect::<Result<_, _>>()
@@ -95,16 +83,10 @@ impl Rpc {
 
     /// Gives the node a transaction; returns when CheckTx accepted it.
     pub fn broadcast(&self, transaction: &[u8]) -> Result<(), Failure> {
-        let answer = self.call(
-            "broadcast_tx_sync",
-            json!({ "tx": STANDARD.encode(transaction) }),
-        )?;
+        let answer = self.call("broadcast_tx_sync", json!({ "tx": STANDARD.encode(transaction) }))?;
         match answer["code"].as_u64() {
             Some(0) => Ok(()),
-            code => Err(self.refused(
-                "broadcast_tx_sync",
-                &format!("code {code:?}: {}", answer["log"]),
-            )),
+            code => Err(self.refused("broadcast_tx_sync", &format!("code {code:?}: {}", answer["log"]))),
         }
     }
 

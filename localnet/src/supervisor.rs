@@ -61,21 +61,13 @@ pub fn launch(program: &Path, home: &Path, lifetime: Lifetime) -> Result<Child, 
         Lifetime::UntilStopped => command.stdin(Stdio::null()),
         Lifetime::UntilLauncherEnds => command.arg("--until-launcher-ends").stdin(Stdio::piped()),
     };
-    command
-        .stdout(Stdio::null())
-        .stderr(output)
-        .process_group(0);
+    command.stdout(Stdio::null()).stderr(output).process_group(0);
     let mut child = command.spawn().doing(|| "starting the supervisor".into())?;
     let started = Instant::now();
     while control::ask(home, &Request::Status)?.is_none() {
-        let ended = child
-            .try_wait()
-            .doing(|| "waiting for the supervisor".into())?;
+        let ended = child.try_wait().doing(|| "waiting for the supervisor".into())?;
         if ended.is_some() || started.elapsed() > START_TIME_MAX {
-            return Err(Failure::Check(format!(
-                "the supervisor did not start; see {}",
-                log.display()
-            )));
+            return Err(Failure::Check(format!("the supervisor did not start; see {}", log.display())));
         }
         thread::sleep(TEND_EVERY);
     }
@@ -91,12 +83,8 @@ pub fn supervise(home: &Path, lifetime: Lifetime) -> Result<(), Failure> {
         // Nobody answers there: `launch` asked before.
         fs::remove_file(&socket).doing(|| format!("removing {}", socket.display()))?;
     }
-    let listener =
-        UnixListener::bind(&socket).doing(|| format!("listening on {}", socket.display()))?;
-    places::write(
-        &pid_file(home, "supervisor"),
-        &std::process::id().to_string(),
-    )?;
+    let listener = UnixListener::bind(&socket).doing(|| format!("listening on {}", socket.display()))?;
+    places::write(&pid_file(home, "supervisor"), &std::process::id().to_string())?;
     let (sender, events) = mpsc::channel();
     if lifetime == Lifetime::UntilLauncherEnds {
         watch_launcher(sender.clone());
@@ -160,10 +148,9 @@ impl<'home> Fleet<'home> {
                 Ok(Event::Asked(Request::Stop, stream)) => return Ok(Some(stream)),
                 Ok(Event::LauncherEnded) | Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Ok(Event::Asked(request, stream)) => {
-                    let reply = self.answer(&request).map_or_else(
-                        |failure| Reply::Refused(failure.to_string()),
-                        Reply::Processes,
-                    );
+                    let reply = self
+                        .answer(&request)
+                        .map_or_else(|failure| Reply::Refused(failure.to_string()), Reply::Processes);
                     if let Err(failure) = control::send(stream, &reply) {
                         eprintln!("an answer that nobody waited for: {failure}");
                     }
@@ -205,11 +192,8 @@ impl<'home> Fleet<'home> {
 
     fn members(&mut self, group: &str) -> Result<Vec<&mut Supervised>, Failure> {
         let home = self.home;
-        let members: Vec<_> = self
-            .processes
-            .iter_mut()
-            .filter(|supervised| supervised.process.group == group)
-            .collect();
+        let members: Vec<_> =
+            self.processes.iter_mut().filter(|supervised| supervised.process.group == group).collect();
         if members.is_empty() {
             return Err(Failure::Needs(format!("{} has no {group}", home.display())));
         }
@@ -224,11 +208,7 @@ impl<'home> Fleet<'home> {
     /// Stops stage by stage, the last started first, and kills what does not end in time.
     fn stop(&mut self) -> Result<(), Failure> {
         for stage in [Stage::Gateway, Stage::Node, Stage::Application] {
-            let mut members: Vec<_> = self
-                .processes
-                .iter_mut()
-                .filter(|one| one.process.stage == stage)
-                .collect();
+            let mut members: Vec<_> = self.processes.iter_mut().filter(|one| one.process.stage == stage).collect();
             for supervised in &mut members {
                 supervised.ask_to_end()?;
             }
@@ -278,11 +258,7 @@ pub fn stop_orphans(home: &Path) -> Result<usize, Failure> {
 }
 
 fn runs(pid: &str, program: &Path, home: &Path) -> bool {
-    Program::new("ps")
-        .args(["-ww", "-o", "command=", "-p", pid])
-        .capture()
-        .is_ok_and(|command| {
-            command.contains(&*program.to_string_lossy())
-                && command.contains(&*home.to_string_lossy())
-        })
+    Program::new("ps").args(["-ww", "-o", "command=", "-p", pid]).capture().is_ok_and(|command| {
+        command.contains(&*program.to_string_lossy()) && command.contains(&*home.to_string_lossy())
+    })
 }

@@ -42,20 +42,14 @@ impl Need {
                     && Program::new("cc").arg("--version").succeeds()
             }
             Self::Libclang => libclang::find().is_some(),
-            Self::Node => {
-                node_major().is_some_and(|major| major >= NODE_MAJOR_MIN) && find("npm").is_some()
-            }
+            Self::Node => node_major().is_some_and(|major| major >= NODE_MAJOR_MIN) && find("npm").is_some(),
         }
     }
 }
 
 /// Finds or installs what is needed.
 pub fn provide(needs: &[Need]) -> Result<(), Failure> {
-    let missing: Vec<_> = needs
-        .iter()
-        .copied()
-        .filter(|need| !need.is_met())
-        .collect();
+    let missing: Vec<_> = needs.iter().copied().filter(|need| !need.is_met()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -71,9 +65,7 @@ pub fn provide(needs: &[Need]) -> Result<(), Failure> {
 /// The Go command, at least of the version that the CometBFT module asks for.
 pub fn go(places: &Places) -> Result<Program, Failure> {
     let go = Program::new(golang::provide(places)?);
-    Ok(golang::ENVIRONMENT
-        .iter()
-        .fold(go, |go, (name, value)| go.env(name, value)))
+    Ok(golang::ENVIRONMENT.iter().fold(go, |go, (name, value)| go.env(name, value)))
 }
 
 /// Adds the variables that let cargo's build scripts find what [`provide`] provided.
@@ -92,30 +84,14 @@ pub fn cargo_deny(places: &Places) -> Result<PathBuf, Failure> {
     let folder = places.cache.join("tools");
     let installed = folder.join("bin/cargo-deny");
     let wanted = format!("cargo-deny {CARGO_DENY_VERSION}");
-    for candidate in [Some(installed.clone()), find("cargo-deny")]
-        .into_iter()
-        .flatten()
-    {
-        if Program::new(&candidate)
-            .arg("--version")
-            .capture()
-            .is_ok_and(|version| version.trim() == wanted)
-        {
+    for candidate in [Some(installed.clone()), find("cargo-deny")].into_iter().flatten() {
+        if Program::new(&candidate).arg("--version").capture().is_ok_and(|version| version.trim() == wanted) {
             return Ok(candidate);
         }
     }
-    println!(
-        "installing {wanted} into {}: three to ten minutes, once",
-        folder.display()
-    );
+    println!("installing {wanted} into {}: three to ten minutes, once", folder.display());
     Program::new(cargo())
-        .args([
-            "install",
-            "--locked",
-            "--version",
-            CARGO_DENY_VERSION,
-            "--root",
-        ])
+        .args(["install", "--locked", "--version", CARGO_DENY_VERSION, "--root"])
         .arg(&folder)
         .arg("cargo-deny")
         // It runs for a second: building it quickly matters more than its speed.
@@ -134,11 +110,5 @@ pub fn cargo() -> PathBuf {
 
 fn node_major() -> Option<u32> {
     let version = Program::new("node").arg("--version").capture().ok()?;
-    version
-        .trim()
-        .strip_prefix('v')?
-        .split('.')
-        .next()?
-        .parse()
-        .ok()
+    version.trim().strip_prefix('v')?.split('.').next()?.parse().ok()
 }

@@ -23,38 +23,14 @@ struct Stage {
 
 /// In the order in which a failure is cheapest to learn of.
 const STAGES: [Stage; 8] = [
-    Stage {
-        name: "tools",
-        run: tools,
-    },
-    Stage {
-        name: "format",
-        run: format,
-    },
-    Stage {
-        name: "CometBFT and the node program",
-        run: nodes,
-    },
-    Stage {
-        name: "lints",
-        run: lints,
-    },
-    Stage {
-        name: "tests",
-        run: tests,
-    },
-    Stage {
-        name: "node program's tests",
-        run: node_tests,
-    },
-    Stage {
-        name: "licences and sources",
-        run: licences,
-    },
-    Stage {
-        name: "advisories",
-        run: advisories,
-    },
+    Stage { name: "tools", run: tools },
+    Stage { name: "format", run: format },
+    Stage { name: "CometBFT and the node program", run: nodes },
+    Stage { name: "lints", run: lints },
+    Stage { name: "tests", run: tests },
+    Stage { name: "node program's tests", run: node_tests },
+    Stage { name: "licences and sources", run: licences },
+    Stage { name: "advisories", run: advisories },
 ];
 
 /// Runs every stage, failed or not, and sums up.
@@ -115,18 +91,7 @@ fn nodes(places: &Places) -> Result<Outcome, Failure> {
 }
 
 fn lints(places: &Places) -> Result<Outcome, Failure> {
-    cargo(
-        places,
-        &[
-            "clippy",
-            "--locked",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
-    )
+    cargo(places, &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])
 }
 
 fn tests(places: &Places) -> Result<Outcome, Failure> {
@@ -137,10 +102,7 @@ fn tests(places: &Places) -> Result<Outcome, Failure> {
 
 fn node_tests(places: &Places) -> Result<Outcome, Failure> {
     for arguments in [["vet", "./..."], ["test", "./..."]] {
-        toolbox::go(places)?
-            .args(arguments)
-            .in_folder(&places.cometbft_module())
-            .run()?;
+        toolbox::go(places)?.args(arguments).in_folder(&places.cometbft_module()).run()?;
     }
     Ok(Outcome::Passed)
 }
@@ -152,9 +114,7 @@ fn licences(places: &Places) -> Result<Outcome, Failure> {
 
 fn advisories(places: &Places) -> Result<Outcome, Failure> {
     if let Err(failure) = deny(places, &["fetch", "db"]).capture() {
-        return Ok(Outcome::NotChecked(format!(
-            "the advisory database cannot be fetched: {failure}"
-        )));
+        return Ok(Outcome::NotChecked(format!("the advisory database cannot be fetched: {failure}")));
     }
     deny(places, &["check", "--disable-fetch", "advisories"]).run()?;
     Ok(Outcome::Passed)
@@ -162,15 +122,11 @@ fn advisories(places: &Places) -> Result<Outcome, Failure> {
 
 fn deny(places: &Places, arguments: &[&str]) -> Program {
     let program = places.cache.join("tools/bin/cargo-deny");
-    Program::new(program)
-        .args(arguments)
-        .in_folder(&places.repository)
+    Program::new(program).args(arguments).in_folder(&places.repository)
 }
 
 fn cargo(places: &Places, arguments: &[&str]) -> Result<Outcome, Failure> {
-    let cargo = Program::new(toolbox::cargo())
-        .args(arguments)
-        .in_folder(&places.repository);
+    let cargo = Program::new(toolbox::cargo()).args(arguments).in_folder(&places.repository);
     toolbox::with_build_environment(cargo).run()?;
     Ok(Outcome::Passed)
 }
@@ -185,11 +141,7 @@ mod tests {
         let done = [
             ("format", Outcome::Passed, Duration::ZERO),
             ("tests", failed(), Duration::ZERO),
-            (
-                "advisories",
-                Outcome::NotChecked("offline".into()),
-                Duration::ZERO,
-            ),
+            ("advisories", Outcome::NotChecked("offline".into()), Duration::ZERO),
         ];
         assert_eq!(summarize(&done).unwrap_err().to_string(), "failed: tests");
         assert!(summarize(&done[..1]).is_ok());

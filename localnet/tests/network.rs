@@ -9,6 +9,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// How often a condition is looked at while waiting for it.
+const POLL: Duration = Duration::from_millis(50);
+
 /// Only turns a hang into a failure.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -25,11 +28,7 @@ impl Home {
 
     fn command(&self, words: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_careledger-localnet"));
-        command
-            .args(words.split_whitespace())
-            .arg("--home")
-            .arg(self.path())
-            .stdin(Stdio::null());
+        command.args(words.split_whitespace()).arg("--home").arg(self.path()).stdin(Stdio::null());
         command
     }
 
@@ -61,12 +60,7 @@ impl Home {
         entries
             .flatten()
             .map(|entry| {
-                let name = entry
-                    .path()
-                    .file_stem()
-                    .unwrap()
-                    .to_string_lossy()
-                    .into_owned();
+                let name = entry.path().file_stem().unwrap().to_string_lossy().into_owned();
                 (name, fs::read_to_string(entry.path()).unwrap_or_default())
             })
             .collect()
@@ -77,39 +71,24 @@ impl Drop for Home {
     /// A failed test must not leave its network behind.
     fn drop(&mut self) {
         if self.path().exists() {
-            let _stopped = self
-                .command("down")
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status();
+            let _stopped = self.command("down").stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
     }
 }
 
 fn kill(pid: &str) {
-    assert!(
-        Command::new("kill")
-            .args(["-KILL", pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
 }
 
 fn runs(pid: &str) -> bool {
-    Command::new("ps")
-        .args(["-o", "pid=", "-p", pid])
-        .stdout(Stdio::null())
-        .status()
-        .unwrap()
-        .success()
+    Command::new("ps").args(["-o", "pid=", "-p", pid]).stdout(Stdio::null()).status().unwrap().success()
 }
 
 fn eventually(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
         assert!(started.elapsed() < DEADLINE, "{what}");
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(POLL);
     }
 }
 
@@ -121,20 +100,11 @@ fn four_validators_agree_while_one_is_killed_and_revived_on_either_node_program(
         home.run("check");
         home.run("kill --validator 3");
         assert!(home.run("status").contains("was killed on request"));
-        assert!(
-            home.refused("check").contains("status"),
-            "a dead validator must be seen"
-        );
+        assert!(home.refused("check").contains("status"), "a dead validator must be seen");
         home.run("revive --validator 3");
-        eventually("the revived validator never agreed", || {
-            home.command("check").output().unwrap().status.success()
-        });
+        eventually("the revived validator never agreed", || home.command("check").output().unwrap().status.success());
         home.run("down");
-        assert_eq!(
-            home.pids(),
-            BTreeMap::new(),
-            "a stopped network leaves no process ids"
-        );
+        assert_eq!(home.pids(), BTreeMap::new(), "a stopped network leaves no process ids");
         assert!(home.run("down").contains("did not run"));
     }
 }
@@ -143,34 +113,18 @@ fn four_validators_agree_while_one_is_killed_and_revived_on_either_node_program(
 fn a_network_survives_the_death_of_a_node_of_its_supervisor_and_of_its_launcher() {
     let home = Home::new();
     home.run("up --app kvstore --gateways 0");
-    assert!(
-        home.refused("up --app kvstore --gateways 0")
-            .contains("already runs")
-    );
+    assert!(home.refused("up --app kvstore --gateways 0").contains("already runs"));
 
     let before = home.pids();
     kill(&before["v1-node"]);
-    eventually("the killed node was not started again", || {
-        home.run("status").contains("1 restarts")
-    });
+    eventually("the killed node was not started again", || home.run("status").contains("1 restarts"));
 
     kill(&before["supervisor"]);
-    eventually("the supervisor still answers", || {
-        home.run("status").contains("does not run")
-    });
+    eventually("the supervisor still answers", || home.run("status").contains("does not run"));
     let orphans = home.pids();
-    assert!(
-        runs(&orphans["v0-node"]),
-        "the nodes outlive their supervisor"
-    );
-    assert!(
-        home.run("up --app kvstore --gateways 0")
-            .contains("left behind")
-    );
-    assert!(
-        !runs(&orphans["v0-node"]),
-        "the orphans were stopped before the new nodes started"
-    );
+    assert!(runs(&orphans["v0-node"]), "the nodes outlive their supervisor");
+    assert!(home.run("up --app kvstore --gateways 0").contains("left behind"));
+    assert!(!runs(&orphans["v0-node"]), "the orphans were stopped before the new nodes started");
     home.run("check");
 
     kill(&home.pids()["supervisor"]);
@@ -184,11 +138,7 @@ fn a_process_id_that_now_belongs_to_someone_else_is_left_alone() {
     home.run("up --app kvstore --gateways 0");
     home.run("down");
     let mut stranger = Command::new("sleep").arg("600").spawn().unwrap();
-    fs::write(
-        home.path().join("pids/v0-node.pid"),
-        stranger.id().to_string(),
-    )
-    .unwrap();
+    fs::write(home.path().join("pids/v0-node.pid"), stranger.id().to_string()).unwrap();
     assert!(home.run("down").contains("did not run"));
     assert!(runs(&stranger.id().to_string()));
     stranger.kill().unwrap();
@@ -201,10 +151,7 @@ fn a_home_that_holds_something_else_is_never_removed() {
     fs::create_dir_all(home.path()).unwrap();
     let precious = home.path().join("thesis.tex");
     fs::write(&precious, "years of work").unwrap();
-    for words in [
-        "up --app kvstore --gateways 0",
-        "up --app kvstore --gateways 0 --fresh",
-    ] {
+    for words in ["up --app kvstore --gateways 0", "up --app kvstore --gateways 0 --fresh"] {
         assert!(home.refused(words).contains("thesis.tex"), "{words}");
     }
     assert!(Path::exists(&precious));

@@ -24,11 +24,7 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
 type SentTimes = Arc<Mutex<HashMap<Vec<u8>, Instant>>>;
 
 /// Sends transactions over `connections` connections for a time and waits until all are committed.
-pub fn load(
-    addresses: &[String],
-    connections: usize,
-    duration: Duration,
-) -> Result<Measured, Failure> {
+pub fn load(addresses: &[String], connections: usize, duration: Duration) -> Result<Measured, Failure> {
     let sent = SentTimes::default();
     let next = Arc::new(AtomicU64::new(0));
     let ended = Arc::new(AtomicBool::new(false));
@@ -45,10 +41,7 @@ pub fn load(
             thread::spawn(move || send(&rpc, until, &sent, &next))
         })
         .collect();
-    let outcomes: Vec<_> = senders
-        .into_iter()
-        .map(|sender| sender.join().expect("a sender does not panic"))
-        .collect();
+    let outcomes: Vec<_> = senders.into_iter().map(|sender| sender.join().expect("a sender does not panic")).collect();
     ended.store(true, Ordering::Release);
     let observed = observer.join().expect("the observer does not panic");
     outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -66,9 +59,7 @@ fn send(rpc: &Rpc, until: Instant, sent: &SentTimes, next: &AtomicU64) -> Result
         let number = next.fetch_add(1, Ordering::Relaxed);
         let mut transaction = format!("load{number:016}=").into_bytes();
         transaction.resize(TRANSACTION_BYTES, b'x');
-        sent.lock()
-            .expect("no sender panics")
-            .insert(transaction.clone(), Instant::now());
+        sent.lock().expect("no sender panics").insert(transaction.clone(), Instant::now());
         rpc.broadcast(&transaction)?;
         count += 1;
     }
@@ -76,12 +67,7 @@ fn send(rpc: &Rpc, until: Instant, sent: &SentTimes, next: &AtomicU64) -> Result
 }
 
 /// Follows the chain until everything that was sent is committed.
-fn observe(
-    rpc: &Rpc,
-    first_height: u64,
-    sent: &SentTimes,
-    ended: &AtomicBool,
-) -> Result<Measured, Failure> {
+fn observe(rpc: &Rpc, first_height: u64, sent: &SentTimes, ended: &AtomicBool) -> Result<Measured, Failure> {
     let mut latencies = Vec::new();
     let mut blocks = Vec::new();
     let mut height = first_height;
@@ -92,9 +78,7 @@ fn observe(
             let transactions = rpc.transactions(height)?;
             let mut sent = sent.lock().expect("no sender panics");
             let before = latencies.len();
-            let sent_at = transactions
-                .iter()
-                .filter_map(|transaction| sent.remove(transaction));
+            let sent_at = transactions.iter().filter_map(|transaction| sent.remove(transaction));
             latencies.extend(sent_at.map(|at| seen.duration_since(at)));
             if latencies.len() > before {
                 blocks.push((seen, latencies.len() - before));
@@ -109,23 +93,16 @@ fn observe(
                 return summarize(&blocks, latencies);
             }
             if Instant::now() > due {
-                return Err(Failure::Check(format!(
-                    "{missing} sent transactions were never committed"
-                )));
+                return Err(Failure::Check(format!("{missing} sent transactions were never committed")));
             }
         }
         thread::sleep(PAUSE);
     }
 }
 
-fn summarize(
-    blocks: &[(Instant, usize)],
-    mut latencies: Vec<Duration>,
-) -> Result<Measured, Failure> {
+fn summarize(blocks: &[(Instant, usize)], mut latencies: Vec<Duration>) -> Result<Measured, Failure> {
     let [(first, in_first), .., (last, _)] = blocks else {
-        return Err(Failure::Check(
-            "fewer than two blocks held transactions; let the load run longer".into(),
-        ));
+        return Err(Failure::Check("fewer than two blocks held transactions; let the load run longer".into()));
     };
     latencies.sort_unstable();
     let span = last.duration_since(*first).as_secs_f64();
@@ -155,22 +132,10 @@ mod tests {
         let latencies = (1..=210).map(Duration::from_millis).rev().collect();
         let measured = summarize(&blocks, latencies).unwrap();
         assert_eq!(measured.transactions, 210);
-        assert!(
-            (measured.committed_tx_per_s - 200.0).abs() < 1e-6,
-            "{measured:?}"
-        );
-        assert!(
-            (measured.block_interval_ms - 500.0).abs() < 1e-6,
-            "{measured:?}"
-        );
-        assert!(
-            (measured.commit_p50_ms - 106.0).abs() < 1e-6,
-            "{measured:?}"
-        );
-        assert!(
-            (measured.commit_p99_ms - 208.0).abs() < 1e-6,
-            "{measured:?}"
-        );
+        assert!((measured.committed_tx_per_s - 200.0).abs() < 1e-6, "{measured:?}");
+        assert!((measured.block_interval_ms - 500.0).abs() < 1e-6, "{measured:?}");
+        assert!((measured.commit_p50_ms - 106.0).abs() < 1e-6, "{measured:?}");
+        assert!((measured.commit_p99_ms - 208.0).abs() < 1e-6, "{measured:?}");
     }
 
     #[test]

@@ -8,31 +8,19 @@ use crate::failure::Failure;
 const BLOCK_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Largest evidence in a block; CometBFT refuses a genesis where it exceeds the block.
 const EVIDENCE_BYTES_MAX: u64 = 1024 * 1024;
-const _: () = assert!(
-    EVIDENCE_BYTES_MAX <= BLOCK_BYTES_MAX,
-    "evidence must fit a block"
-);
-const _: () = assert!(
-    BLOCK_BYTES_MAX > 0,
-    "InitChain panics on a block of no bytes"
-);
+const _: () = assert!(EVIDENCE_BYTES_MAX <= BLOCK_BYTES_MAX, "evidence must fit a block");
+const _: () = assert!(BLOCK_BYTES_MAX > 0, "InitChain panics on a block of no bytes");
 
 /// Turns the genesis that CometBFT generated (keys, time) into the network's.
 ///
 /// # Errors
 /// When the generated genesis is not of the shape that CometBFT 0.38 writes.
-pub fn complete(
-    generated: &str,
-    chain_id: &str,
-    app_state: Option<Value>,
-) -> Result<String, Failure> {
+pub fn complete(generated: &str, chain_id: &str, app_state: Option<Value>) -> Result<String, Failure> {
     let mut genesis: Value = serde_json::from_str(generated)
         .map_err(|error| Failure::Check(format!("CometBFT's generated genesis: {error}")))?;
     let validators = genesis["validators"].as_array().map_or(0, Vec::len);
     if validators == 0 || !genesis["consensus_params"].is_object() {
-        return Err(Failure::Check(
-            "CometBFT's generated genesis has another shape than expected".into(),
-        ));
+        return Err(Failure::Check("CometBFT's generated genesis has another shape than expected".into()));
     }
     genesis["chain_id"] = chain_id.into();
     genesis["consensus_params"]["block"] = json!({
@@ -61,10 +49,8 @@ mod tests {
     #[test]
     fn the_genesis_keeps_the_keys_and_avoids_what_cometbft_trips_over() {
         let state = json!({ "registrars": ["care1"] });
-        let genesis: Value = serde_json::from_str(
-            &complete(GENERATED, "careledger-dev-1", Some(state.clone())).unwrap(),
-        )
-        .unwrap();
+        let genesis: Value =
+            serde_json::from_str(&complete(GENERATED, "careledger-dev-1", Some(state.clone())).unwrap()).unwrap();
         let before: Value = serde_json::from_str(GENERATED).unwrap();
         assert_eq!(genesis["chain_id"], "careledger-dev-1");
         assert_eq!(genesis["app_state"], state);
@@ -72,19 +58,13 @@ mod tests {
         assert_eq!(genesis["consensus_params"]["block"]["max_gas"], "-1");
         let bytes = |value: &Value| value.as_str().unwrap().parse::<u64>().unwrap();
         let parameters = &genesis["consensus_params"];
-        assert!(
-            bytes(&parameters["evidence"]["max_bytes"]) <= bytes(&parameters["block"]["max_bytes"])
-        );
+        assert!(bytes(&parameters["evidence"]["max_bytes"]) <= bytes(&parameters["block"]["max_bytes"]));
         assert_eq!(parameters["evidence"]["max_age_num_blocks"], "100000");
     }
 
     #[test]
     fn a_genesis_of_another_shape_is_refused() {
-        for generated in [
-            "{}",
-            "not JSON",
-            r#"{"validators":[],"consensus_params":{}}"#,
-        ] {
+        for generated in ["{}", "not JSON", r#"{"validators":[],"consensus_params":{}}"#] {
             assert!(complete(generated, "test-1", None).is_err(), "{generated}");
         }
     }

@@ -27,14 +27,7 @@ pub fn create(places: &Places, home: &Path, record: &Record) -> Result<(), Failu
     places::make_folder(home)?;
     let generated = home.join("generated");
     Program::new(node_program(places, record.node))
-        .args([
-            "testnet",
-            "--v",
-            &record.manifest.validators.to_string(),
-            "--node-dir-prefix",
-            "v",
-            "--o",
-        ])
+        .args(["testnet", "--v", &record.manifest.validators.to_string(), "--node-dir-prefix", "v", "--o"])
         .arg(&generated)
         .capture()?;
     let app_state = match record.app {
@@ -44,14 +37,9 @@ pub fn create(places: &Places, home: &Path, record: &Record) -> Result<(), Failu
     for index in 0..record.manifest.validators {
         let node = node_home(home, index);
         places::make_folder(&validator_home(home, index))?;
-        fs::rename(generated.join(group(index)), &node)
-            .doing(|| format!("making {}", node.display()))?;
+        fs::rename(generated.join(group(index)), &node).doing(|| format!("making {}", node.display()))?;
         let file = node.join("config/genesis.json");
-        let genesis = genesis::complete(
-            &places::read(&file)?,
-            &record.manifest.chain_id,
-            app_state.clone(),
-        )?;
+        let genesis = genesis::complete(&places::read(&file)?, &record.manifest.chain_id, app_state.clone())?;
         places::write(&file, &genesis)?;
     }
     fs::remove_dir_all(&generated).doing(|| format!("removing {}", generated.display()))
@@ -61,31 +49,20 @@ pub fn create(places: &Places, home: &Path, record: &Record) -> Result<(), Failu
 fn create_applications(places: &Places, home: &Path, record: &Record) -> Result<Value, Failure> {
     let daemon = places.built("careledgerd");
     let client = client_home(home);
-    let key = Program::new(&daemon)
-        .args(["keys", "add", REGISTRAR, "--output", "json", "--home"])
-        .arg(&client)
-        .capture()?;
-    let key: Value = serde_json::from_str(&key)
-        .map_err(|error| Failure::Check(format!("`careledgerd keys add`: {error}")))?;
-    let address = key["address"]
-        .as_str()
-        .ok_or_else(|| Failure::Check("`careledgerd keys add` told no address".into()))?;
+    let key =
+        Program::new(&daemon).args(["keys", "add", REGISTRAR, "--output", "json", "--home"]).arg(&client).capture()?;
+    let key: Value =
+        serde_json::from_str(&key).map_err(|error| Failure::Check(format!("`careledgerd keys add`: {error}")))?;
+    let address =
+        key["address"].as_str().ok_or_else(|| Failure::Check("`careledgerd keys add` told no address".into()))?;
     for index in 0..record.manifest.validators {
         Program::new(&daemon)
-            .args([
-                "init",
-                "--chain-id",
-                &record.manifest.chain_id,
-                "--registrar",
-                address,
-                "--home",
-            ])
+            .args(["init", "--chain-id", &record.manifest.chain_id, "--registrar", address, "--home"])
             .arg(app_home(home, index))
             .capture()?;
     }
     let file = app_home(home, 0).join("config/app_genesis.json");
-    serde_json::from_str(&places::read(&file)?)
-        .map_err(|error| Failure::Check(format!("{}: {error}", file.display())))
+    serde_json::from_str(&places::read(&file)?).map_err(|error| Failure::Check(format!("{}: {error}", file.display())))
 }
 
 /// Writes addresses, peers and settings of every node; to be repeated when the ports change.
@@ -93,23 +70,13 @@ pub fn configure(places: &Places, home: &Path, record: &Record) -> Result<(), Fa
     let program = node_program(places, record.node);
     let peers = (0..record.manifest.validators)
         .map(|index| {
-            let id = Program::new(&program)
-                .args(["show-node-id", "--home"])
-                .arg(node_home(home, index))
-                .capture()?;
-            Ok(format!(
-                "{}@127.0.0.1:{}",
-                id.trim(),
-                record.p2p_port(index)
-            ))
+            let id = Program::new(&program).args(["show-node-id", "--home"]).arg(node_home(home, index)).capture()?;
+            Ok(format!("{}@127.0.0.1:{}", id.trim(), record.p2p_port(index)))
         })
         .collect::<Result<Vec<_>, Failure>>()?;
     for index in 0..record.manifest.validators {
         let file = node_home(home, index).join("config/config.toml");
-        let others = peers
-            .iter()
-            .enumerate()
-            .filter(|(other, _)| *other != index);
+        let others = peers.iter().enumerate().filter(|(other, _)| *other != index);
         let others: Vec<_> = others.map(|(_, peer)| peer.as_str()).collect();
         let mut configuration = places::read(&file)?;
         for (key, value) in filled_in(home, record, index, &others.join(","))? {
@@ -123,12 +90,7 @@ pub fn configure(places: &Places, home: &Path, record: &Record) -> Result<(), Fa
     Ok(())
 }
 
-fn filled_in(
-    home: &Path,
-    record: &Record,
-    index: usize,
-    peers: &str,
-) -> Result<[(&'static str, String); 5], Failure> {
+fn filled_in(home: &Path, record: &Record, index: usize, peers: &str) -> Result<[(&'static str, String); 5], Failure> {
     let indexed = record.manifest.indexed_validators.contains(&index);
     let proxy_app = match record.app {
         App::Careledger => format!("unix://{}", abci_socket(home, index)?.display()),
@@ -136,20 +98,11 @@ fn filled_in(
     };
     Ok([
         ("proxy_app", proxy_app),
-        (
-            "rpc.laddr",
-            format!("tcp://127.0.0.1:{}", record.rpc_port(index)),
-        ),
+        ("rpc.laddr", format!("tcp://127.0.0.1:{}", record.rpc_port(index))),
         // The generated configuration listens on every interface.
-        (
-            "p2p.laddr",
-            format!("tcp://127.0.0.1:{}", record.p2p_port(index)),
-        ),
+        ("p2p.laddr", format!("tcp://127.0.0.1:{}", record.p2p_port(index))),
         ("p2p.persistent_peers", peers.to_owned()),
-        (
-            "tx_index.indexer",
-            if indexed { "kv" } else { "null" }.into(),
-        ),
+        ("tx_index.indexer", if indexed { "kv" } else { "null" }.into()),
     ])
 }
 
@@ -178,18 +131,11 @@ pub fn plan(places: &Places, home: &Path, record: &Record) -> Result<Plan, Failu
             group: group(index),
             stage: Stage::Node,
             program: node_program(places, record.node),
-            arguments: vec![
-                "start".into(),
-                "--home".into(),
-                node_home(home, index).display().to_string(),
-            ],
+            arguments: vec!["start".into(), "--home".into(), node_home(home, index).display().to_string()],
             environment: BTreeMap::new(),
         });
     }
-    Ok(Plan {
-        first_port: record.first_port,
-        processes,
-    })
+    Ok(Plan { first_port: record.first_port, processes })
 }
 
 /// The executable of a node program.

@@ -59,8 +59,7 @@ impl Record {
 
     /// Writes the record and `localnet.env` into a home.
     pub fn save(&self, home: &Path) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|error| Failure::Check(error.to_string()))?;
+        let text = serde_json::to_string_pretty(self).map_err(|error| Failure::Check(error.to_string()))?;
         places::write(&Self::file(home), &text)?;
         places::write(&home.join("localnet.env"), &self.environment(home))
     }
@@ -71,8 +70,7 @@ impl Record {
 
     /// How many ports the network uses.
     pub fn ports(manifest: &Manifest, gateways: usize) -> u16 {
-        u16::try_from(manifest.validators * 2 + gateways)
-            .expect("the manifest bounds both to 40 in all")
+        u16::try_from(manifest.validators * 2 + gateways).expect("the manifest bounds both to 40 in all")
     }
 
     /// The port that validators connect to validator `index` on.
@@ -113,16 +111,11 @@ impl Record {
             self.rpc_address(0)
         );
         for index in 0..self.manifest.validators {
-            writeln!(text, "CARELEDGER_RPC_{index}='{}'", self.rpc_address(index))
-                .expect("a String takes any text");
+            writeln!(text, "CARELEDGER_RPC_{index}='{}'", self.rpc_address(index)).expect("a String takes any text");
         }
         for index in 0..self.gateways {
-            writeln!(
-                text,
-                "CARELEDGER_GATEWAY_{index}='{}'",
-                self.gateway_address(index)
-            )
-            .expect("a String takes any text");
+            writeln!(text, "CARELEDGER_GATEWAY_{index}='{}'", self.gateway_address(index))
+                .expect("a String takes any text");
         }
         text
     }

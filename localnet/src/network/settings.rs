@@ -3,13 +3,7 @@
 use crate::failure::Failure;
 
 /// Settings that follow from the network itself and so cannot stand in a manifest.
-const FILLED_IN: [&str; 5] = [
-    "proxy_app",
-    "rpc.laddr",
-    "p2p.laddr",
-    "p2p.persistent_peers",
-    "tx_index.indexer",
-];
+const FILLED_IN: [&str; 5] = ["proxy_app", "rpc.laddr", "p2p.laddr", "p2p.persistent_peers", "tx_index.indexer"];
 
 /// Whether a setting is filled in by this program.
 pub fn is_filled_in(key: &str) -> bool {
@@ -26,16 +20,11 @@ pub fn set(configuration: &str, key: &str, value: &toml::Value) -> Result<String
     let mut replaced = false;
     let mut edited = String::with_capacity(configuration.len() + 64);
     for line in configuration.lines() {
-        if let Some(name) = line
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             section = name;
         }
-        let is_wanted = section == wanted_section
-            && line
-                .split_once('=')
-                .is_some_and(|(found, _)| found.trim_end() == wanted_key);
+        let is_wanted =
+            section == wanted_section && line.split_once('=').is_some_and(|(found, _)| found.trim_end() == wanted_key);
         if is_wanted {
             edited.push_str(&format!("{wanted_key} = {value}"));
             replaced = true;
@@ -47,9 +36,7 @@ pub fn set(configuration: &str, key: &str, value: &toml::Value) -> Result<String
     if replaced {
         return Ok(edited);
     }
-    Err(Failure::Needs(format!(
-        "CometBFT's config.toml has no setting {key}"
-    )))
+    Err(Failure::Needs(format!("CometBFT's config.toml has no setting {key}")))
 }
 
 #[cfg(test)]
@@ -67,40 +54,18 @@ mod tests {
                 "proxy_app = \"tcp://127.0.0.1:26658\"",
                 "proxy_app = \"kvstore\"",
             ),
-            (
-                "rpc.laddr",
-                toml::Value::from("c"),
-                "laddr = \"a\"",
-                "laddr = \"c\"",
-            ),
-            (
-                "p2p.laddr",
-                toml::Value::from("c"),
-                "laddr = \"b\"",
-                "laddr = \"c\"",
-            ),
-            (
-                "p2p.pex",
-                toml::Value::from(false),
-                "pex = true",
-                "pex = false",
-            ),
+            ("rpc.laddr", toml::Value::from("c"), "laddr = \"a\"", "laddr = \"c\""),
+            ("p2p.laddr", toml::Value::from("c"), "laddr = \"b\"", "laddr = \"c\""),
+            ("p2p.pex", toml::Value::from(false), "pex = true", "pex = false"),
         ] {
-            assert_eq!(
-                set(CONFIGURATION, key, &value).unwrap(),
-                CONFIGURATION.replace(from, to),
-                "{key}"
-            );
+            assert_eq!(set(CONFIGURATION, key, &value).unwrap(), CONFIGURATION.replace(from, to), "{key}");
         }
     }
 
     #[test]
     fn a_setting_that_cometbft_does_not_have_is_refused() {
         for key in ["p2p.pecks", "rpc.pex", "laddr", "mempool.size"] {
-            assert!(
-                set(CONFIGURATION, key, &toml::Value::from(1)).is_err(),
-                "{key}"
-            );
+            assert!(set(CONFIGURATION, key, &toml::Value::from(1)).is_err(), "{key}");
         }
     }
 }

@@ -92,9 +92,7 @@ impl Supervised {
         let Some(child) = &mut self.child else {
             return Ok(false);
         };
-        let ended = child
-            .try_wait()
-            .doing(|| format!("waiting for {}", self.process.name))?;
+        let ended = child.try_wait().doing(|| format!("waiting for {}", self.process.name))?;
         if ended.is_some() {
             self.child = None;
         }
@@ -109,10 +107,7 @@ impl Supervised {
             && let Some(child) = &self.child
         {
             // It is our child and not waited for, so the id is still its own.
-            Program::new("kill")
-                .arg("-TERM")
-                .arg(child.id().to_string())
-                .capture()?;
+            Program::new("kill").arg("-TERM").arg(child.id().to_string()).capture()?;
         }
         Ok(())
     }
@@ -122,12 +117,8 @@ impl Supervised {
         self.held = true;
         self.restart_at = None;
         if let Some(mut child) = self.child.take() {
-            child
-                .kill()
-                .doing(|| format!("killing {}", self.process.name))?;
-            child
-                .wait()
-                .doing(|| format!("waiting for {}", self.process.name))?;
+            child.kill().doing(|| format!("killing {}", self.process.name))?;
+            child.wait().doing(|| format!("waiting for {}", self.process.name))?;
         }
         let file = pid_file(home, &self.process.name);
         if file.exists() {

@@ -90,9 +90,7 @@ pub fn ask(home: &Path, request: &Request) -> Result<Option<Vec<ProcessStatus>>,
     let Ok(mut stream) = UnixStream::connect(control_socket(home)?) else {
         return Ok(None);
     };
-    stream
-        .set_read_timeout(Some(ANSWER_TIME_MAX))
-        .doing(|| "asking the supervisor".into())?;
+    stream.set_read_timeout(Some(ANSWER_TIME_MAX)).doing(|| "asking the supervisor".into())?;
     send(&mut stream, request)?;
     match receive::<Reply>(&stream)? {
         Reply::Processes(processes) => Ok(Some(processes)),
@@ -102,12 +100,9 @@ pub fn ask(home: &Path, request: &Request) -> Result<Option<Vec<ProcessStatus>>,
 
 /// Writes one line.
 pub fn send(mut stream: impl Write, message: &impl Serialize) -> Result<(), Failure> {
-    let mut line =
-        serde_json::to_vec(message).map_err(|error| Failure::Check(error.to_string()))?;
+    let mut line = serde_json::to_vec(message).map_err(|error| Failure::Check(error.to_string()))?;
     line.push(b'\n');
-    stream
-        .write_all(&line)
-        .doing(|| "writing to the control socket".into())
+    stream.write_all(&line).doing(|| "writing to the control socket".into())
 }
 
 /// Reads one line.
@@ -116,8 +111,7 @@ pub fn receive<M: for<'de> Deserialize<'de>>(stream: &UnixStream) -> Result<M, F
     BufReader::new(stream.take(LINE_BYTES_MAX))
         .read_line(&mut line)
         .doing(|| "reading from the control socket".into())?;
-    serde_json::from_str(&line)
-        .map_err(|error| Failure::Check(format!("the control socket: {error}")))
+    serde_json::from_str(&line).map_err(|error| Failure::Check(format!("the control socket: {error}")))
 }
 
 #[cfg(test)]
@@ -130,19 +124,8 @@ mod tests {
         let deep = root.path().join("a".repeat(60)).join("b".repeat(60));
         for home in [root.path().to_path_buf(), deep] {
             let socket = control_socket(&home).unwrap();
-            assert!(
-                socket.as_os_str().len() <= SOCKET_PATH_BYTES_MAX,
-                "{}",
-                socket.display()
-            );
-            assert_eq!(
-                fs::metadata(socket.parent().unwrap())
-                    .unwrap()
-                    .permissions()
-                    .mode()
-                    & 0o777,
-                0o700
-            );
+            assert!(socket.as_os_str().len() <= SOCKET_PATH_BYTES_MAX, "{}", socket.display());
+            assert_eq!(fs::metadata(socket.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
         }
     }
 
@@ -150,9 +133,6 @@ mod tests {
     fn two_deep_homes_do_not_share_their_sockets() {
         let root = tempfile::tempdir().unwrap();
         let deep = |name: &str| root.path().join("a".repeat(100)).join(name);
-        assert_ne!(
-            control_socket(&deep("one")).unwrap(),
-            control_socket(&deep("two")).unwrap()
-        );
+        assert_ne!(control_socket(&deep("one")).unwrap(), control_socket(&deep("two")).unwrap());
     }
 }

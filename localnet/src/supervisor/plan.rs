@@ -59,8 +59,7 @@ impl Plan {
 
     /// Writes it into a home.
     pub fn save(&self, home: &Path) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|error| Failure::Check(error.to_string()))?;
+        let text = serde_json::to_string_pretty(self).map_err(|error| Failure::Check(error.to_string()))?;
         places::write(&Self::file(home), &text)
     }
 

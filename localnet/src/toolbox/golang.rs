@@ -27,14 +27,7 @@ struct Version(u32, u32);
 /// Finds or installs Go.
 pub fn provide(places: &Places) -> Result<PathBuf, Failure> {
     let fetched = toolchain_folder(places)?.join("bin/go");
-    for candidate in [
-        find("go"),
-        Some("/usr/local/go/bin/go".into()),
-        Some(fetched),
-    ]
-    .into_iter()
-    .flatten()
-    {
+    for candidate in [find("go"), Some("/usr/local/go/bin/go".into()), Some(fetched)].into_iter().flatten() {
         if version(&candidate).is_some_and(|version| version >= FETCHES_TOOLCHAINS_FROM) {
             return Ok(candidate);
         }
@@ -44,8 +37,7 @@ pub fn provide(places: &Places) -> Result<PathBuf, Failure> {
     } else if find("go").is_none() {
         packages::apt_install(&["golang-go", "ca-certificates"])?;
     }
-    let installed = find("go")
-        .ok_or_else(|| Failure::Needs("Go is still missing after the installation".into()))?;
+    let installed = find("go").ok_or_else(|| Failure::Needs("Go is still missing after the installation".into()))?;
     if version(&installed).is_some_and(|version| version >= FETCHES_TOOLCHAINS_FROM) {
         return Ok(installed);
     }
@@ -84,9 +76,7 @@ fn fetch_toolchain(places: &Places, old: &Path) -> Result<PathBuf, Failure> {
 
 fn make_executable(folder: &Path) -> Result<(), Failure> {
     for entry in fs::read_dir(folder).doing(|| format!("reading {}", folder.display()))? {
-        let path = entry
-            .doing(|| format!("reading {}", folder.display()))?
-            .path();
+        let path = entry.doing(|| format!("reading {}", folder.display()))?.path();
         if path.is_dir() {
             make_executable(&path)?;
         } else {
@@ -108,9 +98,7 @@ fn module_version() -> Result<String, Failure> {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => {
-            return Err(Failure::Needs(format!(
-                "install Go {TOOLCHAIN} or newer for {other}"
-            )));
+            return Err(Failure::Needs(format!("install Go {TOOLCHAIN} or newer for {other}")));
         }
     };
     let system = if OS == "macos" { "darwin" } else { OS };
@@ -118,13 +106,7 @@ fn module_version() -> Result<String, Failure> {
 }
 
 fn version(go: &Path) -> Option<Version> {
-    parse(
-        &Program::new(go)
-            .arg("version")
-            .env("GOTOOLCHAIN", "local")
-            .capture()
-            .ok()?,
-    )
+    parse(&Program::new(go).arg("version").env("GOTOOLCHAIN", "local").capture().ok()?)
 }
 
 /// Reads the answer of `go version`: `go version go1.24.13 linux/amd64`.
@@ -132,15 +114,9 @@ fn parse(answer: &str) -> Option<Version> {
     let version = answer.split_whitespace().nth(2)?.strip_prefix("go")?;
     let mut parts = version.split('.');
     let major = parts.next()?.parse().ok()?;
-    let minor = parts
-        .next()?
-        .trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let minor = parts.next()?.trim_end_matches(|letter: char| !letter.is_ascii_digit());
     // `1.25rc1` is a 25.
-    let minor = minor
-        .split(|letter: char| !letter.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()?;
+    let minor = minor.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()?;
     Some(Version(major, minor))
 }
 
@@ -166,18 +142,8 @@ mod tests {
     fn the_pinned_toolchain_is_new_enough_for_the_module() {
         let module = concat!(env!("CARGO_MANIFEST_DIR"), "/cometbft/go.mod");
         let module = fs::read_to_string(module).unwrap();
-        let wanted = module
-            .lines()
-            .find_map(|line| line.strip_prefix("go "))
-            .unwrap();
-        let numbers = |text: &str| {
-            text.split('.')
-                .map(|part| part.parse::<u32>().unwrap())
-                .collect::<Vec<_>>()
-        };
-        assert!(
-            numbers(TOOLCHAIN) >= numbers(wanted),
-            "{TOOLCHAIN} is older than {wanted}"
-        );
+        let wanted = module.lines().find_map(|line| line.strip_prefix("go ")).unwrap();
+        let numbers = |text: &str| text.split('.').map(|part| part.parse::<u32>().unwrap()).collect::<Vec<_>>();
+        assert!(numbers(TOOLCHAIN) >= numbers(wanted), "{TOOLCHAIN} is older than {wanted}");
     }
 }

@@ -22,10 +22,7 @@ pub fn find() -> Option<PathBuf> {
     if let Some(folder) = env::var_os("LIBCLANG_PATH") {
         return in_folder(Path::new(&folder));
     }
-    FOLDERS
-        .iter()
-        .flat_map(|pattern| expand(pattern))
-        .find_map(|folder| in_folder(&folder))
+    FOLDERS.iter().flat_map(|pattern| expand(pattern)).find_map(|folder| in_folder(&folder))
 }
 
 fn in_folder(folder: &Path) -> Option<PathBuf> {
@@ -33,10 +30,7 @@ fn in_folder(folder: &Path) -> Option<PathBuf> {
         .ok()?
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| {
-            path.file_name()
-                .is_some_and(|name| is_libclang(&name.to_string_lossy()))
-        })
+        .filter(|path| path.file_name().is_some_and(|name| is_libclang(&name.to_string_lossy())))
         .collect();
     libraries.sort();
     libraries.pop()
@@ -48,9 +42,7 @@ fn is_libclang(name: &str) -> bool {
         return false;
     };
     let rest = match rest.strip_prefix('-') {
-        Some(version) => {
-            version.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.')
-        }
+        Some(version) => version.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.'),
         None => rest,
     };
     let shared = rest.starts_with("so") || rest.starts_with(".so") || rest.starts_with(".dylib");
@@ -107,9 +99,7 @@ mod tests {
             fs::create_dir_all(root.path().join(folder)).unwrap();
         }
         let pattern = format!("{}/llvm-*/lib", root.path().display());
-        let found: Vec<_> = ["llvm-14/lib", "llvm-19/lib"]
-            .map(|folder| root.path().join(folder))
-            .into();
+        let found: Vec<_> = ["llvm-14/lib", "llvm-19/lib"].map(|folder| root.path().join(folder)).into();
         assert_eq!(expand(&pattern), found);
     }
 }

@@ -9,11 +9,7 @@ pub fn install(missing: &[Need]) -> Result<(), Failure> {
     if cfg!(target_os = "macos") {
         return install_with_homebrew(missing);
     }
-    let packages: Vec<_> = missing
-        .iter()
-        .flat_map(|need| debian_packages(*need))
-        .copied()
-        .collect();
+    let packages: Vec<_> = missing.iter().flat_map(|need| debian_packages(*need)).copied().collect();
     apt_install(&packages)
 }
 
@@ -33,22 +29,14 @@ pub fn apt_install(packages: &[&str]) -> Result<(), Failure> {
     println!("installing {names} with apt-get: one to three minutes, once");
     let apt = || Program::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive");
     apt().args(["update", "--quiet"]).capture()?;
-    apt()
-        .args(["install", "--yes", "--no-install-recommends", "--quiet"])
-        .args(packages)
-        .capture()?;
+    apt().args(["install", "--yes", "--no-install-recommends", "--quiet"]).args(packages).capture()?;
     Ok(())
 }
 
 fn install_with_homebrew(missing: &[Need]) -> Result<(), Failure> {
-    if missing
-        .iter()
-        .any(|need| matches!(need, Need::CompilerAndMake | Need::Libclang))
-    {
+    if missing.iter().any(|need| matches!(need, Need::CompilerAndMake | Need::Libclang)) {
         // It opens a dialogue, so it cannot be done for the user.
-        return Err(Failure::Needs(
-            "run this, then try again:\n  xcode-select --install".into(),
-        ));
+        return Err(Failure::Needs("run this, then try again:\n  xcode-select --install".into()));
     }
     brew_install("node")
 }
@@ -56,9 +44,7 @@ fn install_with_homebrew(missing: &[Need]) -> Result<(), Failure> {
 /// Installs a Homebrew formula; without Homebrew says what to do.
 pub fn brew_install(formula: &str) -> Result<(), Failure> {
     if find("brew").is_none() {
-        return Err(Failure::Needs(format!(
-            "install Homebrew (https://brew.sh), then run: brew install {formula}"
-        )));
+        return Err(Failure::Needs(format!("install Homebrew (https://brew.sh), then run: brew install {formula}")));
     }
     println!("installing {formula} with Homebrew: one to three minutes, once");
     Program::new("brew").args(["install", formula]).run()
@@ -73,8 +59,5 @@ fn debian_packages(need: Need) -> &'static [&'static str] {
 }
 
 fn is_root() -> bool {
-    Program::new("id")
-        .arg("-u")
-        .capture()
-        .is_ok_and(|id| id.trim() == "0")
+    Program::new("id").arg("-u").capture().is_ok_and(|id| id.trim() == "0")
 }
