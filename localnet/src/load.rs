@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::failure::Failure;
 use crate::manifest::Manifest;
-use crate::network::prepare::{REGISTRAR, client_home};
+use crate::network::prepare::{client_home, passphrase_file, registrar};
 use crate::network::record::{App, NodeKind};
 use crate::network::{Earlier, Network, Options};
 use crate::places::Places;
@@ -73,8 +73,10 @@ pub fn run(places: &Places, seconds: u64, node: NodeKind, comparison: Comparison
 pub fn careledger(places: &Places, home: &Path, rpc: &str, duration: Duration) -> Result<Measured, Failure> {
     let answer = Program::new(places.built("careledgerd"))
         .args(["load", "--node", rpc, "--seconds", &duration.as_secs().to_string()])
-        .args(["--connections", &CONNECTIONS.to_string(), "--from", REGISTRAR, "--home"])
+        .args(["--connections", &CONNECTIONS.to_string(), "--from", &registrar(0), "--home"])
         .arg(client_home(home))
+        .arg("--passphrase-file")
+        .arg(passphrase_file(home))
         .capture()?;
     let line = answer.lines().last().unwrap_or_default();
     serde_json::from_str(line).map_err(|error| Failure::Check(format!("`careledgerd load`: {error}: {line}")))

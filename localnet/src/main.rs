@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -11,11 +12,13 @@ use crate::failure::Failure;
 use crate::load::Comparison;
 use crate::manifest::Manifest;
 use crate::network::record::{App, NodeKind};
-use crate::network::{Earlier, Network, Options};
+use crate::network::{Agreed, Earlier, Network, Options};
 use crate::places::Places;
+use crate::rpc::Rpc;
 use crate::supervisor::Lifetime;
 
 mod binaries;
+mod docker;
 mod failure;
 mod load;
 mod manifest;
@@ -43,7 +46,7 @@ enum Command {
     Up(Up),
     /// Shows the processes of a network and where each validator is.
     Status(AtHome),
-    /// Checks that all validators agree on every app hash, and that a transaction moves them all.
+    /// Checks that all validators agree on every app hash, and that their heights move.
     Check(AtHome),
     /// Stops a network. Its chain stays and goes on with the next `up`.
     Down(AtHome),
@@ -53,6 +56,29 @@ enum Command {
     Revive(OneValidator),
     /// Measures committed transactions per second on four validators of its own.
     Load(Load),
+    /// Builds the image, runs four validators in containers, takes them down; where a docker engine answers.
+    DockerCheck {
+        /// The image's base. `scratch` needs no registry: this machine's C library is then put into the image.
+        #[arg(long, default_value = "docker.io/library/debian:bookworm-slim")]
+        base: String,
+    },
+    /// Checks that a node's height moves: the health check of a validator.
+    Moves {
+        /// The node's RPC, like http://127.0.0.1:26657.
+        #[arg(long)]
+        rpc: String,
+        /// How long it may take: more than the network's heartbeat.
+        #[arg(long, default_value_t = 25)]
+        within_seconds: u64,
+    },
+    /// Makes keys, genesis and configuration of validators in containers (run by compose.yaml).
+    #[command(hide = true)]
+    LayOut {
+        #[arg(long)]
+        home: PathBuf,
+        #[arg(long, default_value = "four")]
+        network: String,
+    },
     /// Keeps the processes of a home running (started by `up`).
     #[command(hide = true)]
     Supervise {
@@ -135,8 +161,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Up(up) => start(&places, up),
         Command::Status(at) => status(&open(&at)?),
         Command::Check(at) => {
-            let height = open(&at)?.check_progress(&places)?;
-            println!("all validators agree up to height {height}, and a transaction moved them all");
+            let Agreed { height } = open(&at)?.check_progress()?;
+            println!("all validators agree up to height {height} and move on");
             Ok(())
         }
         Command::Down(at) => {
@@ -151,6 +177,9 @@ fn run(command: Command) -> Result<(), Failure> {
             let comparison = if load.kvstore { Comparison::Kvstore } else { Comparison::None };
             load::run(&places, load.seconds, load.node, comparison)
         }
+        Command::DockerCheck { base } => docker::check(&places, &base),
+        Command::Moves { rpc, within_seconds } => network::moves(&Rpc::new(rpc), Duration::from_secs(within_seconds)),
+        Command::LayOut { home, network } => docker::lay_out(&places, &home, &network),
         Command::Supervise { .. } => unreachable!("handled above, before a checkout is looked for"),
     }
 }

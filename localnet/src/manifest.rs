@@ -13,6 +13,8 @@ use crate::ports::RANGE_PORTS_MAX;
 const VALIDATORS_MAX: usize = 16;
 /// Most gateways of one network.
 const GATEWAYS_MAX: usize = 8;
+/// Most registrars of one network.
+const REGISTRARS_MAX: usize = 9;
 
 const _: () =
     assert!(VALIDATORS_MAX * 2 + GATEWAYS_MAX <= RANGE_PORTS_MAX as usize, "a network's ports must fit a range");
@@ -31,6 +33,10 @@ pub struct Manifest {
     pub base_port: u16,
     /// Validators that index transactions.
     pub indexed_validators: Vec<usize>,
+    /// How many accounts may accredit organizations.
+    pub registrars: usize,
+    /// How many of them must agree.
+    pub registrar_threshold: usize,
     /// CometBFT settings, `section.key`.
     pub settings: BTreeMap<String, toml::Value>,
 }
@@ -61,6 +67,9 @@ impl Manifest {
         if self.indexed_validators.iter().any(|index| *index >= self.validators) {
             return refuse("indexed_validators names a validator that does not exist");
         }
+        if !(1..=self.registrars).contains(&self.registrar_threshold) || self.registrars > REGISTRARS_MAX {
+            return refuse("registrar_threshold must be 1 to registrars, and registrars at most 9");
+        }
         if let Some(owned) = self.settings.keys().find(|key| crate::network::settings::is_filled_in(key)) {
             return Err(Failure::Needs(format!("settings: {owned} is filled in and cannot be set")));
         }
@@ -78,6 +87,8 @@ mod tests {
         gateways = 2
         base_port = 26600
         indexed_validators = [0]
+        registrars = 3
+        registrar_threshold = 2
         [settings]
         "p2p.pex" = false
     "#;
@@ -102,6 +113,8 @@ mod tests {
             ("gateways = 2", "gateways = 9", "gateways must be"),
             ("\"test-1\"", "\"\"", "chain_id must have"),
             ("[0]", "[4]", "does not exist"),
+            ("threshold = 2", "threshold = 0", "registrar_threshold must be"),
+            ("threshold = 2", "threshold = 4", "registrar_threshold must be"),
             ("base_port", "first_port", "unknown field"),
             ("p2p.pex\" = false", "p2p.laddr\" = \"tcp://0.0.0.0:1\"", "is filled in"),
         ] {

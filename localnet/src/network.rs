@@ -7,7 +7,7 @@ use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::record::{App, NodeKind, Record, group};
+use self::record::{App, Layout, NodeKind, Record, group};
 use crate::binaries;
 use crate::failure::{Doing, Failure};
 use crate::manifest::Manifest;
@@ -144,50 +144,27 @@ impl Network {
         }
     }
 
-    /// Checks that all validators are at work, within a block of each other, and agree on every block and
-    /// app hash of the last heights. Returns the lowest height among them.
-    pub fn check_agreement(&self) -> Result<u64, Failure> {
-        let rpcs: Vec<_> = (0..self.record.manifest.validators).map(|index| self.rpc(index)).collect();
-        let tips = rpcs.iter().map(Rpc::tip).collect::<Result<Vec<_>, _>>()?;
-        let lowest = tips.iter().map(|tip| tip.height).min().unwrap_or(0);
-        if lowest == 0 {
-            return Err(Failure::Check("a validator has no block yet".into()));
-        }
-        for height in lowest.saturating_sub(HEIGHTS_COMPARED_MAX).max(1)..=lowest {
-            let views = rpcs.iter().map(|rpc| rpc.agreement(height)).collect::<Result<Vec<_>, _>>()?;
-            if let Some(odd) = views.iter().position(|view| *view != views[0]) {
-                return Err(Failure::Check(format!(
-                    "at height {height} validator 0 has {:?} and validator {odd} has {:?}",
-                    views[0], views[odd]
-                )));
-            }
-        }
-        Ok(lowest)
+    /// Checks that all validators agree; see [`agreement`].
+    pub fn check_agreement(&self) -> Result<Agreed, Failure> {
+        agreement(&self.rpcs())
     }
 
     /// Waits until every validator has the block at `height`.
     pub fn wait_for_height(&self, height: u64) -> Result<(), Failure> {
-        for index in 0..self.record.manifest.validators {
-            let rpc = self.rpc(index);
-            wait(&format!("validator {index} to reach height {height}"), || {
-                rpc.tip().is_ok_and(|tip| tip.height >= height && !tip.catching_up)
-            })?;
-        }
-        Ok(())
+        wait_for_height(&self.rpcs(), height)
     }
 
-    /// Sends a transaction and checks that every validator's height moves: a node whose consensus failed
-    /// answers on its RPC as if nothing had happened.
-    pub fn check_progress(&self, places: &Places) -> Result<u64, Failure> {
-        let before = self.check_agreement()?;
-        match self.record.app {
-            App::Kvstore => {
-                // Different from any other: the node refuses a transaction it has seen.
-                self.rpc(0).broadcast(format!("check-{before}={}", std::process::id()).as_bytes())?;
-            }
-            App::Careledger => {
-                crate::load::careledger(places, &self.home, &self.record.rpc_address(0), Duration::from_secs(1))?;
-            }
+    fn rpcs(&self) -> Vec<Rpc> {
+        (0..self.record.manifest.validators).map(|index| self.rpc(index)).collect()
+    }
+
+    /// Checks that every validator's height moves: a node whose consensus failed answers on its RPC as if
+    /// nothing had happened. The key-value store is given a transaction; CareLedger has its heartbeat block.
+    pub fn check_progress(&self) -> Result<Agreed, Failure> {
+        let before = self.check_agreement()?.height;
+        if self.record.app == App::Kvstore {
+            // Different from any other: the node refuses a transaction it has seen.
+            self.rpc(0).broadcast(format!("check-{before}={}", std::process::id()).as_bytes())?;
         }
         self.wait_for_height(before + 1)?;
         self.check_agreement()
@@ -200,6 +177,48 @@ impl Network {
     }
 }
 
+/// What validators agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// The highest block that all of them have.
+    pub height: u64,
+}
+
+/// Checks that all validators answer and have the same blocks and app hashes at the last heights.
+pub fn agreement(rpcs: &[Rpc]) -> Result<Agreed, Failure> {
+    let tips = rpcs.iter().map(Rpc::tip).collect::<Result<Vec<_>, _>>()?;
+    let lowest = tips.iter().map(|tip| tip.height).min().unwrap_or(0);
+    if lowest == 0 {
+        return Err(Failure::Check("a validator has no block yet".into()));
+    }
+    for height in lowest.saturating_sub(HEIGHTS_COMPARED_MAX).max(1)..=lowest {
+        let views = rpcs.iter().map(|rpc| rpc.agreement(height)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(odd) = views.iter().position(|view| *view != views[0]) {
+            return Err(Failure::Check(format!(
+                "at height {height} validator 0 has {:?} and validator {odd} has {:?}",
+                views[0], views[odd]
+            )));
+        }
+    }
+    Ok(Agreed { height: lowest })
+}
+
+/// Waits until every validator has the block at `height`.
+pub fn wait_for_height(rpcs: &[Rpc], height: u64) -> Result<(), Failure> {
+    for (index, rpc) in rpcs.iter().enumerate() {
+        wait(&format!("validator {index} to reach height {height}"), BLOCK_TIME_MAX, || {
+            rpc.tip().is_ok_and(|tip| tip.height >= height && !tip.catching_up)
+        })?;
+    }
+    Ok(())
+}
+
+/// Checks that a node's height moves within a time.
+pub fn moves(rpc: &Rpc, within: Duration) -> Result<(), Failure> {
+    let before = rpc.tip()?.height;
+    wait("the height to move", within, || rpc.tip().is_ok_and(|tip| tip.height > before))
+}
+
 fn set_up(places: &Places, home: &Path, options: &Options, choosing: &Choosing) -> Result<Record, Failure> {
     let earlier = Record::load(home)?;
     let count = Record::ports(&options.manifest, options.gateways);
@@ -208,6 +227,7 @@ fn set_up(places: &Places, home: &Path, options: &Options, choosing: &Choosing) 
         manifest: options.manifest.clone(),
         app: options.app,
         node: options.node,
+        layout: Layout::Loopback,
         gateways: options.gateways,
     };
     match earlier {
@@ -247,11 +267,11 @@ fn remove(home: &Path) -> Result<(), Failure> {
     fs::remove_dir_all(home).doing(|| format!("removing {}", home.display()))
 }
 
-fn wait(what: &str, mut condition: impl FnMut() -> bool) -> Result<(), Failure> {
+fn wait(what: &str, time_max: Duration, mut condition: impl FnMut() -> bool) -> Result<(), Failure> {
     let started = Instant::now();
     while !condition() {
-        if started.elapsed() > BLOCK_TIME_MAX {
-            return Err(Failure::Check(format!("waited {} s for {what}", BLOCK_TIME_MAX.as_secs())));
+        if started.elapsed() > time_max {
+            return Err(Failure::Check(format!("waited {} s for {what}", time_max.as_secs())));
         }
         thread::sleep(LOOK_EVERY);
     }

@@ -2,6 +2,8 @@
 
 use std::env;
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Doing, Failure};
@@ -76,4 +78,16 @@ pub fn write(file: &Path, content: &str) -> Result<(), Failure> {
     let unfinished = file.with_extension("unfinished");
     fs::write(&unfinished, content).doing(|| format!("writing {}", unfinished.display()))?;
     fs::rename(&unfinished, file).doing(|| format!("writing {}", file.display()))
+}
+
+/// Writes a file that only its owner may read, from the first byte on.
+pub fn write_secret(file: &Path, content: &str) -> Result<(), Failure> {
+    let mut options = fs::File::options();
+    options
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(file)
+        .and_then(|mut open| open.write_all(content.as_bytes()))
+        .doing(|| format!("writing {}", file.display()))
 }

@@ -1,7 +1,8 @@
 //! Setting a network up: keys, genesis, configuration, the supervisor's plan.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -11,15 +12,21 @@ use super::{genesis, settings};
 use crate::failure::{Doing, Failure};
 use crate::places::{self, Places};
 use crate::program::Program;
-use crate::supervisor::control::socket_folder;
 use crate::supervisor::plan::{Plan, Process, Stage};
-
-/// The account that may register organizations, of the keys in [`client_home`].
-pub const REGISTRAR: &str = "registrar";
 
 /// The folder with the keys that people and organizations of this network use.
 pub fn client_home(home: &Path) -> PathBuf {
     home.join("client")
+}
+
+/// The file with the passphrase of the keys in [`client_home`].
+pub fn passphrase_file(home: &Path) -> PathBuf {
+    client_home(home).join("passphrase")
+}
+
+/// The name of registrar `index`, from 0, among the keys in [`client_home`].
+pub fn registrar(index: usize) -> String {
+    format!("registrar-{}", index + 1)
 }
 
 /// Makes keys and genesis of a new network.
@@ -36,8 +43,7 @@ pub fn create(places: &Places, home: &Path, record: &Record) -> Result<(), Failu
     };
     for index in 0..record.manifest.validators {
         let node = node_home(home, index);
-        places::make_folder(&validator_home(home, index))?;
-        fs::rename(generated.join(group(index)), &node).doing(|| format!("making {}", node.display()))?;
+        copy(&generated.join(group(index)), &node)?;
         let file = node.join("config/genesis.json");
         let genesis = genesis::complete(&places::read(&file)?, &record.manifest.chain_id, app_state.clone())?;
         places::write(&file, &genesis)?;
@@ -45,24 +51,65 @@ pub fn create(places: &Places, home: &Path, record: &Record) -> Result<(), Failu
     fs::remove_dir_all(&generated).doing(|| format!("removing {}", generated.display()))
 }
 
-/// Makes each validator's application home and the network's first registrar; returns the genesis state.
+/// Makes each validator's application home and the network's registrars; returns the genesis state.
 fn create_applications(places: &Places, home: &Path, record: &Record) -> Result<Value, Failure> {
     let daemon = places.built("careledgerd");
-    let client = client_home(home);
-    let key =
-        Program::new(&daemon).args(["keys", "add", REGISTRAR, "--output", "json", "--home"]).arg(&client).capture()?;
-    let key: Value =
-        serde_json::from_str(&key).map_err(|error| Failure::Check(format!("`careledgerd keys add`: {error}")))?;
-    let address =
-        key["address"].as_str().ok_or_else(|| Failure::Check("`careledgerd keys add` told no address".into()))?;
+    places::make_folder(&client_home(home))?;
+    places::write_secret(&passphrase_file(home), &random_passphrase()?)?;
+    let mut registrars = Vec::new();
+    for index in 0..record.manifest.registrars {
+        registrars.push("--registrar".to_owned());
+        registrars.push(add_key(places, home, &registrar(index))?);
+    }
+    let threshold = record.manifest.registrar_threshold.to_string();
     for index in 0..record.manifest.validators {
         Program::new(&daemon)
-            .args(["init", "--chain-id", &record.manifest.chain_id, "--registrar", address, "--home"])
+            .args(["init", "--chain-id", &record.manifest.chain_id, "--registrar-threshold", &threshold])
+            .args(&registrars)
+            .arg("--home")
             .arg(app_home(home, index))
             .capture()?;
     }
     let file = app_home(home, 0).join("config/app_genesis.json");
     serde_json::from_str(&places::read(&file)?).map_err(|error| Failure::Check(format!("{}: {error}", file.display())))
+}
+
+/// Makes a key among those in [`client_home`]; returns its address.
+pub fn add_key(places: &Places, home: &Path, name: &str) -> Result<String, Failure> {
+    let answer = Program::new(places.built("careledgerd"))
+        .args(["keys", "add", name, "--output", "json", "--home"])
+        .arg(client_home(home))
+        .arg("--passphrase-file")
+        .arg(passphrase_file(home))
+        .capture()?;
+    let key: Value =
+        serde_json::from_str(&answer).map_err(|error| Failure::Check(format!("`careledgerd keys add`: {error}")))?;
+    match key["address"].as_str() {
+        Some(address) => Ok(address.to_owned()),
+        None => Err(Failure::Check("`careledgerd keys add` told no address".into())),
+    }
+}
+
+fn random_passphrase() -> Result<String, Failure> {
+    let mut bytes = [0; 32];
+    let source = "/dev/urandom";
+    File::open(source).and_then(|mut file| file.read_exact(&mut bytes)).doing(|| format!("reading {source}"))?;
+    Ok(hex::encode(bytes))
+}
+
+/// Copies a folder: a rename cannot cross from one volume to another.
+pub fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    places::make_folder(to)?;
+    for entry in fs::read_dir(from).doing(|| format!("reading {}", from.display()))? {
+        let entry = entry.doing(|| format!("reading {}", from.display()))?;
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target).doing(|| format!("writing {}", target.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes addresses, peers and settings of every node; to be repeated when the ports change.
@@ -71,7 +118,7 @@ pub fn configure(places: &Places, home: &Path, record: &Record) -> Result<(), Fa
     let peers = (0..record.manifest.validators)
         .map(|index| {
             let id = Program::new(&program).args(["show-node-id", "--home"]).arg(node_home(home, index)).capture()?;
-            Ok(format!("{}@127.0.0.1:{}", id.trim(), record.p2p_port(index)))
+            Ok(format!("{}@{}", id.trim(), record.p2p_address(index)))
         })
         .collect::<Result<Vec<_>, Failure>>()?;
     for index in 0..record.manifest.validators {
@@ -92,15 +139,11 @@ pub fn configure(places: &Places, home: &Path, record: &Record) -> Result<(), Fa
 
 fn filled_in(home: &Path, record: &Record, index: usize, peers: &str) -> Result<[(&'static str, String); 5], Failure> {
     let indexed = record.manifest.indexed_validators.contains(&index);
-    let proxy_app = match record.app {
-        App::Careledger => format!("unix://{}", abci_socket(home, index)?.display()),
-        App::Kvstore => "kvstore".into(),
-    };
     Ok([
-        ("proxy_app", proxy_app),
-        ("rpc.laddr", format!("tcp://127.0.0.1:{}", record.rpc_port(index))),
+        ("proxy_app", record.abci_address(home, index)?),
+        ("rpc.laddr", record.rpc_listen(index)),
         // The generated configuration listens on every interface.
-        ("p2p.laddr", format!("tcp://127.0.0.1:{}", record.p2p_port(index))),
+        ("p2p.laddr", record.p2p_listen(index)),
         ("p2p.persistent_peers", peers.to_owned()),
         ("tx_index.indexer", if indexed { "kv" } else { "null" }.into()),
     ])
@@ -121,7 +164,7 @@ pub fn plan(places: &Places, home: &Path, record: &Record) -> Result<Plan, Failu
                     "--home".into(),
                     app_home(home, index).display().to_string(),
                     "--abci".into(),
-                    format!("unix://{}", abci_socket(home, index)?.display()),
+                    record.abci_address(home, index)?,
                 ],
                 environment: BTreeMap::new(),
             });
@@ -152,8 +195,4 @@ fn node_home(home: &Path, index: usize) -> PathBuf {
 
 fn app_home(home: &Path, index: usize) -> PathBuf {
     validator_home(home, index).join("app")
-}
-
-fn abci_socket(home: &Path, index: usize) -> Result<PathBuf, Failure> {
-    Ok(socket_folder(home)?.join(format!("{}.sock", group(index))))
 }

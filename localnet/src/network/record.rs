@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 use crate::manifest::Manifest;
 use crate::places;
+use crate::supervisor::control::socket_folder;
 
 /// The application that the validators run.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, clap::ValueEnum)]
@@ -29,6 +30,21 @@ pub enum NodeKind {
     Stock,
 }
 
+/// Where the validators find each other and their applications.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// All on this machine's loopback, on ports of their own.
+    Loopback,
+    /// Each in a container of its own, named `node0`, `node1`, …, with its folder at `/validator`.
+    Containers,
+}
+
+/// The port for validators inside a container.
+const CONTAINER_P2P_PORT: u16 = 26656;
+/// The RPC port inside a container.
+const CONTAINER_RPC_PORT: u16 = 26657;
+
 /// A network as it was set up.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +55,8 @@ pub struct Record {
     pub app: App,
     /// Its node program.
     pub node: NodeKind,
+    /// Where its parts find each other.
+    pub layout: Layout,
     /// How many gateways were asked for.
     pub gateways: usize,
     /// The first of its ports.
@@ -73,13 +91,42 @@ impl Record {
         u16::try_from(manifest.validators * 2 + gateways).expect("the manifest bounds both to 40 in all")
     }
 
-    /// The port that validators connect to validator `index` on.
-    pub fn p2p_port(&self, index: usize) -> u16 {
-        self.port(index * 2)
+    /// Where validator `index` waits for the others.
+    pub fn p2p_listen(&self, index: usize) -> String {
+        match self.layout {
+            Layout::Loopback => format!("tcp://127.0.0.1:{}", self.port(index * 2)),
+            Layout::Containers => format!("tcp://0.0.0.0:{CONTAINER_P2P_PORT}"),
+        }
     }
 
-    /// The RPC port of validator `index`.
-    pub fn rpc_port(&self, index: usize) -> u16 {
+    /// Where the others find validator `index`.
+    pub fn p2p_address(&self, index: usize) -> String {
+        match self.layout {
+            Layout::Loopback => format!("127.0.0.1:{}", self.port(index * 2)),
+            Layout::Containers => format!("node{index}:{CONTAINER_P2P_PORT}"),
+        }
+    }
+
+    /// Where the RPC of validator `index` listens.
+    pub fn rpc_listen(&self, index: usize) -> String {
+        match self.layout {
+            Layout::Loopback => format!("tcp://127.0.0.1:{}", self.rpc_port(index)),
+            Layout::Containers => format!("tcp://0.0.0.0:{CONTAINER_RPC_PORT}"),
+        }
+    }
+
+    /// Where the node of validator `index` finds its application.
+    pub fn abci_address(&self, home: &Path, index: usize) -> Result<String, Failure> {
+        Ok(match (self.app, self.layout) {
+            (App::Kvstore, _) => "kvstore".into(),
+            (App::Careledger, Layout::Loopback) => {
+                format!("unix://{}", socket_folder(home)?.join(group(index)).with_extension("sock").display())
+            }
+            (App::Careledger, Layout::Containers) => "unix:///validator/abci.sock".into(),
+        })
+    }
+
+    fn rpc_port(&self, index: usize) -> u16 {
         self.port(index * 2 + 1)
     }
 
