@@ -2,15 +2,26 @@
 //!
 //! Where to look, in the order of a transaction's life:
 //!
+//! - [`machine`]: the state machine that CometBFT and the embedded ledger both drive.
+//! - [`actions`]: everything a transaction can do, one file each; the table is in `actions.rs`.
 //! - [`reject`]: why a transaction is refused. [`limits`]: every bound.
 //! - [`keys`]: the paths of the state and the type of value at each. [`state`]: reading and writing it.
+//! - [`accounts`]: addresses, their numbers and roles. [`proofs`]: eligibility proofs and their verdicts.
 //! - [`store`]: committed state and its Merkle root.
+//! - [`genesis`]: the first state. [`query`]: reading from outside.
 //!
 //! The core is a pure function of state and block: no clock, randomness, I/O or async.
 //! `clippy.toml` beside this crate names what is banned, each with its reason.
 
+pub mod accounts;
+pub mod actions;
+pub mod genesis;
 pub mod keys;
 pub mod limits;
+pub mod machine;
+pub mod proofs;
+pub mod query;
 pub mod reject;
 pub mod state;
 pub mod store;
+pub mod types;

@@ -71,6 +71,12 @@ impl<'a, S: StateRead> Overlay<'a, S> {
         Self { base, changes }
     }
 
+    /// What was changed, with deletions of what the base does not hold: for an overlay over the
+    /// same base.
+    pub fn into_all_changes(self) -> Changes {
+        self.changes
+    }
+
     /// What was changed. A deletion of what the base does not hold is no change.
     pub fn into_changes(self) -> Changes {
         let base = self.base;

@@ -1,0 +1,100 @@
+//! Everything that a transaction can do: one file each, one table.
+
+use careledger_wire::message::Message;
+
+use crate::{
+    reject::Reject,
+    state::{StateRead, StateWrite},
+    types::{BlockContext, Sender},
+};
+
+mod anchor_access_log;
+mod anchor_attestation;
+mod anchor_enrolment;
+mod anchor_records;
+mod claim_subject;
+mod commitment_tree;
+mod enrol_practitioner;
+mod fields;
+mod grant_consent;
+mod mark_entered_in_error;
+mod open_subject;
+mod prove_eligibility;
+mod publish_plan;
+mod register_organization;
+mod request_access;
+mod revoke_consent;
+mod standing;
+mod supersede_records;
+mod suspend_organization;
+
+pub use anchor_access_log::AnchorAccessLog;
+pub use anchor_attestation::AnchorAttestation;
+pub use anchor_enrolment::AnchorEnrolment;
+pub use anchor_records::AnchorRecords;
+pub use claim_subject::ClaimSubject;
+pub(crate) use commitment_tree::node as commitment_tree_node;
+pub use enrol_practitioner::EnrolPractitioner;
+pub use grant_consent::GrantConsent;
+pub use mark_entered_in_error::MarkEnteredInError;
+pub use open_subject::OpenSubject;
+pub use prove_eligibility::ProveEligibility;
+pub use publish_plan::PublishPlan;
+pub use register_organization::RegisterOrganization;
+pub use request_access::RequestAccess;
+pub use revoke_consent::RevokeConsent;
+pub use supersede_records::SupersedeRecords;
+pub use suspend_organization::SuspendOrganization;
+
+/// One thing that a transaction can do. From phase to phase power rises and frequency falls.
+pub trait Action: Sized {
+    /// The message that asks for it.
+    type Message;
+
+    /// Shape and ranges. Sees no state.
+    fn parse(sender: &Sender, message: Self::Message) -> Result<Self, Reject>;
+
+    /// Rules that depend on state. Runs immediately before `execute`.
+    fn check(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject>;
+
+    /// Writes. Cannot reject: `check` passed on this same state a moment ago.
+    fn execute(self, block: &BlockContext, state: &mut impl StateWrite);
+}
+
+macro_rules! actions {
+    ($($name:ident),* $(,)?) => {
+        /// An action whose message was understood.
+        #[derive(Debug, Clone, PartialEq)]
+        #[expect(missing_docs, reason = "each has its page in docs/transactions")]
+        pub enum AnyAction {
+            $($name($name),)*
+        }
+
+        impl AnyAction {
+            /// See [`Action::parse`].
+            pub fn parse(sender: &Sender, message: Message) -> Result<Self, Reject> {
+                match message {
+                    $(Message::$name(message) => $name::parse(sender, message).map(Self::$name),)*
+                }
+            }
+
+            /// See [`Action::check`].
+            pub fn check(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
+                match self { $(Self::$name(action) => action.check(block, state),)* }
+            }
+
+            /// See [`Action::execute`].
+            pub fn execute(self, block: &BlockContext, state: &mut impl StateWrite) {
+                match self { $(Self::$name(action) => action.execute(block, state),)* }
+            }
+        }
+    };
+}
+
+actions! {
+    RegisterOrganization, SuspendOrganization, EnrolPractitioner, OpenSubject, ClaimSubject,
+    RequestAccess, GrantConsent, RevokeConsent,
+    AnchorRecords, SupersedeRecords, MarkEnteredInError,
+    AnchorAccessLog,
+    PublishPlan, AnchorAttestation, AnchorEnrolment, ProveEligibility,
+}

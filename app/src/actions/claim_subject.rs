@@ -1,0 +1,45 @@
+//! The patient takes a subject over. From here only the patient's key grants and revokes.
+
+use careledger_wire::{
+    ids::{EncryptionKey, SubjectId},
+    proto::{identity::MsgClaimSubject, state::Subject},
+};
+
+use super::{Action, fields, standing};
+use crate::{
+    keys,
+    reject::Reject,
+    state::{StateRead, StateWrite},
+    types::{BlockContext, Sender},
+};
+
+/// See docs/transactions/claim-subject.md.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClaimSubject {
+    sender: Sender,
+    subject: SubjectId,
+    encryption_key: EncryptionKey,
+}
+
+impl Action for ClaimSubject {
+    type Message = MsgClaimSubject;
+
+    fn parse(sender: &Sender, message: Self::Message) -> Result<Self, Reject> {
+        Ok(Self {
+            sender: *sender,
+            subject: fields::id("subject", &message.subject)?,
+            encryption_key: fields::id("encryption_key", &message.encryption_key)?,
+        })
+    }
+
+    fn check(&self, _block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
+        let subject = standing::subject_of(&self.sender, &self.subject, state)?;
+        if subject.encryption_key.is_empty() { Ok(()) } else { Err(Reject::SubjectClaimed) }
+    }
+
+    fn execute(self, _block: &BlockContext, state: &mut impl StateWrite) {
+        let key = keys::subject(&self.subject);
+        let subject: Subject = state.get(&key).expect("check found it");
+        state.put(&key, &Subject { encryption_key: self.encryption_key.to_vec(), ..subject });
+    }
+}

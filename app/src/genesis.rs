@@ -1,0 +1,180 @@
+//! The first state, from the `app_state` of CometBFT's genesis file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use careledger_wire::{
+    ids::{Address, CircuitId, Digest, EncryptionKey},
+    proto::{
+        identity::{OrganizationKind, SuspensionReason},
+        state::{AccountRole, Organization, Parameters, VerifyingKey},
+    },
+};
+use careledger_zk::{
+    key::{self, KeyError},
+    statement::CIRCUIT_DIGEST,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    accounts, keys,
+    limits::{CHAIN_ID_BYTES_MAX, REGISTRARS_MAX},
+    state::{Changes, Overlay, StateWrite},
+};
+
+/// Chains whose id starts so accept keys under which anyone can forge proofs.
+pub const DEVELOPMENT_CHAIN_PREFIX: &str = "careledger-dev";
+
+/// `app_state` of the genesis file. Unknown keys are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Genesis {
+    /// Who may register organizations.
+    pub registrars: Vec<Address>,
+    /// How many registrars must agree.
+    pub registrar_threshold: u32,
+    /// Verifying keys of the eligibility circuit, hexadecimal.
+    #[serde(default)]
+    pub verifying_keys: Vec<String>,
+    /// Organizations that are registered from the start.
+    #[serde(default)]
+    pub organizations: Vec<GenesisOrganization>,
+}
+
+/// An organization that is registered from the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisOrganization {
+    /// Its account.
+    pub address: Address,
+    /// What it does.
+    pub kind: GenesisKind,
+    /// X25519 public key.
+    pub encryption_key: EncryptionKey,
+    /// SHA-256 of the accreditation evidence.
+    pub evidence: Digest,
+    /// End of the accreditation, Unix seconds.
+    pub expires_at: i64,
+}
+
+/// [`OrganizationKind`] as the genesis file spells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "as in OrganizationKind")]
+pub enum GenesisKind {
+    Provider,
+    Insurer,
+    Laboratory,
+    Pharmacy,
+}
+
+/// Why a chain cannot start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GenesisError {
+    /// The chain id is empty or too long.
+    #[error("the chain id must have between 1 and {CHAIN_ID_BYTES_MAX} bytes")]
+    ChainId,
+    /// Not the JSON that [`Genesis`] describes.
+    #[error("app_state is not valid: {0}")]
+    Json(String),
+    /// No registrar, too many, or one twice.
+    #[error("there must be between 1 and {REGISTRARS_MAX} registrars, each named once")]
+    Registrars,
+    /// The threshold cannot be reached, or is zero.
+    #[error("registrar_threshold must be between 1 and the number of registrars")]
+    Threshold,
+    /// A verifying key is not one.
+    #[error("verifying key {0} (counted from 0): {1}")]
+    VerifyingKey(usize, String),
+    /// A development key on a chain that is not a development chain.
+    #[error(
+        "verifying key {0} (counted from 0) is a development key: anyone can forge proofs under it, \
+         so only a chain whose id starts with {DEVELOPMENT_CHAIN_PREFIX} accepts it"
+    )]
+    DevelopmentKey(usize),
+    /// An organization is named twice, is a registrar, or has ended before the chain begins.
+    #[error("organization {0}: named twice, a registrar too, or expired at genesis")]
+    Organization(Address),
+    /// A block was committed already.
+    #[error("the chain has started already")]
+    Started,
+}
+
+impl Genesis {
+    /// Reads `app_state`.
+    pub fn from_json(app_state: &[u8]) -> Result<Self, GenesisError> {
+        serde_json::from_slice(app_state).map_err(|error| GenesisError::Json(error.to_string()))
+    }
+
+    /// The first state.
+    pub fn changes(&self, chain_id: &str, time: i64) -> Result<Changes, GenesisError> {
+        if !(1..=CHAIN_ID_BYTES_MAX).contains(&chain_id.len()) {
+            return Err(GenesisError::ChainId);
+        }
+        let registrars: BTreeSet<Address> = self.registrars.iter().copied().collect();
+        if registrars.len() != self.registrars.len() || !(1..=REGISTRARS_MAX).contains(&registrars.len()) {
+            return Err(GenesisError::Registrars);
+        }
+        if !(1..=registrars.len()).contains(&(self.registrar_threshold as usize)) {
+            return Err(GenesisError::Threshold);
+        }
+        let nothing = BTreeMap::new();
+        let mut state = Overlay::new(&nothing);
+        let parameters = Parameters {
+            registrars: registrars.iter().map(Address::to_vec).collect(),
+            registrar_threshold: self.registrar_threshold,
+            next_account_number: 0,
+        };
+        state.put(&keys::parameters(), &parameters);
+        for registrar in &registrars {
+            accounts::open(registrar, AccountRole::Registrar, &mut state);
+        }
+        self.put_verifying_keys(chain_id, &mut state)?;
+        self.put_organizations(time, &mut state)?;
+        Ok(state.into_changes())
+    }
+
+    fn put_verifying_keys(&self, chain_id: &str, state: &mut impl StateWrite) -> Result<(), GenesisError> {
+        for (number, text) in self.verifying_keys.iter().enumerate() {
+            let refused = |reason: String| GenesisError::VerifyingKey(number, reason);
+            let bytes = hex::decode(text).map_err(|error| refused(error.to_string()))?;
+            let key = key::VerifyingKey::decode(&bytes).map_err(|error: KeyError| refused(error.to_string()))?;
+            if key.is_development() && !chain_id.starts_with(DEVELOPMENT_CHAIN_PREFIX) {
+                return Err(GenesisError::DevelopmentKey(number));
+            }
+            let id = CircuitId::new(key.id(&CIRCUIT_DIGEST));
+            state.put(&keys::verifying_key(&id), &VerifyingKey { key: bytes });
+        }
+        Ok(())
+    }
+
+    fn put_organizations(&self, time: i64, state: &mut impl StateWrite) -> Result<(), GenesisError> {
+        for organization in &self.organizations {
+            let address = &organization.address;
+            let is_known = accounts::role(address, state) != AccountRole::Unspecified;
+            if is_known || organization.expires_at <= time {
+                return Err(GenesisError::Organization(*address));
+            }
+            accounts::open(address, AccountRole::Organization, state);
+            let value = Organization {
+                kind: OrganizationKind::from(organization.kind).into(),
+                encryption_key: organization.encryption_key.to_vec(),
+                evidence: organization.evidence.to_vec(),
+                expires_at: organization.expires_at,
+                suspended: SuspensionReason::Unspecified.into(),
+            };
+            state.put(&keys::organization(address), &value);
+        }
+        Ok(())
+    }
+}
+
+impl From<GenesisKind> for OrganizationKind {
+    fn from(kind: GenesisKind) -> Self {
+        match kind {
+            GenesisKind::Provider => Self::Provider,
+            GenesisKind::Insurer => Self::Insurer,
+            GenesisKind::Laboratory => Self::Laboratory,
+            GenesisKind::Pharmacy => Self::Pharmacy,
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The state machine: one object that CometBFT, through `abci`, and the gateway's embedded ledger
+//! drive alike.
+//!
+//! FinalizeBlock computes and [`Machine::commit`] keeps. What [`Machine::prepare`] or
+//! [`Machine::process`] computed for a proposal is reused when exactly that block is decided.
+
+mod authentication;
+mod execution;
+
+use careledger_wire::transaction::hash;
+use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
+
+pub use crate::types::{Block, CheckKind, Event, Finalized, Outcome, ProofOperation, Prove, QueryAnswer};
+use crate::{
+    genesis::{Genesis, GenesisError},
+    limits::{BLOCK_BYTES_MAX, CLOCK_AHEAD_SECONDS_MAX, PROOFS_PER_BLOCK_MAX},
+    machine::{
+        authentication::{SignatureRule, Signatures},
+        execution::{Candidate, Delivered, Execution, Read},
+    },
+    proofs::ProofVerifier,
+    query,
+    reject::Reject,
+    state::{Changes, Overlay},
+    store::{ChainMeta, Staged, Store},
+    types::BlockContext,
+};
+
+/// The ledger over its committed state.
+pub struct Machine<S> {
+    store: S,
+    chain: Option<ChainMeta>,
+    verifier: ProofVerifier,
+    signatures: Signatures,
+    /// What the transactions in the mempool would change, for CheckTx. Reset at commit.
+    pending: Mutex<Changes>,
+    /// What the node's clock said last, Unix seconds. Only CheckTx looks at it.
+    clock: Mutex<Option<i64>>,
+    /// The proposal that was computed last.
+    candidate: Mutex<Option<Candidate>>,
+    /// The decided block, until it is committed.
+    staged: Option<Staged>,
+}
+
+impl<S: Store> Machine<S> {
+    /// A machine that continues where `store` is.
+    pub fn new(store: S) -> Self {
+        Self {
+            chain: store.chain(),
+            store,
+            verifier: ProofVerifier::default(),
+            signatures: Signatures::default(),
+            pending: Mutex::default(),
+            clock: Mutex::default(),
+            candidate: Mutex::default(),
+            staged: None,
+        }
+    }
+
+    /// Height of the last committed block; 0 before the first.
+    pub fn height(&self) -> u64 {
+        self.store.height()
+    }
+
+    /// Root of the state after the last committed block.
+    pub fn app_hash(&self) -> [u8; 32] {
+        self.store.app_hash()
+    }
+
+    /// Time of the last committed block, Unix seconds.
+    pub fn time(&self) -> i64 {
+        self.store.time()
+    }
+
+    /// The chain's id, once there was a genesis.
+    pub fn chain_id(&self) -> Option<String> {
+        self.chain.as_ref().map(|chain| chain.chain_id.clone())
+    }
+
+    /// The committed state.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// Writes the first state and gives its root. May come again while the height is 0.
+    pub fn init_chain(&mut self, chain_id: &str, app_state: &[u8], time: i64) -> Result<[u8; 32], GenesisError> {
+        if self.store.height() > 0 {
+            return Err(GenesisError::Started);
+        }
+        let changes = Genesis::from_json(app_state)?.changes(chain_id, time)?;
+        let chain = ChainMeta { chain_id: chain_id.to_owned(), genesis_time: time };
+        let app_hash = self.store.init(chain.clone(), changes);
+        self.chain = Some(chain);
+        self.forget_uncommitted();
+        Ok(app_hash)
+    }
+
+    /// Tells CheckTx what the node's clock says, Unix seconds. Without it CheckTx lets pass what
+    /// may be too far in the future; blocks never look at it.
+    pub fn observe_clock(&self, now: i64) {
+        *self.clock.lock() = Some(now);
+    }
+
+    /// CheckTx: whether a transaction would take effect after those that wait before it. A
+    /// recheck only asks whether it may still be in a block: there it gets its code.
+    pub fn check(&self, transaction: &[u8], kind: CheckKind) -> Outcome {
+        let Some(execution) = self.execution(self.store.height() + 1, self.store.time(), self.time_max()) else {
+            return Outcome::refused(Reject::UnknownAccount, 0);
+        };
+        let read = execution.read_signed(transaction);
+        let mut pending = self.pending.lock();
+        let mut state = Overlay::with_changes(&self.store, std::mem::take(&mut *pending));
+        let mut tried = Overlay::new(&state);
+        let delivered = execution.deliver(&read, SignatureRule::Required, &mut tried);
+        let keeps = match (&delivered, kind) {
+            (Delivered::NotAuthentic(_), _) => false,
+            (Delivered::Refused(_), CheckKind::New) => false,
+            (Delivered::Refused(_), CheckKind::Recheck) | (Delivered::Executed(_), _) => true,
+        };
+        let changes = keeps.then(|| tried.into_changes());
+        state.apply(changes.unwrap_or_default());
+        *pending = state.into_all_changes();
+        match delivered {
+            Delivered::Refused(_) if keeps => Outcome { gas_used: read.gas(), ..Outcome::default() },
+            delivered => delivered.into_outcome(&read),
+        }
+    }
+
+    /// PrepareProposal: of `transactions`, in order, those that may be in a block of at most
+    /// `max_bytes`. Transactions that will fail with a code are kept: their sender gets an answer.
+    pub fn prepare(&self, transactions: Vec<Vec<u8>>, max_bytes: usize, height: u64, time: i64) -> Vec<Vec<u8>> {
+        let Some(execution) = self.execution(height, time, time) else { return Vec::new() };
+        let mut block = execution.begin();
+        let mut room = max_bytes.min(BLOCK_BYTES_MAX);
+        let mut kept = Vec::with_capacity(transactions.len());
+        for (read, bytes) in execution.read_all(&transactions).into_iter().zip(transactions) {
+            let size = proto_size(bytes.len());
+            if size > room || block.proofs + read.proofs() > PROOFS_PER_BLOCK_MAX {
+                continue;
+            }
+            if execution.deliver_in_block(&read, &mut block).is_ok() {
+                room -= size;
+                kept.push(bytes);
+            }
+        }
+        *self.candidate.lock() = Some(block.into_candidate(height, time, &kept));
+        kept
+    }
+
+    /// ProcessProposal: whether every transaction may be in this block. A transaction that fails
+    /// with a code may; one that is malformed, replayed or not signed may not.
+    pub fn process(&self, transactions: &[Vec<u8>], height: u64, time: i64) -> Result<(), Reject> {
+        if self.candidate.lock().as_ref().is_some_and(|candidate| candidate.is_of(height, time, transactions)) {
+            return Ok(());
+        }
+        if transactions.iter().map(|bytes| proto_size(bytes.len())).sum::<usize>() > BLOCK_BYTES_MAX {
+            return Err(Reject::TooLarge);
+        }
+        let execution = self.execution(height, time, time).ok_or(Reject::UnknownAccount)?;
+        let mut block = execution.begin();
+        for read in execution.read_all(transactions) {
+            if block.proofs + read.proofs() > PROOFS_PER_BLOCK_MAX {
+                return Err(Reject::TooManyProofs);
+            }
+            execution.deliver_in_block(&read, &mut block)?;
+        }
+        *self.candidate.lock() = Some(block.into_candidate(height, time, transactions));
+        Ok(())
+    }
+
+    /// FinalizeBlock: what a decided block gives. Nothing is kept before [`Self::commit`].
+    ///
+    /// # Panics
+    /// Before genesis, and for another height than the next: this node has lost its place and
+    /// must stop.
+    pub fn finalize(&mut self, block: &Block) -> Finalized {
+        assert_eq!(block.height, self.store.height() + 1, "a decided block follows the committed one");
+        let known = self.candidate.lock().take();
+        let known = known.filter(|known| known.is_of(block.height, block.time, &block.transactions));
+        let candidate = known.unwrap_or_else(|| self.execute(block));
+        let outcomes = candidate.outcomes.clone();
+        let staged = self.store.stage(block.height, block.time, candidate.changes, candidate.results);
+        let app_hash = staged.app_hash;
+        self.staged = Some(staged);
+        Finalized { outcomes, app_hash }
+    }
+
+    /// Commit: keeps what [`Self::finalize`] computed, durably.
+    ///
+    /// # Panics
+    /// When no block was finalized.
+    pub fn commit(&mut self) {
+        let staged = self.staged.take().expect("a block is finalized before it is committed");
+        self.store.commit(staged);
+        self.forget_uncommitted();
+    }
+
+    /// Query: reads committed state. See [`crate::query`] for the paths.
+    pub fn query(&self, path: &str, data: &[u8], height: u64, prove: Prove) -> QueryAnswer {
+        if path == query::SIMULATE {
+            return query::simulated(data, self.store.height(), |bytes| self.simulate(bytes));
+        }
+        query::answer(&self.store, path, data, height, prove)
+    }
+
+    /// What a transaction would give now. Its signature may be missing.
+    fn simulate(&self, transaction: &[u8]) -> Outcome {
+        let Some(execution) = self.execution(self.store.height() + 1, self.store.time(), self.time_max()) else {
+            return Outcome::refused(Reject::UnknownAccount, 0);
+        };
+        let read = Read::unsigned(transaction);
+        let mut state = Overlay::new(&self.store);
+        execution.deliver(&read, SignatureRule::Waived, &mut state).into_outcome(&read)
+    }
+
+    fn execute(&self, block: &Block) -> Candidate {
+        let execution = self.execution(block.height, block.time, block.time).expect("genesis comes before blocks");
+        let mut running = execution.begin();
+        for read in execution.read_all(&block.transactions) {
+            let has_room = running.proofs + read.proofs() <= PROOFS_PER_BLOCK_MAX;
+            let delivered =
+                if has_room { execution.deliver_in_block(&read, &mut running) } else { Err(Reject::TooManyProofs) };
+            // The block is decided: what should not be in it still gets its code, as everywhere.
+            if let Err(reject) = delivered {
+                running.refuse(&read, reject);
+            }
+        }
+        running.into_candidate(block.height, block.time, &block.transactions)
+    }
+
+    fn execution(&self, height: u64, time: i64, time_max: i64) -> Option<Execution<'_, S>> {
+        let chain_id = &self.chain.as_ref()?.chain_id;
+        let context = BlockContext { chain_id, height, time, time_max, verifier: &self.verifier };
+        Some(Execution { store: &self.store, context, signatures: &self.signatures })
+    }
+
+    /// Latest time that a block could have which takes a transaction now.
+    fn time_max(&self) -> i64 {
+        let clock = *self.clock.lock();
+        clock.map_or(i64::MAX, |now| now.saturating_add(CLOCK_AHEAD_SECONDS_MAX).max(self.store.time()))
+    }
+
+    fn forget_uncommitted(&mut self) {
+        self.pending.get_mut().clear();
+        *self.candidate.get_mut() = None;
+        self.staged = None;
+    }
+}
+
+/// Bytes of a transaction within a block's data, as CometBFT counts them: field tag and length too.
+fn proto_size(bytes: usize) -> usize {
+    1 + prost::length_delimiter_len(bytes) + bytes
+}
+
+/// SHA-256 over the hashes of a block's transactions, in order.
+fn block_digest(transactions: &[Vec<u8>]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for transaction in transactions {
+        hasher.update(hash(transaction).as_bytes());
+    }
+    hasher.finalize().into()
+}

@@ -1,0 +1,159 @@
+//! What goes into the state machine and what comes out, free of CometBFT's types.
+
+use careledger_wire::ids::Address;
+
+use crate::{proofs::ProofVerifier, reject::Reject};
+
+/// The account that signed a transaction. Made only where its signature is checked before
+/// anything that it asks for is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender(Address);
+
+impl Sender {
+    pub(crate) const fn new(address: Address) -> Self {
+        Self(address)
+    }
+
+    /// Its address.
+    pub const fn address(&self) -> &Address {
+        &self.0
+    }
+}
+
+/// What a transaction can know besides the state.
+///
+/// Before a transaction is in a block, its time lies between two bounds: the last block's time,
+/// and what the node's clock says. On a quiet network these are days apart.
+#[derive(Clone, Copy)]
+pub struct BlockContext<'a> {
+    /// The chain's id.
+    pub chain_id: &'a str,
+    /// Height of the block.
+    pub height: u64,
+    /// Time of the block, Unix seconds; in the mempool the earliest that it can be.
+    pub time: i64,
+    /// Time of the block, Unix seconds; in the mempool the latest that it can be.
+    pub time_max: i64,
+    /// Checks eligibility proofs and remembers verdicts.
+    pub verifier: &'a ProofVerifier,
+}
+
+impl BlockContext<'_> {
+    /// Whether `time` is the block's or earlier: what lasts until `time`, exclusive, is over.
+    pub fn has_passed(&self, time: i64) -> bool {
+        time <= self.time
+    }
+
+    /// Whether `time` is more than `seconds` after the block's.
+    pub fn is_beyond(&self, time: i64, seconds: i64) -> bool {
+        time > self.time_max.saturating_add(seconds)
+    }
+
+    /// Refuses an end that has passed or is more than `seconds` away.
+    pub fn check_end(&self, end: i64, seconds: i64) -> Result<(), Reject> {
+        if self.has_passed(end) {
+            return Err(Reject::AlreadyEnded);
+        }
+        if self.is_beyond(end, seconds) {
+            return Err(Reject::EndsTooLate);
+        }
+        Ok(())
+    }
+}
+
+/// Whether CheckTx sees a transaction for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckKind {
+    /// It just arrived.
+    New,
+    /// It waited through a block.
+    Recheck,
+}
+
+/// A decided block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Its height.
+    pub height: u64,
+    /// Its time, Unix seconds.
+    pub time: i64,
+    /// Its transactions' bytes.
+    pub transactions: Vec<Vec<u8>>,
+}
+
+/// What became of one transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// 0 when it took effect, else a [`Reject`] code in the codespace [`crate::reject::CODESPACE`].
+    pub code: u32,
+    /// The refusal in words. Not part of consensus.
+    pub log: String,
+    /// `cosmos.base.abci.v1beta1.TxMsgData` when it took effect.
+    pub data: Vec<u8>,
+    /// Bytes of the transaction: there are no fees, and work is bounded by limits.
+    pub gas_used: u64,
+    /// For indexers.
+    pub events: Vec<Event>,
+}
+
+impl Outcome {
+    /// The outcome of a refusal.
+    pub fn refused(reject: Reject, gas_used: u64) -> Self {
+        Self { code: reject.code(), log: reject.to_string(), gas_used, ..Self::default() }
+    }
+}
+
+/// Something that happened, for indexers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its type.
+    pub kind: String,
+    /// Names and values; all may be indexed.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// What a block gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finalized {
+    /// One for each transaction, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Root of the state after the block.
+    pub app_hash: [u8; 32],
+}
+
+/// Whether a query wants a proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prove {
+    /// With an ICS 23 proof.
+    Yes,
+    /// Without.
+    No,
+}
+
+/// Answer to a query, as `ResponseQuery` carries it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct QueryAnswer {
+    /// 0 when answered.
+    pub code: u32,
+    /// The refusal in words.
+    pub log: String,
+    /// The key that was asked for.
+    pub key: Vec<u8>,
+    /// The answer; empty where nothing is at the key.
+    pub value: Vec<u8>,
+    /// ICS 23 proof of value or absence.
+    pub proof: Option<ProofOperation>,
+    /// Height of the state that answered; never 0.
+    pub height: u64,
+}
+
+/// One `ProofOp`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProofOperation {
+    /// Its type, [`crate::store::tree::PROOF_TYPE`].
+    pub kind: String,
+    /// The key.
+    pub key: Vec<u8>,
+    /// `CommitmentProof`, protobuf bytes.
+    pub data: Vec<u8>,
+}
