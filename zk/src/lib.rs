@@ -16,18 +16,30 @@
 //! | how is a key read, named and refused? | [`key`] |
 //! | how is a proof checked? | [`verify`] |
 //! | how does a tool none of us wrote check it? | [`snarkjs`] |
+//! | what passes between people? | [`opening`] |
 //! | what exactly is proven? (feature `prover`) | `rule`, and `circuit` beside it |
 //!
 //! Without the feature `prover` nothing here can make a proof: the ledger links
 //! the verifier only.
 
 pub mod binding;
+#[cfg(feature = "prover")]
+pub mod circuit;
 pub mod code;
 pub mod date;
 pub mod field;
 pub mod key;
+pub mod opening;
 pub mod plan;
 pub mod poseidon;
+#[cfg(feature = "prover")]
+pub mod prover;
+#[cfg(feature = "prover")]
+pub mod r1cs;
+#[cfg(feature = "prover")]
+pub mod rule;
+#[cfg(feature = "prover")]
+pub mod setup;
 pub mod snarkjs;
 pub mod statement;
 pub mod tree;
