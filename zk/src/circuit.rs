@@ -11,7 +11,7 @@ pub mod builder;
 mod gadgets;
 
 use ark_bn254::Fr;
-use ark_ff::{Field, One};
+use ark_ff::One;
 
 use self::{
     assignment::{Assignment, RawSlot},
@@ -21,17 +21,26 @@ use self::{
 use crate::{
     date::DAY_BITS,
     opening::EVENT_BITS,
-    plan::{AMOUNT_BITS, CLAIMS_BITS},
+    plan::{AMOUNT_BITS, CLAIMS_BITS, CLASS_COVERED, CLASS_NEUTRAL},
     poseidon::Domain,
     statement::INPUTS,
 };
 
 /// Bits of a code's number.
 const CODE_BITS: u32 = 64;
+const _: () = assert!(
+    CLASS_NEUTRAL == 0 && CLASS_COVERED == 1,
+    "a class that is a boolean does not exclude, and one that is one covers"
+);
 
 /// The circuit's constraints; they are the same for every proof.
 pub fn shape() -> Shape {
-    build(Pass::Record, [Fr::from(0); INPUTS], &Assignment::blank()).0
+    shape_of([Fr::from(0); INPUTS], &Assignment::blank())
+}
+
+/// The constraints as recorded with these values: always those of [`shape`].
+pub fn shape_of(inputs: [Fr; INPUTS], assignment: &Assignment) -> Shape {
+    build(Pass::Record, inputs, assignment).0
 }
 
 /// The values of all variables, in the shape's order.
@@ -123,20 +132,7 @@ fn declare(cs: &mut Builder, given: &Assignment) -> Wires {
         needs_complete,
     };
     let slots = given.slots.iter().map(|slot| slot_wires(cs, slot)).collect();
-    Wires {
-        secret,
-        policy_id,
-        scope,
-        issuer,
-        birth,
-        issued,
-        expiry,
-        complete,
-        start,
-        end,
-        slots,
-        terms,
-    }
+    Wires { secret, policy_id, scope, issuer, birth, issued, expiry, complete, start, end, slots, terms }
 }
 
 fn ranged(cs: &mut Builder, value: Fr, bits: u32) -> Wire {
@@ -150,12 +146,7 @@ fn slot_wires(cs: &mut Builder, slot: &RawSlot) -> SlotWires {
     let day = ranged(cs, slot.day, DAY_BITS);
     let amount = ranged(cs, slot.amount, AMOUNT_BITS);
     let event = ranged(cs, slot.event, EVENT_BITS);
-    let packed = concatenate(&[
-        (&code, CODE_BITS),
-        (&day, DAY_BITS),
-        (&amount, AMOUNT_BITS),
-        (&event, EVENT_BITS),
-    ]);
+    let packed = concatenate(&[(&code, CODE_BITS), (&day, DAY_BITS), (&amount, AMOUNT_BITS), (&event, EVENT_BITS)]);
     SlotWires { code, day, amount, event, packed }
 }
 
@@ -231,8 +222,7 @@ fn lookups(cs: &mut Builder, given: &Assignment, wires: &Wires, interval_root: &
     let one = cs.constant(Fr::one());
     let (mut selectors, mut classes, mut packed) = (Vec::new(), Vec::new(), Vec::new());
     for (raw, slot) in given.slots.iter().zip(&wires.slots) {
-        let [lo, hi, class, terms] =
-            [raw.lo, raw.hi, raw.class, raw.packed].map(|value| cs.allocate(value));
+        let [lo, hi, class, terms] = [raw.lo, raw.hi, raw.class, raw.packed].map(|value| cs.allocate(value));
         at_most(cs, &lo, &slot.code, CODE_BITS);
         at_most(cs, &slot.code, &hi, CODE_BITS);
         let leaf = hash(cs, Domain::INTERVAL, &[&lo, &hi, &class, &terms]);
@@ -256,9 +246,8 @@ fn lookups(cs: &mut Builder, given: &Assignment, wires: &Wires, interval_root: &
     let zero = cs.constant(Fr::from(0));
     cs.enforce(&wires.terms.needs_complete, &incomplete, &zero);
 
-    let of = |part: fn(&SlotWires) -> &Wire| -> Vec<Wire> {
-        wires.slots.iter().map(|slot| part(slot).clone()).collect()
-    };
+    let of =
+        |part: fn(&SlotWires) -> &Wire| -> Vec<Wire> { wires.slots.iter().map(|slot| part(slot).clone()).collect() };
     let day = select(cs, &selectors, &of(|slot| &slot.day));
     let amount = select(cs, &selectors, &of(|slot| &slot.amount));
     let event = select(cs, &selectors, &of(|slot| &slot.event));

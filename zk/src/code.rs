@@ -45,13 +45,7 @@ pub enum CodeError {
 
 impl System {
     /// Every system, in the order of their tags.
-    pub const ALL: [Self; 5] = [
-        Self::Snomed,
-        Self::Icd10Cm,
-        Self::RxNorm,
-        Self::Loinc,
-        Self::Cvx,
-    ];
+    pub const ALL: [Self; 5] = [Self::Snomed, Self::Icd10Cm, Self::RxNorm, Self::Loinc, Self::Cvx];
 
     /// The canonical URI in FHIR (HL7 Terminology).
     pub const fn uri(self) -> &'static str {
@@ -66,10 +60,7 @@ impl System {
 
     /// The system with this URI.
     pub fn from_uri(uri: &str) -> Result<Self, CodeError> {
-        Self::ALL
-            .into_iter()
-            .find(|system| system.uri() == uri)
-            .ok_or(CodeError::UnknownSystem)
+        Self::ALL.into_iter().find(|system| system.uri() == uri).ok_or(CodeError::UnknownSystem)
     }
 
     /// Every number of this system.
@@ -89,11 +80,7 @@ pub fn encode(system_uri: &str, code: &str) -> Result<u64, CodeError> {
     let value = match system {
         System::Snomed => integer(code, 18)?,
         System::RxNorm => integer(code, 8)?,
-        System::Cvx => code
-            .parse()
-            .ok()
-            .filter(|_| is_digits(code, 3))
-            .ok_or(CodeError::Malformed)?,
+        System::Cvx => code.parse().ok().filter(|_| is_digits(code, 3)).ok_or(CodeError::Malformed)?,
         System::Loinc => loinc(code)?,
         System::Icd10Cm => *icd(code)?.start(),
     };
@@ -135,11 +122,7 @@ fn loinc(code: &str) -> Result<u64, CodeError> {
         .enumerate()
         .map(|(place, byte)| {
             let digit = u32::from(byte - b'0');
-            if place % 2 == 0 {
-                digit * 2 / 10 + digit * 2 % 10
-            } else {
-                digit
-            }
+            if place % 2 == 0 { digit * 2 / 10 + digit * 2 % 10 } else { digit }
         })
         .sum();
     if check != ((10 - sum % 10) % 10).to_string() {
@@ -151,9 +134,7 @@ fn loinc(code: &str) -> Result<u64, CodeError> {
 /// The values of a code and of everything under it.
 fn icd(code: &str) -> Result<RangeInclusive<u64>, CodeError> {
     let characters = match code.split_once('.') {
-        Some((category, rest)) if category.len() == 3 && !rest.is_empty() => {
-            [category, rest].concat()
-        }
+        Some((category, rest)) if category.len() == 3 && !rest.is_empty() => [category, rest].concat(),
         Some(_) => return Err(CodeError::Malformed),
         None => code.to_owned(),
     };
@@ -190,11 +171,7 @@ mod tests {
     fn codes_have_the_documented_numbers() {
         let cases = [
             (SNOMED, "44054006", Ok((1 << 60) | 44_054_006)),
-            (
-                SNOMED,
-                "999999999999999999",
-                Ok((1 << 60) | 999_999_999_999_999_999),
-            ),
+            (SNOMED, "999999999999999999", Ok((1 << 60) | 999_999_999_999_999_999)),
             (SNOMED, "044054006", Err(CodeError::Malformed)),
             (SNOMED, "4405400x", Err(CodeError::Malformed)),
             (SNOMED, "", Err(CodeError::Malformed)),
@@ -212,18 +189,12 @@ mod tests {
             (ICD, "e11.9", Err(CodeError::Malformed)),
             (ICD, "S72.001A5", Err(CodeError::Malformed)),
             (ICD, "111", Err(CodeError::Malformed)),
-            (
-                "http://hl7.org/fhir/sid/icd-9-cm",
-                "250.0",
-                Err(CodeError::UnknownSystem),
-            ),
+            ("http://hl7.org/fhir/sid/icd-9-cm", "250.0", Err(CodeError::UnknownSystem)),
         ];
         for (system, code, expected) in cases {
             assert_eq!(encode(system, code), expected, "{system} {code}");
         }
-        let e119 = [15, 2, 2, 10, 0, 0, 0]
-            .iter()
-            .fold(0_u64, |value, digit| value * 37 + digit);
+        let e119 = [15, 2, 2, 10, 0, 0, 0].iter().fold(0_u64, |value, digit| value * 37 + digit);
         assert_eq!(encode(ICD, "E11.9"), Ok((2 << 60) | e119));
     }
 

@@ -25,11 +25,7 @@ impl Day {
 
     /// A day by its number since 1900-01-01.
     pub fn from_number(number: u32) -> Result<Self, DayError> {
-        if number < 1 << DAY_BITS {
-            Ok(Self(number))
-        } else {
-            Err(DayError)
-        }
+        if number < 1 << DAY_BITS { Ok(Self(number)) } else { Err(DayError) }
     }
 
     /// The day (UTC) of a time in Unix seconds, such as a block's.
@@ -58,8 +54,7 @@ const fn months(year: u32) -> [u32; 12] {
 /// Days from 1900-01-01 to the first day of `year`.
 const fn days_before(year: u32) -> u32 {
     let past = year - 1;
-    365 * (year - 1900) + (past / 4 - past / 100 + past / 400)
-        - (1899 / 4 - 1899 / 100 + 1899 / 400)
+    365 * (year - 1900) + (past / 4 - past / 100 + past / 400) - (1899 / 4 - 1899 / 100 + 1899 / 400)
 }
 
 impl FromStr for Day {
@@ -68,16 +63,14 @@ impl FromStr for Day {
     fn from_str(text: &str) -> Result<Self, DayError> {
         let bytes = text.as_bytes();
         let digits = |range: std::ops::Range<usize>| {
-            bytes[range].iter().try_fold(0_u32, |number, byte| {
-                byte.is_ascii_digit()
-                    .then(|| number * 10 + u32::from(byte - b'0'))
-            })
+            bytes[range]
+                .iter()
+                .try_fold(0_u32, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')))
         };
         if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
             return Err(DayError);
         }
-        let (Some(year), Some(month), Some(day)) = (digits(0..4), digits(5..7), digits(8..10))
-        else {
+        let (Some(year), Some(month), Some(day)) = (digits(0..4), digits(5..7), digits(8..10)) else {
             return Err(DayError);
         };
         if year < 1900 || !(1..=12).contains(&month) {
@@ -119,9 +112,7 @@ impl Serialize for Day {
 
 impl<'de> Deserialize<'de> for Day {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -175,9 +166,7 @@ mod tests {
             (u64::MAX, None),
         ];
         for (seconds, text) in cases {
-            let day = Day::from_unix_seconds(seconds)
-                .ok()
-                .map(|day| day.to_string());
+            let day = Day::from_unix_seconds(seconds).ok().map(|day| day.to_string());
             assert_eq!(day.as_deref(), text);
         }
     }

@@ -35,13 +35,9 @@ impl Element {
     pub fn from_bytes(bytes: &[u8; ELEMENT_BYTES]) -> Result<Self, ElementError> {
         let mut limbs = [0_u64; 4];
         for (limb, chunk) in limbs.iter_mut().rev().zip(bytes.chunks_exact(8)) {
-            *limb = chunk
-                .iter()
-                .fold(0, |value, byte| (value << 8) | u64::from(*byte));
+            *limb = chunk.iter().fold(0, |value, byte| (value << 8) | u64::from(*byte));
         }
-        Fr::from_bigint(BigInteger256::new(limbs))
-            .map(Self)
-            .ok_or(ElementError::NotCanonical)
+        Fr::from_bigint(BigInteger256::new(limbs)).map(Self).ok_or(ElementError::NotCanonical)
     }
 
     /// The element as 32 big-endian bytes.
@@ -132,15 +128,9 @@ mod tests {
     #[test]
     fn numbers_are_accepted_up_to_the_modulus_and_refused_from_it() {
         let cases: [(&str, Result<(), ElementError>); 6] = [
-            (
-                "30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000000",
-                Ok(()),
-            ),
+            ("30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000000", Ok(())),
             (MODULUS, Err(ElementError::NotCanonical)),
-            (
-                "30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000006",
-                Err(ElementError::NotCanonical),
-            ),
+            ("30644e72e131a029b85045b68181585d2833e84879b9709143e1f593f0000006", Err(ElementError::NotCanonical)),
             (&"f".repeat(64), Err(ElementError::NotCanonical)),
             (&"0".repeat(63), Err(ElementError::NotHex)),
             (&format!("{}A", "0".repeat(63)), Err(ElementError::NotHex)),

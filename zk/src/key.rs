@@ -18,6 +18,8 @@ pub const KEY_BYTES: usize = HEADER_BYTES + G1_BYTES + 3 * G2_BYTES + (INPUTS + 
 pub const G1_BYTES: usize = 32;
 /// Bytes of a compressed point of the second group.
 pub const G2_BYTES: usize = 64;
+/// The development key, which `setup` computes from its published seed.
+const DEVELOPMENT_KEY: &[u8] = include_bytes!("../keys/eligibility-1-development.vk");
 const HEADER_BYTES: usize = 8;
 const MAGIC: &[u8; 4] = b"CLVK";
 const VERSION: u8 = 1;
@@ -86,19 +88,30 @@ impl VerifyingKey {
         if g1.clone().any(AffineRepr::is_zero) || g2.iter().any(AffineRepr::is_zero) {
             return Err(KeyError::Identity);
         }
-        let on_g1 = |point: &G1Affine| {
-            point.is_on_curve() && point.is_in_correct_subgroup_assuming_on_curve()
-        };
-        let on_g2 = |point: &G2Affine| {
-            point.is_on_curve() && point.is_in_correct_subgroup_assuming_on_curve()
-        };
+        let on_g1 = |point: &G1Affine| point.is_on_curve() && point.is_in_correct_subgroup_assuming_on_curve();
+        let on_g2 = |point: &G2Affine| point.is_on_curve() && point.is_in_correct_subgroup_assuming_on_curve();
         if !g1.clone().all(on_g1) || !g2.iter().all(on_g2) {
             return Err(KeyError::Point);
         }
         if points.gamma_g2 == points.delta_g2 {
             return Err(KeyError::GammaIsDelta);
         }
+        // Whoever knows the seed knows α, and a later contribution to δ does not mend that.
+        let mut alpha = Vec::with_capacity(G1_BYTES);
+        put(&mut alpha, &points.alpha_g1);
+        let published = DEVELOPMENT_KEY.get(HEADER_BYTES..HEADER_BYTES + G1_BYTES);
+        if kind == KeyKind::Ceremony && published == Some(&alpha[..]) {
+            return Err(KeyError::DevelopmentUnmarked);
+        }
         Ok(Self { kind, points })
+    }
+
+    /// The development key: deterministic, the same everywhere, and insecure.
+    ///
+    /// # Panics
+    /// Never: a test holds the committed bytes to the seed.
+    pub fn development() -> Self {
+        Self::decode(DEVELOPMENT_KEY).expect("the committed development key is a key")
     }
 
     /// Reads exactly what [`Self::encode`] writes.
@@ -120,19 +133,8 @@ impl VerifyingKey {
         let beta_g2 = take::<G2Affine, G2_BYTES>(&mut rest)?;
         let gamma_g2 = take::<G2Affine, G2_BYTES>(&mut rest)?;
         let delta_g2 = take::<G2Affine, G2_BYTES>(&mut rest)?;
-        let gamma_abc_g1 = (0..=INPUTS)
-            .map(|_| take::<G1Affine, G1_BYTES>(&mut rest))
-            .collect::<Result<_, _>>()?;
-        Self::new(
-            kind,
-            ark_groth16::VerifyingKey {
-                alpha_g1,
-                beta_g2,
-                gamma_g2,
-                delta_g2,
-                gamma_abc_g1,
-            },
-        )
+        let gamma_abc_g1 = (0..=INPUTS).map(|_| take::<G1Affine, G1_BYTES>(&mut rest)).collect::<Result<_, _>>()?;
+        Self::new(kind, ark_groth16::VerifyingKey { alpha_g1, beta_g2, gamma_g2, delta_g2, gamma_abc_g1 })
     }
 
     /// The key's one encoding.
@@ -149,9 +151,7 @@ impl VerifyingKey {
         for point in &points.gamma_abc_g1 {
             put(&mut bytes, point);
         }
-        bytes
-            .try_into()
-            .expect("a key with the right number of inputs has one length")
+        bytes.try_into().expect("a key with the right number of inputs has one length")
     }
 
     /// The key's id: its kind in the first byte, then 31 bytes of SHA-256 over
@@ -218,7 +218,5 @@ where
 }
 
 pub(crate) fn put<P: CanonicalSerialize>(bytes: &mut Vec<u8>, point: &P) {
-    point
-        .serialize_compressed(bytes)
-        .expect("writing to memory cannot fail");
+    point.serialize_compressed(bytes).expect("writing to memory cannot fail");
 }

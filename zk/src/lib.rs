@@ -16,7 +16,7 @@
 //! | how is a key read, named and refused? | [`key`] |
 //! | how is a proof checked? | [`verify`] |
 //! | how does a tool none of us wrote check it? | [`snarkjs`] |
-//! | what passes between people? | [`opening`] |
+//! | what passes between people? | [`opening`], [`document`] |
 //! | what exactly is proven? (feature `prover`) | `rule`, and `circuit` beside it |
 //!
 //! Without the feature `prover` nothing here can make a proof: the ledger links
@@ -27,6 +27,7 @@ pub mod binding;
 pub mod circuit;
 pub mod code;
 pub mod date;
+pub mod document;
 pub mod field;
 pub mod key;
 pub mod opening;

@@ -57,13 +57,7 @@ impl Fact {
     /// A fact. `system` is a FHIR code system's URI, `amount` is in minor units,
     /// and `event` names the event among the issuer's own for good: a corrected
     /// record of the same event keeps it.
-    pub fn new(
-        system: &str,
-        code: &str,
-        day: Day,
-        amount: u64,
-        event: u64,
-    ) -> Result<Self, OpeningError> {
+    pub fn new(system: &str, code: &str, day: Day, amount: u64, event: u64) -> Result<Self, OpeningError> {
         let number = code::encode(system, code)?;
         if amount >= 1 << AMOUNT_BITS {
             return Err(OpeningError::Amount);
@@ -152,9 +146,7 @@ impl AttestationOpening {
     /// `birth | issued | expiry | complete`, the flag lowest.
     fn packed_dates(&self) -> Element {
         let days = [self.birth, self.issued, self.expiry];
-        let packed = days
-            .iter()
-            .fold(0_u128, |packed, day| (packed << DAY_BITS) | u128::from(day.number()));
+        let packed = days.iter().fold(0_u128, |packed, day| (packed << DAY_BITS) | u128::from(day.number()));
         from_u128((packed << 1) | u128::from(self.complete))
     }
 }

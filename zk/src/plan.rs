@@ -109,15 +109,7 @@ impl Interval {
     /// The interval as a leaf of the interval tree.
     pub fn leaf(&self) -> Element {
         let class = Element::from(u64::from(self.class));
-        hash(
-            Domain::INTERVAL,
-            [
-                Element::from(self.lo),
-                Element::from(self.hi),
-                class,
-                self.packed(),
-            ],
-        )
+        hash(Domain::INTERVAL, [Element::from(self.lo), Element::from(self.hi), class, self.packed()])
     }
 
     /// `wait_days` above `cap`, as the leaf holds them.
@@ -131,9 +123,7 @@ impl Interval {
         let in_range = self.wait_days < 1 << DAY_BITS && self.cap < 1 << AMOUNT_BITS;
         match self.class {
             CLASS_NEUTRAL if plain => Ok(()),
-            CLASS_COVERED | CLASS_EXCLUDED if self.hi - self.lo < BREADTH_MIN - 1 => {
-                Err(PlanError::TooNarrow)
-            }
+            CLASS_COVERED | CLASS_EXCLUDED if self.hi - self.lo < BREADTH_MIN - 1 => Err(PlanError::TooNarrow),
             CLASS_EXCLUDED if plain => Ok(()),
             CLASS_COVERED if in_range && self.cap > 0 => Ok(()),
             CLASS_NEUTRAL | CLASS_COVERED | CLASS_EXCLUDED => Err(PlanError::WaitOrCap),
@@ -144,21 +134,10 @@ impl Interval {
 
 impl Terms {
     fn check(&self) -> Result<(), PlanError> {
-        let days = [
-            self.period_days,
-            self.claim_within_days,
-            self.age_days_min,
-            self.age_days_max,
-        ];
+        let days = [self.period_days, self.claim_within_days, self.age_days_min, self.age_days_max];
         let in_range = days.iter().all(|days| *days < 1 << DAY_BITS);
-        let useful = self.claims_per_period > 0
-            && self.period_days > 0
-            && self.age_days_min <= self.age_days_max;
-        if in_range && useful {
-            Ok(())
-        } else {
-            Err(PlanError::Terms)
-        }
+        let useful = self.claims_per_period > 0 && self.period_days > 0 && self.age_days_min <= self.age_days_max;
+        if in_range && useful { Ok(()) } else { Err(PlanError::Terms) }
     }
 }
 
@@ -189,9 +168,7 @@ impl Plan {
 
     /// Whether any interval excludes, so that attestations must be complete lists.
     pub fn needs_complete_list(&self) -> bool {
-        self.intervals
-            .iter()
-            .any(|interval| interval.class == CLASS_EXCLUDED)
+        self.intervals.iter().any(|interval| interval.class == CLASS_EXCLUDED)
     }
 
     /// The root of the interval tree.
@@ -199,8 +176,7 @@ impl Plan {
     /// # Panics
     /// Where there are more than [`INTERVALS_MAX`] intervals.
     pub fn interval_root(&self) -> Element {
-        self.interval_path(0)
-            .root(self.intervals.first().map_or(Element::ZERO, Interval::leaf))
+        self.interval_path(0).root(self.intervals.first().map_or(Element::ZERO, Interval::leaf))
     }
 
     /// The path of interval `index` in the interval tree.
@@ -217,9 +193,7 @@ impl Plan {
             let position = place % ARITY;
             let group = &nodes[place - position..][..ARITY];
             let mut others = (0..ARITY).filter(|other| *other != position);
-            siblings.push(std::array::from_fn(|_| {
-                group[others.next().expect("three of four children are siblings")]
-            }));
+            siblings.push(std::array::from_fn(|_| group[others.next().expect("three of four children are siblings")]));
             nodes = nodes
                 .chunks_exact(ARITY)
                 .map(|group| {
@@ -229,10 +203,7 @@ impl Plan {
                 .collect();
             place /= ARITY;
         }
-        Path {
-            index: index as u64,
-            siblings,
-        }
+        Path { index: index as u64, siblings }
     }
 
     /// The interval that holds a code number, and its index.
@@ -268,11 +239,30 @@ impl Plan {
     /// Where there are more than [`INTERVALS_MAX`] intervals; [`Self::check_partition`] first.
     pub fn commitment(&self) -> Element {
         let root = self.interval_root();
-        hash(
-            Domain::POLICY,
-            [self.policy_id, self.scope, root, self.packed_terms()],
-        )
+        hash(Domain::POLICY, [self.policy_id, self.scope, root, self.packed_terms()])
     }
+}
+
+/// A partition from the intervals that decide: sorted, with neutral intervals
+/// in the gaps. Overlaps stay, for [`Plan::check_partition`] to refuse.
+pub fn partition(mut deciding: Vec<Interval>) -> Vec<Interval> {
+    deciding.sort_by_key(|interval| interval.lo);
+    let neutral = |lo, hi| Interval { lo, hi, class: CLASS_NEUTRAL, wait_days: 0, cap: 0 };
+    let mut intervals = Vec::with_capacity(2 * deciding.len() + 1);
+    let mut next = Some(0);
+    for interval in deciding {
+        if let Some(first) = next
+            && first < interval.lo
+        {
+            intervals.push(neutral(first, interval.lo - 1));
+        }
+        intervals.push(interval);
+        next = interval.hi.checked_add(1);
+    }
+    if let Some(first) = next {
+        intervals.push(neutral(first, u64::MAX));
+    }
+    intervals
 }
 
 /// An element from a 128-bit number, which is always below the modulus.
@@ -286,19 +276,16 @@ mod tests {
 
     const NEUTRAL: u32 = CLASS_NEUTRAL;
 
-    fn plan(rows: &[(u64, u64, u32, u32, u64)]) -> Plan {
+    /// `lo`, `hi`, `class`, `wait_days`, `cap`.
+    type Row = (u64, u64, u32, u32, u64);
+
+    fn plan(rows: &[Row]) -> Plan {
         Plan {
             policy_id: Element::from(1),
             scope: Element::from(2),
             intervals: rows
                 .iter()
-                .map(|&(lo, hi, class, wait_days, cap)| Interval {
-                    lo,
-                    hi,
-                    class,
-                    wait_days,
-                    cap,
-                })
+                .map(|&(lo, hi, class, wait_days, cap)| Interval { lo, hi, class, wait_days, cap })
                 .collect(),
             terms: Terms {
                 claims_per_period: 2,
@@ -315,63 +302,44 @@ mod tests {
         const A: u64 = 1 << 60;
         const B: u64 = A + BREADTH_MIN;
         const END: u64 = u64::MAX;
-        let cases: [(&[(u64, u64, u32, u32, u64)], Result<(), PlanError>); 15] = [
+        let cases: [(&[Row], Result<(), PlanError>); 15] = [
             (&[(0, END, NEUTRAL, 0, 0)], Ok(())),
-            (
-                &[
-                    (0, A - 1, 0, 0, 0),
-                    (A, B - 1, 1, 30, 500),
-                    (B, END, 2, 0, 0),
-                ],
-                Ok(()),
-            ),
+            (&[(0, A - 1, 0, 0, 0), (A, B - 1, 1, 30, 500), (B, END, 2, 0, 0)], Ok(())),
             (&[], Err(PlanError::IntervalCount)),
             (&[(0, END - 1, 0, 0, 0)], Err(PlanError::NotAPartition)),
             (&[(1, END, 0, 0, 0)], Err(PlanError::NotAPartition)),
-            (
-                &[(0, A, 0, 0, 0), (A, END, 0, 0, 0)],
-                Err(PlanError::NotAPartition),
-            ),
-            (
-                &[(0, A, 0, 0, 0), (A + 2, END, 0, 0, 0)],
-                Err(PlanError::NotAPartition),
-            ),
-            (
-                &[(0, END, 0, 0, 0), (0, END, 0, 0, 0)],
-                Err(PlanError::NotAPartition),
-            ),
-            (
-                &[
-                    (0, A - 1, 0, 0, 0),
-                    (A, B - 2, 1, 0, 9),
-                    (B - 1, END, 0, 0, 0),
-                ],
-                Err(PlanError::TooNarrow),
-            ),
-            (
-                &[(0, A - 1, 0, 0, 0), (A, END, 3, 0, 0)],
-                Err(PlanError::UnknownClass),
-            ),
-            (
-                &[(0, A - 2, 0, 0, 0), (A - 1, END, 1, 0, 9)],
-                Err(PlanError::ReservedNotNeutral),
-            ),
-            (
-                &[(0, A - 1, 0, 0, 0), (A, END, 1, 0, 0)],
-                Err(PlanError::WaitOrCap),
-            ),
-            (
-                &[(0, A - 1, 0, 0, 0), (A, END, 1, 1 << 20, 9)],
-                Err(PlanError::WaitOrCap),
-            ),
-            (
-                &[(0, A - 1, 0, 0, 0), (A, END, 1, 0, 1 << 40)],
-                Err(PlanError::WaitOrCap),
-            ),
+            (&[(0, A, 0, 0, 0), (A, END, 0, 0, 0)], Err(PlanError::NotAPartition)),
+            (&[(0, A, 0, 0, 0), (A + 2, END, 0, 0, 0)], Err(PlanError::NotAPartition)),
+            (&[(0, END, 0, 0, 0), (0, END, 0, 0, 0)], Err(PlanError::NotAPartition)),
+            (&[(0, A - 1, 0, 0, 0), (A, B - 2, 1, 0, 9), (B - 1, END, 0, 0, 0)], Err(PlanError::TooNarrow)),
+            (&[(0, A - 1, 0, 0, 0), (A, END, 3, 0, 0)], Err(PlanError::UnknownClass)),
+            (&[(0, A - 2, 0, 0, 0), (A - 1, END, 1, 0, 9)], Err(PlanError::ReservedNotNeutral)),
+            (&[(0, A - 1, 0, 0, 0), (A, END, 1, 0, 0)], Err(PlanError::WaitOrCap)),
+            (&[(0, A - 1, 0, 0, 0), (A, END, 1, 1 << 20, 9)], Err(PlanError::WaitOrCap)),
+            (&[(0, A - 1, 0, 0, 0), (A, END, 1, 0, 1 << 40)], Err(PlanError::WaitOrCap)),
             (&[(0, END, NEUTRAL, 0, 9)], Err(PlanError::WaitOrCap)),
         ];
         for (rows, expected) in cases {
             assert_eq!(plan(rows).check_partition(), expected, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn gaps_are_filled_to_a_partition() {
+        const A: u64 = 1 << 60;
+        let decides = |lo, hi| Interval { lo, hi, class: CLASS_COVERED, wait_days: 0, cap: 9 };
+        let cases = [
+            (vec![], 1, Ok(())),
+            (vec![decides(A, u64::MAX)], 2, Ok(())),
+            (vec![decides(3 * A, 4 * A), decides(A, 2 * A)], 5, Ok(())),
+            (vec![decides(A, 2 * A), decides(2 * A + 1, 3 * A)], 4, Ok(())),
+            (vec![decides(A, 2 * A), decides(2 * A, 3 * A)], 4, Err(PlanError::NotAPartition)),
+        ];
+        for (deciding, count, expected) in cases {
+            let mut plan = plan(&[]);
+            plan.intervals = partition(deciding);
+            assert_eq!(plan.intervals.len(), count);
+            assert_eq!(plan.check_partition(), expected);
         }
     }
 
@@ -395,28 +363,12 @@ mod tests {
     #[test]
     fn every_interval_leads_to_the_root() {
         let step = u64::MAX / 100;
-        let rows: Vec<_> = (0..100)
-            .map(|i| {
-                (
-                    i * step,
-                    if i == 99 {
-                        u64::MAX
-                    } else {
-                        (i + 1) * step - 1
-                    },
-                    0,
-                    0,
-                    0,
-                )
-            })
-            .collect();
+        let rows: Vec<_> =
+            (0..100).map(|i| (i * step, if i == 99 { u64::MAX } else { (i + 1) * step - 1 }, 0, 0, 0)).collect();
         let plan = plan(&rows);
         assert_eq!(plan.check_partition(), Ok(()));
         for (index, interval) in plan.intervals.iter().enumerate() {
-            assert_eq!(
-                plan.interval_path(index).root(interval.leaf()),
-                plan.interval_root()
-            );
+            assert_eq!(plan.interval_path(index).root(interval.leaf()), plan.interval_root());
             assert_eq!(plan.find(interval.hi), Some((index, interval)));
         }
     }

@@ -78,11 +78,7 @@ impl Prover {
     }
 
     /// Proves a statement. Every proof is blinded afresh.
-    pub fn prove(
-        &self,
-        statement: &Statement,
-        witness: &Witness,
-    ) -> Result<[u8; PROOF_BYTES], ProveError> {
+    pub fn prove(&self, statement: &Statement, witness: &Witness) -> Result<[u8; PROOF_BYTES], ProveError> {
         rule::holds(statement, witness)?;
         let assignment = Assignment::new(witness)?;
         let values = circuit::values(raw_inputs(statement), &assignment);

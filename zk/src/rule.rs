@@ -7,8 +7,7 @@ use crate::{
     binding,
     field::Element,
     opening::{
-        AttestationOpening, EnrolmentOpening, FACTS_MAX, Fact, OpeningError, Pseudonym,
-        amount_commitment, member,
+        AttestationOpening, EnrolmentOpening, FACTS_MAX, Fact, OpeningError, Pseudonym, amount_commitment, member,
     },
     plan::{CLASS_COVERED, CLASS_EXCLUDED, Plan},
     poseidon::{Domain, hash},
@@ -106,11 +105,7 @@ impl From<OpeningError> for Violation {
 
 impl Witness {
     /// The statement that this witness would prove on a day under a context.
-    pub fn statement(
-        &self,
-        as_of: crate::date::Day,
-        ctx: Element,
-    ) -> Result<Statement, Violation> {
+    pub fn statement(&self, as_of: crate::date::Day, ctx: Element) -> Result<Statement, Violation> {
         let fact = self.fact()?;
         Ok(Statement {
             att_root: self.attestation_path.root(self.attestation_leaf()?),
@@ -191,8 +186,7 @@ fn commitments_open(statement: &Statement, witness: &Witness) -> Result<(), Viol
 
 /// The root of a path of the tree's own depth.
 fn rooted(path: &Path, leaf: Element) -> Option<Element> {
-    let whole = path.siblings.len() == usize::from(crate::tree::DEPTH)
-        && path.index < crate::tree::LEAVES_MAX;
+    let whole = path.siblings.len() == usize::from(crate::tree::DEPTH) && path.index < crate::tree::LEAVES_MAX;
     whole.then(|| path.root(leaf))
 }
 

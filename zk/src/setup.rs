@@ -67,10 +67,7 @@ pub fn development_verifying_key(key: &ProvingKey<Bn254>) -> VerifyingKey {
 
 /// Reads the development proving key from `folder`, or computes it and keeps it
 /// there. A damaged file is computed anew; a file appears whole or not at all.
-pub fn cached_development_key(
-    folder: &Path,
-    shape: &Shape,
-) -> Result<ProvingKey<Bn254>, SetupError> {
+pub fn cached_development_key(folder: &Path, shape: &Shape) -> Result<ProvingKey<Bn254>, SetupError> {
     let file = cache_file(folder);
     if let Ok(bytes) = fs::read(&file)
         && let Some(key) = read_cached(&bytes)

@@ -88,11 +88,7 @@ impl ProofJson {
     /// The proof in the file.
     pub fn to_proof(&self) -> Result<Proof, SnarkjsError> {
         check_protocol(&self.protocol, &self.curve)?;
-        let points = ark_groth16::Proof {
-            a: read_g1(&self.pi_a)?,
-            b: read_g2(&self.pi_b)?,
-            c: read_g1(&self.pi_c)?,
-        };
+        let points = ark_groth16::Proof { a: read_g1(&self.pi_a)?, b: read_g2(&self.pi_b)?, c: read_g1(&self.pi_c)? };
         Proof::new(points).map_err(|_| SnarkjsError::Point)
     }
 }
@@ -126,11 +122,7 @@ impl KeyJson {
             beta_g2: read_g2(&self.vk_beta_2)?,
             gamma_g2: read_g2(&self.vk_gamma_2)?,
             delta_g2: read_g2(&self.vk_delta_2)?,
-            gamma_abc_g1: self
-                .input_points
-                .iter()
-                .map(read_g1)
-                .collect::<Result<_, _>>()?,
+            gamma_abc_g1: self.input_points.iter().map(read_g1).collect::<Result<_, _>>()?,
         };
         Ok(VerifyingKey::new(kind, points)?)
     }
@@ -138,45 +130,28 @@ impl KeyJson {
 
 impl From<&PublicInputs> for PublicJson {
     fn from(inputs: &PublicInputs) -> Self {
-        Self(
-            inputs
-                .to_elements()
-                .iter()
-                .map(|element| element.inner().to_string())
-                .collect(),
-        )
+        Self(inputs.to_elements().iter().map(|element| element.inner().to_string()).collect())
     }
 }
 
 impl PublicJson {
     /// The inputs in the file.
     pub fn to_inputs(&self) -> Result<PublicInputs, SnarkjsError> {
-        let elements: Vec<Element> = self
-            .0
-            .iter()
-            .map(|text| decimal::<Fr>(text).map(Element::from))
-            .collect::<Result<_, _>>()?;
+        let elements: Vec<Element> =
+            self.0.iter().map(|text| decimal::<Fr>(text).map(Element::from)).collect::<Result<_, _>>()?;
         let elements = elements.try_into().map_err(|_| SnarkjsError::Inputs)?;
         PublicInputs::from_elements(elements).map_err(|_| SnarkjsError::Inputs)
     }
 }
 
 fn check_protocol(protocol: &str, curve: &str) -> Result<(), SnarkjsError> {
-    if protocol == PROTOCOL && curve == CURVE {
-        Ok(())
-    } else {
-        Err(SnarkjsError::Protocol)
-    }
+    if protocol == PROTOCOL && curve == CURVE { Ok(()) } else { Err(SnarkjsError::Protocol) }
 }
 
 /// A canonical decimal number; arkworks alone would reduce a larger one.
 fn decimal<F: PrimeField + FromStr>(text: &str) -> Result<F, SnarkjsError> {
     let value = F::from_str(text).map_err(|_| SnarkjsError::Number)?;
-    if value.to_string() == text {
-        Ok(value)
-    } else {
-        Err(SnarkjsError::Number)
-    }
+    if value.to_string() == text { Ok(value) } else { Err(SnarkjsError::Number) }
 }
 
 fn write_g1(point: &G1Affine) -> G1Json {
@@ -185,11 +160,7 @@ fn write_g1(point: &G1Affine) -> G1Json {
 
 fn write_g2(point: &G2Affine) -> G2Json {
     let pair = |value: &Fq2| [value.c0.to_string(), value.c1.to_string()];
-    [
-        pair(&point.x),
-        pair(&point.y),
-        ["1".to_owned(), "0".to_owned()],
-    ]
+    [pair(&point.x), pair(&point.y), ["1".to_owned(), "0".to_owned()]]
 }
 
 /// The coordinates as a point; `Proof::new` and `VerifyingKey::new` check the group.
@@ -203,9 +174,8 @@ fn read_g1(json: &G1Json) -> Result<G1Affine, SnarkjsError> {
 
 /// As [`read_g1`].
 fn read_g2(json: &G2Json) -> Result<G2Affine, SnarkjsError> {
-    let pair = |[c0, c1]: &[String; 2]| -> Result<Fq2, SnarkjsError> {
-        Ok(Fq2::new(decimal::<Fq>(c0)?, decimal::<Fq>(c1)?))
-    };
+    let pair =
+        |[c0, c1]: &[String; 2]| -> Result<Fq2, SnarkjsError> { Ok(Fq2::new(decimal::<Fq>(c0)?, decimal::<Fq>(c1)?)) };
     let [x, y, z] = json;
     if z[0] != "1" || z[1] != "0" {
         return Err(SnarkjsError::Point);

@@ -15,13 +15,16 @@ pub const INPUTS_BYTES: usize = INPUTS * ELEMENT_BYTES;
 /// The circuit's stable name is `careledger/circuit/eligibility/1`; this is the
 /// SHA-256 of the name. Nullifier tags survive an upgrade, this does not.
 pub const CIRCUIT_ID: [u8; 32] = [
-    0x25, 0xa3, 0xf5, 0x91, 0x4a, 0x20, 0xd3, 0x68, 0xa0, 0x16, 0xc6, 0xa6, 0x4d, 0x8f, 0xd9, 0xbd,
-    0x61, 0x4e, 0xec, 0xd3, 0xbf, 0x49, 0xd4, 0x44, 0x11, 0x9f, 0x14, 0xed, 0x3f, 0x10, 0xe4, 0xda,
+    0x25, 0xa3, 0xf5, 0x91, 0x4a, 0x20, 0xd3, 0x68, 0xa0, 0x16, 0xc6, 0xa6, 0x4d, 0x8f, 0xd9, 0xbd, 0x61, 0x4e, 0xec,
+    0xd3, 0xbf, 0x49, 0xd4, 0x44, 0x11, 0x9f, 0x14, 0xed, 0x3f, 0x10, 0xe4, 0xda,
 ];
 
 /// SHA-256 of the circuit's constraints in the iden3 `.r1cs` format. A test
 /// holds it to the circuit; a key's id holds it to the key.
-pub const CIRCUIT_DIGEST: [u8; 32] = [0; 32];
+pub const CIRCUIT_DIGEST: [u8; 32] = [
+    0x50, 0x9d, 0x8e, 0x4d, 0xb9, 0xce, 0xa7, 0x4f, 0x81, 0xa0, 0x64, 0xab, 0x81, 0xfd, 0x63, 0x16, 0x9c, 0x57, 0xf3,
+    0xec, 0xb6, 0xa9, 0x57, 0x7e, 0x84, 0x67, 0x25, 0xa6, 0x5d, 0x9f, 0x90, 0x58,
+];
 
 /// The public side of the statement. The ledger accepts a proof where the
 /// roots are recent, `policy` is published, `as_of` is near the block's day,
@@ -75,44 +78,21 @@ impl PublicInputs {
 
     /// Reads the circuit's order; refuses a day of more than twenty bits.
     pub fn from_elements(elements: [Element; INPUTS]) -> Result<Self, InputsError> {
-        let [
-            att_root,
-            enr_root,
-            policy,
-            as_of,
-            null_event,
-            null_period,
-            amount_commit,
-            ctx,
-        ] = elements;
+        let [att_root, enr_root, policy, as_of, null_event, null_period, amount_commit, ctx] = elements;
         let bytes = as_of.to_bytes();
         let (high, low) = bytes.split_at(ELEMENT_BYTES - 4);
         if high.iter().any(|byte| *byte != 0) {
             return Err(InputsError::Day);
         }
-        let number = low
-            .iter()
-            .fold(0, |value, byte| (value << 8) | u32::from(*byte));
+        let number = low.iter().fold(0, |value, byte| (value << 8) | u32::from(*byte));
         let as_of = Day::from_number(number).map_err(|_| InputsError::Day)?;
-        Ok(Self {
-            att_root,
-            enr_root,
-            policy,
-            as_of,
-            null_event,
-            null_period,
-            amount_commit,
-            ctx,
-        })
+        Ok(Self { att_root, enr_root, policy, as_of, null_event, null_period, amount_commit, ctx })
     }
 
     /// The inputs as bytes: each element big-endian, in the circuit's order.
     pub fn to_bytes(&self) -> [u8; INPUTS_BYTES] {
         let mut bytes = [0; INPUTS_BYTES];
-        for (chunk, element) in bytes
-            .chunks_exact_mut(ELEMENT_BYTES)
-            .zip(self.to_elements())
-        {
+        for (chunk, element) in bytes.chunks_exact_mut(ELEMENT_BYTES).zip(self.to_elements()) {
             chunk.copy_from_slice(&element.to_bytes());
         }
         bytes
@@ -122,9 +102,7 @@ impl PublicInputs {
     pub fn from_bytes(bytes: &[u8; INPUTS_BYTES]) -> Result<Self, InputsError> {
         let mut elements = [Element::ZERO; INPUTS];
         for (element, chunk) in elements.iter_mut().zip(bytes.chunks_exact(ELEMENT_BYTES)) {
-            let chunk = chunk
-                .try_into()
-                .expect("chunks are of one element's length");
+            let chunk = chunk.try_into().expect("chunks are of one element's length");
             *element = Element::from_bytes(chunk)?;
         }
         Self::from_elements(elements)
@@ -140,10 +118,7 @@ mod tests {
 
     #[test]
     fn the_circuit_id_is_the_hash_of_its_name() {
-        assert_eq!(
-            CIRCUIT_ID,
-            *Sha256::digest("careledger/circuit/eligibility/1")
-        );
+        assert_eq!(CIRCUIT_ID, *Sha256::digest("careledger/circuit/eligibility/1"));
     }
 
     proptest! {

@@ -80,11 +80,7 @@ impl Path {
 }
 
 /// Four children in order: `node` at `position` and its siblings around it.
-pub fn children(
-    node: Element,
-    position: usize,
-    siblings: &[Element; ARITY - 1],
-) -> [Element; ARITY] {
+pub fn children(node: Element, position: usize, siblings: &[Element; ARITY - 1]) -> [Element; ARITY] {
     let mut all = [node; ARITY];
     let others = (0..ARITY).filter(|place| *place != position);
     for (place, sibling) in others.zip(siblings) {
@@ -102,11 +98,7 @@ pub fn children(
 ///
 /// # Panics
 /// Where `index` is not below [`LEAVES_MAX`]; the caller counts its leaves.
-pub fn append(
-    index: u64,
-    leaf: Leaf,
-    read: impl FnMut(u8, u64) -> Option<Element>,
-) -> Vec<(u8, u64, Element)> {
+pub fn append(index: u64, leaf: Leaf, read: impl FnMut(u8, u64) -> Option<Element>) -> Vec<(u8, u64, Element)> {
     let path = path(index, read);
     let mut writes = Vec::with_capacity(usize::from(DEPTH) + 1);
     let mut node = leaf.node();
@@ -154,11 +146,9 @@ pub fn empty_root() -> Element {
 /// The root of an empty subtree of `level` levels.
 pub fn empty_node(level: u8) -> Element {
     static EMPTY: LazyLock<Vec<Element>> = LazyLock::new(|| {
-        std::iter::successors(Some(Element::ZERO), |node| {
-            Some(hash(Domain::NODE, [*node; ARITY]))
-        })
-        .take(usize::from(DEPTH) + 1)
-        .collect()
+        std::iter::successors(Some(Element::ZERO), |node| Some(hash(Domain::NODE, [*node; ARITY])))
+            .take(usize::from(DEPTH) + 1)
+            .collect()
     });
     EMPTY[usize::from(level)]
 }
@@ -174,17 +164,11 @@ mod tests {
     type Nodes = BTreeMap<(u8, u64), Element>;
 
     fn write(nodes: &mut Nodes, index: u64, leaf: Leaf) -> Element {
-        let writes = append(index, leaf, |level, place| {
-            nodes.get(&(level, place)).copied()
-        });
+        let writes = append(index, leaf, |level, place| nodes.get(&(level, place)).copied());
         let root = writes.last().expect("a write ends at the root");
         assert_eq!((root.0, root.1), (DEPTH, 0));
         let root = root.2;
-        nodes.extend(
-            writes
-                .into_iter()
-                .map(|(level, place, node)| ((level, place), node)),
-        );
+        nodes.extend(writes.into_iter().map(|(level, place, node)| ((level, place), node)));
         root
     }
 

@@ -47,17 +47,11 @@ impl Proof {
     /// A proof from its points; refuses the identity and points off the group.
     pub fn new(points: ark_groth16::Proof<Bn254>) -> Result<Self, VerifyError> {
         let on_g1 = |point: &G1Affine| {
-            !point.is_zero()
-                && point.is_on_curve()
-                && point.is_in_correct_subgroup_assuming_on_curve()
+            !point.is_zero() && point.is_on_curve() && point.is_in_correct_subgroup_assuming_on_curve()
         };
         let b: &G2Affine = &points.b;
         let on_g2 = !b.is_zero() && b.is_on_curve() && b.is_in_correct_subgroup_assuming_on_curve();
-        if on_g1(&points.a) && on_g2 && on_g1(&points.c) {
-            Ok(Self(points))
-        } else {
-            Err(VerifyError::Encoding)
-        }
+        if on_g1(&points.a) && on_g2 && on_g1(&points.c) { Ok(Self(points)) } else { Err(VerifyError::Encoding) }
     }
 
     /// The proof's one encoding.
@@ -76,28 +70,18 @@ impl Proof {
 }
 
 /// Checks one proof. Costs a pairing of three points, about a millisecond.
-pub fn verify(
-    key: &PreparedKey,
-    inputs: &PublicInputs,
-    proof: &[u8; PROOF_BYTES],
-) -> Result<(), VerifyError> {
+pub fn verify(key: &PreparedKey, inputs: &PublicInputs, proof: &[u8; PROOF_BYTES]) -> Result<(), VerifyError> {
     verify_decoded(key, inputs, &Proof::from_bytes(proof)?)
 }
 
-fn verify_decoded(
-    key: &PreparedKey,
-    inputs: &PublicInputs,
-    proof: &Proof,
-) -> Result<(), VerifyError> {
+fn verify_decoded(key: &PreparedKey, inputs: &PublicInputs, proof: &Proof) -> Result<(), VerifyError> {
     let prepared = input_point(key, &scalars(inputs));
     // The number of inputs is fixed by the types; arkworks would not check it.
-    ark_groth16::Groth16::<Bn254>::verify_proof_with_prepared_inputs(
-        &key.inner, &proof.0, &prepared,
-    )
-    .ok()
-    .filter(|accepted| *accepted)
-    .map(|_| ())
-    .ok_or(VerifyError::Refused)
+    ark_groth16::Groth16::<Bn254>::verify_proof_with_prepared_inputs(&key.inner, &proof.0, &prepared)
+        .ok()
+        .filter(|accepted| *accepted)
+        .map(|_| ())
+        .ok_or(VerifyError::Refused)
 }
 
 /// Checks many proofs under one key with one combined pairing, and gives each
@@ -107,14 +91,8 @@ fn verify_decoded(
 /// in order, so every validator draws the same; 128 bits each, so a wrong proof
 /// hides with probability 2⁻¹²⁸. Where the combination fails, each proof is
 /// checked by itself.
-pub fn verify_batch(
-    key: &PreparedKey,
-    proofs: &[(PublicInputs, [u8; PROOF_BYTES])],
-) -> Vec<Result<(), VerifyError>> {
-    let decoded: Vec<_> = proofs
-        .iter()
-        .map(|(_, bytes)| Proof::from_bytes(bytes))
-        .collect();
+pub fn verify_batch(key: &PreparedKey, proofs: &[(PublicInputs, [u8; PROOF_BYTES])]) -> Vec<Result<(), VerifyError>> {
+    let decoded: Vec<_> = proofs.iter().map(|(_, bytes)| Proof::from_bytes(bytes)).collect();
     let well_formed: Vec<(&PublicInputs, &Proof)> = proofs
         .iter()
         .zip(&decoded)
@@ -147,10 +125,7 @@ fn combination_holds(key: &PreparedKey, proofs: &[(&PublicInputs, &Proof)]) -> b
     let Ok(c_sum) = G1Projective::msm(&c, &coefficients) else {
         return false;
     };
-    let a = proofs
-        .iter()
-        .zip(&coefficients)
-        .map(|((_, proof), r)| proof.0.a * r);
+    let a = proofs.iter().zip(&coefficients).map(|((_, proof), r)| proof.0.a * r);
     let a: Vec<_> = G1Projective::normalize_batch(&a.collect::<Vec<_>>());
 
     type G1Prepared = <Bn254 as Pairing>::G1Prepared;
@@ -158,10 +133,7 @@ fn combination_holds(key: &PreparedKey, proofs: &[(&PublicInputs, &Proof)]) -> b
     let mut left: Vec<G1Prepared> = a.into_iter().map(Into::into).collect();
     let mut right: Vec<G2Prepared> = proofs.iter().map(|(_, proof)| proof.0.b.into()).collect();
     left.extend([input_sum.into_affine().into(), c_sum.into_affine().into()]);
-    right.extend([
-        key.inner.gamma_g2_neg_pc.clone(),
-        key.inner.delta_g2_neg_pc.clone(),
-    ]);
+    right.extend([key.inner.gamma_g2_neg_pc.clone(), key.inner.delta_g2_neg_pc.clone()]);
     Bn254::final_exponentiation(Bn254::multi_miller_loop(left, right))
         .is_some_and(|output| output.0 == key.inner.alpha_g1_beta_g2.pow(sum.into_bigint()))
 }
@@ -194,7 +166,6 @@ fn scalars(inputs: &PublicInputs) -> [Fr; INPUTS] {
 /// The combination of the key's input points that the inputs select.
 fn input_point(key: &PreparedKey, inputs: &[Fr; INPUTS]) -> G1Projective {
     let points = &key.inner.vk.gamma_abc_g1;
-    let selected = G1Projective::msm(&points[1..], inputs)
-        .expect("a key has one point for each input and one more");
+    let selected = G1Projective::msm(&points[1..], inputs).expect("a key has one point for each input and one more");
     selected + points[0]
 }

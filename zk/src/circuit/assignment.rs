@@ -9,10 +9,10 @@ use crate::{
     binding,
     field::Element,
     opening::FACTS_MAX,
-    plan::{CLASS_COVERED, Interval},
+    plan::Interval,
     poseidon::{Domain, hash},
     rule::{Violation, Witness},
-    statement::{INPUTS, Statement},
+    statement::{INPUTS, PublicInputs},
     tree::{ARITY, DEPTH, Path, children},
 };
 
@@ -89,7 +89,7 @@ pub struct Assignment {
 }
 
 /// The public inputs as raw field elements.
-pub fn raw_inputs(statement: &Statement) -> [Fr; INPUTS] {
+pub fn raw_inputs(statement: &PublicInputs) -> [Fr; INPUTS] {
     statement.to_elements().map(Element::inner)
 }
 
@@ -135,11 +135,7 @@ impl Assignment {
             complete: attestation.complete.into(),
             issuer: binding::issuer_of(issuer).inner(),
             attestation_salt: attestation.salt.inner(),
-            attestation_path: RawPath::new(
-                &witness.attestation_path,
-                attestation_leaf.node(),
-                DEPTH,
-            ),
+            attestation_path: RawPath::new(&witness.attestation_path, attestation_leaf.node(), DEPTH),
             start: enrolment.start.number().into(),
             end: enrolment.end.number().into(),
             enrolment_salt: enrolment.salt.inner(),
@@ -240,6 +236,5 @@ fn slots(witness: &Witness) -> Result<[RawSlot; FACTS_MAX], Violation> {
             path: RawPath::new(&path, interval.leaf(), crate::plan::INTERVAL_DEPTH),
         });
     }
-    debug_assert!(CLASS_COVERED == 1, "the circuit spells the class as a number");
     Ok(slots.try_into().expect("there are as many slots as were made"))
 }

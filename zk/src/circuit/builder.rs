@@ -10,10 +10,7 @@ use std::ops::{Add, Mul, Range, Sub};
 use ark_bn254::Fr;
 use ark_ff::{Field, One, Zero};
 use ark_relations::{
-    gr1cs::{
-        ConstraintSynthesizer, ConstraintSystemRef, LinearCombination, Matrix, SynthesisError,
-        Variable,
-    },
+    gr1cs::{ConstraintSynthesizer, ConstraintSystemRef, LinearCombination, Matrix, SynthesisError, Variable},
     utils::Result as SynthesisResult,
 };
 
@@ -279,11 +276,7 @@ impl ConstraintSynthesizer<Fr> for &Shape {
         };
         let [a, b, c] = &self.matrices;
         for ((a, b), c) in a.iter().zip(b).zip(c) {
-            system.enforce_r1cs_constraint(
-                || combination(a),
-                || combination(b),
-                || combination(c),
-            )?;
+            system.enforce_r1cs_constraint(|| combination(a), || combination(b), || combination(c))?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use ark_bn254::Fr;
-use ark_ff::{BigInteger, Field, One, PrimeField, Zero};
+use ark_ff::{AdditiveGroup, BigInteger, Field, One, PrimeField, Zero};
 
 use super::{
     assignment::RawPath,
@@ -90,9 +90,8 @@ impl Template {
     }
 
     fn of(width: usize) -> &'static Self {
-        static TEMPLATES: LazyLock<BTreeMap<usize, Template>> = LazyLock::new(|| {
-            [3, 5, 6, 9].into_iter().map(|width| (width, Template::new(width))).collect()
-        });
+        static TEMPLATES: LazyLock<BTreeMap<usize, Template>> =
+            LazyLock::new(|| [3, 5, 6, 9].into_iter().map(|width| (width, Template::new(width))).collect());
         TEMPLATES.get(&width).expect("the circuit hashes two, four, five or eight elements")
     }
 }
