@@ -93,5 +93,8 @@ require (
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 )
 
-// The stock program, so that `go build` can make it from the same pinned sources.
-tool github.com/cometbft/cometbft/cmd/cometbft
+tool (
+	github.com/cometbft/cometbft/abci/cmd/abci-cli
+	// The stock program, so that `go build` can make it from the same pinned sources.
+	github.com/cometbft/cometbft/cmd/cometbft
+)

@@ -14,11 +14,15 @@ const FIRST_BUILD_CORE_MINUTES: usize = 50;
 pub fn build_nodes(places: &Places) -> Result<(), Failure> {
     let folder = places.target.join("cometbft");
     places::make_folder(&folder)?;
-    let is_first = !folder.join("cometbft").exists();
+    let is_first = !folder.join("abci-cli").exists();
     let build = toolbox::go(places)?
         .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-o"])
         .arg(folder.join(""))
-        .args(["./careledger-node", "github.com/cometbft/cometbft/cmd/cometbft"])
+        .args([
+            "./careledger-node",
+            "github.com/cometbft/cometbft/cmd/cometbft",
+            "github.com/cometbft/cometbft/abci/cmd/abci-cli",
+        ])
         .in_folder(&places.cometbft_module());
     if is_first {
         println!("building CometBFT from its Go module: one to three minutes, once");

@@ -43,34 +43,46 @@ pub enum Comparison {
     Kvstore,
 }
 
-/// Starts a network for CareLedger (and one for the comparison), loads each, prints what they gave.
-pub fn run(places: &Places, seconds: u64, node: NodeKind, comparison: Comparison) -> Result<(), Failure> {
+/// Starts a network (and one for the comparison), loads each, prints what they gave.
+pub fn run(places: &Places, seconds: u64, app: App, node: NodeKind, comparison: Comparison) -> Result<(), Failure> {
     let duration = Duration::from_secs(seconds);
     let baseline = match comparison {
         Comparison::None => None,
-        Comparison::Kvstore => {
-            let network = start(places, node, App::Kvstore)?;
-            let addresses: Vec<_> =
-                (0..network.record().manifest.validators).map(|index| network.record().rpc_address(index)).collect();
-            let measured = kvstore::load(&addresses, CONNECTIONS, duration)?;
-            network.down()?;
-            print("kvstore (built into CometBFT)", &measured);
-            Some(measured)
-        }
+        Comparison::Kvstore => Some(measure(places, App::Kvstore, node, duration)?),
     };
-    let network = start(places, node, App::Careledger)?;
-    let measured = careledger(places, network.home(), &network.record().rpc_address(0), duration)?;
-    network.check_agreement()?;
-    network.down()?;
-    print("careledger", &measured);
+    let measured = measure(places, app, node, duration)?;
     if let Some(baseline) = baseline {
-        println!("ratio: {:.2} of the key-value store", measured.committed_tx_per_s / baseline.committed_tx_per_s);
+        let ratio = measured.committed_tx_per_s / baseline.committed_tx_per_s;
+        println!("ratio: {ratio:.2} of the key-value store built into CometBFT");
     }
     Ok(())
 }
 
+fn measure(places: &Places, app: App, node: NodeKind, duration: Duration) -> Result<Measured, Failure> {
+    let network = start(places, node, app)?;
+    let record = network.record();
+    let addresses: Vec<_> = (0..record.manifest.validators).map(|index| record.rpc_address(index)).collect();
+    let measured = match app {
+        App::Careledger => careledger(places, network.home(), &addresses[0], duration)?,
+        App::Kvstore | App::SocketKvstore => kvstore::load(&addresses, CONNECTIONS, duration)?,
+    };
+    // What was measured counts only if all validators made the same of it.
+    network.check_agreement()?;
+    network.down()?;
+    println!(
+        "{}: {:.0} committed tx/s ({} in all), a block every {:.0} ms, commit p50 {:.0} ms, p99 {:.0} ms",
+        app.name(),
+        measured.committed_tx_per_s,
+        measured.transactions,
+        measured.block_interval_ms,
+        measured.commit_p50_ms,
+        measured.commit_p99_ms,
+    );
+    Ok(measured)
+}
+
 /// Loads a CareLedger node with signed consents, through `careledgerd load`.
-pub fn careledger(places: &Places, home: &Path, rpc: &str, duration: Duration) -> Result<Measured, Failure> {
+fn careledger(places: &Places, home: &Path, rpc: &str, duration: Duration) -> Result<Measured, Failure> {
     let answer = Program::new(places.built("careledgerd"))
         .args(["load", "--node", rpc, "--seconds", &duration.as_secs().to_string()])
         .args(["--connections", &CONNECTIONS.to_string(), "--from", &registrar(0), "--home"])
@@ -95,15 +107,4 @@ fn start(places: &Places, node: NodeKind, app: App) -> Result<Network, Failure> 
             lifetime: Lifetime::UntilLauncherEnds,
         },
     )
-}
-
-fn print(name: &str, measured: &Measured) {
-    println!(
-        "{name}: {:.0} committed tx/s ({} in all), a block every {:.0} ms, commit p50 {:.0} ms, p99 {:.0} ms",
-        measured.committed_tx_per_s,
-        measured.transactions,
-        measured.block_interval_ms,
-        measured.commit_p50_ms,
-        measured.commit_p99_ms,
-    );
 }

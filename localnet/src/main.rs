@@ -131,6 +131,9 @@ struct Load {
     /// How long to send.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// What the validators run.
+    #[arg(long, value_enum, default_value = "careledger")]
+    app: App,
     /// The node program: ours, or the stock `cometbft`.
     #[arg(long, value_enum, default_value = "careledger")]
     node: NodeKind,
@@ -175,7 +178,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Revive(one) => open(&one.at)?.revive(one.validator),
         Command::Load(load) => {
             let comparison = if load.kvstore { Comparison::Kvstore } else { Comparison::None };
-            load::run(&places, load.seconds, load.node, comparison)
+            load::run(&places, load.seconds, load.app, load.node, comparison)
         }
         Command::DockerCheck { base } => docker::check(&places, &base),
         Command::Moves { rpc, within_seconds } => network::moves(&Rpc::new(rpc), Duration::from_secs(within_seconds)),

@@ -162,7 +162,7 @@ impl Network {
     /// nothing had happened. The key-value store is given a transaction; CareLedger has its heartbeat block.
     pub fn check_progress(&self) -> Result<Agreed, Failure> {
         let before = self.check_agreement()?.height;
-        if self.record.app == App::Kvstore {
+        if self.record.app != App::Careledger {
             // Different from any other: the node refuses a transaction it has seen.
             self.rpc(0).broadcast(format!("check-{before}={}", std::process::id()).as_bytes())?;
         }

@@ -96,7 +96,7 @@ fn eventually(what: &str, condition: impl Fn() -> bool) {
 fn four_validators_agree_while_one_is_killed_and_revived_on_either_node_program() {
     for node in ["careledger", "stock"] {
         let home = Home::new();
-        home.run(&format!("up --app kvstore --gateways 0 --node {node}"));
+        home.run(&format!("up --app socket-kvstore --gateways 0 --node {node}"));
         home.run("check");
         home.run("kill --validator 3");
         assert!(home.run("status").contains("was killed on request"));

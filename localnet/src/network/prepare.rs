@@ -39,7 +39,7 @@ pub fn create(places: &Places, home: &Path, record: &Record) -> Result<(), Failu
         .capture()?;
     let app_state = match record.app {
         App::Careledger => Some(create_applications(places, home, record)?),
-        App::Kvstore => None,
+        App::Kvstore | App::SocketKvstore => None,
     };
     for index in 0..record.manifest.validators {
         let node = node_home(home, index);
@@ -153,19 +153,14 @@ fn filled_in(home: &Path, record: &Record, index: usize, peers: &str) -> Result<
 pub fn plan(places: &Places, home: &Path, record: &Record) -> Result<Plan, Failure> {
     let mut processes = Vec::new();
     for index in 0..record.manifest.validators {
-        if record.app == App::Careledger {
+        if let Some((program, arguments)) = application(places, home, record, index)? {
             processes.push(Process {
                 name: format!("{}-app", group(index)),
                 group: group(index),
                 stage: Stage::Application,
-                program: places.built("careledgerd"),
-                arguments: vec![
-                    "start".into(),
-                    "--home".into(),
-                    app_home(home, index).display().to_string(),
-                    "--abci".into(),
-                    record.abci_address(home, index)?,
-                ],
+                program,
+                arguments,
+                socket: Some(record.abci_socket(home, index)?),
                 environment: BTreeMap::new(),
             });
         }
@@ -175,10 +170,30 @@ pub fn plan(places: &Places, home: &Path, record: &Record) -> Result<Plan, Failu
             stage: Stage::Node,
             program: node_program(places, record.node),
             arguments: vec!["start".into(), "--home".into(), node_home(home, index).display().to_string()],
+            socket: None,
             environment: BTreeMap::new(),
         });
     }
     Ok(Plan { first_port: record.first_port, processes })
+}
+
+/// The application's command line, where it has a process of its own.
+fn application(
+    places: &Places,
+    home: &Path,
+    record: &Record,
+    index: usize,
+) -> Result<Option<(PathBuf, Vec<String>)>, Failure> {
+    let address = record.abci_address(home, index)?;
+    let folder = app_home(home, index).display().to_string();
+    let (program, arguments) = match record.app {
+        App::Kvstore => return Ok(None),
+        App::Careledger => (places.built("careledgerd"), ["start", "--home", &folder, "--abci", &address]),
+        App::SocketKvstore => {
+            (places.target.join("cometbft/abci-cli"), ["kvstore", "--persist", &folder, "--address", &address])
+        }
+    };
+    Ok(Some((program, arguments.map(str::to_owned).into())))
 }
 
 /// The executable of a node program.

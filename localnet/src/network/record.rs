@@ -12,12 +12,25 @@ use crate::supervisor::control::socket_folder;
 
 /// The application that the validators run.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum App {
     /// CareLedger: `careledgerd` behind a Unix socket.
     Careledger,
     /// CometBFT's built-in key-value store, to compare with.
     Kvstore,
+    /// The same store in a process of its own: what the way to the application costs.
+    SocketKvstore,
+}
+
+impl App {
+    /// What to call it in a report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Careledger => "CareLedger",
+            Self::Kvstore => "key-value store built into CometBFT",
+            Self::SocketKvstore => "key-value store behind a socket",
+        }
+    }
 }
 
 /// The node program that the validators run.
@@ -119,11 +132,14 @@ impl Record {
     pub fn abci_address(&self, home: &Path, index: usize) -> Result<String, Failure> {
         Ok(match (self.app, self.layout) {
             (App::Kvstore, _) => "kvstore".into(),
-            (App::Careledger, Layout::Loopback) => {
-                format!("unix://{}", socket_folder(home)?.join(group(index)).with_extension("sock").display())
-            }
-            (App::Careledger, Layout::Containers) => "unix:///validator/abci.sock".into(),
+            (_, Layout::Loopback) => format!("unix://{}", self.abci_socket(home, index)?.display()),
+            (_, Layout::Containers) => "unix:///validator/abci.sock".into(),
         })
+    }
+
+    /// The socket of the application of validator `index` on loopback.
+    pub fn abci_socket(&self, home: &Path, index: usize) -> Result<PathBuf, Failure> {
+        Ok(socket_folder(home)?.join(group(index)).with_extension("sock"))
     }
 
     fn rpc_port(&self, index: usize) -> u16 {

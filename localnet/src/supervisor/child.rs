@@ -48,6 +48,9 @@ impl Supervised {
 
     /// Starts it in its own process group, so that a Ctrl-C in the terminal is not its own.
     pub fn start(&mut self, home: &Path) -> Result<(), Failure> {
+        if let Some(socket) = self.process.socket.as_ref().filter(|socket| socket.exists()) {
+            fs::remove_file(socket).doing(|| format!("removing {}", socket.display()))?;
+        }
         let log = log_file(home, &self.process.name);
         let open = || File::options().create(true).append(true).open(&log);
         let output = open().doing(|| format!("opening {}", log.display()))?;

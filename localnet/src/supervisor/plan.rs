@@ -34,6 +34,9 @@ pub struct Process {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// The Unix socket it listens on. What a killed predecessor left of it is removed before a start.
+    #[serde(default)]
+    pub socket: Option<PathBuf>,
     /// Variables added to its environment.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
