@@ -1,1 +1,165 @@
-//! The search index: SQL, encrypted, derived.
+//! The search index: SQLite, encrypted with SQLCipher, derived.
+//!
+//! One writer, many readers (write-ahead log). Nothing is true because the index says so: it is
+//! rebuilt from vault and ledger whenever it is lost or its tables changed, so its commits are
+//! not synced to disk one by one; start-up applies what is missing.
+
+pub mod extract;
+pub mod range;
+mod schema;
+mod select;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+use careledger_wire::ids::Address;
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+
+pub use select::{Hit, Page};
+
+use crate::{json::Document, outcome::Refusal, search::Query};
+
+/// Idle reading connections that are kept. More are opened when more searches run at once.
+const IDLE_READERS_MAX: usize = 16;
+
+/// How long a connection waits for another to finish, in milliseconds.
+const BUSY_TIMEOUT_MS: u32 = 10_000;
+
+/// What a version looks like to the index.
+#[derive(Debug, Clone, Copy)]
+pub enum Indexed<'a> {
+    /// A resource.
+    Resource(&'a Document),
+    /// A raw Binary: found by id only.
+    Opaque,
+    /// A deletion.
+    Deleted,
+}
+
+/// One version to put into the index.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// Resource type.
+    pub resource_type: &'a str,
+    /// Resource id.
+    pub id: &'a str,
+    /// Version, from 1.
+    pub version: u32,
+    /// Block time of the version, Unix seconds.
+    pub last_updated: i64,
+    /// Local Patient id, if the resource is about a patient.
+    pub patient: Option<&'a str>,
+    /// What it says.
+    pub content: Indexed<'a>,
+}
+
+/// The index of one organization. Calls block; async callers go through `web::block`.
+pub struct Index {
+    path: PathBuf,
+    key: String,
+    base_url: String,
+    organization: Address,
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Index {
+    /// Opens or creates the index at `path`, encrypted with `key`. An index that was made with
+    /// other tables is emptied: the caller applies everything again, as after a loss.
+    ///
+    /// `base_url` (without a slash at its end) is where the organization's own resources live;
+    /// `organization` is its account, from which its patients' subject ids follow.
+    ///
+    /// # Errors
+    /// [`Refusal::Internal`] when the file cannot be opened with that key.
+    pub fn open(path: &Path, key: &[u8; 32], base_url: &str, organization: Address) -> Result<Self, Refusal> {
+        let key = hex::encode(key);
+        let writer = connect(path, &key, OpenFlags::default())?;
+        schema::prepare(&writer).map_err(fault)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            key,
+            base_url: base_url.to_string(),
+            organization,
+            writer: Mutex::new(writer),
+            readers: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Puts versions into the index, all or none. A version that is there, or older than what is
+    /// there, changes nothing.
+    pub fn apply(&self, entries: &[Entry<'_>]) -> Result<(), Refusal> {
+        let context = write::Context { base_url: &self.base_url, organization: &self.organization };
+        let mut writer = self.writer.lock();
+        let transaction = writer.transaction().map_err(fault)?;
+        for entry in entries {
+            write::apply(&transaction, &context, entry).map_err(fault)?;
+        }
+        transaction.commit().map_err(fault)
+    }
+
+    /// The newest version that the index knows of a resource; deletions count.
+    pub fn version(&self, resource_type: &str, id: &str) -> Result<Option<u32>, Refusal> {
+        self.with_reader(|reader| {
+            reader
+                .prepare_cached("SELECT version FROM resource WHERE type = ?1 AND id = ?2")?
+                .query_row(params![resource_type, id], |row| row.get(0))
+                .optional()
+        })
+    }
+
+    /// Empties the index.
+    pub fn clear(&self) -> Result<(), Refusal> {
+        schema::clear(&self.writer.lock()).map_err(fault)
+    }
+
+    /// One page of a search.
+    pub fn search(&self, query: &Query) -> Result<Page, Refusal> {
+        self.with_reader(|reader| select::page(reader, query))
+    }
+
+    /// Up to `limit` resources that meet the criteria, whatever page was asked for: to resolve
+    /// conditions.
+    pub fn matches(&self, query: &Query, limit: u32) -> Result<Vec<Hit>, Refusal> {
+        self.with_reader(|reader| select::matches(reader, query, limit))
+    }
+
+    fn with_reader<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Refusal> {
+        let idle = self.readers.lock().pop();
+        let reader = match idle {
+            Some(reader) => reader,
+            None => connect(&self.path, &self.key, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?,
+        };
+        let answer = work(&reader).map_err(fault)?;
+        let mut readers = self.readers.lock();
+        if readers.len() < IDLE_READERS_MAX {
+            readers.push(reader);
+        }
+        Ok(answer)
+    }
+}
+
+fn connect(path: &Path, key: &str, flags: OpenFlags) -> Result<Connection, Refusal> {
+    let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
+    // The raw form: the key is random already, so no derivation.
+    connection.pragma_update(None, "key", format!("x'{key}'")).map_err(fault)?;
+    connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS.into())).map_err(fault)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    connection.pragma_update(None, "temp_store", "MEMORY").map_err(fault)?;
+    Ok(connection)
+}
+
+/// A fault of the database. Its message may hold values, so only its code is logged.
+fn fault(error: rusqlite::Error) -> Refusal {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => Refusal::StorageFull,
+        code => {
+            tracing::error!(?code, "the search index failed");
+            Refusal::Internal("search index")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,149 @@
 //! A lossless JSON tree over the bytes that were sent.
+//!
+//! A [`Document`] keeps the bytes and, beside them, a tree whose nodes know where they stand in
+//! the bytes. Nothing is ever printed from the tree: a change is an [`Edit`] of a byte range, so
+//! every byte outside the edits stays what the client sent (key order, digits of numbers,
+//! whitespace, escapes).
+//!
+//! Stricter than RFC 8259 where two readers could disagree: duplicate keys, lone surrogates,
+//! byte order marks and nesting deeper than [`DEPTH_MAX`] are refused.
+
+mod parse;
+mod splice;
+
+use std::{ops::Range, sync::Arc};
+
+use actix_web::web::Bytes;
+
+pub use parse::DEPTH_MAX;
+pub use splice::{Edit, Serving};
+
+use crate::outcome::Refusal;
+
+/// JSON bytes and the tree that was read from them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Document {
+    bytes: Bytes,
+    root: Arc<Node>,
+}
+
+/// One value and where it stands in the document's bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+    /// What the bytes say.
+    pub value: Value,
+}
+
+/// A JSON value. Numbers keep their digits; strings are unescaped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number as it was written.
+    Number(Box<str>),
+    /// A string without its escapes.
+    String(Box<str>),
+    /// An array.
+    Array(Vec<Node>),
+    /// An object: keys are distinct, in the order in which they were sent.
+    Object(Vec<(Box<str>, Node)>),
+}
+
+impl Document {
+    /// Reads `bytes`.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] with the offset of the first byte that is refused.
+    pub fn parse(bytes: impl Into<Bytes>) -> Result<Self, Refusal> {
+        let bytes = bytes.into();
+        let root = Arc::new(parse::parse(&bytes)?);
+        Ok(Self { bytes, root })
+    }
+
+    /// The bytes that were sent.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The outermost value.
+    pub fn root(&self) -> &Node {
+        &self.root
+    }
+
+    /// The bytes of one node as a document of its own.
+    pub fn extract(&self, node: &Node) -> Result<Self, Refusal> {
+        Self::parse(self.bytes.slice(node.start..node.end))
+    }
+
+    /// `resourceType`, if the document is an object that has one.
+    pub fn resource_type(&self) -> Option<&str> {
+        self.root.text("resourceType")
+    }
+
+    /// `id`, if the document is an object that has one.
+    pub fn id(&self) -> Option<&str> {
+        self.root.text("id")
+    }
+
+    /// The document as a `serde_json` value, for reading. Digits and key order are kept.
+    pub fn to_value(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.bytes).expect("what the strict parser accepts is JSON within serde_json's depth")
+    }
+}
+
+impl Node {
+    /// The byte range.
+    pub fn range(&self) -> Range<usize> {
+        self.start..self.end
+    }
+
+    /// The member `key` of an object.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.members().iter().find(|(name, _)| &**name == key).map(|(_, node)| node)
+    }
+
+    /// The string member `key` of an object.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.get(key)?.as_str()
+    }
+
+    /// The string.
+    pub fn as_str(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A primitive as FHIR writes it: a string, the digits of a number, `true` or `false`.
+    pub fn as_primitive(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(text) | Value::Number(text) => Some(text),
+            Value::Bool(true) => Some("true"),
+            Value::Bool(false) => Some("false"),
+            _ => None,
+        }
+    }
+
+    /// The members of an object; none for anything else.
+    pub fn members(&self) -> &[(Box<str>, Node)] {
+        match &self.value {
+            Value::Object(members) => members,
+            _ => &[],
+        }
+    }
+
+    /// The items of an array, or the value itself: FHIR's paths do not tell them apart.
+    pub fn items(&self) -> &[Node] {
+        match &self.value {
+            Value::Array(items) => items,
+            _ => std::slice::from_ref(self),
+        }
+    }
+}

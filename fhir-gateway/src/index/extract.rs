@@ -1,0 +1,285 @@
+//! What search parameters find in a resource.
+
+use super::range::{self, Range};
+use crate::{
+    json::{Document, Node, Value},
+    resources::{
+        Resource,
+        parameters::{Parameter, Path, SearchType, Step},
+    },
+};
+
+/// System of a token whose element has its system by binding, such as `Patient.gender`: a
+/// search with any system finds it.
+pub const SYSTEM_BY_BINDING: &str = "\u{1}";
+
+/// One value that a parameter found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Term {
+    /// A code or an identifier; the system is empty where there is none.
+    Token {
+        /// System, or empty, or [`SYSTEM_BY_BINDING`].
+        system: String,
+        /// Code or value.
+        code: String,
+    },
+    /// A time, as a range.
+    Period(Range),
+    /// A reference: to a local resource by type and id, to anything else by URL with no type.
+    Reference {
+        /// Resource type, or empty.
+        resource_type: String,
+        /// Id or URL.
+        target: String,
+    },
+    /// Text as it stands.
+    Text(String),
+    /// A number with a unit, or without.
+    Amount {
+        /// The number.
+        value: f64,
+        /// System of the unit's code, or empty.
+        system: String,
+        /// The unit's code, or empty.
+        code: String,
+        /// The unit as people read it, or empty.
+        unit: String,
+    },
+    /// A URI.
+    Uri(String),
+}
+
+/// Everything that the parameters of `resource` find, with the parameter's number.
+pub fn terms(document: &Document, resource: &Resource, base_url: &str) -> Vec<(i64, Term)> {
+    let mut found = Vec::new();
+    for parameter in &resource.parameters {
+        let mut terms = of_parameter(document, parameter, base_url);
+        found.extend(terms.drain(..).map(|term| (parameter.number, term)));
+    }
+    found
+}
+
+/// What one parameter finds.
+pub fn of_parameter(document: &Document, parameter: &Parameter, base_url: &str) -> Vec<Term> {
+    let mut terms = Vec::new();
+    for path in &parameter.paths {
+        walk(document.root(), &path.steps, &mut |node| {
+            read(node, path, parameter.search_type, base_url, &mut terms);
+        });
+    }
+    terms
+}
+
+/// The local resource that a reference names, if it does: type and id.
+pub fn local_reference<'a>(reference: &'a str, base_url: &str) -> Option<(&'a str, &'a str)> {
+    let relative = match reference.strip_prefix(base_url) {
+        Some(rest) => rest.strip_prefix('/')?,
+        None => reference,
+    };
+    let mut parts = relative.split('/');
+    let (resource_type, id) = (parts.next()?, parts.next()?);
+    let is_whole = matches!((parts.next(), parts.next(), parts.next()), (None, ..) | (Some("_history"), Some(_), None));
+    let is_type = resource_type.starts_with(|first: char| first.is_ascii_uppercase());
+    (is_whole && is_type && !id.is_empty()).then_some((resource_type, id))
+}
+
+fn walk(node: &Node, steps: &[Step], visit: &mut impl FnMut(&Node)) {
+    let Some((step, rest)) = steps.split_first() else {
+        return visit(node);
+    };
+    let Some(child) = node.get(step.name) else { return };
+    for item in child.items() {
+        if step.only.is_none_or(|(key, value)| item.text(key) == Some(value)) {
+            walk(item, rest, visit);
+        }
+    }
+}
+
+fn read(node: &Node, path: &Path, search_type: SearchType, base_url: &str, terms: &mut Vec<Term>) {
+    if node.value == Value::Null {
+        return;
+    }
+    match search_type {
+        SearchType::Token => tokens(node, path.leaf, terms),
+        SearchType::Date => terms.extend(period(node, path.leaf).map(Term::Period)),
+        SearchType::Reference => references(node, path, base_url, terms),
+        SearchType::String => texts(node, terms),
+        SearchType::Quantity => terms.extend(quantity(node)),
+        SearchType::Number => {
+            let number = node.as_primitive().and_then(range::amount);
+            terms.extend(number.map(|number| amount(number.value, None)));
+        }
+        SearchType::Uri => terms.extend(node.as_str().map(|uri| Term::Uri(uri.to_string()))),
+    }
+}
+
+fn tokens(node: &Node, leaf: &str, terms: &mut Vec<Term>) {
+    let text = |key: &str| node.text(key).unwrap_or_default().to_string();
+    match leaf {
+        "CodeableConcept" => {
+            for coding in node.get("coding").map_or(&[][..], Node::items) {
+                tokens(coding, "Coding", terms);
+            }
+        }
+        "Coding" if node.text("code").is_some() => terms.push(Term::Token { system: text("system"), code: text("code") }),
+        "Identifier" if node.text("value").is_some() => {
+            terms.push(Term::Token { system: text("system"), code: text("value") });
+        }
+        "ContactPoint" if node.text("value").is_some() => {
+            terms.push(Term::Token { system: String::new(), code: text("value") });
+        }
+        // Only Patient.deceased reads a time as a token: whoever has died is `true`.
+        "dateTime" => terms.push(Term::Token { system: String::new(), code: "true".to_string() }),
+        "code" => terms.extend(
+            node.as_str().map(|code| Term::Token { system: SYSTEM_BY_BINDING.to_string(), code: code.to_string() }),
+        ),
+        _ => terms
+            .extend(node.as_primitive().map(|code| Term::Token { system: String::new(), code: code.to_string() })),
+    }
+}
+
+fn period(node: &Node, leaf: &str) -> Option<Range> {
+    match leaf {
+        "Period" => {
+            let end = |key: &str| node.text(key).and_then(range::date);
+            let (start, end) = (end("start"), end("end"));
+            (start.is_some() || end.is_some()).then(|| Range {
+                low: start.map_or(i64::MIN, |range| range.low),
+                high: end.map_or(i64::MAX, |range| range.high),
+            })
+        }
+        "Timing" => {
+            let events = node.get("event").map_or(&[][..], Node::items);
+            let mut ranges: Vec<Range> = events.iter().filter_map(|event| range::date(event.as_str()?)).collect();
+            let bounds = node.get("repeat").and_then(|repeat| repeat.get("boundsPeriod"));
+            ranges.extend(bounds.and_then(|bounds| period(bounds, "Period")));
+            let low = ranges.iter().map(|range| range.low).min()?;
+            let high = ranges.iter().map(|range| range.high).max()?;
+            Some(Range { low, high })
+        }
+        _ => range::date(node.as_str()?),
+    }
+}
+
+fn references(node: &Node, path: &Path, base_url: &str, terms: &mut Vec<Term>) {
+    let reference = if path.leaf == "Reference" { node.text("reference") } else { node.as_str() };
+    if let Some(reference) = reference {
+        let term = match local_reference(reference, base_url) {
+            Some((resource_type, id)) => Term::Reference { resource_type: resource_type.into(), target: id.into() },
+            None => Term::Reference { resource_type: String::new(), target: reference.into() },
+        };
+        let is_wanted = |term: &Term| match (path.target, term) {
+            (Some(target), Term::Reference { resource_type, .. }) => resource_type == target,
+            _ => true,
+        };
+        terms.extend(Some(term).filter(is_wanted));
+    }
+    let type_is_wanted = path.target.is_none_or(|target| node.text("type").is_none_or(|found| found == target));
+    if let Some(identifier) = node.get("identifier").filter(|_| path.leaf == "Reference" && type_is_wanted) {
+        tokens(identifier, "Identifier", terms);
+    }
+}
+
+/// A string; of a HumanName or an Address, every string in it but codes.
+fn texts(node: &Node, terms: &mut Vec<Term>) {
+    const NOT_SEARCHED: &[&str] = &["use", "type", "id", "extension", "period"];
+    match &node.value {
+        Value::String(text) => terms.push(Term::Text(text.to_string())),
+        Value::Object(members) => {
+            for (key, child) in members.iter().filter(|(key, _)| !NOT_SEARCHED.contains(&&**key)) {
+                if !key.starts_with('_') {
+                    child.items().iter().for_each(|item| texts(item, terms));
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn quantity(node: &Node) -> Option<Term> {
+    let value = range::amount(node.get("value")?.as_primitive()?)?.value;
+    Some(amount(value, Some(node)))
+}
+
+fn amount(value: f64, unit: Option<&Node>) -> Term {
+    let text = |key: &str| unit.and_then(|node| node.text(key)).unwrap_or_default().to_string();
+    match unit.and_then(|node| node.text("currency")) {
+        Some(currency) => {
+            Term::Amount { value, system: "urn:iso:std:iso:4217".into(), code: currency.into(), unit: String::new() }
+        }
+        None => Term::Amount { value, system: text("system"), code: text("code"), unit: text("unit") },
+    }
+}
+
+/// Text as string searches compare it: lower case, without the accents of Latin letters.
+pub fn folded(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).map(without_accent).collect()
+}
+
+fn without_accent(letter: char) -> char {
+    const GROUPS: &[(char, &str)] = &[
+        ('a', "àáâãäåāăą"),
+        ('c', "çćĉċč"),
+        ('d', "ďđ"),
+        ('e', "èéêëēĕėęě"),
+        ('g', "ĝğġģ"),
+        ('h', "ĥħ"),
+        ('i', "ìíîïĩīĭįı"),
+        ('j', "ĵ"),
+        ('k', "ķ"),
+        ('l', "ĺļľŀł"),
+        ('n', "ñńņňŉ"),
+        ('o', "òóôõöøōŏő"),
+        ('r', "ŕŗř"),
+        ('s', "śŝşš"),
+        ('t', "ţťŧ"),
+        ('u', "ùúûüũūŭůűų"),
+        ('w', "ŵ"),
+        ('y', "ýÿŷ"),
+        ('z', "źżž"),
+    ];
+    if letter.is_ascii() {
+        return letter;
+    }
+    GROUPS.iter().find(|(_, accented)| accented.contains(letter)).map_or(letter, |(plain, _)| *plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::resource;
+
+    fn found(text: &str, code: &str) -> Vec<Term> {
+        let document = Document::parse(text.as_bytes().to_vec()).expect("JSON");
+        let resource = resource(document.resource_type().expect("typed")).expect("kept");
+        of_parameter(&document, resource.parameter(code).expect("in the table"), "http://here/fhir")
+    }
+
+    fn token(system: &str, code: &str) -> Term {
+        Term::Token { system: system.into(), code: code.into() }
+    }
+
+    #[test]
+    fn parameters_find_their_values() {
+        let patient = r#"{"resourceType":"Patient","identifier":[{"system":"s","value":"1"},{"value":"2"}],"gender":"male",
+            "telecom":[{"system":"email","value":"a@b"},{"system":"phone","value":"1"}],"deceasedDateTime":"2020",
+            "name":[{"use":"official","family":"Łê","given":["A","B"]}]}"#;
+        assert_eq!(found(patient, "identifier"), [token("s", "1"), token("", "2")]);
+        assert_eq!(found(patient, "gender"), [token(SYSTEM_BY_BINDING, "male")]);
+        assert_eq!(found(patient, "email"), [token("", "a@b")]);
+        assert_eq!(found(patient, "deceased"), [token("", "true")]);
+        assert_eq!(found(patient, "name"), ["Łê", "A", "B"].map(|text| Term::Text(text.into())));
+        assert_eq!(folded("Łê"), "le");
+        let observation = r#"{"resourceType":"Observation","subject":{"reference":"http://here/fhir/Patient/p"},
+            "performer":[{"reference":"http://there/Practitioner/1"},{"identifier":{"system":"npi","value":"9"}}],
+            "effectivePeriod":{"start":"1970-01-01"},"valueQuantity":{"value":5.40,"unit":"mg","code":"mg"}}"#;
+        let local = Term::Reference { resource_type: "Patient".into(), target: "p".into() };
+        assert_eq!(found(observation, "patient"), std::slice::from_ref(&local));
+        assert_eq!(found(observation, "subject"), [local]);
+        let remote = Term::Reference { resource_type: String::new(), target: "http://there/Practitioner/1".into() };
+        assert_eq!(found(observation, "performer"), [remote, token("npi", "9")]);
+        assert_eq!(found(observation, "date"), [Term::Period(Range { low: 0, high: i64::MAX })]);
+        let amount = Term::Amount { value: 5.4, system: String::new(), code: "mg".into(), unit: "mg".into() };
+        assert_eq!(found(observation, "value-quantity"), [amount]);
+    }
+}

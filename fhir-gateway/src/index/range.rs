@@ -1,0 +1,154 @@
+//! Dates and numbers as the ranges that they stand for: `2013-01` is a whole month, `5.4` is
+//! anything that rounds to it (FHIR R4, Search, 3.1.1.5).
+
+use time::{Date, Duration, Month, OffsetDateTime, Time, UtcOffset};
+
+/// Milliseconds since 1970 in UTC, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// First millisecond; [`i64::MIN`] when open.
+    pub low: i64,
+    /// Last millisecond; [`i64::MAX`] when open.
+    pub high: i64,
+}
+
+/// A decimal number and the half-open range that rounds to it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Amount {
+    /// The number.
+    pub value: f64,
+    /// Half a unit in its last place.
+    pub slack: f64,
+}
+
+/// The range of a FHIR date, dateTime or instant; hours with minutes too, as searches may give.
+/// A date without an offset is taken in UTC.
+pub fn date(text: &str) -> Option<Range> {
+    let (day, clock) = match text.split_once('T') {
+        Some((day, clock)) => (day, Some(clock)),
+        None => (text, None),
+    };
+    let mut parts = day.split('-');
+    let number = |text: &str| -> Option<u16> {
+        (text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
+    };
+    let year = i32::from(number(parts.next().filter(|year| year.len() == 4)?)?);
+    let month = match parts.next() {
+        Some(month) => Some(Month::try_from(u8::try_from(number(month)?).ok()?).ok()?),
+        None => None,
+    };
+    let day = match parts.next() {
+        Some(day) => Some(u8::try_from(number(day)?).ok()?),
+        None => None,
+    };
+    if parts.next().is_some() {
+        return None;
+    }
+    let first = Date::from_calendar_date(year, month.unwrap_or(Month::January), day.unwrap_or(1)).ok()?;
+    if let Some(clock) = clock {
+        day?;
+        return time_of(first, clock);
+    }
+    let next = match (month, day) {
+        (_, Some(_)) => first.next_day()?,
+        (Some(Month::December), None) | (None, None) => Date::from_calendar_date(year + 1, Month::January, 1).ok()?,
+        (Some(month), None) => Date::from_calendar_date(year, month.next(), 1).ok()?,
+    };
+    let start = |date: Date| milliseconds(date.midnight().assume_utc());
+    Some(Range { low: start(first), high: start(next) - 1 })
+}
+
+fn time_of(date: Date, clock: &str) -> Option<Range> {
+    let (time, offset) = match clock.find(['Z', '+', '-']) {
+        Some(at) => clock.split_at(at),
+        None => (clock, "Z"),
+    };
+    let offset = match offset {
+        "Z" => UtcOffset::UTC,
+        text => {
+            let (hours, minutes) = text[1..].split_once(':')?;
+            let (hours, minutes): (i8, i8) = (hours.parse().ok()?, minutes.parse().ok()?);
+            let sign = if text.starts_with('-') { -1 } else { 1 };
+            UtcOffset::from_hms(sign * hours, sign * minutes, 0).ok()?
+        }
+    };
+    let (time, fraction) = match time.split_once('.') {
+        Some((time, fraction)) => (time, Some(fraction)),
+        None => (time, None),
+    };
+    let mut parts = time.split(':');
+    let mut next = || -> Option<Option<u8>> {
+        match parts.next() {
+            None => Some(None),
+            Some(part) if part.len() == 2 => part.parse().ok().map(Some),
+            Some(_) => None,
+        }
+    };
+    let (hour, minute, second) = (next()??, next()??, next()?);
+    // A leap second is the last one of its minute.
+    let clock = Time::from_hms(hour, minute, second.unwrap_or(0).min(59)).ok()?;
+    let low = milliseconds(date.with_time(clock).assume_offset(offset));
+    Some(match (second, fraction) {
+        (None, _) => Range { low, high: low + 59_999 },
+        (Some(_), None) => Range { low, high: low + 999 },
+        (Some(_), Some(fraction)) => {
+            let digits: String = fraction.chars().chain("000".chars()).take(3).collect();
+            let exact = low + digits.parse::<i64>().ok()?;
+            Range { low: exact, high: exact }
+        }
+    })
+}
+
+fn milliseconds(time: OffsetDateTime) -> i64 {
+    let since: Duration = time - OffsetDateTime::UNIX_EPOCH;
+    i64::try_from(since.whole_milliseconds()).expect("years have four digits")
+}
+
+/// A decimal, with the precision that its digits show.
+pub fn amount(text: &str) -> Option<Amount> {
+    let value: f64 = text.parse().ok().filter(|value: &f64| value.is_finite())?;
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let decimals = mantissa.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    let place = exponent.saturating_sub(i32::try_from(decimals).ok()?);
+    Some(Amount { value, slack: 0.5 * 10f64.powi(place) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_the_ranges_they_stand_for() {
+        const DAY: i64 = 86_400_000;
+        for (text, low, high) in [
+            ("1970", 0, 365 * DAY - 1),
+            ("1970-01", 0, 31 * DAY - 1),
+            ("1970-12", 334 * DAY, 365 * DAY - 1),
+            ("1970-01-02", DAY, 2 * DAY - 1),
+            ("1970-01-01T00:01Z", 60_000, 119_999),
+            ("1970-01-01T00:00:01Z", 1_000, 1_999),
+            ("1970-01-01T00:00:01.25Z", 1_250, 1_250),
+            ("1970-01-01T01:00:00+01:00", 0, 999),
+            ("1969-12-31T20:00:00-04:00", 0, 999),
+            ("2016-12-31T23:59:60Z", 1_483_228_799_000, 1_483_228_799_999),
+        ] {
+            assert_eq!(date(text), Some(Range { low, high }), "{text}");
+        }
+        for text in ["", "70", "1970-13", "1970-02-30", "1970-01-01T", "1970T00:00Z", "1970-01-01T0:00Z", "x", "1970-1-1-1"] {
+            assert_eq!(date(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_the_precision_that_they_show() {
+        for (text, value, slack) in [("5", 5.0, 0.5), ("5.40", 5.4, 0.005), ("1e3", 1000.0, 500.0), ("-0.1", -0.1, 0.05)] {
+            let found = amount(text).expect("a number");
+            assert!((found.value - value).abs() < 1e-9 && (found.slack - slack).abs() < 1e-9, "{text}");
+        }
+        assert_eq!(amount("five"), None);
+        assert_eq!(amount("inf"), None);
+    }
+}

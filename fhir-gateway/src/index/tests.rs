@@ -1,0 +1,261 @@
+//! Searches over an index that is written meanwhile.
+
+use careledger_wire::commitment;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    resources::resource,
+    search::{Handling, Query},
+};
+
+const BASE: &str = "http://here/fhir";
+const ORGANIZATION: Address = Address::new([7; 20]);
+
+struct Fixture {
+    _directory: tempfile::TempDir,
+    index: Index,
+}
+
+fn fixture() -> Fixture {
+    let directory = tempfile::tempdir().expect("a directory");
+    let index = Index::open(&directory.path().join("index.db"), &[3; 32], BASE, ORGANIZATION).expect("opens");
+    Fixture { _directory: directory, index }
+}
+
+impl Fixture {
+    fn put(&self, id: &str, version: u32, last_updated: i64, json: &str) {
+        let document = Document::parse(json.as_bytes().to_vec()).expect("JSON");
+        let resource_type = document.resource_type().expect("typed").to_string();
+        let content = Indexed::Resource(&document);
+        let entry = Entry { resource_type: &resource_type, id, version, last_updated, patient: None, content };
+        self.index.apply(&[entry]).expect("applies");
+    }
+
+    fn delete(&self, resource_type: &str, id: &str, version: u32) {
+        let content = Indexed::Deleted;
+        let entry = Entry { resource_type, id, version, last_updated: 0, patient: None, content };
+        self.index.apply(&[entry]).expect("applies");
+    }
+
+    fn page(&self, kind: &str, query: &str) -> (Vec<String>, Option<u64>, Option<String>) {
+        let page = self.index.search(&parse(kind, query)).expect("searches");
+        let ids = page.hits.into_iter().map(|hit| hit.id).collect();
+        (ids, page.total, page.next.map(|next| format!("{query}&_cursor={next}")))
+    }
+
+    fn ids(&self, kind: &str, query: &str) -> Vec<String> {
+        self.page(kind, query).0
+    }
+}
+
+fn parse(kind: &str, query: &str) -> Query {
+    let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    Query::parse(resource(kind).expect("kept"), &pairs, Handling::Strict, BASE).expect("a valid query")
+}
+
+#[test]
+fn each_search_type_finds_what_it_should() {
+    let fixture = fixture();
+    fixture.put(
+        "p1",
+        1,
+        1_000,
+        r#"{"resourceType":"Patient","id":"p1","identifier":[{"system":"mrn","value":"1"}],"gender":"female",
+           "birthDate":"1970-05","name":[{"family":"Müller","given":["Ann"]}],"active":true,
+           "managingOrganization":{"reference":"Organization/o1"}}"#,
+    );
+    fixture.put(
+        "p2",
+        1,
+        2_000,
+        r#"{"resourceType":"Patient","id":"p2","identifier":[{"value":"1"}],"gender":"male","birthDate":"1980-01-02",
+           "name":[{"family":"Mulligan"}],"managingOrganization":{"identifier":{"system":"npi","value":"5"}}}"#,
+    );
+    fixture.put(
+        "o1",
+        1,
+        3_000,
+        r#"{"resourceType":"Observation","status":"final","code":{"coding":[{"system":"loinc","code":"8302-2"}]},
+           "subject":{"reference":"Patient/p1"},"effectivePeriod":{"start":"2020-01-01","end":"2020-01-31"},
+           "valueQuantity":{"value":181.2,"unit":"cm","system":"ucum","code":"cm"}}"#,
+    );
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("Patient", "", &["p1", "p2"]),
+        ("Patient", "_id=p2,p9", &["p2"]),
+        ("Patient", "identifier=1", &["p1", "p2"]),
+        ("Patient", "identifier=mrn|1", &["p1"]),
+        ("Patient", "identifier=mrn|", &["p1"]),
+        ("Patient", "identifier=|1", &["p2"]),
+        ("Patient", "gender=http://hl7.org/fhir/administrative-gender|male", &["p2"]),
+        ("Patient", "gender:not=male", &["p1"]),
+        ("Patient", "active:missing=true", &["p2"]),
+        ("Patient", "active:missing=false", &["p1"]),
+        ("Patient", "active=true", &["p1"]),
+        ("Patient", "name=mul", &["p1", "p2"]),
+        ("Patient", "name=mulle", &["p1"]),
+        ("Patient", "family:exact=Müller", &["p1"]),
+        ("Patient", "family:exact=Muller", &[]),
+        ("Patient", "family:contains=LLIG", &["p2"]),
+        ("Patient", "birthdate=1970", &["p1"]),
+        ("Patient", "birthdate=1970-05-01", &[]),
+        ("Patient", "birthdate=ge1970-05-15", &["p1", "p2"]),
+        ("Patient", "birthdate=sa1970-05-15", &["p2"]),
+        ("Patient", "birthdate=lt1980-01-02", &["p1"]),
+        ("Patient", "birthdate=le1980-01-02", &["p1", "p2"]),
+        ("Patient", "birthdate=ne1970", &["p2"]),
+        ("Patient", "birthdate=ge1970&birthdate=lt1971", &["p1"]),
+        ("Patient", "organization=o1", &["p1"]),
+        ("Patient", "organization=Organization/o1", &["p1"]),
+        ("Patient", "organization=http://here/fhir/Organization/o1", &["p1"]),
+        ("Patient", "organization:identifier=npi|5", &["p2"]),
+        ("Patient", "_lastUpdated=gt1970-01-01T00:16:40Z", &["p2"]),
+        ("Patient", "_lastUpdated=1970-01-01T00:16:40Z", &["p1"]),
+        ("Patient", "_sort=-_lastUpdated", &["p2", "p1"]),
+        ("Patient", "_sort=-_id", &["p2", "p1"]),
+        ("Patient", "_sort=-birthdate", &["p2", "p1"]),
+        ("Observation", "patient=p1", &["o1"]),
+        ("Observation", "subject=Patient/p1", &["o1"]),
+        ("Observation", "subject:Patient=p1", &["o1"]),
+        ("Observation", "subject:Group=p1", &[]),
+        ("Observation", "patient.identifier=mrn|1", &["o1"]),
+        ("Observation", "patient.identifier=mrn|2", &[]),
+        ("Observation", "patient.name=mull", &["o1"]),
+        ("Observation", "code=loinc|8302-2,loinc|other", &["o1"]),
+        ("Observation", "date=2020-01", &["o1"]),
+        ("Observation", "date=2020-01-10", &[]),
+        ("Observation", "date=gt2020-01-10", &["o1"]),
+        ("Observation", "date=eb2020-02", &["o1"]),
+        ("Observation", "value-quantity=181.2|ucum|cm", &["o1"]),
+        ("Observation", "value-quantity=181.2||cm", &["o1"]),
+        ("Observation", "value-quantity=181", &["o1"]),
+        ("Observation", "value-quantity=181.0", &[]),
+        ("Observation", "value-quantity=gt181.2", &[]),
+        ("Observation", "value-quantity=ap190", &["o1"]),
+        ("Observation", "value-quantity=181.2||kg", &[]),
+    ];
+    for (kind, query, expected) in cases {
+        assert_eq!(fixture.ids(kind, query), *expected, "{kind}?{query}");
+    }
+}
+
+#[test]
+fn a_new_version_replaces_what_the_old_one_said() {
+    let fixture = fixture();
+    let patient = |gender: &str| format!(r#"{{"resourceType":"Patient","id":"p","gender":"{gender}"}}"#);
+    fixture.put("p", 1, 1, &patient("male"));
+    fixture.put("p", 2, 2, &patient("other"));
+    fixture.put("p", 1, 1, &patient("male"));
+    assert_eq!(fixture.ids("Patient", "gender=male"), Vec::<String>::new());
+    assert_eq!(fixture.ids("Patient", "gender=other"), ["p"]);
+    assert_eq!(fixture.index.version("Patient", "p"), Ok(Some(2)));
+    fixture.delete("Patient", "p", 3);
+    assert_eq!(fixture.page("Patient", "").1, Some(0));
+    fixture.put("p", 4, 4, &patient("male"));
+    assert_eq!(fixture.ids("Patient", "gender=male"), ["p"]);
+    fixture.index.clear().expect("clears");
+    assert_eq!(fixture.page("Patient", "").1, Some(0));
+    assert_eq!(fixture.index.version("Patient", "p"), Ok(None));
+}
+
+#[test]
+fn a_patient_is_found_by_subject() {
+    let fixture = fixture();
+    let account = Address::new([9; 20]);
+    let subject = commitment::subject_id(&ORGANIZATION, &account);
+    let identifier = format!(r#"{{"system":"urn:careledger:account","value":"{account}"}}"#);
+    fixture.put("p", 1, 1, &format!(r#"{{"resourceType":"Patient","identifier":[{identifier}]}}"#));
+    assert_eq!(fixture.ids("Patient", &format!("identifier=urn:careledger:subject|{subject}")), ["p"]);
+}
+
+#[test]
+fn counting_shows_no_resources() {
+    let fixture = fixture();
+    fixture.put("p", 1, 1, r#"{"resourceType":"Patient"}"#);
+    assert_eq!(fixture.page("Patient", "_summary=count"), (vec![], Some(1), None));
+    assert_eq!(fixture.page("Patient", "_count=0"), (vec![], Some(1), None));
+    assert_eq!(fixture.page("Patient", "_total=none").1, None);
+}
+
+#[test]
+fn the_file_shows_nothing_without_the_key() {
+    let fixture = fixture();
+    fixture.put("p", 1, 1, r#"{"resourceType":"Patient","name":[{"family":"canary"}]}"#);
+    for file in std::fs::read_dir(fixture._directory.path()).expect("listed") {
+        let bytes = std::fs::read(file.expect("a file").path()).expect("read");
+        assert!(!bytes.windows(6).any(|window| window == b"canary"));
+        assert!(!bytes.starts_with(b"SQLite format 3"));
+    }
+    let other = Index::open(&fixture.index.path, &[4; 32], BASE, ORGANIZATION);
+    assert_eq!(other.err(), Some(Refusal::Internal("search index")));
+}
+
+/// What may happen between two pages.
+#[derive(Debug, Clone)]
+enum Between {
+    Create(u8),
+    Update(u8),
+    Delete(u8),
+}
+
+fn between() -> impl Strategy<Value = Between> {
+    prop_oneof![
+        (20u8..40).prop_map(Between::Create),
+        (0u8..40).prop_map(Between::Update),
+        (0u8..40).prop_map(Between::Delete)
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn pages_neither_skip_nor_repeat_while_others_write(
+        writes in prop::collection::vec(prop::collection::vec(between(), 0..6), 0..8),
+        sort in prop::sample::select(vec!["", "&_sort=_lastUpdated", "&_sort=-_lastUpdated", "&_sort=-_id", "&_sort=birthdate"]),
+        count in 1u32..7,
+    ) {
+        let fixture = fixture();
+        let mut clock = 0;
+        let mut versions = std::collections::BTreeMap::<u8, u32>::new();
+        let mut deleted = std::collections::BTreeSet::<String>::new();
+        let mut write = |what: &Between, versions: &mut std::collections::BTreeMap<u8, u32>,
+                         deleted: &mut std::collections::BTreeSet<String>| {
+            clock += 1;
+            let (Between::Create(n) | Between::Update(n) | Between::Delete(n)) = what;
+            let id = format!("p{n:02}");
+            match what {
+                Between::Create(_) if versions.contains_key(n) => return,
+                Between::Update(_) | Between::Delete(_) if !versions.contains_key(n) => return,
+                _ => {}
+            }
+            let version = versions.entry(*n).and_modify(|version| *version += 1).or_insert(1);
+            if let Between::Delete(_) = what {
+                fixture.delete("Patient", &id, *version);
+                deleted.insert(id);
+            } else {
+                let year = 1900 + (u32::from(*n) * 37 + *version * 11) % 100;
+                fixture.put(&id, *version, clock, &format!(r#"{{"resourceType":"Patient","birthDate":"{year}"}}"#));
+            }
+        };
+        (0..20).for_each(|n| write(&Between::Create(n), &mut versions, &mut deleted));
+        let mut next = Some(format!("_count={count}{sort}"));
+        let mut seen = Vec::new();
+        let mut writes = writes.into_iter();
+        while let Some(query) = next {
+            let (ids, total, more) = fixture.page("Patient", &query);
+            prop_assert_eq!(total, Some(20));
+            seen.extend(ids);
+            next = more;
+            writes.next().unwrap_or_default().iter().for_each(|what| write(what, &mut versions, &mut deleted));
+        }
+        let mut distinct = seen.clone();
+        distinct.sort();
+        distinct.dedup();
+        prop_assert_eq!(distinct.len(), seen.len(), "nothing twice");
+        for id in (0..20).map(|n| format!("p{n:02}")) {
+            prop_assert!(seen.contains(&id) || deleted.contains(&id), "{} skipped", id);
+        }
+        prop_assert!(seen.iter().all(|id| *id < "p20".to_string()), "nothing from after the search began");
+    }
+}

@@ -1,0 +1,141 @@
+//! Search parameters and the paths they read, from `definitions/search.txt`.
+
+use std::collections::HashMap;
+
+const SEARCH: &str = include_str!("../../definitions/search.txt");
+
+/// How a parameter is searched (FHIR R4, Search, 3.1.1.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the specification")]
+pub enum SearchType {
+    Token,
+    Date,
+    Reference,
+    String,
+    Quantity,
+    Number,
+    Uri,
+}
+
+impl SearchType {
+    /// The specification's code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Date => "date",
+            Self::Reference => "reference",
+            Self::String => "string",
+            Self::Quantity => "quantity",
+            Self::Number => "number",
+            Self::Uri => "uri",
+        }
+    }
+}
+
+/// One step of a path: a JSON name, and what a child of that object must be to count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// JSON name.
+    pub name: &'static str,
+    /// Only objects whose member has that value.
+    pub only: Option<(&'static str, &'static str)>,
+}
+
+/// A path to values that a parameter finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    /// From the resource downwards; arrays are entered.
+    pub steps: Vec<Step>,
+    /// Type of the values.
+    pub leaf: &'static str,
+    /// Only references to that resource type.
+    pub target: Option<&'static str>,
+}
+
+/// A search parameter of one resource type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name in a query.
+    pub code: &'static str,
+    /// How it is searched.
+    pub search_type: SearchType,
+    /// Where its values stand.
+    pub paths: Vec<Path>,
+    /// Its number in the index: the line of the table that it comes from.
+    pub number: i64,
+}
+
+/// The parameters of every resource type.
+pub fn all() -> HashMap<&'static str, Vec<Parameter>> {
+    let mut all: HashMap<&'static str, Vec<Parameter>> = HashMap::new();
+    let mut current = "";
+    for (number, line) in SEARCH.lines().enumerate() {
+        match line.strip_prefix(' ') {
+            None => current = line,
+            Some(line) => {
+                let number = i64::try_from(number).expect("the table is short");
+                let parameter = read(line, number).expect("the generator writes whole lines");
+                all.entry(current).or_default().push(parameter);
+            }
+        }
+    }
+    all
+}
+
+/// A number that changes when the table does: an index made with another table must be rebuilt.
+pub fn fingerprint() -> u32 {
+    // FNV-1a: short, stable, and no attacker chooses the table.
+    SEARCH.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+fn read(line: &'static str, number: i64) -> Option<Parameter> {
+    let mut words = line.split(' ');
+    let code = words.next()?;
+    let search_type = match words.next()? {
+        "token" => SearchType::Token,
+        "date" => SearchType::Date,
+        "reference" => SearchType::Reference,
+        "string" => SearchType::String,
+        "quantity" => SearchType::Quantity,
+        "number" => SearchType::Number,
+        "uri" => SearchType::Uri,
+        _ => return None,
+    };
+    let paths = words.map(read_path).collect::<Option<Vec<_>>>()?;
+    Some(Parameter { code, search_type, paths, number })
+}
+
+fn read_path(word: &'static str) -> Option<Path> {
+    let (steps, leaf) = word.rsplit_once(':')?;
+    let (leaf, target) = match leaf.split_once("->") {
+        Some((leaf, target)) => (leaf, Some(target)),
+        None => (leaf, None),
+    };
+    let steps = steps.split('.').map(read_step).collect::<Option<Vec<_>>>()?;
+    Some(Path { steps, leaf, target })
+}
+
+fn read_step(step: &'static str) -> Option<Step> {
+    match step.split_once('[') {
+        None => Some(Step { name: step, only: None }),
+        Some((name, filter)) => Some(Step { name, only: Some(filter.strip_suffix(']')?.split_once('=')?) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_read_with_filters_and_targets() {
+        let all = all();
+        let parameter = |resource: &str, code: &str| {
+            all[resource].iter().find(|parameter| parameter.code == code).cloned().expect("in the table")
+        };
+        let email = parameter("Patient", "email");
+        assert_eq!(email.paths[0].steps, vec![Step { name: "telecom", only: Some(("system", "email")) }]);
+        let patient = parameter("Observation", "patient");
+        assert_eq!(patient.paths[0].target, Some("Patient"));
+        assert_eq!(parameter("Observation", "date").paths.len(), 4);
+    }
+}

@@ -1,0 +1,222 @@
+//! Values of search parameters: prefixes, escapes, and one form per search type.
+
+use super::{Modifier, Subject};
+use crate::{
+    index::{
+        extract::local_reference,
+        range::{self, Amount, Range},
+    },
+    resources::parameters::SearchType,
+};
+
+/// How a date or a number is compared (FHIR R4, 3.1.1.4.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the specification")]
+pub enum Prefix {
+    Eq,
+    Ne,
+    Gt,
+    Lt,
+    Ge,
+    Le,
+    Sa,
+    Eb,
+    Ap,
+}
+
+/// One alternative of a criterion.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// An id.
+    Id(String),
+    /// `code`, `system|code`, `system|`, `|code`.
+    Token {
+        /// Any system if none; no system if empty.
+        system: Option<String>,
+        /// Any code if none.
+        code: Option<String>,
+    },
+    /// A date.
+    Date {
+        /// How to compare.
+        prefix: Prefix,
+        /// With what.
+        range: Range,
+    },
+    /// A number or a quantity.
+    Amount {
+        /// How to compare.
+        prefix: Prefix,
+        /// With what.
+        amount: Amount,
+        /// System of the unit; any if none.
+        system: Option<String>,
+        /// Code of the unit, or the unit itself; any if none.
+        code: Option<String>,
+    },
+    /// A local resource, of any type if none; or a URL, with an empty type.
+    Reference {
+        /// The type.
+        resource_type: Option<String>,
+        /// Id or URL.
+        target: String,
+    },
+    /// Text.
+    Text(String),
+    /// A URI.
+    Uri(String),
+    /// `:missing`
+    Missing(bool),
+}
+
+/// Splits at `separator` where it is not escaped; escapes stay.
+pub fn split(text: &str, separator: char) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut is_escaped = false;
+    for letter in text.chars() {
+        if letter == separator && !is_escaped {
+            parts.push(String::new());
+        } else {
+            parts.last_mut().expect("never empty").push(letter);
+        }
+        is_escaped = letter == '\\' && !is_escaped;
+    }
+    parts
+}
+
+/// Takes the escapes away: `\,` `\|` `\$` `\\`.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letters.peek() {
+            Some(next) if letter == '\\' && ",|$\\".contains(*next) => {
+                plain.push(*next);
+                letters.next();
+            }
+            _ => plain.push(letter),
+        }
+    }
+    plain
+}
+
+/// Reads one alternative; none if its type does not allow it.
+pub fn read(
+    subject: Subject,
+    modifier: Modifier,
+    resource_type: Option<&str>,
+    text: &str,
+    base_url: &str,
+) -> Option<Wanted> {
+    if text.is_empty() {
+        return None;
+    }
+    let parameter = match subject {
+        Subject::Id => return Some(Wanted::Id(unescaped(text))),
+        Subject::LastUpdated => return date(text),
+        Subject::Parameter(parameter) => parameter,
+    };
+    match modifier {
+        Modifier::Missing => return text.parse().ok().map(Wanted::Missing),
+        Modifier::Identifier => return Some(token(text)),
+        _ => {}
+    }
+    match parameter.search_type {
+        SearchType::Token => Some(token(text)),
+        SearchType::Date => date(text),
+        SearchType::Reference => Some(reference(&unescaped(text), resource_type, base_url)),
+        SearchType::String => Some(Wanted::Text(unescaped(text))),
+        SearchType::Quantity | SearchType::Number => amount(text),
+        SearchType::Uri => Some(Wanted::Uri(unescaped(text))),
+    }
+}
+
+fn token(text: &str) -> Wanted {
+    let some = |text: &str| (!text.is_empty()).then(|| unescaped(text));
+    match split(text, '|').as_slice() {
+        [system, code] => Wanted::Token { system: Some(unescaped(system)), code: some(code) },
+        _ => Wanted::Token { system: None, code: some(text) },
+    }
+}
+
+fn prefix(text: &str) -> (Prefix, &str) {
+    const PREFIXES: &[(&str, Prefix)] = &[
+        ("eq", Prefix::Eq),
+        ("ne", Prefix::Ne),
+        ("gt", Prefix::Gt),
+        ("lt", Prefix::Lt),
+        ("ge", Prefix::Ge),
+        ("le", Prefix::Le),
+        ("sa", Prefix::Sa),
+        ("eb", Prefix::Eb),
+        ("ap", Prefix::Ap),
+    ];
+    let found = PREFIXES.iter().find_map(|(name, prefix)| text.strip_prefix(name).map(|rest| (*prefix, rest)));
+    found.unwrap_or((Prefix::Eq, text))
+}
+
+fn date(text: &str) -> Option<Wanted> {
+    let (prefix, text) = prefix(text);
+    // A plus sign that was not escaped in the URL arrives as a space.
+    range::date(&text.replace(' ', "+")).map(|range| Wanted::Date { prefix, range })
+}
+
+fn amount(text: &str) -> Option<Wanted> {
+    let parts = split(text, '|');
+    let (prefix, number) = prefix(&parts[0]);
+    let amount = range::amount(number)?;
+    let some = |at: usize| parts.get(at).filter(|text| !text.is_empty()).map(|text| unescaped(text));
+    match parts.len() {
+        1 | 3 => Some(Wanted::Amount { prefix, amount, system: some(1), code: some(2) }),
+        _ => None,
+    }
+}
+
+fn reference(text: &str, resource_type: Option<&str>, base_url: &str) -> Wanted {
+    match local_reference(text, base_url) {
+        Some((found, id)) => Wanted::Reference { resource_type: Some(found.to_string()), target: id.to_string() },
+        None if text.contains(':') || text.contains('/') => {
+            Wanted::Reference { resource_type: Some(String::new()), target: text.to_string() }
+        }
+        None => Wanted::Reference { resource_type: resource_type.map(str::to_string), target: text.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_keep_separators() {
+        assert_eq!(split(r"a,b\,c,d", ','), ["a", r"b\,c", "d"]);
+        assert_eq!(split(r"a\\,b", ','), [r"a\\", "b"]);
+        assert_eq!(unescaped(r"b\,c\|d\\e\x"), r"b,c|d\e\x");
+    }
+
+    #[test]
+    fn tokens_have_four_forms() {
+        let some = |text: &str| Some(text.to_string());
+        for (text, system, code) in [
+            ("c", None, some("c")),
+            ("s|c", some("s"), some("c")),
+            ("s|", some("s"), None),
+            ("|c", some(""), some("c")),
+            (r"a\|c", None, some("a|c")),
+        ] {
+            assert_eq!(token(text), Wanted::Token { system, code }, "{text}");
+        }
+    }
+
+    #[test]
+    fn references_are_local_where_they_can_be() {
+        let base = "http://here/fhir";
+        let wanted = |resource_type: Option<&str>, target: &str| Wanted::Reference {
+            resource_type: resource_type.map(str::to_string),
+            target: target.to_string(),
+        };
+        assert_eq!(reference("1", None, base), wanted(None, "1"));
+        assert_eq!(reference("1", Some("Patient"), base), wanted(Some("Patient"), "1"));
+        assert_eq!(reference("http://here/fhir/Patient/1", None, base), wanted(Some("Patient"), "1"));
+        assert_eq!(reference("http://there/Patient/1", None, base), wanted(Some(""), "http://there/Patient/1"));
+    }
+}
