@@ -201,7 +201,9 @@ impl Query {
         let wanted = self.criteria.iter().filter(of_patient).flat_map(|criterion| &criterion.wanted);
         wanted
             .filter_map(|wanted| match wanted {
-                Wanted::Reference { resource_type, target } if resource_type.as_deref().is_none_or(|t| t == "Patient") => {
+                Wanted::Reference { resource_type, target }
+                    if resource_type.as_deref().is_none_or(|t| t == "Patient") =>
+                {
                     Some(target.as_str())
                 }
                 _ => None,
@@ -250,7 +252,9 @@ impl Query {
         let key = match name {
             "_id" => SortKey::Id,
             "_lastUpdated" => SortKey::LastUpdated,
-            _ if self.resource.principal_date().is_some_and(|date| date.code == name || name == "date") => SortKey::Date,
+            _ if self.resource.principal_date().is_some_and(|date| date.code == name || name == "date") => {
+                SortKey::Date
+            }
             _ => return false,
         };
         self.sort = Sort { key, descending };
@@ -259,7 +263,12 @@ impl Query {
 }
 
 /// Reads `name[:modifier][.chained]=text`; none if the parameter is not implemented.
-fn criterion(resource: &'static Resource, name: &str, text: &str, base_url: &str) -> Result<Option<Criterion>, Refusal> {
+fn criterion(
+    resource: &'static Resource,
+    name: &str,
+    text: &str,
+    base_url: &str,
+) -> Result<Option<Criterion>, Refusal> {
     let (head, chained) = match name.split_once('.') {
         Some((head, chained)) => (head, Some(chained)),
         None => (name, None),
@@ -419,17 +428,16 @@ mod tests {
 
     #[test]
     fn chains_name_the_types_they_look_into() {
-        let query = parse("Observation", "patient.identifier=s|1&subject:Group._id=3", Handling::Strict).expect("valid");
+        let query =
+            parse("Observation", "patient.identifier=s|1&subject:Group._id=3", Handling::Strict).expect("valid");
         assert_eq!(query.types(), ["Observation", "Patient", "Group"]);
         assert!(parse("Observation", "subject.name=a", Handling::Strict).is_err(), "the type must be known");
     }
 
     #[test]
     fn cursors_survive_their_text() {
-        for cursor in [
-            Cursor { snapshot: 7, after: 3, total: None },
-            Cursor { snapshot: 7, after: 0, total: Some(12) },
-        ] {
+        for cursor in [Cursor { snapshot: 7, after: 3, total: None }, Cursor { snapshot: 7, after: 0, total: Some(12) }]
+        {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
     }

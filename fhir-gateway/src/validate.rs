@@ -227,13 +227,19 @@ mod tests {
             (r#"{"resourceType":"Patient","_name":[]}"#, "Patient._name"),
             (r#"{"resourceType":"Patient","id":"a b"}"#, "Patient.id"),
             (r#"{"resourceType":"Patient","deceasedBoolean":true,"deceasedDateTime":"2020"}"#, "Patient.deceased[x]"),
-            (r#"{"resourceType":"Patient","generalPractitioner":[{"reference":"a b"}]}"#, "Patient.generalPractitioner[0].reference"),
+            (
+                r#"{"resourceType":"Patient","generalPractitioner":[{"reference":"a b"}]}"#,
+                "Patient.generalPractitioner[0].reference",
+            ),
             (r#"{"resourceType":"Patient","contained":[{"resourceType":"Nope"}]}"#, "Patient.contained[0]"),
             (r#"{"resourceType":"Patient","extension":[{"valueString":"a"}]}"#, "Patient.extension[0].url"),
             (r#"{"resourceType":"Patient","multipleBirthInteger":1.5}"#, "Patient.multipleBirthInteger"),
             (r#"{"resourceType":"Observation","status":"final"}"#, "Observation.code"),
             (r#"{"resourceType":"Observation","status":"done","code":{"text":"x"}}"#, "Observation.status"),
-            (r#"{"resourceType":"MedicationRequest","status":"active","intent":"order","subject":{"reference":"Patient/1"}}"#, "MedicationRequest.medication[x]"),
+            (
+                r#"{"resourceType":"MedicationRequest","status":"active","intent":"order","subject":{"reference":"Patient/1"}}"#,
+                "MedicationRequest.medication[x]",
+            ),
             (r#"{"resourceType":"DocumentReference","status":"current","content":[]}"#, "DocumentReference.content"),
             (r#"{"resourceType":"Patient","a\nb":1}"#, "Patient.(a key that is no name)"),
         ] {

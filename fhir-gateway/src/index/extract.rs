@@ -121,7 +121,9 @@ fn tokens(node: &Node, leaf: &str, terms: &mut Vec<Term>) {
                 tokens(coding, "Coding", terms);
             }
         }
-        "Coding" if node.text("code").is_some() => terms.push(Term::Token { system: text("system"), code: text("code") }),
+        "Coding" if node.text("code").is_some() => {
+            terms.push(Term::Token { system: text("system"), code: text("code") })
+        }
         "Identifier" if node.text("value").is_some() => {
             terms.push(Term::Token { system: text("system"), code: text("value") });
         }
@@ -133,8 +135,9 @@ fn tokens(node: &Node, leaf: &str, terms: &mut Vec<Term>) {
         "code" => terms.extend(
             node.as_str().map(|code| Term::Token { system: SYSTEM_BY_BINDING.to_string(), code: code.to_string() }),
         ),
-        _ => terms
-            .extend(node.as_primitive().map(|code| Term::Token { system: String::new(), code: code.to_string() })),
+        _ => {
+            terms.extend(node.as_primitive().map(|code| Term::Token { system: String::new(), code: code.to_string() }))
+        }
     }
 }
 

@@ -137,14 +137,18 @@ mod tests {
         ] {
             assert_eq!(date(text), Some(Range { low, high }), "{text}");
         }
-        for text in ["", "70", "1970-13", "1970-02-30", "1970-01-01T", "1970T00:00Z", "1970-01-01T0:00Z", "x", "1970-1-1-1"] {
+        for text in
+            ["", "70", "1970-13", "1970-02-30", "1970-01-01T", "1970T00:00Z", "1970-01-01T0:00Z", "x", "1970-1-1-1"]
+        {
             assert_eq!(date(text), None, "{text}");
         }
     }
 
     #[test]
     fn numbers_have_the_precision_that_they_show() {
-        for (text, value, slack) in [("5", 5.0, 0.5), ("5.40", 5.4, 0.005), ("1e3", 1000.0, 500.0), ("-0.1", -0.1, 0.05)] {
+        for (text, value, slack) in
+            [("5", 5.0, 0.5), ("5.40", 5.4, 0.005), ("1e3", 1000.0, 500.0), ("-0.1", -0.1, 0.05)]
+        {
             let found = amount(text).expect("a number");
             assert!((found.value - value).abs() < 1e-9 && (found.slack - slack).abs() < 1e-9, "{text}");
         }

@@ -100,7 +100,7 @@ fn count(connection: &Connection, query: &Query, snapshot: i64) -> rusqlite::Res
     select.clear_selects().expr(Expr::cust("count(*)"));
     let (sql, values) = select.build(SqliteQueryBuilder);
     let values = rusqlite::params_from_iter(values.0.into_iter().map(value));
-    connection.prepare_cached(&sql)?.query_row(values, |row| row.get(0))
+    connection.prepare_cached(&sql)?.query_row(values, |row| row.get::<_, u32>(0)).map(u64::from)
 }
 
 fn run(connection: &Connection, select: &SelectStatement) -> rusqlite::Result<Vec<Hit>> {
@@ -192,7 +192,8 @@ fn condition(criterion: &Criterion) -> Cond {
             found.and_where(Expr::col("type").eq(target.name)).and_where(Expr::col("target").in_subquery(named));
         }
         None => {
-            let any = criterion.wanted.iter().fold(Cond::any(), |any, wanted| any.add(compare(wanted, criterion.modifier)));
+            let any =
+                criterion.wanted.iter().fold(Cond::any(), |any, wanted| any.add(compare(wanted, criterion.modifier)));
             found.cond_where(any);
         }
     }
@@ -233,9 +234,8 @@ fn compare(wanted: &Wanted, modifier: Modifier) -> Cond {
                 None => all,
             };
             match code {
-                Some(code) => all.add(
-                    Cond::any().add(Expr::col("code").eq(code.as_str())).add(Expr::col("unit").eq(code.as_str())),
-                ),
+                Some(code) => all
+                    .add(Cond::any().add(Expr::col("code").eq(code.as_str())).add(Expr::col("unit").eq(code.as_str()))),
                 None => all,
             }
         }
@@ -261,9 +261,7 @@ fn compare(wanted: &Wanted, modifier: Modifier) -> Cond {
 
 /// A range that an index can use, unlike LIKE.
 fn starts_with(column: &'static str, text: &str) -> Cond {
-    Cond::all()
-        .add(Expr::col(column).gte(text))
-        .add(Expr::col(column).lt(format!("{text}\u{10FFFF}")))
+    Cond::all().add(Expr::col(column).gte(text)).add(Expr::col(column).lt(format!("{text}\u{10FFFF}")))
 }
 
 fn period(prefix: Prefix, Range { low, high }: Range) -> Cond {

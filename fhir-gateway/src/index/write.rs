@@ -119,10 +119,16 @@ fn insert(transaction: &Transaction<'_>, parameter: i64, term: &Term, number: i6
             .execute(params![parameter, range.low, range.high, number])?,
         Term::Reference { resource_type, target } => into("INSERT OR IGNORE INTO reference VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![parameter, target, resource_type, number])?,
-        Term::Text(text) => into("INSERT OR IGNORE INTO text VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![parameter, extract::folded(text), text, number])?,
-        Term::Amount { value, system, code, unit } => into("INSERT OR IGNORE INTO amount VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-            .execute(params![parameter, value, system, code, unit, number])?,
+        Term::Text(text) => into("INSERT OR IGNORE INTO text VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+            parameter,
+            extract::folded(text),
+            text,
+            number
+        ])?,
+        Term::Amount { value, system, code, unit } => {
+            into("INSERT OR IGNORE INTO amount VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                .execute(params![parameter, value, system, code, unit, number])?
+        }
         Term::Uri(value) => {
             into("INSERT OR IGNORE INTO uri VALUES (?1, ?2, ?3)")?.execute(params![parameter, value, number])?
         }

@@ -352,7 +352,8 @@ mod tests {
             (Value::Null, serde_json::Value::Null) => true,
             (Value::Bool(left), serde_json::Value::Bool(right)) => left == right,
             (Value::Number(left), serde_json::Value::Number(right)) => {
-                left.replace(['E', '+'], "").replace('e', "") == right.to_string().replace(['E', '+'], "").replace('e', "")
+                left.replace(['E', '+'], "").replace('e', "")
+                    == right.to_string().replace(['E', '+'], "").replace('e', "")
             }
             (Value::String(left), serde_json::Value::String(right)) => **left == **right,
             (Value::Array(left), serde_json::Value::Array(right)) => {

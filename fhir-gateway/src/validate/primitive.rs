@@ -111,9 +111,8 @@ fn is_oid(text: &str) -> bool {
 }
 
 fn is_uuid(text: &str) -> bool {
-    text.strip_prefix("urn:uuid:").is_some_and(|id| {
-        uuid::Uuid::try_parse(id).is_ok_and(|parsed| parsed.hyphenated().to_string() == id)
-    })
+    text.strip_prefix("urn:uuid:")
+        .is_some_and(|id| uuid::Uuid::try_parse(id).is_ok_and(|parsed| parsed.hyphenated().to_string() == id))
 }
 
 fn digits(text: &str, count: usize) -> Option<u16> {
@@ -162,8 +161,8 @@ pub fn is_instant(text: &str) -> bool {
     } else {
         let Some(at) = clock.rfind(['+', '-']) else { return false };
         let Some((hours, minutes)) = clock[at + 1..].split_once(':') else { return false };
-        let holds = digits(hours, 2).is_some_and(|hours| hours <= 14)
-            && digits(minutes, 2).is_some_and(|minutes| minutes < 60);
+        let holds =
+            digits(hours, 2).is_some_and(|hours| hours <= 14) && digits(minutes, 2).is_some_and(|minutes| minutes < 60);
         if !holds {
             return false;
         }
@@ -197,18 +196,37 @@ mod tests {
     #[test]
     fn patterns_are_those_of_the_specification() {
         let cases: &[(Primitive, &[&str], &[&str])] = &[
-            (Primitive::Date, &["1970", "1970-01", "2024-02-29"], &["70", "1970-1", "2023-02-29", "1970-01-01T00:00:00Z", "0000"]),
+            (
+                Primitive::Date,
+                &["1970", "1970-01", "2024-02-29"],
+                &["70", "1970-1", "2023-02-29", "1970-01-01T00:00:00Z", "0000"],
+            ),
             (
                 Primitive::Instant,
                 &["2015-02-07T13:28:17.239+02:00", "2017-01-01T00:00:00Z", "2016-12-31T23:59:60Z"],
-                &["2015", "2015-02-07T13:28Z", "2015-02-07T13:28:17", "2015-02-07T25:28:17Z", "2015-02-07T13:28:17.+02:00", "2015-02-07T13:28:17+2:00"],
+                &[
+                    "2015",
+                    "2015-02-07T13:28Z",
+                    "2015-02-07T13:28:17",
+                    "2015-02-07T25:28:17Z",
+                    "2015-02-07T13:28:17.+02:00",
+                    "2015-02-07T13:28:17+2:00",
+                ],
             ),
-            (Primitive::DateTime, &["2018", "2018-03-01T10:00:00-04:00"], &["2018-03-01T10:00", "2018-03-01 10:00:00Z"]),
+            (
+                Primitive::DateTime,
+                &["2018", "2018-03-01T10:00:00-04:00"],
+                &["2018-03-01T10:00", "2018-03-01 10:00:00Z"],
+            ),
             (Primitive::Time, &["12:00:00", "12:00:00.5"], &["24:00:00", "12:00", "12:00:00Z"]),
             (Primitive::Id, &["a", "A-1.b"], &["a_b", "a/b"]),
             (Primitive::Code, &["final", "a b"], &[" a", "a ", "a  b"]),
             (Primitive::Oid, &["urn:oid:1.2.3"], &["1.2.3", "urn:oid:3.1", "urn:oid:1.02"]),
-            (Primitive::Uuid, &["urn:uuid:c757873d-ec9a-4326-a141-556f43239520"], &["c757873d-ec9a-4326-a141-556f43239520", "urn:uuid:C757873D-EC9A-4326-A141-556F43239520"]),
+            (
+                Primitive::Uuid,
+                &["urn:uuid:c757873d-ec9a-4326-a141-556f43239520"],
+                &["c757873d-ec9a-4326-a141-556f43239520", "urn:uuid:C757873D-EC9A-4326-A141-556F43239520"],
+            ),
             (Primitive::Base64Binary, &["AAAA", "AA==", "AAAA\nAA=="], &["A", "A===", "AA=A", "A*AA"]),
             (Primitive::Uri, &["urn:a", "relative/ok"], &["has space"]),
         ];
@@ -224,7 +242,9 @@ mod tests {
 
     #[test]
     fn references_have_one_of_five_forms() {
-        for text in ["Patient/1", "Patient/1/_history/2", "#a", "http://x/Patient/1", "urn:uuid:1", "Patient?identifier=a|b c"] {
+        for text in
+            ["Patient/1", "Patient/1/_history/2", "#a", "http://x/Patient/1", "urn:uuid:1", "Patient?identifier=a|b c"]
+        {
             assert!(is_reference(text), "{text}");
         }
         for text in ["", "Patient", "Patient/", "patient/1", "Patient/a_b", "Patient/1/2", "a b", "Patient?"] {
