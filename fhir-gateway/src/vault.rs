@@ -1,1 +1,190 @@
-//! Sealed bodies on disk.
+//! Where sealed bodies, wraps and what belongs to them are kept.
+//!
+//! A store keeps pairs in [`Space`]s and takes them in [`Batch`]es: all of a batch or nothing.
+//! [`local`] is the store on this machine's disk. What the pairs mean is `records`'s business;
+//! nothing in clear text ever reaches a store.
+//!
+//! [`put_body`] and [`get_body`] address a body by its content: SHA3-256 of the sealed bytes,
+//! checked on every read.
+
+use careledger_wire::{commitment, ids::Digest};
+use futures::future::BoxFuture;
+
+use crate::outcome::Refusal;
+
+pub mod local;
+
+/// A kind of pairs. Each is stored apart from the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Space {
+    /// Content address → sealed body.
+    Body,
+    /// Record, version, key id → wrapped document key.
+    Wrap,
+    /// Record, version → sealed description.
+    Entry,
+    /// Record → current version and its time.
+    Current,
+    /// Record, version → time, for every committed version.
+    Committed,
+    /// Record, version → since when its anchor is not known to be committed.
+    Pending,
+    /// Sequence → record, version: committed versions in the order in which they are indexed.
+    Journal,
+    /// Local patient → subject on the ledger, and back. Keyed and sealed.
+    Subject,
+    /// Sequence → sealed audit leaf.
+    Leaf,
+    /// Audit batch → what was anchored.
+    Batch,
+    /// Everything else, below an ASCII prefix of its user.
+    State,
+}
+
+impl Space {
+    /// Every space.
+    pub const ALL: [Self; 11] = [
+        Self::Body,
+        Self::Wrap,
+        Self::Entry,
+        Self::Current,
+        Self::Committed,
+        Self::Pending,
+        Self::Journal,
+        Self::Subject,
+        Self::Leaf,
+        Self::Batch,
+        Self::State,
+    ];
+
+    /// Its name on disk; never renamed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Body => "body",
+            Self::Wrap => "wrap",
+            Self::Entry => "entry",
+            Self::Current => "current",
+            Self::Committed => "committed",
+            Self::Pending => "pending",
+            Self::Journal => "journal",
+            Self::Subject => "subject",
+            Self::Leaf => "leaf",
+            Self::Batch => "batch",
+            Self::State => "state",
+        }
+    }
+}
+
+/// Changes that take effect together.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    changes: Vec<(Space, Vec<u8>, Option<Vec<u8>>)>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Puts a pair.
+    pub fn put(&mut self, space: Space, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        let (key, value) = (key.into(), value.into());
+        self.bytes += key.len() + value.len();
+        self.changes.push((space, key, Some(value)));
+    }
+
+    /// Removes a pair.
+    pub fn delete(&mut self, space: Space, key: impl Into<Vec<u8>>) {
+        let key = key.into();
+        self.bytes += key.len();
+        self.changes.push((space, key, None));
+    }
+
+    /// The changes, in the order in which they were made.
+    pub fn changes(&self) -> &[(Space, Vec<u8>, Option<Vec<u8>>)] {
+        &self.changes
+    }
+
+    /// Bytes of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+/// When a batch is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Before the commit returns.
+    Synced,
+    /// At the latest together with the next synced batch, and never without the batches before
+    /// it. A killed process loses nothing; a power cut may.
+    Ordered,
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No space, no quota, or a limit on the size of files.
+    #[error("the disk is full")]
+    Full,
+    /// Anything else, as the storage engine puts it. Keys and values never appear in it.
+    #[error("the vault failed: {0}")]
+    Fault(String),
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::StorageFull,
+            StoreError::Fault(message) => {
+                tracing::error!(message, "vault");
+                Self::Internal("the vault failed")
+            }
+        }
+    }
+}
+
+/// A key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
+/// A store of pairs. Cheap to share behind an `Arc`.
+pub trait Store: Send + Sync {
+    /// The value of a key.
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// At most `limit` pairs below `prefix` with a key greater than `after`, in key order.
+    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError>;
+
+    /// The pair with the greatest key of a space.
+    fn last(&self, space: Space) -> Result<Option<Pair>, StoreError>;
+
+    /// Applies a batch; on an error none of it is visible. Batches take effect in the order of the
+    /// calls, whether or not the returned futures are awaited.
+    fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>>;
+}
+
+/// Adds a body to a batch and returns its address.
+pub fn put_body(batch: &mut Batch, sealed: Vec<u8>) -> Digest {
+    let address = commitment::digest(&sealed);
+    batch.put(Space::Body, address.to_vec(), sealed);
+    address
+}
+
+/// The body at an address, checked against it.
+///
+/// # Errors
+/// A fault where the body is missing or is not what its address says: what is on the disk was
+/// changed behind the gateway's back.
+pub fn get_body(store: &dyn Store, address: &Digest) -> Result<Vec<u8>, StoreError> {
+    let sealed = store.get(Space::Body, address.as_bytes())?;
+    let sealed = sealed.ok_or_else(|| StoreError::Fault(format!("body {address} is missing")))?;
+    if commitment::digest(&sealed) != *address {
+        return Err(StoreError::Fault(format!("body {address} is not what its address says")));
+    }
+    Ok(sealed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! The store on this machine's disk: RocksDB, bodies in blob files, group commit.
+//!
+//! One thread writes. It takes every batch that waits, writes them as one, and syncs once if any
+//! of them asked for it; so sixteen writers share one fsync instead of queueing for sixteen.
+//! Nobody is answered before the write that holds their batch has returned.
+//!
+//! When the disk is full, RocksDB stops taking writes until it is opened again. The writer does
+//! that by itself on the next batch, so that freeing space is all an operator has to do.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use futures::future::BoxFuture;
+use parking_lot::RwLock;
+use rocksdb::{
+    ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
+};
+use tokio::sync::oneshot;
+
+use super::{Batch, Durability, Pair, Space, Store, StoreError};
+
+/// Batches that may wait for the writer; more block their senders.
+const WAITING_BATCHES_MAX: usize = 4096;
+/// Batches that one write may hold.
+const GROUP_BATCHES_MAX: usize = 512;
+/// Bytes after which a group takes no further batch. Bounds memory and the time of one write.
+const GROUP_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bodies from this size on go to blob files, where compaction does not copy them again.
+const BLOB_BYTES_MIN: u64 = 1024;
+/// Size of one blob file.
+const BLOB_FILE_BYTES: u64 = 256 * 1024 * 1024;
+/// Memory of one column family before it is written out.
+const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
+/// Write-ahead log before the oldest is written out.
+const WAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Files that RocksDB keeps open.
+const OPEN_FILES_MAX: i32 = 512;
+/// Bytes that must fit on the disk before a failed store is opened again.
+const PROBE_BYTES: usize = 1024 * 1024;
+
+struct Waiting {
+    batch: Batch,
+    durability: Durability,
+    done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// `None` only while the writer opens it again.
+type Shared = Arc<RwLock<Option<DB>>>;
+
+/// The store in one folder. One process at a time.
+pub struct LocalStore {
+    database: Shared,
+    sender: Option<mpsc::SyncSender<Waiting>>,
+    writer: Option<thread::JoinHandle<()>>,
+}
+
+impl LocalStore {
+    /// Opens the store, or makes an empty one.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let database: Shared = Arc::new(RwLock::new(Some(open(folder)?)));
+        let (sender, receiver) = mpsc::sync_channel(WAITING_BATCHES_MAX);
+        let writer = Writer { folder: folder.to_owned(), database: Arc::clone(&database), failed: false };
+        let writer = thread::Builder::new()
+            .name("vault-writer".to_owned())
+            .spawn(move || writer.run(&receiver))
+            .map_err(|error| StoreError::Fault(error.to_string()))?;
+        Ok(Self { database, sender: Some(sender), writer: Some(writer) })
+    }
+
+    fn with<T>(&self, read: impl FnOnce(&DB) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match self.database.read().as_ref() {
+            Some(database) => read(database),
+            None => Err(StoreError::Full),
+        }
+    }
+}
+
+impl Store for LocalStore {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.with(|database| database.get_cf(family(database, space), key).map_err(failure))
+    }
+
+    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        let start = after.map_or(prefix, |after| after.max(prefix));
+        self.with(|database| {
+            let mut pairs = Vec::new();
+            for pair in database.iterator_cf(family(database, space), IteratorMode::From(start, Direction::Forward)) {
+                let (key, value) = pair.map_err(failure)?;
+                if !key.starts_with(prefix) || pairs.len() == limit {
+                    break;
+                }
+                if after != Some(key.as_ref()) {
+                    pairs.push((key.into_vec(), value.into_vec()));
+                }
+            }
+            Ok(pairs)
+        })
+    }
+
+    fn last(&self, space: Space) -> Result<Option<Pair>, StoreError> {
+        self.with(|database| {
+            let last = database.iterator_cf(family(database, space), IteratorMode::End).next();
+            let last = last.transpose().map_err(failure)?;
+            Ok(last.map(|(key, value)| (key.into_vec(), value.into_vec())))
+        })
+    }
+
+    fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
+        let (done, answer) = oneshot::channel();
+        let stopped = || StoreError::Fault("the vault's writer has stopped".to_owned());
+        let sent = match &self.sender {
+            Some(sender) => sender.send(Waiting { batch, durability, done }).map_err(|_| stopped()),
+            None => Err(stopped()),
+        };
+        Box::pin(async move {
+            sent?;
+            answer.await.map_err(|_| stopped())?
+        })
+    }
+}
+
+impl Drop for LocalStore {
+    /// Waits until what was accepted is written, so that the folder can be opened again at once.
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has already reported it; there is nothing more to wait for.
+            let _ = writer.join();
+        }
+    }
+}
+
+struct Writer {
+    folder: PathBuf,
+    database: Shared,
+    failed: bool,
+}
+
+impl Writer {
+    fn run(mut self, receiver: &mpsc::Receiver<Waiting>) {
+        while let Ok(first) = receiver.recv() {
+            let mut bytes = first.batch.bytes();
+            let mut group = vec![first];
+            while group.len() < GROUP_BATCHES_MAX && bytes < GROUP_BYTES_MAX {
+                let Ok(next) = receiver.try_recv() else { break };
+                bytes += next.batch.bytes();
+                group.push(next);
+            }
+            let outcome = self.write(&group);
+            for waiting in group {
+                // Whoever stopped waiting does not need the answer; the write stands.
+                let _ = waiting.done.send(outcome.clone());
+            }
+        }
+    }
+
+    fn write(&mut self, group: &[Waiting]) -> Result<(), StoreError> {
+        if self.failed {
+            self.reopen()?;
+        }
+        let guard = self.database.read();
+        let database = guard.as_ref().ok_or(StoreError::Full)?;
+        let mut merged = WriteBatch::default();
+        for (space, key, value) in group.iter().flat_map(|waiting| waiting.batch.changes()) {
+            match value {
+                Some(value) => merged.put_cf(family(database, *space), key, value),
+                None => merged.delete_cf(family(database, *space), key),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(group.iter().any(|waiting| waiting.durability == Durability::Synced));
+        let outcome = database.write_opt(merged, &options).map_err(failure);
+        self.failed = outcome.is_err();
+        outcome
+    }
+
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        self.probe()?;
+        let mut guard = self.database.write();
+        // Closed before it is opened again: RocksDB locks its folder.
+        *guard = None;
+        match open(&self.folder) {
+            Ok(database) => {
+                *guard = Some(database);
+                tracing::info!("the vault was opened again after a failed write");
+                Ok(())
+            }
+            Err(error) => {
+                *guard = open_read_only(&self.folder).ok();
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether there is space again. Reads go on meanwhile, which they would not while closed.
+    fn probe(&self) -> Result<(), StoreError> {
+        let path = self.folder.join("space-probe");
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(&vec![0; PROBE_BYTES])?;
+            file.sync_all()
+        });
+        let removed = fs::remove_file(&path);
+        written.and(removed).map_err(|_| StoreError::Full)
+    }
+}
+
+fn open(folder: &Path) -> Result<DB, StoreError> {
+    DB::open_cf_descriptors(&options(), folder, families()).map_err(failure)
+}
+
+fn open_read_only(folder: &Path) -> Result<DB, StoreError> {
+    DB::open_cf_descriptors_read_only(&options(), folder, families(), false).map_err(failure)
+}
+
+fn families() -> impl Iterator<Item = ColumnFamilyDescriptor> {
+    Space::ALL.into_iter().map(|space| ColumnFamilyDescriptor::new(space.name(), family_options(space)))
+}
+
+fn options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_max_total_wal_size(WAL_BYTES_MAX);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    // The info log names files and sizes only; one old file of it is enough.
+    options.set_keep_log_file_num(1);
+    options
+}
+
+fn family_options(space: Space) -> Options {
+    let mut options = Options::default();
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    // Everything in here is ciphertext, which does not compress.
+    options.set_compression_type(DBCompressionType::None);
+    if space == Space::Body {
+        options.set_enable_blob_files(true);
+        options.set_min_blob_size(BLOB_BYTES_MIN);
+        options.set_blob_file_size(BLOB_FILE_BYTES);
+        options.set_blob_compression_type(DBCompressionType::None);
+        options.set_enable_blob_gc(true);
+    }
+    options
+}
+
+fn family(database: &DB, space: Space) -> &rocksdb::ColumnFamily {
+    database.cf_handle(space.name()).expect("every space was opened with the database")
+}
+
+fn failure(error: rocksdb::Error) -> StoreError {
+    let message = error.into_string();
+    let full = ["No space left on device", "File too large", "Disk quota exceeded"];
+    if full.iter().any(|sign| message.contains(sign)) { StoreError::Full } else { StoreError::Fault(message) }
+}
