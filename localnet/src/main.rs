@@ -42,7 +42,7 @@ struct Arguments {
 enum Command {
     /// Checks everything: format, lints, tests (on four real validators too), licences.
     Verify,
-    /// Starts a network of validators and gateways in the background.
+    /// Starts a network of validators in the background.
     Up(Up),
     /// Shows the processes of a network and where each validator is.
     Status(AtHome),

@@ -73,6 +73,11 @@ impl Network {
         if ask(&home, &Request::Status)?.is_some() {
             return Err(Failure::Needs(format!("a network already runs in {}; stop it with `down`", home.display())));
         }
+        if options.gateways > 0 {
+            return Err(Failure::Needs(
+                "`up` starts validators only; start gateways yourself and give them an RPC address".into(),
+            ));
+        }
         let orphans = supervisor::stop_orphans(&home)?;
         if orphans > 0 {
             println!("stopped {orphans} processes that an earlier supervisor left behind");

@@ -41,7 +41,7 @@ impl Need {
                     // On macOS these exist as stubs that ask for the developer tools.
                     && Program::new("cc").arg("--version").succeeds()
             }
-            Self::Libclang => libclang::find().is_some(),
+            Self::Libclang => libclang::find().is_some() && (find("apt-get").is_none() || libclang::has_headers()),
             Self::Node => node_major().is_some_and(|major| major >= NODE_MAJOR_MIN) && find("npm").is_some(),
         }
     }

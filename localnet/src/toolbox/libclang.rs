@@ -25,6 +25,18 @@ pub fn find() -> Option<PathBuf> {
     FOLDERS.iter().flat_map(|pattern| expand(pattern)).find_map(|folder| in_folder(&folder))
 }
 
+/// Whether the headers that belong to the library are there too: on Debian they are a package of their own,
+/// and without them RocksDB's header cannot be read.
+pub fn has_headers() -> bool {
+    const FOLDERS: [&str; 2] = ["/usr/lib/llvm-*/lib/clang", "/usr/lib/clang/*"];
+    let versions = FOLDERS.iter().flat_map(|pattern| expand(pattern)).flat_map(|folder| children(&folder));
+    versions.into_iter().any(|version| version.join("include/stddef.h").is_file() || version.join("stddef.h").is_file())
+}
+
+fn children(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
 fn in_folder(folder: &Path) -> Option<PathBuf> {
     let mut libraries: Vec<_> = fs::read_dir(folder)
         .ok()?
