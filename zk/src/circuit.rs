@@ -8,6 +8,7 @@
 
 pub mod assignment;
 pub mod builder;
+pub mod freedom;
 mod gadgets;
 
 use ark_bn254::Fr;
@@ -180,7 +181,7 @@ fn attestation(cs: &mut Builder, given: &Assignment, wires: &Wires, att_root: &W
 /// The plan is the one that the statement names. Gives its interval root.
 fn plan(cs: &mut Builder, given: &Assignment, wires: &Wires, policy: &Wire) -> Wire {
     cs.section("plan");
-    let interval_root = cs.allocate(interval_root_hint(given));
+    let interval_root = cs.derive(interval_root_hint(given));
     let terms = &wires.terms;
     let packed = concatenate(&[
         (&terms.needs_complete, 1),

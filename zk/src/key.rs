@@ -10,7 +10,10 @@ use ark_ec::AffineRepr;
 use ark_serialize::{CanonicalDeserialize, CanonicalSerialize};
 use sha2::{Digest, Sha256};
 
-use crate::statement::{CIRCUIT_ID, INPUTS};
+use crate::{
+    fixed_base::FixedBases,
+    statement::{CIRCUIT_ID, INPUTS},
+};
 
 /// Bytes of an encoded verifying key.
 pub const KEY_BYTES: usize = HEADER_BYTES + G1_BYTES + 3 * G2_BYTES + (INPUTS + 1) * G1_BYTES;
@@ -47,6 +50,7 @@ pub struct VerifyingKey {
 #[derive(Clone, Debug)]
 pub struct PreparedKey {
     pub(crate) inner: ark_groth16::PreparedVerifyingKey<Bn254>,
+    pub(crate) input_points: FixedBases,
     pub(crate) bytes_digest: [u8; 32],
     kind: KeyKind,
 }
@@ -178,6 +182,7 @@ impl VerifyingKey {
     pub fn prepare(&self) -> PreparedKey {
         PreparedKey {
             inner: ark_groth16::prepare_verifying_key(&self.points),
+            input_points: FixedBases::new(&self.points.gamma_abc_g1[1..]),
             bytes_digest: Sha256::digest(self.encode()).into(),
             kind: self.kind,
         }

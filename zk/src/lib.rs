@@ -29,6 +29,7 @@ pub mod code;
 pub mod date;
 pub mod document;
 pub mod field;
+mod fixed_base;
 pub mod key;
 pub mod opening;
 pub mod plan;

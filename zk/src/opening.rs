@@ -262,3 +262,68 @@ impl TryFrom<FactFile> for Fact {
         Self::new(&file.system, &file.code, file.day, file.amount, event)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ark_bn254::Fr;
+    use ark_ff::Field;
+
+    use super::*;
+
+    const FACT: &str =
+        r#"{"system":"http://loinc.org","code":"4548-4","day":"2026-03-02","amount":1,"event":"00000000000000ff"}"#;
+
+    #[test]
+    fn a_fact_is_read_only_as_it_is_written() {
+        let fact: Fact = serde_json::from_str(FACT).expect("a fact");
+        assert_eq!((fact.amount(), fact.event()), (1, 255));
+        assert_eq!(serde_json::to_string(&fact).expect("JSON"), FACT);
+        let spoiled = [
+            ("4548-4", "4548-5"),
+            ("http://loinc.org", "http://example.org"),
+            ("2026-03-02", "2026-02-30"),
+            (":1,", ":1099511627776,"),
+            (":1,", ":-1,"),
+            (":1,", ":1.5,"),
+            ("00000000000000ff", "00000000000000FF"),
+            ("00000000000000ff", "ff"),
+            ("00000000000000ff", "+0000000000000ff"),
+            ("\"code\"", "\"note\":1,\"code\""),
+        ];
+        for (from, to) in spoiled {
+            let text = FACT.replace(from, to);
+            assert_ne!(text, FACT);
+            assert!(serde_json::from_str::<Fact>(&text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fact_is_packed_as_documented() {
+        let day: Day = "2026-03-02".parse().expect("a day");
+        let fact = Fact::new("http://snomed.info/sct", "44054006", day, (1 << AMOUNT_BITS) - 1, u64::MAX);
+        let fact = fact.expect("a fact");
+        let two = Fr::from(2_u64);
+        let expected = Fr::from(fact.code()) * two.pow([124])
+            + Fr::from(day.number()) * two.pow([104])
+            + Fr::from(fact.amount()) * two.pow([64])
+            + Fr::from(fact.event());
+        assert_eq!(fact.packed().inner(), expected);
+    }
+
+    #[test]
+    fn nine_facts_have_no_commitment() {
+        let fact: Fact = serde_json::from_str(FACT).expect("a fact");
+        let opening = |count| AttestationOpening {
+            issuer: Account([1; 20]),
+            pseudonym: Element::from(1),
+            facts: vec![fact.clone(); count],
+            complete: true,
+            birth: Day::FIRST,
+            issued: Day::FIRST,
+            expiry: Day::FIRST,
+            salt: Element::from(2),
+        };
+        assert!(opening(8).commitment().is_ok());
+        assert_eq!(opening(9).commitment(), Err(OpeningError::FactCount));
+    }
+}

@@ -8,7 +8,7 @@ use crate::{
     date::DAY_BITS,
     field::Element,
     poseidon::{Domain, hash},
-    tree::{ARITY, Path, children},
+    tree::{self, ARITY, Path},
 };
 
 /// Levels of the interval tree above its leaves.
@@ -189,18 +189,12 @@ impl Plan {
         nodes.resize(INTERVALS_MAX, Element::ZERO);
         let mut place = index;
         let mut siblings = Vec::with_capacity(usize::from(INTERVAL_DEPTH));
-        while nodes.len() > 1 {
+        for level in 0..INTERVAL_DEPTH {
             let position = place % ARITY;
             let group = &nodes[place - position..][..ARITY];
             let mut others = (0..ARITY).filter(|other| *other != position);
             siblings.push(std::array::from_fn(|_| group[others.next().expect("three of four children are siblings")]));
-            nodes = nodes
-                .chunks_exact(ARITY)
-                .map(|group| {
-                    let rest = [group[1], group[2], group[3]];
-                    hash(Domain::NODE, children(group[0], 0, &rest))
-                })
-                .collect();
+            nodes = nodes.chunks_exact(ARITY).map(|group| parent(level, group)).collect();
             place /= ARITY;
         }
         Path { index: index as u64, siblings }
@@ -241,6 +235,15 @@ impl Plan {
         let root = self.interval_root();
         hash(Domain::POLICY, [self.policy_id, self.scope, root, self.packed_terms()])
     }
+}
+
+/// The node above four nodes of `level`. Most of a small plan's tree is empty, and what is
+/// empty is known.
+fn parent(level: u8, group: &[Element]) -> Element {
+    if group.iter().all(|node| *node == tree::empty_node(level)) {
+        return tree::empty_node(level + 1);
+    }
+    hash(Domain::NODE, [group[0], group[1], group[2], group[3]])
 }
 
 /// A partition from the intervals that decide: sorted, with neutral intervals

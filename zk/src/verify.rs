@@ -165,7 +165,5 @@ fn scalars(inputs: &PublicInputs) -> [Fr; INPUTS] {
 
 /// The combination of the key's input points that the inputs select.
 fn input_point(key: &PreparedKey, inputs: &[Fr; INPUTS]) -> G1Projective {
-    let points = &key.inner.vk.gamma_abc_g1;
-    let selected = G1Projective::msm(&points[1..], inputs).expect("a key has one point for each input and one more");
-    selected + points[0]
+    key.input_points.sum(inputs) + key.inner.vk.gamma_abc_g1[0]
 }

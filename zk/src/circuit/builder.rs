@@ -32,6 +32,8 @@ pub struct Shape {
     pub instance_variables: usize,
     /// Number of all variables.
     pub variables: usize,
+    /// Variables that a prover chooses; the others follow from them.
+    pub declared: Vec<usize>,
     /// Names of the parts of the circuit and the constraints in each.
     pub sections: Vec<(&'static str, Range<usize>)>,
 }
@@ -51,6 +53,7 @@ pub struct Builder {
     pass: Pass,
     values: Vec<Fr>,
     instance_variables: usize,
+    declared: Vec<usize>,
     matrices: [Matrix<Fr>; 3],
     sections: Vec<(&'static str, Range<usize>)>,
 }
@@ -136,15 +139,22 @@ impl Builder {
             pass,
             values: vec![Fr::one()],
             instance_variables: N + 1,
+            declared: Vec::new(),
             matrices: [Vec::new(), Vec::new(), Vec::new()],
             sections: Vec::new(),
         };
-        let wires = inputs.map(|value| builder.allocate(value));
+        let wires = inputs.map(|value| builder.derive(value));
         (builder, wires)
     }
 
-    /// A new variable.
+    /// A new variable that the prover chooses.
     pub fn allocate(&mut self, value: Fr) -> Wire {
+        self.declared.push(self.values.len());
+        self.derive(value)
+    }
+
+    /// A new variable that constraints determine from others.
+    pub fn derive(&mut self, value: Fr) -> Wire {
         let variable = self.values.len();
         self.values.push(value);
         Wire { value, terms: self.keep((Fr::one(), variable)) }
@@ -196,7 +206,7 @@ impl Builder {
 
     /// A new variable that is `a · b`. One constraint.
     pub fn multiply(&mut self, a: &Wire, b: &Wire) -> Wire {
-        let product = self.allocate(a.value * b.value);
+        let product = self.derive(a.value * b.value);
         self.enforce(a, b, &product);
         product
     }
@@ -225,6 +235,7 @@ impl Builder {
             matrices: self.matrices,
             instance_variables: self.instance_variables,
             variables: self.values.len(),
+            declared: self.declared,
             sections: self.sections,
         };
         (shape, self.values)

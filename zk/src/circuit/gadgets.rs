@@ -27,7 +27,7 @@ pub fn range(builder: &mut Builder, wire: &Wire, bits: u32) {
     let mut sum = builder.constant(Fr::zero());
     let mut weight = Fr::one();
     for place in 0..bits as usize {
-        let bit = builder.allocate(Fr::from(hint.get_bit(place)));
+        let bit = builder.derive(Fr::from(hint.get_bit(place)));
         boolean(builder, &bit);
         sum = &sum + &bit.scale(weight);
         weight.double_in_place();

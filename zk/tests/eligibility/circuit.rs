@@ -8,6 +8,7 @@ use careledger_zk::{
         self,
         assignment::{Assignment, raw_inputs},
         builder::Shape,
+        freedom::free_variables,
     },
     field::Element,
     opening::Account,
@@ -283,6 +284,22 @@ fn no_variable_can_change_alone() {
         })
         .collect();
     assert_eq!(survivors, [0_usize; 0]);
+}
+
+#[test]
+fn declared_values_determine_all_but_the_context() {
+    let (statement, witness) = eligible();
+    let assignment = Assignment::new(&witness).expect("there is a claim");
+    let values = circuit::values(raw_inputs(&statement), &assignment);
+    let context_input = 8;
+    let mut is_declared = vec![false; SHAPE.variables];
+    SHAPE.declared.iter().for_each(|variable| is_declared[*variable] = true);
+    assert_eq!(free_variables(&SHAPE, &values, |variable| is_declared[variable]), [context_input]);
+
+    // With the public inputs fixed, what is left is what hashes hide: 192 siblings, 16 secrets,
+    // salts and other hashed values, less the 14 equations that end in a root or an input.
+    let is_input = |variable| variable < SHAPE.instance_variables;
+    assert_eq!(free_variables(&SHAPE, &values, is_input).len(), 194);
 }
 
 #[test]
