@@ -1,1 +1,19 @@
-//! FHIR to ledger messages, pure.
+//! Pure functions from FHIR resources to what the ledger is told, one file per resource.
+//!
+//! - [`element`]: reading elements of a resource, with the path of what is wrong.
+//! - [`period`]: FHIR's dates and periods as ranges of seconds.
+//! - [`consent`]: a Consent as the terms of a grant.
+//! - [`task`]: an access request.
+//! - [`patient`], [`practitioner`]: accounts that a resource names.
+//! - [`plan`], [`coverage`], [`attestation`], [`eligibility`]: insurance.
+
+pub mod attestation;
+pub mod consent;
+pub mod coverage;
+pub mod element;
+pub mod eligibility;
+pub mod patient;
+pub mod period;
+pub mod plan;
+pub mod practitioner;
+pub mod task;
