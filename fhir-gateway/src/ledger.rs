@@ -132,6 +132,18 @@ impl Ledger {
         self.relay(transaction).await
     }
 
+    /// What the ledger would say to `messages` of `signer` now, without sending them.
+    ///
+    /// # Errors
+    /// [`Refusal::Ledger`] when it would refuse.
+    pub async fn rehearse(&self, signer: &OrganizationSigner, messages: &[Message]) -> Result<(), Refusal> {
+        let transaction = self.sign(signer, messages, self.now() + VALIDITY_SECONDS).await?;
+        match self {
+            Self::Embedded(embedded) => embedded.simulate(transaction),
+            Self::Comet(comet) => comet.simulate(&transaction).await,
+        }
+    }
+
     async fn sign(
         &self,
         signer: &OrganizationSigner,

@@ -35,7 +35,13 @@ fn candidate_of(terms: Terms) -> Candidate {
             terms: terms.commitment(&salt).to_vec(),
             ..Grant::default()
         }),
-        permit: Some(Permit { terms, window: Seconds { start: NOW - 10, end: NOW + 10 }, salt, grant: None }),
+        permit: Some(Permit {
+            terms,
+            window: Seconds { start: NOW - 10, end: NOW + 10 },
+            salt,
+            grant: GrantId::new([5; 32]),
+            patient: "p".to_owned(),
+        }),
     }
 }
 

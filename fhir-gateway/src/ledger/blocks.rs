@@ -155,10 +155,7 @@ impl Blocks {
 }
 
 fn execution(outcome: &Outcome) -> Execution {
-    let events = outcome.events.iter().map(|event| {
-        let pairs = event.attributes.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
-        (event.kind.to_owned(), pairs.collect())
-    });
+    let events = outcome.events.iter().map(|event| (event.kind.clone(), event.attributes.clone()));
     Execution {
         code: outcome.code,
         log: outcome.log.clone(),

@@ -87,6 +87,11 @@ impl Comet {
         self.client.pairs(prefix, after).await.map_err(refusal)
     }
 
+    /// What the ledger would say to a transaction.
+    pub async fn simulate(&self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.client.simulate(bytes).await.map(|_| ()).map_err(refusal)
+    }
+
     /// The authentication path of an anchored commitment.
     pub async fn path(&self, request: &PathRequest) -> Result<Option<PathResponse>, Refusal> {
         self.client.path(request).await.map_err(refusal)

@@ -23,7 +23,10 @@ use careledger_app::{
 };
 use careledger_wire::{
     ids::TransactionHash,
-    proto::query::{Pairs, PathRequest, PathResponse, TransactionResult},
+    proto::{
+        query::{Pairs, PathRequest, PathResponse, TransactionResult},
+        tx::SimulateRequest,
+    },
     transaction,
 };
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -173,6 +176,13 @@ impl Embedded {
         Ok((pairs.pairs.into_iter().map(|pair| (pair.key, pair.value)).collect(), next))
     }
 
+    /// What the ledger would say to a transaction.
+    pub fn simulate(&self, tx_bytes: Vec<u8>) -> Result<(), Refusal> {
+        let request = SimulateRequest { tx_bytes }.encode_to_vec();
+        let answer = self.shared.query(client::SIMULATE_PATH, &request, 0, Prove::No);
+        if answer.code == 0 { Ok(()) } else { Err(refused(answer.code, &answer.log)) }
+    }
+
     /// The authentication path of an anchored commitment.
     pub fn path(&self, request: &PathRequest) -> Result<Option<PathResponse>, Refusal> {
         answer_of(&self.shared.query(client::PATH_PATH, &request.encode_to_vec(), 0, Prove::No))
@@ -213,6 +223,7 @@ impl Shared {
         }
         let is_waiting = self.waiting.lock().hashes.contains(&hash);
         if !is_waiting {
+            machine.observe_clock(clock());
             let outcome = machine.check(&bytes, CheckKind::New);
             if outcome.code != 0 {
                 return Err(Denied::Refused { code: outcome.code, log: outcome.log });
@@ -263,8 +274,10 @@ impl Shared {
 
     /// Makes one block of the transactions that wait; of none, an empty one.
     fn make_block(&self) {
-        let candidates = self.take();
+        // Locked first, so that what is checked against the old state is in this block or is
+        // reconsidered below.
         let mut machine = self.machine.write();
+        let candidates = self.take();
         let height = machine.height() + 1;
         let time = clock().max(machine.store().time());
         let app_hash = machine.app_hash();
@@ -280,10 +293,10 @@ impl Shared {
         self.answer(&block, &finalized.outcomes);
         let included: HashSet<TransactionHash> =
             block.transactions.iter().map(|bytes| transaction::hash(bytes)).collect();
-        for bytes in candidates {
-            if !included.contains(&transaction::hash(&bytes)) {
-                self.reconsider(&machine, bytes);
-            }
+        let left_out = candidates.into_iter().filter(|bytes| !included.contains(&transaction::hash(bytes)));
+        let waiting = std::mem::take(&mut self.waiting.lock().queue);
+        for bytes in left_out.chain(waiting) {
+            self.reconsider(&machine, bytes);
         }
     }
 

@@ -3,7 +3,7 @@
 //! The ledger sees the grantee, the window and two commitments. What they commit to, the terms and
 //! the Consent's own bytes, stays with the custodian and the patient.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use careledger_wire::{
     commitment::{self, Salt},
@@ -57,8 +57,10 @@ pub struct Permit {
     pub window: Seconds,
     /// Salt of both commitments.
     pub salt: Salt,
-    /// The grant, where the Consent names one.
-    pub grant: Option<GrantId>,
+    /// The grant.
+    pub grant: GrantId,
+    /// Local id of the Patient who grants.
+    pub patient: String,
 }
 
 impl Terms {
@@ -88,9 +90,28 @@ impl Terms {
     }
 }
 
-/// The digest of a Consent's bytes, as they were posted, that stands on the ledger.
-pub fn body_digest(salt: &Salt, bytes: &[u8]) -> Digest {
-    Digest::new(commitment::hash("careledger/consent-body/1", &[salt, bytes]))
+/// The digest of a Consent that stands on the ledger. It is over the Consent without `id` and
+/// `meta`, which the server sets, as JSON with sorted keys and without spaces, so that a client may
+/// print it as it likes.
+pub fn body_digest(salt: &Salt, consent: &Value) -> Digest {
+    let mut body = consent.clone();
+    if let Some(members) = body.as_object_mut() {
+        members.remove("id");
+        members.remove("meta");
+    }
+    Digest::new(commitment::hash("careledger/consent-body/1", &[salt, sorted(&body).to_string().as_bytes()]))
+}
+
+/// The same value with the keys of every object in order.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let ordered: BTreeMap<&String, &Value> = members.iter().collect();
+            Value::Object(ordered.into_iter().map(|(key, value)| (key.clone(), sorted(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
 }
 
 /// Where a Consent stands.
@@ -120,12 +141,17 @@ pub fn permit(consent: &Value) -> Result<Permit, Refusal> {
     }
     let salt = root.extension(naming::SALT);
     let salt = salt.ok_or_else(|| root.get("extension").refuse("needs the extension urn:careledger:extension:salt"))?;
-    let grant = root.get("identifier").identifier(naming::GRANT).map(str::parse).transpose();
+    let identifiers = root.get("identifier");
+    let grant = identifiers.identifier(naming::GRANT);
+    let grant = grant.ok_or_else(|| identifiers.refuse("needs the grant: system urn:careledger:grant"))?;
+    let patient = root.get("patient");
+    let local = patient.local_id("Patient");
     Ok(Permit {
         terms: terms(&provision)?,
         window,
         salt: salt.get("valueString").bytes32()?,
-        grant: grant.map_err(|_| root.get("identifier").refuse("the grant must be 64 hexadecimal digits"))?,
+        grant: grant.parse().map_err(|_| identifiers.refuse("the grant must be 64 hexadecimal digits"))?,
+        patient: local.ok_or_else(|| patient.get("reference").refuse("must be a Patient of this server"))?.to_owned(),
     })
 }
 
@@ -204,6 +230,8 @@ mod tests {
         json!({
             "resourceType": "Consent",
             "status": "active",
+            "patient": {"reference": "Patient/p"},
+            "identifier": [{"system": naming::GRANT, "value": "05".repeat(32)}],
             "extension": [{"url": naming::SALT, "valueString": "07".repeat(32)}],
             "provision": {
                 "type": "permit",
@@ -250,6 +278,20 @@ mod tests {
     }
 
     #[test]
+    fn the_body_is_committed_however_it_is_printed() {
+        let salt = [7; 32];
+        let printed = serde_json::to_string_pretty(&consent()).unwrap();
+        let mut served: Value = serde_json::from_str(&printed).unwrap();
+        served["id"] = json!("1");
+        served["meta"] = json!({"versionId": "1"});
+        assert_eq!(body_digest(&salt, &served), body_digest(&salt, &consent()));
+        let mut altered = consent();
+        altered["provision"]["purpose"][0]["code"] = json!("HPAYMT");
+        assert_ne!(body_digest(&salt, &altered), body_digest(&salt, &consent()));
+        assert_ne!(body_digest(&[8; 32], &consent()), body_digest(&salt, &consent()));
+    }
+
+    #[test]
     fn what_is_wrong_is_named_by_its_path() {
         let nobody = json!([{"reference": {"type": "Organization", "display": "Somebody"}}]);
         let cases = [
@@ -263,6 +305,8 @@ mod tests {
             (changed("/provision/purpose", json!([])), "Consent.provision.purpose"),
             (changed("/provision/purpose", json!([{"code": "TREAT"}])), "Consent.provision.purpose[0].system"),
             (changed("/provision/class", Value::Null), "Consent.provision.class"),
+            (changed("/identifier", json!([])), "Consent.identifier"),
+            (changed("/patient", json!({"display": "me"})), "Consent.patient.reference"),
             (changed("/extension", json!([])), "Consent.extension"),
             (changed("/extension/0", json!({"url": naming::SALT, "valueString": "07"})), "Consent.extension[0].valueString"),
         ];

@@ -1,7 +1,7 @@
 //! The shapes of answers, field by field as CometBFT 0.38 gives them.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use careledger_app::{machine::QueryAnswer, store::tree::PROOF_TYPE};
+use careledger_app::machine::QueryAnswer;
 use careledger_wire::{ids::TransactionHash, transaction::GAS_LIMIT};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -83,7 +83,7 @@ pub fn genesis(chain_id: &str, time: i64) -> Value {
 pub fn query(answer: &QueryAnswer) -> Value {
     let proof = answer.proof.as_ref().map(|proof| {
         json!({"ops": [{
-            "type": PROOF_TYPE, "key": STANDARD.encode(&answer.key), "data": STANDARD.encode(proof),
+            "type": proof.kind, "key": STANDARD.encode(&proof.key), "data": STANDARD.encode(&proof.data),
         }]})
     });
     json!({
