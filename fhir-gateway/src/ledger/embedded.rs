@@ -15,11 +15,11 @@ use std::{
 };
 
 use careledger_app::{
-    client,
     limits::BLOCK_BYTES_MAX,
     machine::{Block, CheckKind, Machine, Prove, QueryAnswer},
+    query,
     state::StateRead as _,
-    store::{Store as _, disk::Disk, tree},
+    store::{Store as _, disk::{DiskStore, Retention}, tree},
 };
 use careledger_wire::{
     ids::TransactionHash,
@@ -61,7 +61,7 @@ pub struct Embedded {
 
 /// What the block maker, the RPC and the gateway share.
 pub struct Shared {
-    machine: RwLock<Machine<Disk>>,
+    machine: RwLock<Machine<DiskStore>>,
     blocks: Blocks,
     chain_id: String,
     waiting: Mutex<Waiting>,
@@ -88,7 +88,7 @@ impl Embedded {
     pub fn open(path: &Path, settings: &Settings) -> Result<Self, OpenError> {
         let storage = |reason: String| OpenError::Storage { path: path.display().to_string(), reason };
         std::fs::create_dir_all(path).map_err(|error| storage(error.to_string()))?;
-        let store = Disk::open(&path.join("state")).map_err(|error| storage(error.to_string()))?;
+        let store = DiskStore::open(&path.join("state"), Retention::default()).map_err(|error| storage(error.to_string()))?;
         let mut machine = Machine::new(store);
         if machine.chain_id().is_none() {
             machine
@@ -170,7 +170,7 @@ impl Embedded {
                 [&length.to_be_bytes()[..], prefix, after].concat()
             }
         };
-        let answer = self.shared.query(client::SUBSPACE_PATH, &data, 0, Prove::No);
+        let answer = self.shared.query(query::SUBSPACE, &data, 0, Prove::No);
         let pairs = answer_of::<Pairs>(&answer)?.unwrap_or_default();
         let next = (!pairs.next.is_empty()).then_some(pairs.next);
         Ok((pairs.pairs.into_iter().map(|pair| (pair.key, pair.value)).collect(), next))
@@ -179,13 +179,13 @@ impl Embedded {
     /// What the ledger would say to a transaction.
     pub fn simulate(&self, tx_bytes: Vec<u8>) -> Result<(), Refusal> {
         let request = SimulateRequest { tx_bytes }.encode_to_vec();
-        let answer = self.shared.query(client::SIMULATE_PATH, &request, 0, Prove::No);
+        let answer = self.shared.query(query::SIMULATE, &request, 0, Prove::No);
         if answer.code == 0 { Ok(()) } else { Err(refused(answer.code, &answer.log)) }
     }
 
     /// The authentication path of an anchored commitment.
     pub fn path(&self, request: &PathRequest) -> Result<Option<PathResponse>, Refusal> {
-        answer_of(&self.shared.query(client::PATH_PATH, &request.encode_to_vec(), 0, Prove::No))
+        answer_of(&self.shared.query(query::PATH, &request.encode_to_vec(), 0, Prove::No))
     }
 
     /// What became of a transaction.
@@ -334,7 +334,7 @@ impl Shared {
     }
 
     /// A transaction that a block left out waits again where it is still acceptable.
-    fn reconsider(&self, machine: &Machine<Disk>, bytes: Vec<u8>) {
+    fn reconsider(&self, machine: &Machine<DiskStore>, bytes: Vec<u8>) {
         let outcome = machine.check(&bytes, CheckKind::Recheck);
         if outcome.code == 0 {
             self.waiting.lock().queue.push_back(bytes);

@@ -2,7 +2,10 @@
 //! `SigningStargateClient`, for `careledgerd`, and for another gateway in `comet` mode.
 //! docs/adr/0011-embedded-ledger-rpc.md says what it does not serve.
 
-use std::{net::SocketAddr, sync::Weak};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{Weak, mpsc::Sender},
+};
 
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
@@ -67,29 +70,11 @@ impl Server {
     /// Listens on `listen`; answers from `ledger` as long as it is there.
     pub fn start(listen: SocketAddr, ledger: Weak<Shared>) -> Result<Self, OpenError> {
         let failed = |reason: String| OpenError::Listen { address: listen.to_string(), reason };
-        let ledger = Data::new(ledger);
-        let server = HttpServer::new(move || {
-            App::new()
-                .app_data(ledger.clone())
-                .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
-                .route("/", web::post().to(post))
-                .route("/", web::get().to(list))
-                .route("/{method}", web::get().to(get))
-        });
-        let server = server.workers(WORKERS).disable_signals().shutdown_timeout(1);
-        let server = server.bind(listen).map_err(|error| failed(error.to_string()))?;
-        let address = server.addrs().first().copied().ok_or_else(|| failed("no address".to_owned()))?;
+        // Bound here, so that a port that is taken is told to the caller.
+        let listener = TcpListener::bind(listen).map_err(|error| failed(error.to_string()))?;
+        let address = listener.local_addr().map_err(|error| failed(error.to_string()))?;
         let (sender, receiver) = std::sync::mpsc::channel();
-        let serve = move || {
-            actix_web::rt::System::new().block_on(async move {
-                let server = server.run();
-                // The starter waits for it just below.
-                let _ = sender.send(server.handle());
-                if let Err(error) = server.await {
-                    tracing::error!(%error, "the ledger's RPC stopped");
-                }
-            });
-        };
+        let serve = move || actix_web::rt::System::new().block_on(serve(listener, ledger, sender));
         let thread = std::thread::Builder::new().name("ledger-rpc".to_owned()).spawn(serve);
         thread.map_err(|error| failed(error.to_string()))?;
         let handle = receiver.recv().map_err(|error| failed(error.to_string()))?;
@@ -104,6 +89,31 @@ impl Server {
     /// Stops it. The signal is sent at once; nobody waits for its end.
     pub fn stop(&self) {
         drop(self.handle.stop(false));
+    }
+}
+
+/// Serves until the handle that it sends is told to stop.
+async fn serve(listener: TcpListener, ledger: Weak<Shared>, started: Sender<ServerHandle>) {
+    let ledger = Data::new(ledger);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(ledger.clone())
+            .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
+            .route("/", web::post().to(post))
+            .route("/", web::get().to(list))
+            .route("/{method}", web::get().to(get))
+    });
+    let server = server.workers(WORKERS).disable_signals().shutdown_timeout(1).listen(listener);
+    let server = match server {
+        Ok(server) => server.run(),
+        Err(error) => return tracing::error!(%error, "the ledger's RPC cannot listen"),
+    };
+    // Where nobody waits for it any more, nobody needs the server.
+    if started.send(server.handle()).is_err() {
+        return;
+    }
+    if let Err(error) = server.await {
+        tracing::error!(%error, "the ledger's RPC stopped");
     }
 }
 
