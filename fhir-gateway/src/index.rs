@@ -10,7 +10,10 @@ mod schema;
 mod select;
 mod write;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use careledger_wire::ids::Address;
 use parking_lot::Mutex;
@@ -18,7 +21,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 pub use select::{Hit, Page};
 
-use crate::{json::Document, outcome::Refusal, search::Query};
+use crate::{
+    json::Document,
+    outcome::Refusal,
+    records::{Content, Feed, Stored},
+    search::Query,
+};
 
 /// Idle reading connections that are kept. More are opened when more searches run at once.
 const IDLE_READERS_MAX: usize = 16;
@@ -87,15 +95,16 @@ impl Index {
         })
     }
 
-    /// Puts versions into the index, all or none. A version that is there, or older than what is
-    /// there, changes nothing.
-    pub fn apply(&self, entries: &[Entry<'_>]) -> Result<(), Refusal> {
+    /// Puts versions into the index, all or none, and remembers `through` as applied. A version
+    /// that is there, or older than what is there, changes nothing.
+    pub fn put(&self, through: u64, entries: &[Entry<'_>]) -> Result<(), Refusal> {
         let context = write::Context { base_url: &self.base_url, organization: &self.organization };
         let mut writer = self.writer.lock();
         let transaction = writer.transaction().map_err(fault)?;
         for entry in entries {
             write::apply(&transaction, &context, entry).map_err(fault)?;
         }
+        transaction.execute("UPDATE progress SET applied = ?1", [i64_of(through)]).map_err(fault)?;
         transaction.commit().map_err(fault)
     }
 
@@ -109,11 +118,6 @@ impl Index {
         })
     }
 
-    /// Empties the index.
-    pub fn clear(&self) -> Result<(), Refusal> {
-        schema::clear(&self.writer.lock()).map_err(fault)
-    }
-
     /// One page of a search.
     pub fn search(&self, query: &Query) -> Result<Page, Refusal> {
         self.with_reader(|reader| select::page(reader, query))
@@ -123,6 +127,29 @@ impl Index {
     /// conditions.
     pub fn matches(&self, query: &Query, limit: u32) -> Result<Vec<Hit>, Refusal> {
         self.with_reader(|reader| select::matches(reader, query, limit))
+    }
+
+    /// Ids of those among `documents` that meet the criteria of `query`: for resources that are
+    /// not in the index. The same tables decide, in memory.
+    pub fn matching(
+        documents: &[(&str, Document)],
+        query: &Query,
+        base_url: &str,
+        organization: Address,
+    ) -> Result<Vec<String>, Refusal> {
+        let mut connection = Connection::open_in_memory().map_err(fault)?;
+        schema::clear(&connection).map_err(fault)?;
+        let context = write::Context { base_url, organization: &organization };
+        let transaction = connection.transaction().map_err(fault)?;
+        for (id, document) in documents {
+            let (resource_type, content) = (query.resource.name, Indexed::Resource(document));
+            let entry = Entry { resource_type, id, version: 1, last_updated: 0, patient: None, content };
+            write::apply(&transaction, &context, &entry).map_err(fault)?;
+        }
+        transaction.commit().map_err(fault)?;
+        let limit = u32::try_from(documents.len()).unwrap_or(u32::MAX);
+        let hits = select::matches(&connection, query, limit).map_err(fault)?;
+        Ok(hits.into_iter().map(|hit| hit.id).collect())
     }
 
     fn with_reader<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Refusal> {
@@ -138,6 +165,50 @@ impl Index {
         }
         Ok(answer)
     }
+}
+
+impl Feed for Index {
+    fn applied(&self) -> Result<u64, Refusal> {
+        self.with_reader(|reader| {
+            let applied: i64 = reader.query_row("SELECT applied FROM progress", [], |row| row.get(0))?;
+            Ok(u64::try_from(applied).unwrap_or_default())
+        })
+    }
+
+    fn apply(&self, through: u64, versions: &[Arc<Stored>]) -> Result<(), Refusal> {
+        let documents = versions
+            .iter()
+            .map(|stored| match &stored.content {
+                Content::Json(bytes) => Document::parse(bytes.clone()).map(Some),
+                Content::Raw { .. } | Content::Deleted => Ok(None),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let entries: Vec<Entry<'_>> = versions
+            .iter()
+            .zip(&documents)
+            .map(|(stored, document)| Entry {
+                resource_type: &stored.resource_type,
+                id: &stored.id,
+                version: stored.version,
+                last_updated: stored.last_updated,
+                patient: stored.patient.as_deref(),
+                content: match (document, &stored.content) {
+                    (Some(document), _) => Indexed::Resource(document),
+                    (None, Content::Deleted) => Indexed::Deleted,
+                    (None, _) => Indexed::Opaque,
+                },
+            })
+            .collect();
+        self.put(through, &entries)
+    }
+
+    fn clear(&self) -> Result<(), Refusal> {
+        schema::clear(&self.writer.lock()).map_err(fault)
+    }
+}
+
+fn i64_of(number: u64) -> i64 {
+    i64::try_from(number).expect("a count of changes fits")
 }
 
 fn connect(path: &Path, key: &str, flags: OpenFlags) -> Result<Connection, Refusal> {

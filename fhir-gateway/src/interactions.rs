@@ -1,1 +1,286 @@
-//! One file per FHIR interaction.
+//! One file per FHIR interaction. Each reads as the flow that it implements, takes what HTTP or a
+//! Bundle entry said, and gives an [`Answer`] that either can show.
+
+pub mod batch;
+pub mod binary;
+pub mod bundle;
+pub mod capabilities;
+pub mod condition;
+pub mod create;
+pub mod delete;
+pub mod history;
+pub mod operation;
+pub mod read;
+pub mod search;
+pub mod transaction;
+pub mod update;
+pub mod vread;
+
+use actix_web::{http::StatusCode, web::Bytes};
+
+use crate::{
+    auth::{Caller, scopes::Interaction},
+    hooks::{self, Proposed},
+    index::extract::{self, Term},
+    json::{Document, Serving},
+    organization::Organization,
+    outcome::Refusal,
+    records::{Content, Stored},
+    resources::{Access, Resource, resource},
+    search::Handling,
+    validate::{self, Link},
+};
+
+/// What every interaction needs besides its own input.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Whose server this is.
+    pub organization: &'a Organization,
+    /// Locks of conditional writes.
+    pub conditions: &'a condition::Locks,
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// What the client prefers.
+    pub prefer: Prefer,
+}
+
+/// `Prefer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Prefer {
+    /// What to do with unknown search parameters.
+    pub handling: Handling,
+    /// What to answer to a write.
+    pub returning: Returning,
+}
+
+/// `Prefer: return`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Returning {
+    /// No body.
+    Minimal,
+    /// The resource.
+    #[default]
+    Representation,
+    /// An OperationOutcome.
+    OperationOutcome,
+}
+
+/// What a client sent.
+#[derive(Debug, Clone)]
+pub enum Incoming {
+    /// FHIR JSON.
+    Json(Document),
+    /// A Binary in its own format.
+    Raw {
+        /// Its media type.
+        content_type: String,
+        /// Its bytes.
+        bytes: Bytes,
+        /// `X-Security-Context`: the resource that it is about.
+        security_context: Option<String>,
+    },
+}
+
+/// What a client gets, over HTTP or in a Bundle entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Body, if any.
+    pub body: Option<Body>,
+    /// Version, for `ETag`.
+    pub version: Option<u32>,
+    /// Unix seconds, for `Last-Modified`.
+    pub last_modified: Option<i64>,
+    /// URL of a new version.
+    pub location: Option<String>,
+}
+
+/// A body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// Media type; FHIR JSON if none.
+    pub content_type: Option<String>,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Answer {
+    /// A FHIR body with a status and nothing else.
+    pub fn fhir(status: StatusCode, bytes: Vec<u8>) -> Self {
+        let body = Some(Body { content_type: None, bytes });
+        Self { status, body, version: None, last_modified: None, location: None }
+    }
+
+    /// A status and nothing else.
+    pub fn status(status: StatusCode) -> Self {
+        Self { status, body: None, version: None, last_modified: None, location: None }
+    }
+
+    /// The answer to a write that gave `stored`.
+    pub fn written(context: &Context<'_>, status: StatusCode, stored: &Stored) -> Self {
+        let bytes = match context.prefer.returning {
+            Returning::Minimal => None,
+            Returning::Representation => Some(served(stored)),
+            Returning::OperationOutcome => Some(success()),
+        };
+        let url = &context.organization.base_url;
+        let location = format!("{url}/{}/{}/_history/{}", stored.resource_type, stored.id, stored.version);
+        Self {
+            status,
+            body: bytes.map(|bytes| Body { content_type: None, bytes }),
+            version: Some(stored.version),
+            last_modified: Some(stored.last_updated),
+            location: Some(location),
+        }
+    }
+}
+
+/// An OperationOutcome that says that all is well.
+fn success() -> Vec<u8> {
+    let issue = serde_json::json!([{"severity": "information", "code": "informational", "diagnostics": "done"}]);
+    serde_json::json!({"resourceType": "OperationOutcome", "issue": issue}).to_string().into_bytes()
+}
+
+/// The bytes of a version as clients see it: as accepted, with `meta` spliced in.
+pub fn served(stored: &Stored) -> Vec<u8> {
+    let serving = Serving { version: stored.version, last_updated: stored.last_updated, source: None };
+    match &stored.content {
+        Content::Json(bytes) => match Document::parse(bytes.clone()) {
+            Ok(document) => document.served(&serving),
+            // Only accepted bytes are stored, and those parse.
+            Err(_) => bytes.clone(),
+        },
+        Content::Raw { content_type, bytes } => binary::as_json(stored, content_type, bytes),
+        Content::Deleted => Vec::new(),
+    }
+}
+
+/// The kept type of that name, which clients may read.
+pub fn kept(resource_type: &str) -> Result<&'static Resource, Refusal> {
+    resource(resource_type).ok_or(Refusal::UnsupportedResource)
+}
+
+/// The kept type of that name, which clients may write.
+pub fn writable(resource_type: &str) -> Result<&'static Resource, Refusal> {
+    let resource = kept(resource_type)?;
+    match resource.access {
+        Access::Full => Ok(resource),
+        Access::ReadOnly => Err(Refusal::MethodNotAllowed),
+    }
+}
+
+/// Checks what was sent for `resource_type`, and finds its links.
+pub fn check(resource_type: &str, incoming: &Incoming) -> Result<Vec<Link>, Refusal> {
+    match incoming {
+        Incoming::Raw { .. } if resource_type == "Binary" => Ok(Vec::new()),
+        Incoming::Raw { .. } => Err(Refusal::UnsupportedMedia),
+        Incoming::Json(document) => {
+            let links = validate::resource(document)?;
+            if document.resource_type() != Some(resource_type) {
+                return Err(Refusal::invalid("(resource)", "resourceType is not that of the address"));
+            }
+            if let Some(link) = links.iter().find(|link| link.is_reference && is_conditional(link)) {
+                return Err(Refusal::invalid(link.path.clone(), "a conditional reference stands outside a transaction"));
+            }
+            Ok(links)
+        }
+    }
+}
+
+/// A reference of the form `Type?query`.
+pub fn is_conditional(link: &Link) -> bool {
+    let text = link.node.as_str().unwrap_or_default();
+    text.contains('?') && !text.starts_with("http") && !text.starts_with("urn:")
+}
+
+/// The local Patient that a stored version is about.
+pub fn about(stored: &Stored) -> Option<&str> {
+    if stored.resource_type == "Patient" { Some(&stored.id) } else { stored.patient.as_deref() }
+}
+
+/// The local Patient that a resource is about: itself, or what its parameter `patient` finds.
+pub fn patient_of(context: &Context<'_>, kind: &Resource, id: &str, document: &Document) -> Option<String> {
+    if kind.name == "Patient" {
+        return Some(id.to_string());
+    }
+    let base_url = &context.organization.base_url;
+    let Some(parameter) = kind.parameter("patient") else {
+        let about = document.root().get("securityContext")?.text("reference")?;
+        return local_patient(about, base_url);
+    };
+    extract::of_parameter(document, parameter, base_url).into_iter().find_map(|term| match term {
+        Term::Reference { resource_type, target } if resource_type == "Patient" => Some(target),
+        _ => None,
+    })
+}
+
+/// The id of the local Patient that a reference names.
+pub fn local_patient(reference: &str, base_url: &str) -> Option<String> {
+    let (resource_type, id) = extract::local_reference(reference, base_url)?;
+    (resource_type == "Patient").then(|| id.to_string())
+}
+
+/// What was sent, with its id, as it will be sealed.
+pub fn accepted(context: &Context<'_>, kind: &Resource, id: &str, incoming: &Incoming) -> Result<Accepted, Refusal> {
+    match incoming {
+        Incoming::Json(document) => {
+            let edits = document.id_edit(id).into_iter().collect();
+            let document = Document::parse(document.edited(edits))?;
+            let patient = patient_of(context, kind, id, &document);
+            let content = Content::Json(document.bytes().to_vec());
+            Ok(Accepted { content, patient, document: Some(document) })
+        }
+        Incoming::Raw { content_type, bytes, security_context } => {
+            let about = security_context.as_deref();
+            let patient = about.and_then(|about| local_patient(about, &context.organization.base_url));
+            let content = Content::Raw { content_type: content_type.clone(), bytes: bytes.to_vec() };
+            Ok(Accepted { content, patient, document: None })
+        }
+    }
+}
+
+/// A body that is ready to be sealed.
+pub struct Accepted {
+    /// What is sealed.
+    pub content: Content,
+    /// Local Patient id.
+    pub patient: Option<String>,
+    /// The parsed body.
+    pub document: Option<Document>,
+}
+
+/// Refuses what the caller's token does not allow.
+pub fn permit(context: &Context<'_>, resource_type: &str, interaction: Interaction) -> Result<(), Refusal> {
+    context.caller.may(interaction, resource_type)
+}
+
+/// Refuses a write that would leave the compartment of a caller who is limited to one.
+pub fn permit_about(
+    context: &Context<'_>,
+    resource_type: &str,
+    interaction: Interaction,
+    patient: Option<&str>,
+) -> Result<(), Refusal> {
+    match context.caller.compartment(interaction, resource_type) {
+        Some(own) if patient != Some(own) => Err(Refusal::NotFound),
+        _ => Ok(()),
+    }
+}
+
+/// Commits all of `proposed` with what the hooks ask for, or nothing. Gives what was stored, in
+/// the order of `proposed`.
+pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Vec<Stored>, Refusal> {
+    let effects = hooks::before_commit(context.organization, context.caller, &proposed).await?;
+    for transaction in effects.relay {
+        context.organization.ledger.relay(transaction).await?;
+    }
+    let asked = proposed.len();
+    let changes = proposed.into_iter().map(|proposed| proposed.change).chain(effects.also).collect();
+    let mut stored = context.organization.records.commit(changes, effects.messages).await?;
+    for work in effects.after {
+        work(stored.clone()).await;
+    }
+    stored.truncate(asked);
+    Ok(stored)
+}

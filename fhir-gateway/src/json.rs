@@ -16,7 +16,7 @@ use std::{ops::Range, sync::Arc};
 use actix_web::web::Bytes;
 
 pub use parse::DEPTH_MAX;
-pub use splice::{Edit, Serving};
+pub use splice::{Edit, Serving, instant, quoted};
 
 use crate::outcome::Refusal;
 

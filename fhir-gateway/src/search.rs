@@ -211,6 +211,16 @@ impl Query {
             .collect()
     }
 
+    /// Adds a criterion that the client did not ask for; links do not show it.
+    ///
+    /// # Errors
+    /// [`Refusal::UnsupportedParameter`] if the resource type has no such parameter.
+    pub fn require(&mut self, name: &str, text: &str, base_url: &str) -> Result<(), Refusal> {
+        let found = criterion(self.resource, name, text, base_url)?;
+        self.criteria.push(found.ok_or_else(|| Refusal::UnsupportedParameter(name.to_string()))?);
+        Ok(())
+    }
+
     /// Reads one pair; false if the parameter is not implemented.
     fn read(&mut self, name: &str, text: &str, base_url: &str) -> Result<bool, Refusal> {
         let wrong = |what: &str| Err(Refusal::BadRequest(format!("{name} must be {what}")));

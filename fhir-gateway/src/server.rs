@@ -1,1 +1,247 @@
-//! Routes, limits and request ids.
+//! HTTP: routes, limits, authentication, request ids. docs/api/http.md
+//!
+//! One handler takes every request, so that the order of checks is one and the same: size, then
+//! who asks, then what ([`route`]), then the interaction.
+//!
+//! Absent on purpose: cross-origin headers (browsers of other origins are kept out unless a proxy
+//! says otherwise), and the content or the query of requests in logs.
+
+pub mod headers;
+pub mod route;
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer, ResponseError as _,
+    dev::Server,
+    error::PayloadError,
+    http::{Method, StatusCode, header},
+    middleware::Compress,
+    web::{self, Bytes},
+};
+
+use crate::{
+    interactions::{self, Answer, Context, condition::Locks},
+    json::Document,
+    organization::Organization,
+    outcome::{FHIR_JSON, Refusal},
+    release,
+};
+use route::Route;
+
+/// Longest accepted `X-Request-Id`.
+const REQUEST_ID_LENGTH_MAX: usize = 64;
+
+/// What the process serves.
+pub struct Gateway {
+    organizations: HashMap<String, Served>,
+    body_bytes_max: usize,
+}
+
+/// One organization and what its conditional writes lock.
+struct Served {
+    organization: Arc<Organization>,
+    conditions: Locks,
+}
+
+impl Gateway {
+    /// Serves these organizations, each at `/{name}/fhir`; bodies of at most `body_bytes_max`.
+    pub fn new(organizations: impl IntoIterator<Item = Arc<Organization>>, body_bytes_max: usize) -> Self {
+        let served = |organization: Arc<Organization>| {
+            (organization.name.clone(), Served { organization, conditions: Locks::default() })
+        };
+        Self { organizations: organizations.into_iter().map(served).collect(), body_bytes_max }
+    }
+
+    fn served(&self, name: &str) -> Result<&Served, Refusal> {
+        self.organizations.get(name).ok_or(Refusal::NotFound)
+    }
+}
+
+/// Adds the gateway to an actix application: for the server below and for tests.
+pub fn configure(config: &mut web::ServiceConfig, gateway: &Arc<Gateway>) {
+    config
+        .app_data(web::Data::from(Arc::clone(gateway)))
+        .app_data(web::PayloadConfig::new(gateway.body_bytes_max))
+        .default_service(web::to(handle));
+}
+
+/// Listens on `address` with `workers` threads.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub fn serve(gateway: Gateway, address: std::net::SocketAddr, workers: usize) -> std::io::Result<Server> {
+    let gateway = Arc::new(gateway);
+    let app = move || {
+        let gateway = Arc::clone(&gateway);
+        App::new().wrap(Compress::default()).configure(move |config| configure(config, &gateway))
+    };
+    Ok(HttpServer::new(app).workers(workers).bind(address)?.run())
+}
+
+async fn handle(
+    request: HttpRequest,
+    body: Result<Bytes, actix_web::Error>,
+    gateway: web::Data<Gateway>,
+) -> HttpResponse {
+    let began = Instant::now();
+    let id = request_id(&request);
+    let mut response = match answer(&request, body, &gateway).await {
+        Ok(response) => response,
+        Err(refusal) => refusal.error_response(),
+    };
+    let value = header::HeaderValue::from_str(&id).expect("a request id is checked to be a header value");
+    response.headers_mut().insert(header::HeaderName::from_static("x-request-id"), value);
+    let milliseconds = began.elapsed().as_millis();
+    tracing::info!(id, method = %request.method(), status = response.status().as_u16(), milliseconds, "request");
+    response
+}
+
+async fn answer(
+    request: &HttpRequest,
+    body: Result<Bytes, actix_web::Error>,
+    gateway: &Gateway,
+) -> Result<HttpResponse, Refusal> {
+    let body = body.map_err(|error| unreadable(&error, gateway.body_bytes_max))?;
+    let path = route::decoded(request.path())?;
+    let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+    match *segments.as_slice() {
+        [name, "peer", "v1", operation] if request.method() == Method::POST => {
+            release::handle(&gateway.served(name)?.organization, operation, request, &body).await
+        }
+        [name, "auth", "token"] if request.method() == Method::POST => {
+            Ok(gateway.served(name)?.organization.authority.token(request, &body).await)
+        }
+        [name, "fhir", ".well-known", "smart-configuration"] if request.method() == Method::GET => {
+            Ok(gateway.served(name)?.organization.authority.smart_configuration())
+        }
+        [name, "fhir", ref rest @ ..] => fhir(request, &body, gateway.served(name)?, rest).await,
+        _ => Err(Refusal::NotFound),
+    }
+}
+
+async fn fhir(request: &HttpRequest, body: &Bytes, served: &Served, rest: &[&str]) -> Result<HttpResponse, Refusal> {
+    let organization = &*served.organization;
+    let route = Route::of(request.method(), rest);
+    if matches!(route, Ok(Route::Capabilities)) {
+        headers::acceptable(request)?;
+        return Ok(respond(interactions::capabilities::capabilities(&organization.base_url)));
+    }
+    let caller = organization.authority.authenticate(request)?;
+    let route = route?;
+    let is_binary = matches!(
+        route,
+        Route::Read { resource_type: "Binary", .. } | Route::Vread { resource_type: "Binary", .. }
+    );
+    if !is_binary {
+        headers::acceptable(request)?;
+    }
+    let context =
+        Context { organization, conditions: &served.conditions, caller: &caller, prefer: headers::prefer(request) };
+    run(&context, route, request, body).await.map(respond)
+}
+
+async fn run(
+    context: &Context<'_>,
+    route: Route<'_>,
+    request: &HttpRequest,
+    body: &Bytes,
+) -> Result<Answer, Refusal> {
+    let text = |name| headers::text(request, name);
+    let if_match = headers::version(request, header::IF_MATCH.as_str())?;
+    let wanted = interactions::read::Wanted {
+        accept: text(header::ACCEPT.as_str()),
+        if_none_match: headers::known_version(request),
+    };
+    match route {
+        Route::Capabilities => Ok(interactions::capabilities::capabilities(&context.organization.base_url)),
+        Route::Bundle => {
+            headers::is_fhir(request)?;
+            let bundle = Document::parse(body.clone())?;
+            match bundle.root().text("type") {
+                _ if bundle.resource_type() != Some("Bundle") => {
+                    Err(Refusal::invalid("(resource)", "must be a Bundle of type transaction or batch"))
+                }
+                Some("transaction") => interactions::transaction::transaction(context, &bundle).await,
+                Some("batch") => interactions::batch::batch(context, &bundle).await,
+                _ => Err(Refusal::invalid("Bundle.type", "must be transaction or batch")),
+            }
+        }
+        Route::Search { resource_type } => {
+            interactions::search::search(context, resource_type, &headers::pairs(request.query_string())).await
+        }
+        Route::SearchByPost { resource_type } => {
+            headers::is_form(request)?;
+            let mut pairs = headers::pairs(request.query_string());
+            let form = std::str::from_utf8(body).map_err(|_| Refusal::BadRequest("the form is not UTF-8".to_string()))?;
+            pairs.extend(headers::pairs(form));
+            interactions::search::search(context, resource_type, &pairs).await
+        }
+        Route::Create { resource_type } => {
+            interactions::writable(resource_type)?;
+            let incoming = headers::incoming(request, resource_type, body)?;
+            interactions::create::create(context, resource_type, &incoming, text("if-none-exist")).await
+        }
+        Route::Read { resource_type, id } => interactions::read::read(context, resource_type, id, wanted).await,
+        Route::Vread { resource_type, id, version } => {
+            interactions::vread::vread(context, resource_type, id, version, wanted).await
+        }
+        Route::Update { resource_type, id } => {
+            interactions::writable(resource_type)?;
+            let incoming = headers::incoming(request, resource_type, body)?;
+            interactions::update::update(context, resource_type, id, &incoming, if_match).await
+        }
+        Route::Delete { resource_type, id } => {
+            interactions::delete::delete(context, resource_type, id, if_match).await
+        }
+        Route::History { resource_type, id } => interactions::history::history(context, resource_type, id).await,
+        Route::Operation { resource_type, id, name } => {
+            interactions::operation::run(context, resource_type, id, name, body).await
+        }
+    }
+}
+
+/// An answer as HTTP.
+fn respond(answer: Answer) -> HttpResponse {
+    let mut response = HttpResponse::build(answer.status);
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
+    if let Some(version) = answer.version {
+        response.insert_header((header::ETAG, format!("W/\"{version}\"")));
+    }
+    if let Some(seconds) = answer.last_modified.and_then(|seconds| u64::try_from(seconds).ok()) {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        response.insert_header(header::LastModified(time.into()));
+    }
+    if let Some(location) = answer.location {
+        response.insert_header((header::LOCATION, location.clone()));
+        if answer.status != StatusCode::CREATED {
+            response.insert_header((header::CONTENT_LOCATION, location));
+        }
+    }
+    match answer.body {
+        None => response.finish(),
+        Some(body) => {
+            let content_type = body.content_type.unwrap_or_else(|| FHIR_JSON.to_string());
+            response.insert_header((header::CONTENT_TYPE, content_type)).body(body.bytes)
+        }
+    }
+}
+
+fn unreadable(error: &actix_web::Error, limit: usize) -> Refusal {
+    match error.as_error::<PayloadError>() {
+        Some(PayloadError::Overflow) => Refusal::TooLarge { limit },
+        _ => Refusal::BadRequest("the body could not be read".to_string()),
+    }
+}
+
+/// The client's request id if it is plain, a fresh one otherwise.
+fn request_id(request: &HttpRequest) -> String {
+    let is_plain = |id: &&str| {
+        !id.is_empty()
+            && id.len() <= REQUEST_ID_LENGTH_MAX
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    let given = headers::text(request, "x-request-id").filter(is_plain);
+    given.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_string)
+}

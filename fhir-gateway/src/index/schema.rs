@@ -5,11 +5,13 @@ use rusqlite::Connection;
 use crate::resources::parameters;
 
 /// Raised with every change to [`TABLES`].
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 /// `resource.number` is given at a resource's first version and never changes: it orders pages.
 /// `revision` keeps by what a resource was sorted when a search began.
 const TABLES: &str = "
+CREATE TABLE progress (applied INTEGER NOT NULL);
+INSERT INTO progress VALUES (0);
 CREATE TABLE resource (
     number INTEGER PRIMARY KEY, type TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
     updated INTEGER NOT NULL, dated INTEGER NOT NULL, deleted INTEGER NOT NULL, sequence INTEGER NOT NULL,

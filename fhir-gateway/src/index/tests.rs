@@ -29,13 +29,13 @@ impl Fixture {
         let resource_type = document.resource_type().expect("typed").to_string();
         let content = Indexed::Resource(&document);
         let entry = Entry { resource_type: &resource_type, id, version, last_updated, patient: None, content };
-        self.index.apply(&[entry]).expect("applies");
+        self.index.put(0, &[entry]).expect("applies");
     }
 
     fn delete(&self, resource_type: &str, id: &str, version: u32) {
         let content = Indexed::Deleted;
         let entry = Entry { resource_type, id, version, last_updated: 0, patient: None, content };
-        self.index.apply(&[entry]).expect("applies");
+        self.index.put(0, &[entry]).expect("applies");
     }
 
     fn page(&self, kind: &str, query: &str) -> (Vec<String>, Option<u64>, Option<String>) {

@@ -1,0 +1,103 @@
+//! Binary: native bytes or FHIR JSON, as `Accept` asks (FHIR R4, Binary, 2.43.3). docs/api/binary.md
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::json;
+
+use super::{Body, served};
+use crate::{
+    json::{Document, Serving},
+    outcome::{FHIR_JSON, Refusal},
+    records::{Content, Stored},
+};
+
+/// A Binary that was sent in its own format, as FHIR JSON.
+pub fn as_json(stored: &Stored, content_type: &str, bytes: &[u8]) -> Vec<u8> {
+    let json = resource(&stored.id, content_type, bytes);
+    let serving = Serving { version: stored.version, last_updated: stored.last_updated, source: None };
+    match Document::parse(json.clone()) {
+        Ok(document) => document.served(&serving),
+        // What serde_json printed parses.
+        Err(_) => json,
+    }
+}
+
+fn resource(id: &str, content_type: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut resource = json!({"resourceType": "Binary", "id": id, "contentType": content_type});
+    if !bytes.is_empty() {
+        resource["data"] = json!(STANDARD.encode(bytes));
+    }
+    resource.to_string().into_bytes()
+}
+
+/// A Binary as the client wants it: FHIR JSON if `Accept` names it, its own format otherwise.
+///
+/// # Errors
+/// [`Refusal::NotAcceptable`] if neither will do.
+pub fn negotiated(stored: &Stored, accept: Option<&str>) -> Result<Body, Refusal> {
+    if names_fhir(accept) {
+        return Ok(Body { content_type: None, bytes: served(stored) });
+    }
+    let (content_type, bytes) = match &stored.content {
+        Content::Raw { content_type, bytes } => (content_type.clone(), bytes.clone()),
+        Content::Json(bytes) => native(bytes)?,
+        Content::Deleted => return Err(Refusal::Gone),
+    };
+    of_its_own(content_type, bytes, accept)
+}
+
+/// A Binary of another custodian, sent on as it came or unwrapped from FHIR JSON.
+pub fn of_remote(content_type: String, bytes: Vec<u8>, accept: Option<&str>) -> Result<Body, Refusal> {
+    let came_as_fhir = content_type == FHIR_JSON;
+    match (came_as_fhir, names_fhir(accept)) {
+        (true, true) => Ok(Body { content_type: None, bytes }),
+        (true, false) => {
+            let (content_type, bytes) = native(&bytes)?;
+            of_its_own(content_type, bytes, accept)
+        }
+        (false, true) => Ok(Body { content_type: None, bytes: resource("remote", &content_type, &bytes) }),
+        (false, false) => of_its_own(content_type, bytes, accept),
+    }
+}
+
+fn names_fhir(accept: Option<&str>) -> bool {
+    accept.is_some_and(|accept| accept.contains("application/fhir+json") || accept.contains("application/json+fhir"))
+}
+
+fn native(json: &[u8]) -> Result<(String, Vec<u8>), Refusal> {
+    let document = Document::parse(json.to_vec())?;
+    let content_type = document.root().text("contentType").unwrap_or("application/octet-stream").to_string();
+    let data: String = document.root().text("data").unwrap_or_default().split_ascii_whitespace().collect();
+    let bytes = STANDARD.decode(data).map_err(|_| Refusal::Internal("an accepted Binary is not base64"))?;
+    Ok((content_type, bytes))
+}
+
+fn of_its_own(content_type: String, bytes: Vec<u8>, accept: Option<&str>) -> Result<Body, Refusal> {
+    let own: mime::Mime = content_type.parse().unwrap_or(mime::APPLICATION_OCTET_STREAM);
+    let will_do = |range: &str| {
+        let range: Option<mime::Mime> = range.trim().parse().ok();
+        range.is_some_and(|range| {
+            (range.type_() == mime::STAR || range.type_() == own.type_())
+                && (range.subtype() == mime::STAR || range.subtype() == own.subtype())
+        })
+    };
+    match accept {
+        Some(accept) if !accept.split(',').any(will_do) => Err(Refusal::NotAcceptable),
+        _ => Ok(Body { content_type: Some(content_type), bytes }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_decides_the_form() {
+        let body = |accept| of_its_own("image/png".into(), vec![1], accept).map(|body| body.bytes);
+        assert_eq!(body(None), Ok(vec![1]));
+        assert_eq!(body(Some("*/*")), Ok(vec![1]));
+        assert_eq!(body(Some("text/html, image/*;q=0.8")), Ok(vec![1]));
+        assert_eq!(body(Some("application/pdf")), Err(Refusal::NotAcceptable));
+        let json = resource("a", "image/png", &[1, 2]);
+        assert_eq!(native(&json), Ok(("image/png".to_string(), vec![1, 2])));
+    }
+}

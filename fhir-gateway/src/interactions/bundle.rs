@@ -1,0 +1,114 @@
+//! Writing Bundles: resources go in as the bytes that they are.
+
+use actix_web::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Answer;
+use crate::{
+    json::{instant, quoted},
+    outcome::Refusal,
+};
+
+/// A Bundle being written.
+pub struct Writer {
+    bytes: Vec<u8>,
+    entries: usize,
+}
+
+impl Writer {
+    /// A Bundle of that type.
+    pub fn new(bundle_type: &str) -> Self {
+        let head = format!("{{\"resourceType\":\"Bundle\",\"type\":{}", quoted(bundle_type));
+        Self { bytes: head.into_bytes(), entries: 0 }
+    }
+
+    /// `Bundle.total`; before links and entries.
+    pub fn total(&mut self, total: u64) {
+        self.bytes.extend_from_slice(format!(",\"total\":{total}").as_bytes());
+    }
+
+    /// `Bundle.link`; before entries.
+    pub fn links(&mut self, links: &[(&str, String)]) {
+        let links: Vec<Value> = links.iter().map(|(relation, url)| json!({"relation": relation, "url": url})).collect();
+        self.bytes.extend_from_slice(format!(",\"link\":{}", Value::from(links)).as_bytes());
+    }
+
+    /// One entry: its resource as bytes, and further members.
+    pub fn entry(&mut self, full_url: Option<&str>, resource: Option<&[u8]>, members: &[(&str, Value)]) {
+        self.bytes.extend_from_slice(if self.entries == 0 { b",\"entry\":[{" } else { b",{" });
+        self.entries += 1;
+        let mut separator: &[u8] = b"";
+        let mut member = |bytes: &mut Vec<u8>, name: &str, value: &[u8]| {
+            bytes.extend_from_slice(separator);
+            bytes.extend_from_slice(format!("\"{name}\":").as_bytes());
+            bytes.extend_from_slice(value);
+            separator = b",";
+        };
+        if let Some(full_url) = full_url {
+            member(&mut self.bytes, "fullUrl", quoted(full_url).as_bytes());
+        }
+        if let Some(resource) = resource {
+            member(&mut self.bytes, "resource", resource);
+        }
+        for (name, value) in members {
+            member(&mut self.bytes, name, value.to_string().as_bytes());
+        }
+        self.bytes.push(b'}');
+    }
+
+    /// An entry that shows `answer`, as transactions and batches do.
+    pub fn answer(&mut self, full_url: Option<&str>, answer: &Answer) {
+        let mut response = json!({"status": status_line(answer.status)});
+        if let Some(location) = &answer.location {
+            response["location"] = json!(location);
+        }
+        if let Some(version) = answer.version {
+            response["etag"] = json!(format!("W/\"{version}\""));
+        }
+        if let Some(last_modified) = answer.last_modified {
+            response["lastModified"] = json!(instant(last_modified));
+        }
+        let resource = answer.body.as_ref().filter(|body| body.content_type.is_none()).map(|body| body.bytes.as_slice());
+        self.entry(full_url, resource, &[("response", response)]);
+    }
+
+    /// An entry that shows a refusal.
+    pub fn refusal(&mut self, refusal: &Refusal) {
+        let (status, _) = refusal.status_and_issue();
+        let response = json!({"status": status_line(status), "outcome": refusal.outcome()});
+        self.entry(None, None, &[("response", response)]);
+    }
+
+    /// The Bundle.
+    pub fn finish(mut self) -> Vec<u8> {
+        self.bytes.extend_from_slice(if self.entries == 0 { b"}" } else { b"]}" });
+        self.bytes
+    }
+}
+
+fn status_line(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_go_in_byte_for_byte() {
+        let mut bundle = Writer::new("searchset");
+        bundle.total(2);
+        bundle.links(&[("self", "http://here?a=\"".to_string())]);
+        bundle.entry(Some("u"), Some(br#"{ "v" : 1.00 }"#), &[("search", json!({"mode": "match"}))]);
+        bundle.entry(None, None, &[]);
+        let expected = concat!(
+            r#"{"resourceType":"Bundle","type":"searchset","total":2,"link":[{"relation":"self","url":"http://here?a=\""}],"#,
+            r#""entry":[{"fullUrl":"u","resource":{ "v" : 1.00 },"search":{"mode":"match"}},{}]}"#
+        );
+        assert_eq!(String::from_utf8(bundle.finish()).expect("UTF-8"), expected);
+        assert_eq!(Writer::new("batch-response").finish(), br#"{"resourceType":"Bundle","type":"batch-response"}"#);
+    }
+}

@@ -1,0 +1,102 @@
+//! `GET /metadata`: docs/api/capabilities.md. True to the tables: what it says is read from the
+//! same places that decide.
+
+use actix_web::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Answer;
+use crate::{
+    json::instant,
+    resources::{Access, Resource, resources},
+};
+
+/// FHIR version of this server.
+const FHIR_VERSION: &str = "4.0.1";
+/// When the statement last changed in meaning, Unix seconds.
+const CHANGED: i64 = 1_795_219_200;
+
+/// The CapabilityStatement of the server at `base_url`.
+pub fn capabilities(base_url: &str) -> Answer {
+    let types: Vec<Value> = resources().map(of_type).collect();
+    let endpoint = base_url.strip_suffix("/fhir").unwrap_or(base_url);
+    let oauth = json!([{
+        "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+        "extension": [{"url": "token", "valueUri": format!("{endpoint}/auth/token")}],
+    }]);
+    let security = json!({
+        "extension": oauth,
+        "cors": false,
+        "service": [{"coding": [{
+            "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+            "code": "SMART-on-FHIR",
+        }]}],
+        "description": "SMART Backend Services; see .well-known/smart-configuration",
+    });
+    let statement = json!({
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": instant(CHANGED),
+        "kind": "instance",
+        "software": {"name": "CareLedger FHIR gateway", "version": env!("CARGO_PKG_VERSION")},
+        "implementation": {"description": "CareLedger FHIR gateway", "url": base_url},
+        "fhirVersion": FHIR_VERSION,
+        "format": ["application/fhir+json", "json"],
+        "rest": [{
+            "mode": "server",
+            "security": security,
+            "resource": types,
+            "interaction": [{"code": "transaction"}, {"code": "batch"}],
+        }],
+    });
+    Answer::fhir(StatusCode::OK, statement.to_string().into_bytes())
+}
+
+fn of_type(resource: &Resource) -> Value {
+    let interactions: &[&str] = match resource.access {
+        Access::Full => {
+            &["read", "vread", "update", "delete", "history-instance", "create", "search-type"]
+        }
+        Access::ReadOnly => &["read", "vread", "history-instance", "search-type"],
+    };
+    let interactions: Vec<Value> = interactions.iter().map(|code| json!({"code": code})).collect();
+    let is_writable = resource.access == Access::Full;
+    let mut parameters = vec![
+        json!({"name": "_id", "type": "token"}),
+        json!({"name": "_lastUpdated", "type": "date"}),
+    ];
+    let own = resource.parameters.iter();
+    parameters.extend(own.map(|parameter| json!({"name": parameter.code, "type": parameter.search_type.code()})));
+    json!({
+        "type": resource.name,
+        "interaction": interactions,
+        "versioning": "versioned-update",
+        "readHistory": true,
+        "updateCreate": is_writable,
+        "conditionalCreate": is_writable,
+        "conditionalRead": "not-match",
+        "conditionalUpdate": false,
+        "conditionalDelete": "not-supported",
+        "searchParam": parameters,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{json::Document, validate};
+
+    #[test]
+    fn the_statement_is_valid_and_names_every_type() {
+        let answer = capabilities("http://here/a/fhir");
+        let body = answer.body.expect("a body").bytes;
+        let document = Document::parse(body).expect("JSON");
+        validate::resource(&document).expect("a valid CapabilityStatement");
+        let value = document.to_value();
+        let types = value["rest"][0]["resource"].as_array().expect("types");
+        assert_eq!(types.len(), resources().count());
+        let patient = types.iter().find(|entry| entry["type"] == "Patient").expect("Patient");
+        assert!(patient["searchParam"].as_array().expect("parameters").iter().any(|found| found["name"] == "identifier"));
+        let audit = types.iter().find(|entry| entry["type"] == "AuditEvent").expect("AuditEvent");
+        assert!(!audit["interaction"].to_string().contains("create"));
+    }
+}

@@ -1,0 +1,43 @@
+//! `DELETE /{type}/{id}`: docs/api/delete.md
+
+use actix_web::http::StatusCode;
+
+use super::{Answer, Context, commit, permit, update, writable};
+use crate::{auth::scopes::Interaction, hooks::Proposed, outcome::Refusal, records::Change};
+
+/// Ends a resource. Its versions stay readable by version; ending it twice is no error.
+pub async fn delete(
+    context: &Context<'_>,
+    resource_type: &str,
+    id: &str,
+    if_match: Option<u32>,
+) -> Result<Answer, Refusal> {
+    writable(resource_type)?;
+    permit(context, resource_type, Interaction::Delete)?;
+    let Some(proposed) = propose(context, resource_type, id, if_match).await? else {
+        return Ok(Answer::status(StatusCode::NO_CONTENT));
+    };
+    let stored = commit(context, vec![proposed]).await?;
+    let version = stored.first().map(|stored| stored.version);
+    Ok(Answer { version, ..Answer::status(StatusCode::NO_CONTENT) })
+}
+
+/// The change that ends what is under `id`; none if nothing is.
+pub async fn propose(
+    context: &Context<'_>,
+    resource_type: &str,
+    id: &str,
+    if_match: Option<u32>,
+) -> Result<Option<Proposed>, Refusal> {
+    let update::Current::Present(expected) = update::current(context, resource_type, id, Interaction::Delete).await? else {
+        return match if_match {
+            Some(_) => Err(Refusal::PreconditionFailed("If-Match names another version")),
+            None => Ok(None),
+        };
+    };
+    if if_match.is_some_and(|version| version != expected) {
+        return Err(Refusal::PreconditionFailed("If-Match names another version"));
+    }
+    let change = Change::Delete { resource_type: resource_type.to_string(), id: id.to_string(), expected };
+    Ok(Some(Proposed { change, document: None }))
+}

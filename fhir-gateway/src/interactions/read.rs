@@ -1,0 +1,76 @@
+//! `GET /{type}/{id}`: docs/api/read.md
+
+use actix_web::http::StatusCode;
+
+use super::{Answer, Body, Context, binary, kept, permit, served};
+use crate::{
+    auth::scopes::Interaction,
+    outcome::{FHIR_JSON, Refusal},
+    records::Stored,
+    remote::{merge, rewrite::RemoteId},
+};
+
+/// What a client accepts, and what it has already.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// `Accept`.
+    pub accept: Option<&'a str>,
+    /// Version of `If-None-Match`.
+    pub if_none_match: Option<u32>,
+}
+
+/// The current version. An id that names another custodian's resource is read there.
+pub async fn read(
+    context: &Context<'_>,
+    resource_type: &str,
+    id: &str,
+    wanted: Wanted<'_>,
+) -> Result<Answer, Refusal> {
+    kept(resource_type)?;
+    permit(context, resource_type, Interaction::Read)?;
+    if let Some(remote) = RemoteId::parse(id) {
+        return elsewhere(context, resource_type, &remote, wanted).await;
+    }
+    let stored = context.organization.records.read(resource_type, id).await?;
+    context.caller.may_see(Interaction::Read, &stored)?;
+    shown(&stored, wanted)
+}
+
+/// A version as an answer.
+pub fn shown(stored: &Stored, wanted: Wanted<'_>) -> Result<Answer, Refusal> {
+    let known = wanted.if_none_match == Some(stored.version);
+    let body = match stored.resource_type.as_str() {
+        _ if known => None,
+        "Binary" => Some(binary::negotiated(stored, wanted.accept)?),
+        _ => Some(Body { content_type: None, bytes: served(stored) }),
+    };
+    Ok(Answer {
+        status: if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK },
+        body,
+        version: Some(stored.version),
+        last_modified: Some(stored.last_updated),
+        location: None,
+    })
+}
+
+async fn elsewhere(
+    context: &Context<'_>,
+    resource_type: &str,
+    remote: &RemoteId,
+    wanted: Wanted<'_>,
+) -> Result<Answer, Refusal> {
+    let opened = merge::read(context.organization, resource_type, remote).await?;
+    let is_fhir = opened.content_type.starts_with("application/fhir+json");
+    let content_type = if is_fhir { FHIR_JSON.to_string() } else { opened.content_type };
+    let body = match resource_type {
+        "Binary" => binary::of_remote(content_type, opened.bytes, wanted.accept)?,
+        _ => Body { content_type: Some(content_type), bytes: opened.bytes },
+    };
+    Ok(Answer {
+        status: StatusCode::OK,
+        body: Some(body),
+        version: Some(opened.version),
+        last_modified: Some(opened.last_updated),
+        location: None,
+    })
+}

@@ -1,0 +1,176 @@
+//! One entry of a transaction or batch.
+
+use super::resolve::Edits;
+use crate::{
+    interactions::Incoming,
+    json::{Document, Edit, Node},
+    outcome::Refusal,
+};
+
+/// `request.url`, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Target {
+    /// Resource type.
+    pub resource_type: String,
+    /// Id, if the address has one.
+    pub id: Option<String>,
+    /// Version of a vread.
+    pub version: Option<String>,
+    /// What follows the question mark.
+    pub query: Option<String>,
+}
+
+/// An entry.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its place in the Bundle.
+    pub at: usize,
+    /// `fullUrl`
+    pub full_url: Option<String>,
+    /// `request.method`
+    pub method: String,
+    /// `request.url`
+    pub target: Target,
+    /// `request.ifNoneExist`
+    pub if_none_exist: Option<String>,
+    /// Version of `request.ifMatch`
+    pub if_match: Option<u32>,
+    /// Version of `request.ifNoneMatch`
+    pub if_none_match: Option<u32>,
+    resource: Option<Node>,
+}
+
+impl Entry {
+    /// Reads the entry at place `at`.
+    pub fn read(at: usize, node: &Node) -> Result<Self, Refusal> {
+        let refuse = |path: &str, problem: &str| Refusal::invalid(format!("Bundle.entry[{at}]{path}"), problem);
+        let request = node.get("request").ok_or_else(|| refuse(".request", "is required"))?;
+        let method = request.text("method").ok_or_else(|| refuse(".request.method", "is required"))?;
+        let url = request.text("url").ok_or_else(|| refuse(".request.url", "is required"))?;
+        let target = Target::read(url).ok_or_else(|| refuse(".request.url", "is not Type, Type/id or Type?query"))?;
+        let resource = node.get("resource").cloned();
+        if matches!(method, "POST" | "PUT") {
+            let resource = resource.as_ref().ok_or_else(|| refuse(".resource", "is required"))?;
+            if resource.text("resourceType") != Some(&target.resource_type) {
+                return Err(refuse(".resource", "resourceType is not that of request.url"));
+            }
+            let id = resource.text("id");
+            if method == "PUT" && target.id.is_some() && id != target.id.as_deref() {
+                return Err(refuse(".resource.id", "must be the id of request.url"));
+            }
+        }
+        let is_addressed = match method {
+            "PUT" | "DELETE" => target.id.is_some() || target.query.is_some(),
+            "POST" => target.id.is_none() && target.query.is_none(),
+            _ => true,
+        };
+        if !is_addressed {
+            return Err(refuse(".request.url", "does not fit request.method"));
+        }
+        let version = |name: &str| match request.text(name).map(version_of) {
+            Some(None) => Err(refuse(&format!(".request.{name}"), "is not a version: W/\"1\"")),
+            Some(found) => Ok(found),
+            None => Ok(None),
+        };
+        Ok(Self {
+            at,
+            full_url: node.text("fullUrl").map(str::to_string),
+            method: method.to_string(),
+            if_none_exist: request.text("ifNoneExist").map(str::to_string),
+            if_match: version("ifMatch")?,
+            if_none_match: version("ifNoneMatch")?,
+            target,
+            resource,
+        })
+    }
+
+    /// The condition that names what the entry is about, with its type.
+    pub fn condition(&self) -> Option<(&str, &str)> {
+        let condition = match self.method.as_str() {
+            "POST" => self.if_none_exist.as_deref(),
+            "PUT" | "DELETE" => self.target.query.as_deref(),
+            _ => None,
+        };
+        condition.map(|condition| (self.target.resource_type.as_str(), condition))
+    }
+
+    /// The resource as it was sent.
+    pub fn incoming(&self, bundle: &Document) -> Result<Incoming, Refusal> {
+        let node = self.resource.as_ref().ok_or(Refusal::BadRequest("an entry has no resource".to_string()))?;
+        Ok(Incoming::Json(bundle.extract(node)?))
+    }
+
+    /// The resource with its references resolved.
+    pub fn rewritten(&self, bundle: &Document, edits: &Edits) -> Result<Incoming, Refusal> {
+        let node = self.resource.as_ref().ok_or(Refusal::BadRequest("an entry has no resource".to_string()))?;
+        let document = bundle.extract(node)?;
+        let within: Vec<Edit> = edits
+            .within(node.range())
+            .map(|edit| Edit {
+                range: edit.range.start - node.start..edit.range.end - node.start,
+                text: edit.text.clone(),
+            })
+            .collect();
+        if within.is_empty() {
+            return Ok(Incoming::Json(document));
+        }
+        Ok(Incoming::Json(Document::parse(document.edited(within))?))
+    }
+}
+
+impl Target {
+    /// Reads `Type`, `Type/id`, `Type/id/_history/version` or `Type?query`.
+    pub fn read(url: &str) -> Option<Self> {
+        let (path, query) = match url.split_once('?') {
+            Some((path, query)) => (path, Some(query.to_string())),
+            None => (url, None),
+        };
+        let mut target = Self { query, ..Self::default() };
+        match *path.trim_start_matches('/').split('/').collect::<Vec<_>>().as_slice() {
+            [resource_type] => target.resource_type = resource_type.to_string(),
+            [resource_type, id] => {
+                target.resource_type = resource_type.to_string();
+                target.id = Some(id.to_string());
+            }
+            [resource_type, id, "_history", version] => {
+                target.resource_type = resource_type.to_string();
+                target.id = Some(id.to_string());
+                target.version = Some(version.to_string());
+            }
+            _ => return None,
+        }
+        let is_type = target.resource_type.starts_with(|first: char| first.is_ascii_uppercase());
+        is_type.then_some(target)
+    }
+}
+
+/// The version of an entity tag: `W/"3"` or `"3"`.
+pub fn version_of(tag: &str) -> Option<u32> {
+    let tag = tag.trim();
+    tag.strip_prefix("W/").unwrap_or(tag).strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        let target = |url: &str| Target::read(url).map(|t| (t.resource_type, t.id, t.version, t.query));
+        let some = |text: &str| Some(text.to_string());
+        assert_eq!(target("Patient"), Some(("Patient".into(), None, None, None)));
+        assert_eq!(target("/Patient/1"), Some(("Patient".into(), some("1"), None, None)));
+        assert_eq!(target("Patient?a=b"), Some(("Patient".into(), None, None, some("a=b"))));
+        assert_eq!(target("Patient/1/_history/2"), Some(("Patient".into(), some("1"), some("2"), None)));
+        assert_eq!(target("metadata"), None);
+        assert_eq!(target("Patient/1/2"), None);
+    }
+
+    #[test]
+    fn entity_tags_are_versions() {
+        assert_eq!(version_of("W/\"3\""), Some(3));
+        assert_eq!(version_of("\"3\""), Some(3));
+        assert_eq!(version_of("3"), None);
+        assert_eq!(version_of("W/\"x\""), None);
+    }
+}

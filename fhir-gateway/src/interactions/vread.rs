@@ -1,0 +1,23 @@
+//! `GET /{type}/{id}/_history/{version}`: docs/api/vread.md
+
+use super::{
+    Answer, Context, kept, permit,
+    read::{Wanted, shown},
+};
+use crate::{auth::scopes::Interaction, outcome::Refusal};
+
+/// One version.
+pub async fn vread(
+    context: &Context<'_>,
+    resource_type: &str,
+    id: &str,
+    version: &str,
+    wanted: Wanted<'_>,
+) -> Result<Answer, Refusal> {
+    kept(resource_type)?;
+    permit(context, resource_type, Interaction::Read)?;
+    let version = version.parse().map_err(|_| Refusal::NotFound)?;
+    let stored = context.organization.records.vread(resource_type, id, version).await?;
+    context.caller.may_see(Interaction::Read, &stored)?;
+    shown(&stored, wanted)
+}
