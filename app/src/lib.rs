@@ -9,12 +9,17 @@
 //! - [`accounts`]: addresses, their numbers and roles. [`proofs`]: eligibility proofs and their verdicts.
 //! - [`store`]: committed state and its Merkle root.
 //! - [`genesis`]: the first state. [`query`]: reading from outside.
+//! - [`abci`]: the machine as CometBFT's application. [`client`]: asking a running ledger. [`wallet`]: keys that sign for it.
+//! - [`fault`]: how a node stops.
 //!
 //! The core is a pure function of state and block: no clock, randomness, I/O or async.
 //! `clippy.toml` beside this crate names what is banned, each with its reason.
 
+pub mod abci;
 pub mod accounts;
 pub mod actions;
+pub mod client;
+pub mod fault;
 pub mod genesis;
 pub mod keys;
 pub mod limits;
@@ -25,3 +30,4 @@ pub mod reject;
 pub mod state;
 pub mod store;
 pub mod types;
+pub mod wallet;

@@ -1,1 +1,373 @@
-//! The access log: every permit and every denial is a leaf.
+//! The access log: a leaf for every permit and every denial.
+//!
+//! - A leaf is sealed into the vault before the answer goes out: synced for releases to other
+//!   organizations, in order with everything else for local reads and writes.
+//! - Leaves are gathered into batches; the Merkle root of each batch (RFC 6962 hashing) is
+//!   anchored on the ledger, so that nothing can be altered or left out afterwards unseen.
+//! - An AuditEvent is a leaf, rendered when somebody asks (`audit/event.rs`). No client makes or
+//!   changes one.
+//!
+//! Leaf number n is the n-th leaf, from 1, without gaps in what is anchored.
+
+use std::{
+    ops::RangeInclusive,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use careledger_app::keys;
+use careledger_wire::{
+    access_log,
+    ids::{Address, Digest, GrantId},
+    proto::audit::MsgAnchorAccessLog,
+};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    auth::clock,
+    config,
+    envelope,
+    keys::{OrganizationKeys, Secret, random},
+    ledger::Ledger,
+    outcome::Refusal,
+    vault::{Batch, Durability, Space, Store},
+};
+
+pub mod event;
+#[cfg(test)]
+mod tests;
+
+/// Leaves that are read at once.
+const LEAVES_PER_PAGE: usize = 1000;
+
+/// What was done, in FHIR's AuditEvent actions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// C
+    Create,
+    /// R
+    Read,
+    /// U
+    Update,
+    /// D
+    Delete,
+    /// E: a search or another operation.
+    Execute,
+}
+
+/// Whether it was allowed, and if not, why; never with content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Allowed.
+    Permitted,
+    /// Refused, for this reason: a fixed word, such as a rule's name.
+    Denied(String),
+}
+
+/// Who did it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Agent {
+    /// A client of this organization.
+    Client(String),
+    /// Another organization, and its practitioner.
+    Organization {
+        /// The organization's account.
+        organization: Address,
+        /// The practitioner's account.
+        practitioner: Option<Address>,
+    },
+}
+
+/// A resource that was touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entity {
+    /// FHIR resource type.
+    pub resource_type: String,
+    /// FHIR id; `None` for a search.
+    pub id: Option<String>,
+    /// Version.
+    pub version: Option<u32>,
+}
+
+/// What happened, as the code that decided it says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// What was done.
+    pub action: Action,
+    /// Whether it was allowed.
+    pub outcome: Outcome,
+    /// Who did it.
+    pub agent: Agent,
+    /// Code of v3 ActReason.
+    pub purpose: Option<String>,
+    /// Local id of the Patient.
+    pub patient: Option<String>,
+    /// What was touched.
+    pub entity: Option<Entity>,
+    /// By which grant.
+    pub grant: Option<GrantId>,
+}
+
+/// One line of the access log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaf {
+    /// Number of the leaf, from 1.
+    pub number: u64,
+    /// When, Unix seconds.
+    pub time: i64,
+    /// What happened.
+    pub access: Access,
+    /// Random, so that a hash of the leaf says nothing to whoever guesses what is in it.
+    salt: String,
+}
+
+impl Leaf {
+    /// The bytes whose hash is in the tree.
+    fn bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("text always serialises")
+    }
+
+    /// Its hash in the tree.
+    pub fn hash(&self) -> Digest {
+        access_log::leaf(&self.bytes())
+    }
+}
+
+/// One anchored batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnchoredBatch {
+    /// Numbers of the first and the last leaf.
+    pub leaves: RangeInclusive<u64>,
+    /// Merkle root over them.
+    pub root: Digest,
+    /// Time of the first and the last leaf, Unix seconds.
+    pub period: (i64, i64),
+}
+
+/// The access log of one organization. Cheap to clone.
+#[derive(Clone)]
+pub struct AuditLog {
+    core: Arc<Core>,
+}
+
+struct Core {
+    keys: Arc<OrganizationKeys>,
+    leaf_key: Secret,
+    store: Arc<dyn Store>,
+    ledger: Ledger,
+    /// Number of the last leaf. Held while a leaf is handed to the store, so that leaves are
+    /// written in the order of their numbers and none appears below an anchored one.
+    last: Mutex<u64>,
+    /// One anchoring at a time.
+    anchoring: tokio::sync::Mutex<()>,
+    wake: tokio::sync::Notify,
+    batch_leaves: u64,
+}
+
+impl AuditLog {
+    /// Opens the log and starts to anchor its batches. Must run inside a tokio runtime.
+    pub fn open(
+        keys: Arc<OrganizationKeys>,
+        store: Arc<dyn Store>,
+        ledger: Ledger,
+        settings: &config::Audit,
+    ) -> Result<Self, Refusal> {
+        let last = store.last(Space::Leaf)?.map_or(Ok(0), |(key, _)| number_of(&key))?;
+        let core = Arc::new(Core {
+            leaf_key: keys.storage.derive("careledger/audit-leaf/1"),
+            keys,
+            store,
+            ledger,
+            last: Mutex::new(last),
+            anchoring: tokio::sync::Mutex::default(),
+            wake: tokio::sync::Notify::new(),
+            batch_leaves: settings.batch_leaves.into(),
+        });
+        tokio::spawn(anchor_now_and_then(Arc::downgrade(&core), Duration::from_secs(settings.batch_seconds.into())));
+        Ok(Self { core })
+    }
+
+    /// Logs an access and gives the number of its leaf. With [`Durability::Synced`] it is on the
+    /// disk when this returns: a release to another organization waits for it.
+    pub async fn record(&self, access: Access, durability: Durability) -> Result<u64, Refusal> {
+        let (number, written) = {
+            let mut last = self.core.last.lock();
+            let number = *last + 1;
+            let leaf = Leaf { number, time: clock(), access, salt: hex::encode(random::<16>()) };
+            let key = number.to_be_bytes();
+            let mut batch = Batch::default();
+            batch.put(Space::Leaf, key, envelope::seal_value(&self.core.leaf_key, &leaf.bytes(), &key));
+            *last = number;
+            (number, self.core.store.commit(batch, durability))
+        };
+        written.await?;
+        if number % self.core.batch_leaves == 0 {
+            self.core.wake.notify_one();
+        }
+        Ok(number)
+    }
+
+    /// A leaf; `None` where there is none.
+    pub fn leaf(&self, number: u64) -> Result<Option<Leaf>, Refusal> {
+        let key = number.to_be_bytes();
+        let sealed = self.core.store.get(Space::Leaf, &key)?;
+        sealed.map(|sealed| self.core.open(&key, &sealed)).transpose()
+    }
+
+    /// At most `limit` leaves that `wanted` keeps, newest first, numbered below `before`.
+    pub fn leaves(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+        mut wanted: impl FnMut(&Leaf) -> bool,
+    ) -> Result<Vec<Leaf>, Refusal> {
+        let newest = *self.core.last.lock();
+        let mut found = Vec::new();
+        let mut number = before.map_or(newest, |before| before.saturating_sub(1).min(newest));
+        while number > 0 && found.len() < limit {
+            found.extend(self.leaf(number)?.filter(|leaf| wanted(leaf)));
+            number -= 1;
+        }
+        Ok(found)
+    }
+
+    /// Anchors every leaf that is not anchored yet, in batches. Returns how many leaves that was.
+    pub async fn anchor(&self) -> Result<u64, Refusal> {
+        self.core.anchor().await
+    }
+
+    /// What a patient or auditor needs to check a leaf against the ledger: the batch's sequence,
+    /// the leaf's place and the path from its hash to the batch's root. `None` while it is not
+    /// anchored.
+    pub fn inclusion(&self, number: u64) -> Result<Option<Inclusion>, Refusal> {
+        for (sequence, batch) in self.core.batches()? {
+            if batch.leaves.contains(&number) {
+                let hashes = self.core.hashes(&batch.leaves)?;
+                let index = usize::try_from(number - batch.leaves.start())
+                    .map_err(|_| Refusal::Internal("a batch is larger than memory"))?;
+                let path = access_log::inclusion_path(&hashes, index)
+                    .ok_or(Refusal::Internal("a leaf of an anchored batch is missing"))?;
+                return Ok(Some(Inclusion { sequence, index, count: hashes.len(), path, root: batch.root }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The place of a leaf in an anchored batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inclusion {
+    /// Sequence of the batch on the ledger.
+    pub sequence: u64,
+    /// Place of the leaf, from 0.
+    pub index: usize,
+    /// Leaves in the batch.
+    pub count: usize,
+    /// Sibling hashes from the leaf up.
+    pub path: Vec<Digest>,
+    /// The anchored root.
+    pub root: Digest,
+}
+
+impl Core {
+    fn open(&self, key: &[u8], sealed: &[u8]) -> Result<Leaf, Refusal> {
+        let fault = |_| Refusal::Internal("a leaf of the access log does not open");
+        let bytes = envelope::open_value(&self.leaf_key, sealed, key).map_err(fault)?;
+        serde_json::from_slice(&bytes).map_err(|_| Refusal::Internal("a leaf of the access log does not decode"))
+    }
+
+    fn batches(&self) -> Result<Vec<(u64, AnchoredBatch)>, Refusal> {
+        let pairs = self.store.scan(Space::Batch, &[], None, usize::MAX)?;
+        let decode = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let batch = serde_json::from_slice(&value);
+            Ok((number_of(&key)?, batch.map_err(|_| Refusal::Internal("a batch of the access log does not decode"))?))
+        };
+        pairs.into_iter().map(decode).collect()
+    }
+
+    fn hashes(&self, leaves: &RangeInclusive<u64>) -> Result<Vec<Digest>, Refusal> {
+        let hash = |number: u64| {
+            let key = number.to_be_bytes();
+            let sealed = self.store.get(Space::Leaf, &key)?;
+            let sealed = sealed.ok_or(Refusal::Internal("a leaf of an anchored batch is missing"))?;
+            Ok(self.open(&key, &sealed)?.hash())
+        };
+        leaves.clone().map(hash).collect()
+    }
+
+    async fn anchor(&self) -> Result<u64, Refusal> {
+        let _one_at_a_time = self.anchoring.lock().await;
+        let mut anchored = 0;
+        let last = self.store.last(Space::Batch)?;
+        let mut next = match last {
+            Some((key, value)) => {
+                let batch: AnchoredBatch = serde_json::from_slice(&value)
+                    .map_err(|_| Refusal::Internal("a batch of the access log does not decode"))?;
+                // The intent is written before the ledger is asked, so this one may not be there.
+                self.submit(number_of(&key)?, &batch).await?;
+                (number_of(&key)? + 1, *batch.leaves.end())
+            }
+            None => (1, 0),
+        };
+        while let Some(batch) = self.gather(next.1)? {
+            let intent = serde_json::to_vec(&batch).expect("text always serialises");
+            let mut write = Batch::default();
+            write.put(Space::Batch, next.0.to_be_bytes(), intent);
+            self.store.commit(write, Durability::Synced).await?;
+            self.submit(next.0, &batch).await?;
+            anchored += batch.leaves.end() - batch.leaves.start() + 1;
+            next = (next.0 + 1, *batch.leaves.end());
+        }
+        Ok(anchored)
+    }
+
+    /// The next batch after leaf `after`; `None` where there is no leaf.
+    fn gather(&self, after: u64) -> Result<Option<AnchoredBatch>, Refusal> {
+        let limit = LEAVES_PER_PAGE.min(usize::try_from(self.batch_leaves).unwrap_or(usize::MAX));
+        let page = self.store.scan(Space::Leaf, &[], Some(&after.to_be_bytes()), limit)?;
+        let leaves = page.iter().map(|(key, sealed)| self.open(key, sealed)).collect::<Result<Vec<_>, _>>()?;
+        let (Some(first), Some(last)) = (leaves.first(), leaves.last()) else { return Ok(None) };
+        let hashes: Vec<Digest> = leaves.iter().map(Leaf::hash).collect();
+        let times = leaves.iter().map(|leaf| leaf.time);
+        // A clock that was set back must not make a period that ends before it starts.
+        let period = (times.clone().min().unwrap_or(first.time), times.max().unwrap_or(last.time));
+        Ok(Some(AnchoredBatch { leaves: first.number..=last.number, root: access_log::root(&hashes), period }))
+    }
+
+    /// Anchors a batch, unless the ledger has it already.
+    async fn submit(&self, sequence: u64, batch: &AnchoredBatch) -> Result<(), Refusal> {
+        let organization = self.keys.signer.address();
+        let on_ledger = self.ledger.get(&keys::access_log(&organization)).await?;
+        if on_ledger.is_some_and(|log| log.batches >= sequence) {
+            return Ok(());
+        }
+        let count = batch.leaves.end() - batch.leaves.start() + 1;
+        let message = MsgAnchorAccessLog {
+            sender: organization.to_string(),
+            sequence,
+            root: batch.root.to_vec(),
+            count: u32::try_from(count).map_err(|_| Refusal::Internal("a batch has too many leaves"))?,
+            period_start: batch.period.0,
+            period_end: batch.period.1,
+        };
+        self.ledger.submit(&self.keys.signer, vec![message.into()]).await?;
+        Ok(())
+    }
+}
+
+async fn anchor_now_and_then(core: Weak<Core>, interval: Duration) {
+    loop {
+        let Some(strong) = core.upgrade() else { return };
+        if let Err(refusal) = strong.anchor().await {
+            tracing::warn!(%refusal, "the access log could not be anchored; it is tried again");
+        }
+        // Waits without keeping the log alive for longer than one interval.
+        let woken = async { strong.wake.notified().await };
+        let _ = tokio::time::timeout(interval, woken).await;
+    }
+}
+
+fn number_of(key: &[u8]) -> Result<u64, Refusal> {
+    key.try_into().map(u64::from_be_bytes).map_err(|_| Refusal::Internal("a key of the access log is not 8 bytes"))
+}

@@ -1,1 +1,206 @@
-//! SMART Backend Services: who calls, and what they may.
+//! Who calls, and what they may do: SMART Backend Services (HL7 SMART App Launch 2.2, "Backend
+//! Services"), with the token endpoint in this process.
+//!
+//! - A registered client proves itself with a signed assertion ([`assertion`]), once.
+//! - It gets an access token for five minutes by default ([`tokens`]) with scopes ([`scopes`]).
+//! - Every request carries the token; [`Authority::authenticate`] gives the [`Caller`], whose
+//!   [`Caller::may`] is the one place where scopes are enforced.
+//!
+//! Absent on purpose: a way to call without a token, shared secrets, and trust in any header that
+//! says who is behind a proxy.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use actix_web::{HttpRequest, http::header};
+
+use crate::{
+    config,
+    keys::OrganizationKeys,
+    outcome::Refusal,
+    records::Stored,
+    vault::{Store, StoreError},
+};
+
+pub mod assertion;
+pub mod rates;
+pub mod routes;
+pub mod scopes;
+pub mod tokens;
+
+use assertion::{ClientKeys, SeenAssertions};
+use rates::Rates;
+use scopes::{Interaction, Level, Scopes};
+use tokens::TokenKey;
+
+/// Seconds by which another machine's clock may differ from this one's.
+pub const CLOCK_SKEW_SECONDS: i64 = 10;
+
+/// Why an organization's clients could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The key file cannot be read.
+    #[error("keys of client {client}: {source}")]
+    File {
+        /// Client id.
+        client: String,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// The keys or scopes are not usable.
+    #[error("client {client}: {problem}")]
+    Unusable {
+        /// Client id.
+        client: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The assertions that were seen before cannot be read.
+    #[error(transparent)]
+    Vault(#[from] StoreError),
+}
+
+/// A registered client.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Its id.
+    pub id: String,
+    /// Its public keys.
+    pub keys: ClientKeys,
+    /// What it may ask for.
+    pub scopes: Scopes,
+    /// The one Patient that its `patient/` scopes are about.
+    pub patient: Option<String>,
+}
+
+/// Who makes a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Client id.
+    pub client: String,
+    /// What the token allows.
+    pub scopes: Scopes,
+    /// The one Patient that `patient/` scopes are about.
+    pub patient: Option<String>,
+}
+
+impl Caller {
+    /// Whether the token allows this interaction with this resource type.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] with the scope that is missing.
+    pub fn may(&self, interaction: Interaction, resource_type: &str) -> Result<(), Refusal> {
+        let system = self.scopes.allow(Level::System, interaction, resource_type);
+        let own = self.patient.is_some() && self.scopes.allow(Level::Patient, interaction, resource_type);
+        if system || own {
+            return Ok(());
+        }
+        Err(Refusal::Forbidden(format!("system/{resource_type}.{}", interaction.letter())))
+    }
+
+    /// The Patient whose compartment the caller is limited to for this interaction; `None` for
+    /// callers whose scopes are about the whole system. Searches add it as a condition.
+    pub fn compartment(&self, interaction: Interaction, resource_type: &str) -> Option<&str> {
+        if self.scopes.allow(Level::System, interaction, resource_type) { None } else { self.patient.as_deref() }
+    }
+
+    /// Refuses a resource outside the caller's compartment as if it did not exist.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`].
+    pub fn may_see(&self, interaction: Interaction, stored: &Stored) -> Result<(), Refusal> {
+        let about = stored.patient.as_deref().or((stored.resource_type == "Patient").then_some(stored.id.as_str()));
+        match self.compartment(interaction, &stored.resource_type) {
+            Some(patient) if about != Some(patient) => Err(Refusal::NotFound),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Issues and checks the tokens of one organization.
+pub struct Authority {
+    clients: HashMap<String, Client>,
+    token_url: String,
+    token_seconds: i64,
+    token_key: TokenKey,
+    seen: SeenAssertions,
+    rates: Rates,
+    token_rates: Rates,
+}
+
+impl Authority {
+    /// The authority of one organization, with its registered clients.
+    pub fn open(
+        clients: &[config::Client],
+        settings: &config::Auth,
+        token_url: String,
+        keys: &OrganizationKeys,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, ClientError> {
+        let clients = clients.iter().map(read_client).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            clients: clients.into_iter().map(|client| (client.id.clone(), client)).collect(),
+            token_key: TokenKey::new(keys, &token_url),
+            token_url,
+            token_seconds: settings.token_seconds.into(),
+            seen: SeenAssertions::open(store, clock())?,
+            rates: Rates::new(settings.requests_per_second, settings.request_burst),
+            token_rates: Rates::new(settings.token_requests_per_second, settings.token_requests_per_second),
+        })
+    }
+
+    /// Where tokens are asked for; the audience of every assertion.
+    pub fn token_url(&self) -> &str {
+        &self.token_url
+    }
+
+    /// The caller of a request, from its `Authorization` header, within the client's rate.
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthorized`], [`Refusal::TooMany`].
+    pub fn authenticate(&self, request: &HttpRequest) -> Result<Caller, Refusal> {
+        let header = request.headers().get(header::AUTHORIZATION);
+        let header = header.ok_or(Refusal::Unauthorized("send an access token as Authorization: Bearer"))?;
+        let text = header.to_str().ok().and_then(|text| text.split_once(' '));
+        let (scheme, token) = text.ok_or(Refusal::Unauthorized("the Authorization header is not Bearer and a token"))?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Refusal::Unauthorized("the Authorization header is not Bearer and a token"));
+        }
+        self.caller(token.trim(), clock())
+    }
+
+    /// The caller that a token was issued to. `now` in Unix seconds.
+    pub fn caller(&self, token: &str, now: i64) -> Result<Caller, Refusal> {
+        let caller = self.token_key.open(token, now)?;
+        // A client that was taken out of the configuration loses its tokens with it.
+        if !self.clients.contains_key(&caller.client) {
+            return Err(Refusal::Unauthorized("the client is not registered any more"));
+        }
+        self.rates.check(&caller.client)?;
+        Ok(caller)
+    }
+}
+
+fn read_client(client: &config::Client) -> Result<Client, ClientError> {
+    let text = std::fs::read(&client.jwks)
+        .map_err(|source| ClientError::File { client: client.id.clone(), source })?;
+    let unusable = |problem: String| ClientError::Unusable { client: client.id.clone(), problem };
+    let keys = ClientKeys::parse(&text).map_err(unusable)?;
+    let scopes = Scopes::parse(&client.scopes).map_err(|scope| unusable(format!("scope {scope} is not supported")))?;
+    if scopes.has_level(Level::Patient) && client.patient.is_none() {
+        return Err(unusable("patient/ scopes need `patient`, the id of one Patient".to_owned()));
+    }
+    Ok(Client { id: client.id.clone(), keys, scopes, patient: client.patient.clone() })
+}
+
+/// This machine's clock, Unix seconds.
+pub(crate) fn clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,15 @@ use crate::{
     records::{Change, Stored},
 };
 
+pub mod attest;
+pub mod consent;
+pub mod coverage;
+pub mod eligibility;
+pub mod patient;
+pub mod plan;
+pub mod practitioner;
+pub mod task;
+
 /// A change that is about to be committed.
 #[derive(Debug, Clone)]
 pub struct Proposed {
@@ -41,14 +50,35 @@ pub struct Effects {
     pub after: Vec<AfterCommit>,
 }
 
-/// What `changes` ask for besides being stored.
+/// What `changes` ask for besides being stored. One file per resource type.
 ///
 /// # Errors
 /// Refuses the whole request.
 pub async fn before_commit(
-    _organization: &Organization,
+    organization: &Organization,
     _caller: &Caller,
-    _changes: &[Proposed],
+    changes: &[Proposed],
 ) -> Result<Effects, Refusal> {
-    Ok(Effects::default())
+    let mut effects = Effects::default();
+    for proposed in changes {
+        match resource_type(&proposed.change) {
+            "Patient" => patient::before(organization, proposed, &mut effects).await?,
+            "Practitioner" => practitioner::before(organization, proposed, &mut effects)?,
+            "Consent" => consent::before(organization, proposed, changes, &mut effects).await?,
+            "Task" => task::before(organization, proposed, &mut effects).await?,
+            "InsurancePlan" => plan::before(organization, proposed, &mut effects).await?,
+            "Coverage" => coverage::before(organization, proposed, &mut effects).await?,
+            "CoverageEligibilityRequest" => eligibility::before(organization, proposed, &mut effects).await?,
+            _ => {}
+        }
+    }
+    Ok(effects)
+}
+
+fn resource_type(change: &Change) -> &str {
+    match change {
+        Change::Create { resource_type, .. }
+        | Change::Update { resource_type, .. }
+        | Change::Delete { resource_type, .. } => resource_type,
+    }
 }

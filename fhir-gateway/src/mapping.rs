@@ -1,1 +1,22 @@
-//! FHIR to ledger messages, pure.
+//! Pure functions from FHIR resources to what the ledger is told, one file per resource.
+//!
+//! - [`element`]: reading elements of a resource, with the path of what is wrong.
+//! - [`period`]: FHIR's dates and periods as ranges of seconds.
+//! - [`consent`]: a Consent as the terms of a grant; [`signed`]: the patient's transaction beside it.
+//! - [`task`]: an access request.
+//! - [`facts`]: what an access decision needs to know of a record.
+//! - [`patient`], [`practitioner`]: accounts that a resource names.
+//! - [`plan`], [`coverage`], [`attestation`], [`eligibility`]: insurance.
+
+pub mod attestation;
+pub mod consent;
+pub mod coverage;
+pub mod element;
+pub mod eligibility;
+pub mod facts;
+pub mod patient;
+pub mod period;
+pub mod plan;
+pub mod practitioner;
+pub mod signed;
+pub mod task;

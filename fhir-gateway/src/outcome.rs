@@ -97,6 +97,9 @@ pub enum Refusal {
     /// The ledger did not commit in time. A retry is safe.
     #[error("the ledger did not answer in time; nothing was acknowledged, a retry is safe")]
     LedgerUnavailable,
+    /// The organization that holds the document did not answer.
+    #[error("the custodian of this document does not answer; a retry is safe")]
+    CustodianUnavailable,
     /// The disk is full; nothing was acknowledged.
     #[error("the storage is full; nothing was acknowledged")]
     StorageFull,
@@ -134,6 +137,7 @@ impl Refusal {
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "throttled"),
             Self::Ledger { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "business-rule"),
             Self::LedgerUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "transient"),
+            Self::CustodianUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "transient"),
             Self::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "no-store"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "exception"),
         }
@@ -167,7 +171,7 @@ impl ResponseError for Refusal {
             Self::Unauthorized(_) => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
             }
-            Self::LedgerUnavailable => {
+            Self::LedgerUnavailable | Self::CustodianUnavailable => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
             }
             Self::TooMany { retry_after } => {

@@ -1,1 +1,414 @@
-//! The write pipeline: seal, store, anchor, index, answer.
+//! Records: seal, store, anchor, index, answer.
+//!
+//! The order of a write is: body sealed and durable in the vault → pointer committed by the
+//! ledger → version visible → index row → answer. A crash between any two of these is repaired at
+//! the next start (`records/repair.rs`): a version whose anchor is not known to be committed is
+//! looked up on the ledger and made visible or dropped.
+//!
+//! Writes that wait for a block at the same time share a transaction (`records/anchoring.rs`).
+//!
+//! FHIR version n is ledger version n. A deletion is a version whose body is empty.
+//!
+//! Absent on purpose: nothing here decides who may read; that is `auth` for local callers and
+//! `release` for other organizations.
+
+use std::{collections::HashMap, sync::Arc};
+
+use careledger_wire::{
+    commitment::Salt,
+    ids::{Digest, EncryptionKey, RecordId, SubjectId},
+    message::Message,
+};
+use parking_lot::Mutex;
+
+use crate::{
+    envelope::{self, Document, Wrap},
+    keys::{OrganizationKeys, Secret, random},
+    ledger::Ledger,
+    outcome::Refusal,
+    vault::{self, Batch, Durability, Space, Store},
+};
+
+mod anchoring;
+mod entry;
+mod pipeline;
+mod repair;
+
+
+
+use entry::Entry;
+pub use repair::{Progress, Reindexed, Repaired};
+
+/// What a version of a resource contains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// FHIR JSON, byte for byte as accepted, with the id set.
+    Json(Vec<u8>),
+    /// A Binary that was sent in its own format.
+    Raw {
+        /// Its media type, as sent.
+        content_type: String,
+        /// The bytes, as sent.
+        bytes: Vec<u8>,
+    },
+    /// The resource was deleted with this version.
+    Deleted,
+}
+
+impl Content {
+    /// The bytes that are sealed; none for a deletion.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Json(bytes) | Self::Raw { bytes, .. } => bytes,
+            Self::Deleted => &[],
+        }
+    }
+}
+
+/// One committed version of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// FHIR resource type.
+    pub resource_type: String,
+    /// FHIR id.
+    pub id: String,
+    /// Version, from 1; the ledger's version is the same.
+    pub version: u32,
+    /// Time of the block that committed the version, Unix seconds.
+    pub last_updated: i64,
+    /// What was accepted.
+    pub content: Content,
+    /// Local id of the Patient that the resource is about.
+    pub patient: Option<String>,
+    /// That patient's subject on the ledger, where one was open when the version was written.
+    pub subject: Option<SubjectId>,
+    /// Opens the commitment on the ledger.
+    pub salt: Salt,
+    /// SHA3-256 of the sealed body.
+    pub address: Digest,
+}
+
+/// A change that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The first version of a resource.
+    Create {
+        /// FHIR resource type.
+        resource_type: String,
+        /// FHIR id: the client's, or one that the server chose.
+        id: String,
+        /// What was accepted.
+        content: Content,
+        /// Local id of the Patient that the resource is about.
+        patient: Option<String>,
+    },
+    /// The next version, also of a resource that was deleted.
+    Update {
+        /// FHIR resource type.
+        resource_type: String,
+        /// FHIR id.
+        id: String,
+        /// What was accepted.
+        content: Content,
+        /// Local id of the Patient that the resource is about.
+        patient: Option<String>,
+        /// The version that it replaces.
+        expected: u32,
+    },
+    /// The end of a resource; its versions stay readable by version.
+    Delete {
+        /// FHIR resource type.
+        resource_type: String,
+        /// FHIR id.
+        id: String,
+        /// The version that it replaces.
+        expected: u32,
+    },
+}
+
+/// A version as it lies in the vault, for release to another organization.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// What the body is bound to.
+    pub document: Document,
+    /// Ciphertext.
+    pub body: Vec<u8>,
+    /// The organization's own wrap of the document key.
+    pub own_wrap: Wrap,
+    /// The version without its content.
+    pub resource_type: String,
+    /// FHIR id.
+    pub id: String,
+    /// Media type of the content; `None` for a deletion.
+    pub content_type: Option<String>,
+    /// Time of the version's block, Unix seconds.
+    pub last_updated: i64,
+    /// Local id of the Patient.
+    pub patient: Option<String>,
+    /// The patient's subject on the ledger.
+    pub subject: Option<SubjectId>,
+    /// Opens the commitment on the ledger.
+    pub salt: Salt,
+}
+
+/// What the write pipeline tells the search index. The index is derived: nothing is true because
+/// it says so, and all of it comes from here.
+pub trait Feed: Send + Sync {
+    /// Sequence of the last change that is durably in the index; 0 when it is empty.
+    fn applied(&self) -> Result<u64, Refusal>;
+
+    /// Puts or replaces the rows of these versions, in this order, and remembers `through` as
+    /// applied, in one transaction. May get a version that it already has.
+    fn apply(&self, through: u64, versions: &[Arc<Stored>]) -> Result<(), Refusal>;
+
+    /// Forgets everything.
+    fn clear(&self) -> Result<(), Refusal>;
+}
+
+/// An organization's records. Cheap to clone.
+#[derive(Clone)]
+pub struct Records {
+    core: Arc<Core>,
+    anchoring: anchoring::Queue,
+}
+
+/// What the parts of the pipeline share.
+struct Core {
+    keys: Arc<OrganizationKeys>,
+    /// Seals descriptions of documents.
+    entry_key: Secret,
+    store: Arc<dyn Store>,
+    ledger: Ledger,
+    feed: Arc<dyn Feed>,
+    /// Names this opening of the records: what an earlier process sent to an embedded ledger and
+    /// did not see committed is forgotten by it.
+    run: [u8; 16],
+    /// Records that a write holds, or whose last write has an unknown outcome.
+    held: Mutex<HashMap<RecordId, Held>>,
+    /// Sequence of the last visible change. Held while changes become visible and are indexed,
+    /// so that the index sees them in order.
+    sequence: tokio::sync::Mutex<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// A write is under way.
+    Writing,
+    /// The ledger did not say in time whether it committed this version.
+    Unknown,
+}
+
+impl Records {
+    /// Opens the records of one organization over its vault, ledger and index, and repairs what a
+    /// crash left behind. Must run inside a tokio runtime.
+    pub async fn open(
+        keys: Arc<OrganizationKeys>,
+        store: Arc<dyn Store>,
+        ledger: Ledger,
+        feed: Arc<dyn Feed>,
+    ) -> Result<(Self, Repaired), Refusal> {
+        let sequence = match store.last(Space::Journal)? {
+            Some((key, _)) => sequence_of(&key)?,
+            None => 0,
+        };
+        let core = Arc::new(Core {
+            entry_key: keys.storage.derive("careledger/vault-entry/1"),
+            keys,
+            store,
+            run: random(),
+            ledger,
+            feed,
+            held: Mutex::default(),
+            sequence: tokio::sync::Mutex::new(sequence),
+        });
+        let repaired = core.repair().await?;
+        let anchoring = anchoring::Queue::start(&core);
+        Ok((Self { core, anchoring }, repaired))
+    }
+
+    /// Makes all of `changes` in one ledger transaction together with `extra`, or none of them.
+    /// Returns when the versions are durable, committed and in the index.
+    ///
+    /// # Errors
+    /// [`Refusal::VersionConflict`] where a version is not the expected one or another write is
+    /// under way; [`Refusal::Ledger`] where the ledger refused; [`Refusal::LedgerUnavailable`]
+    /// where it did not answer in time: the outcome is found out later, and until then writes to
+    /// these records get the same answer; [`Refusal::StorageFull`].
+    pub async fn commit(&self, changes: Vec<Change>, extra: Vec<Message>) -> Result<Vec<Stored>, Refusal> {
+        let records = self.clone();
+        // In a task of its own: a client that hangs up must not leave a write half-way.
+        let task = tokio::spawn(async move { records.write(changes, extra).await });
+        task.await.map_err(|_| Refusal::Internal("a write was interrupted"))?
+    }
+
+    /// The current version.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], or [`Refusal::Gone`] after a deletion.
+    pub async fn read(&self, resource_type: &str, id: &str) -> Result<Stored, Refusal> {
+        let record = self.core.keys.record_id(resource_type, id);
+        let (version, _) = self.core.current(&record)?.ok_or(Refusal::NotFound)?;
+        match self.core.stored(&record, version)?.ok_or(Refusal::NotFound)? {
+            Stored { content: Content::Deleted, .. } => Err(Refusal::Gone),
+            stored => Ok(stored),
+        }
+    }
+
+    /// The version that is current, deleted or not; `None` where the resource never existed.
+    pub async fn version(&self, resource_type: &str, id: &str) -> Result<Option<u32>, Refusal> {
+        let record = self.core.keys.record_id(resource_type, id);
+        Ok(self.core.current(&record)?.map(|(version, _)| version))
+    }
+
+    /// One version.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], or [`Refusal::Gone`] where the version is a deletion.
+    pub async fn vread(&self, resource_type: &str, id: &str, version: u32) -> Result<Stored, Refusal> {
+        let record = self.core.keys.record_id(resource_type, id);
+        match self.core.stored(&record, version)?.ok_or(Refusal::NotFound)? {
+            Stored { content: Content::Deleted, .. } => Err(Refusal::Gone),
+            stored => Ok(stored),
+        }
+    }
+
+    /// Every version, newest first, deletions among them.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] where the resource never existed.
+    pub async fn history(&self, resource_type: &str, id: &str) -> Result<Vec<Stored>, Refusal> {
+        let record = self.core.keys.record_id(resource_type, id);
+        let (current, _) = self.core.current(&record)?.ok_or(Refusal::NotFound)?;
+        let versions = (1..=current).rev().map(|version| self.core.stored(&record, version));
+        versions.filter_map(Result::transpose).collect()
+    }
+
+    /// The current version as it lies in the vault.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn sealed(&self, resource_type: &str, id: &str) -> Result<Sealed, Refusal> {
+        let record = self.core.keys.record_id(resource_type, id);
+        let (version, time) = self.core.current(&record)?.ok_or(Refusal::NotFound)?;
+        let entry = self.core.entry(&record, version)?.ok_or(Refusal::NotFound)?;
+        if entry.is_deletion() {
+            return Err(Refusal::Gone);
+        }
+        let document = Document::new(record, version);
+        Ok(Sealed {
+            document,
+            body: vault::get_body(self.core.store.as_ref(), &entry.address)?,
+            own_wrap: self.core.own_wrap(&document)?,
+            content_type: entry.content_type(),
+            resource_type: entry.resource_type,
+            id: entry.id,
+            last_updated: time,
+            patient: entry.patient,
+            subject: entry.subject,
+            salt: entry.salt,
+        })
+    }
+
+    /// Wraps the document key of `sealed` for another organization's registered key. The caller
+    /// has decided that it may have it, and has logged that.
+    pub fn wrap_for(&self, sealed: &Sealed, recipient: &EncryptionKey) -> Result<Wrap, Refusal> {
+        let key = envelope::unwrap_own(&sealed.document, &sealed.own_wrap, &self.core.keys.storage)
+            .map_err(|_| Refusal::Internal("an own wrap does not open"))?;
+        envelope::wrap_for(&sealed.document, &key, recipient)
+            .map_err(|_| Refusal::Rule("the requester's registered encryption key is not usable".to_owned()))
+    }
+
+    /// Remembers which subject on the ledger a local Patient is. Versions about the patient that
+    /// are written from then on are committed to that subject.
+    pub async fn link_subject(&self, patient: &str, subject: &SubjectId) -> Result<(), Refusal> {
+        let mut batch = Batch::default();
+        let (forward, back) = (self.core.patient_key(patient), self.core.subject_key(subject));
+        batch.put(Space::Subject, forward.clone(), self.core.seal_link(&forward, subject.as_bytes()));
+        batch.put(Space::Subject, back.clone(), self.core.seal_link(&back, patient.as_bytes()));
+        Ok(self.core.store.commit(batch, Durability::Synced).await?)
+    }
+
+    /// The subject of a local Patient.
+    pub fn subject_of(&self, patient: &str) -> Result<Option<SubjectId>, Refusal> {
+        self.core.subject_of(patient)
+    }
+
+    /// The local Patient of a subject.
+    pub fn patient_of(&self, subject: &SubjectId) -> Result<Option<String>, Refusal> {
+        let patient = self.core.open_link(&self.core.subject_key(subject))?;
+        let patient = patient.map(String::from_utf8).transpose();
+        patient.map_err(|_| Refusal::Internal("a subject's link is not text"))
+    }
+
+    /// Builds the index anew from the vault, checking every current version against the ledger.
+    /// Writes wait meanwhile. `progress` is called now and then.
+    pub async fn reindex(&self, progress: impl FnMut(Progress) + Send) -> Result<Reindexed, Refusal> {
+        self.core.reindex(progress).await
+    }
+}
+
+impl Core {
+    /// Version and time of the current version.
+    fn current(&self, record: &RecordId) -> Result<Option<(u32, i64)>, Refusal> {
+        let value = self.store.get(Space::Current, record.as_bytes())?;
+        value.map(|value| entry::version_and_time(&value)).transpose()
+    }
+
+    fn entry(&self, record: &RecordId, version: u32) -> Result<Option<Entry>, Refusal> {
+        let key = entry::key(record, version);
+        let Some(sealed) = self.store.get(Space::Entry, &key)? else { return Ok(None) };
+        Entry::open(&self.entry_key, &key, &sealed).map(Some)
+    }
+
+    /// A committed version with its content.
+    fn stored(&self, record: &RecordId, version: u32) -> Result<Option<Stored>, Refusal> {
+        let Some(time) = self.store.get(Space::Committed, &entry::key(record, version))? else { return Ok(None) };
+        let (_, time) = entry::version_and_time(&time)?;
+        let Some(entry) = self.entry(record, version)? else { return Ok(None) };
+        let document = Document::new(*record, version);
+        let own = self.own_wrap(&document)?;
+        let refused = |_| Refusal::Internal("a document of the vault does not open");
+        let key = envelope::unwrap_own(&document, &own, &self.keys.storage).map_err(refused)?;
+        let sealed = vault::get_body(self.store.as_ref(), &entry.address)?;
+        let plaintext = envelope::open(&document, &key, &sealed).map_err(refused)?;
+        Ok(Some(entry.stored(version, time, plaintext)))
+    }
+
+    fn own_wrap(&self, document: &Document) -> Result<Wrap, Refusal> {
+        let key = entry::wrap_key(document, &envelope::storage_key_id(&self.keys.storage));
+        let wrap = self.store.get(Space::Wrap, &key)?.ok_or(Refusal::Internal("a document has no own wrap"))?;
+        serde_json::from_slice(&wrap).map_err(|_| Refusal::Internal("a wrap of the vault does not decode"))
+    }
+
+    fn subject_of(&self, patient: &str) -> Result<Option<SubjectId>, Refusal> {
+        let Some(subject) = self.open_link(&self.patient_key(patient))? else { return Ok(None) };
+        let subject = SubjectId::try_from(subject.as_slice());
+        subject.map(Some).map_err(|_| Refusal::Internal("a patient's link is no subject"))
+    }
+
+    /// Where a patient's subject is kept; the key shows neither.
+    fn patient_key(&self, patient: &str) -> Vec<u8> {
+        self.keys.record_id("careledger/subject-of", patient).to_vec()
+    }
+
+    fn subject_key(&self, subject: &SubjectId) -> Vec<u8> {
+        self.keys.record_id("careledger/patient-of", &subject.to_string()).to_vec()
+    }
+
+    fn seal_link(&self, key: &[u8], value: &[u8]) -> Vec<u8> {
+        envelope::seal_value(&self.entry_key, value, key)
+    }
+
+    fn open_link(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+        let Some(sealed) = self.store.get(Space::Subject, key)? else { return Ok(None) };
+        let value = envelope::open_value(&self.entry_key, &sealed, key);
+        value.map(Some).map_err(|_| Refusal::Internal("a link of the vault does not open"))
+    }
+}
+
+fn sequence_of(key: &[u8]) -> Result<u64, Refusal> {
+    key.try_into().map(u64::from_be_bytes).map_err(|_| Refusal::Internal("a journal key is not 8 bytes"))
+}
+
+#[cfg(test)]
+mod tests;

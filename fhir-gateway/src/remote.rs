@@ -1,1 +1,73 @@
-//! What other custodians hold and consent opens.
+//! What other custodians hold and consent opens, for one's own clinicians.
+//!
+//! - [`lookup`]: what this organization itself holds, found through its index.
+//! - [`approved`]: access requests that patients approved, from the ledger.
+//! - [`peer`]: asking a custodian's gateway. [`outbox`]: access requests on their way to one.
+//! - [`rewrite`]: a custodian's resource as this gateway serves it. [`merge`]: all of it together.
+//!
+//! Absent on purpose: matching patients by name. A remote subject is linked to a local Patient by
+//! the access request that the patient approved, and by nothing else.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
+
+use careledger_wire::ids::Address;
+use url::Url;
+
+use crate::{ledger, release::signed::Acceptance};
+
+pub mod approved;
+pub mod lookup;
+pub mod merge;
+pub mod outbox;
+pub mod peer;
+pub mod rewrite;
+
+/// One organization's side of the exchange between gateways. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Network {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    peers: BTreeMap<Address, Url>,
+    outbox: outbox::Outbox,
+    acceptance: Acceptance,
+    client: OnceLock<reqwest::Client>,
+}
+
+impl Network {
+    /// `peers` are where other organizations' gateways answer (`http://host:port/organization`);
+    /// `folder` holds what is on its way to them.
+    ///
+    /// # Errors
+    /// Where the folder cannot be made.
+    pub fn new(peers: BTreeMap<Address, Url>, folder: &Path) -> std::io::Result<Self> {
+        let outbox = outbox::Outbox::open(&folder.join("outbox"))?;
+        let acceptance = Acceptance::new(ledger::clock());
+        Ok(Self { inner: Arc::new(Inner { peers, outbox, acceptance, client: OnceLock::new() }) })
+    }
+
+    /// Where the gateway of `organization` answers, where the configuration says so.
+    pub fn peer(&self, organization: &Address) -> Option<&Url> {
+        self.inner.peers.get(organization)
+    }
+
+    /// Access requests on their way.
+    pub fn outbox(&self) -> &outbox::Outbox {
+        &self.inner.outbox
+    }
+
+    /// Which signed requests were accepted.
+    pub fn acceptance(&self) -> &Acceptance {
+        &self.inner.acceptance
+    }
+
+    pub(crate) fn client(&self) -> &reqwest::Client {
+        self.inner.client.get_or_init(peer::client)
+    }
+}

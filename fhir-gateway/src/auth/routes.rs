@@ -1,0 +1,171 @@
+//! `/.well-known/smart-configuration` and the token endpoint (RFC 6749 section 4.4 with the
+//! client authentication of RFC 7523). Errors here are OAuth's, not OperationOutcomes.
+
+use actix_web::{HttpRequest, HttpResponse, http::{StatusCode, header}};
+use serde_json::json;
+
+use super::{
+    Authority, Caller,
+    assertion::{self, AssertionError},
+    clock,
+    scopes::Scopes,
+};
+use crate::outcome::Refusal;
+
+/// `client_assertion_type` of RFC 7523.
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// Largest body of a token request.
+pub const TOKEN_REQUEST_BYTES_MAX: usize = 32 * 1024;
+
+/// An error of RFC 6749 section 5.2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OAuthError {
+    status: StatusCode,
+    error: &'static str,
+    description: String,
+}
+
+impl OAuthError {
+    fn new(status: StatusCode, error: &'static str, description: impl Into<String>) -> Self {
+        Self { status, error, description: description.into() }
+    }
+
+    fn invalid_request(description: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", description)
+    }
+
+    /// The error's code, such as `invalid_client`.
+    pub fn code(&self) -> &'static str {
+        self.error
+    }
+
+    fn response(&self) -> HttpResponse {
+        HttpResponse::build(self.status)
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .json(json!({"error": self.error, "error_description": self.description}))
+    }
+}
+
+impl From<AssertionError> for OAuthError {
+    fn from(error: AssertionError) -> Self {
+        match error {
+            AssertionError::Busy => Self::new(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", error.to_string()),
+            // SMART Backend Services: 400 or 401 for an assertion that does not hold.
+            _ => Self::new(StatusCode::BAD_REQUEST, "invalid_client", error.to_string()),
+        }
+    }
+}
+
+/// A token as it is issued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// The access token.
+    pub access_token: String,
+    /// What it allows, which may be less than was asked for.
+    pub scopes: Scopes,
+    /// Seconds until it expires.
+    pub expires_in: i64,
+}
+
+impl Authority {
+    /// `GET /{organization}/fhir/.well-known/smart-configuration`
+    pub fn smart_configuration(&self) -> HttpResponse {
+        HttpResponse::Ok().json(json!({
+            "token_endpoint": self.token_url(),
+            "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported": ["ES384", "RS384"],
+            "grant_types_supported": ["client_credentials"],
+            "scopes_supported": ["system/*.cruds", "system/*.rs", "system/*.read", "system/*.write", "patient/*.rs"],
+            "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2", "permission-patient"],
+        }))
+    }
+
+    /// `POST /{organization}/auth/token` with a form as its body.
+    pub async fn token(&self, request: &HttpRequest, body: &[u8]) -> HttpResponse {
+        // The address of the connection: a header could be anybody's.
+        let peer = request.peer_addr().map_or_else(String::new, |address| address.ip().to_string());
+        if let Err(refusal) = self.token_rates.check(&peer) {
+            let wait = if let Refusal::TooMany { retry_after } = refusal { retry_after } else { 1 };
+            let busy = OAuthError::from(AssertionError::Busy).response();
+            let mut busy = busy;
+            busy.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(wait));
+            return busy;
+        }
+        match self.issue(body, clock()).await {
+            Ok(issued) => HttpResponse::Ok()
+                .insert_header((header::CACHE_CONTROL, "no-store"))
+                .insert_header((header::PRAGMA, "no-cache"))
+                .json(json!({
+                    "access_token": issued.access_token,
+                    "token_type": "bearer",
+                    "expires_in": issued.expires_in,
+                    "scope": issued.scopes.to_string(),
+                })),
+            Err(error) => {
+                tracing::info!(error = error.error, reason = error.description, "token refused");
+                error.response()
+            }
+        }
+    }
+
+    /// Answers one token request: the body is `application/x-www-form-urlencoded`. `now` in Unix
+    /// seconds.
+    pub async fn issue(&self, body: &[u8], now: i64) -> Result<Issued, OAuthError> {
+        let form = Form::parse(body)?;
+        if form.grant_type != "client_credentials" {
+            return Err(OAuthError::new(
+                StatusCode::BAD_REQUEST,
+                "unsupported_grant_type",
+                "grant_type must be client_credentials",
+            ));
+        }
+        if form.assertion_type != ASSERTION_TYPE {
+            return Err(OAuthError::invalid_request("client_assertion_type must be that of RFC 7523, a JWT bearer"));
+        }
+        let claimed = assertion::claimed_client(&form.assertion)?;
+        let client = self.clients.get(&claimed).ok_or(AssertionError::Signature)?;
+        let verified = assertion::verify(&form.assertion, &client.id, &client.keys, &self.token_url, now)?;
+        let first = self.seen.first_time(&verified, now).await;
+        first.map_err(|_| {
+            OAuthError::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "the request cannot be remembered now")
+        })??;
+        let scopes = Scopes::granted(&client.scopes, &form.scope);
+        if scopes.is_empty() {
+            let description = "none of the scopes asked for is registered for the client";
+            return Err(OAuthError::new(StatusCode::BAD_REQUEST, "invalid_scope", description));
+        }
+        let caller = Caller { client: client.id.clone(), scopes, patient: client.patient.clone() };
+        let access_token = self.token_key.seal(&caller, now + self.token_seconds);
+        Ok(Issued { access_token, scopes: caller.scopes, expires_in: self.token_seconds })
+    }
+}
+
+struct Form {
+    grant_type: String,
+    scope: String,
+    assertion_type: String,
+    assertion: String,
+}
+
+impl Form {
+    fn parse(body: &[u8]) -> Result<Self, OAuthError> {
+        if body.len() > TOKEN_REQUEST_BYTES_MAX {
+            return Err(OAuthError::invalid_request("the request is too large"));
+        }
+        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(body).into_owned().collect();
+        let field = |name: &str| {
+            let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone());
+            match (values.next(), values.next()) {
+                (Some(value), None) => Ok(value),
+                (None, _) => Err(OAuthError::invalid_request(&format!("{name} is missing"))),
+                _ => Err(OAuthError::invalid_request(&format!("{name} is there more than once"))),
+            }
+        };
+        Ok(Self {
+            grant_type: field("grant_type")?,
+            scope: field("scope")?,
+            assertion_type: field("client_assertion_type")?,
+            assertion: field("client_assertion")?,
+        })
+    }
+}

@@ -1,0 +1,217 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: i64 = 1_000_000;
+
+fn address(byte: u8) -> Address {
+    Address::new([byte; 20])
+}
+
+fn set(items: &[&str]) -> BTreeSet<String> {
+    items.iter().map(|item| (*item).to_owned()).collect()
+}
+
+fn terms() -> Terms {
+    Terms {
+        organization: address(1),
+        practitioner: Some(address(2)),
+        purposes: set(&["TREAT"]),
+        resource_types: set(&["DocumentReference"]),
+        data_period: Some(Seconds { start: 100, end: 200 }),
+        labels: set(&["PSY"]),
+    }
+}
+
+fn candidate_of(terms: Terms) -> Candidate {
+    let salt = [9; 32];
+    Candidate {
+        grant: GrantId::new([5; 32]),
+        state: Some(Grant {
+            grantee: terms.organization.to_vec(),
+            mode: ConsentMode::View as i32,
+            not_before: NOW - 10,
+            expires_at: NOW + 10,
+            terms: terms.commitment(&salt).to_vec(),
+            ..Grant::default()
+        }),
+        permit: Some(Permit {
+            terms,
+            window: Seconds { start: NOW - 10, end: NOW + 10 },
+            salt,
+            grant: GrantId::new([5; 32]),
+            patient: "p".to_owned(),
+        }),
+    }
+}
+
+fn ask() -> Ask {
+    Ask {
+        organization: address(1),
+        standing: Some(Organization { expires_at: NOW + 5, ..Organization::default() }),
+        practitioner: address(2),
+        enrolment: Some(Practitioner { expires_at: NOW + 5, ..Practitioner::default() }),
+        purpose: "TREAT".to_owned(),
+        now: NOW,
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        resource_type: "DocumentReference".to_owned(),
+        about: Some(Seconds { start: 150, end: 151 }),
+        labels: set(&["N", "PSY"]),
+    }
+}
+
+/// What one change of an otherwise permitted read gives: `None` where it stays permitted.
+fn broken(change: impl FnOnce(&mut Candidate, &mut Ask, &mut Facts)) -> Option<Rule> {
+    let (mut candidate, mut ask, mut facts) = (candidate_of(terms()), ask(), facts());
+    change(&mut candidate, &mut ask, &mut facts);
+    match decide(&[candidate], &ask, &facts) {
+        Decision::Permit(_) => None,
+        Decision::Deny(broken) => Some(broken[0].1),
+    }
+}
+
+fn grant(candidate: &mut Candidate) -> &mut Grant {
+    candidate.state.as_mut().unwrap()
+}
+
+/// The ledger agrees with other terms: the patient signed these.
+fn signed(candidate: &mut Candidate, change: impl FnOnce(&mut Terms)) {
+    let mut terms = terms();
+    change(&mut terms);
+    *candidate = candidate_of(terms);
+}
+
+#[test]
+fn what_the_patient_opened_is_permitted() {
+    assert_eq!(broken(|_, _, _| {}), None);
+}
+
+#[test]
+fn every_dimension_is_decided_by_its_rule() {
+    type Change = fn(&mut Candidate, &mut Ask, &mut Facts);
+    let cases: [(Rule, Change); 21] = [
+        (Rule::OrganizationInGoodStanding, |_, ask, _| ask.standing = None),
+        (Rule::OrganizationInGoodStanding, |_, ask, _| ask.standing.as_mut().unwrap().suspended = 1),
+        (Rule::PractitionerEnrolled, |_, ask, _| ask.enrolment = None),
+        (Rule::GrantExists, |candidate, _, _| candidate.state = None),
+        (Rule::NotRevoked, |candidate, _, _| grant(candidate).revoked_at = NOW - 5),
+        (Rule::Mode, |candidate, _, _| grant(candidate).mode = ConsentMode::Append as i32),
+        (Rule::Mode, |candidate, _, _| grant(candidate).mode = 0),
+        (Rule::Grantee, |_, ask, _| ask.organization = address(8)),
+        (Rule::TermsOpened, |candidate, _, _| candidate.permit = None),
+        (Rule::TermsOpened, |candidate, _, _| candidate.permit.as_mut().unwrap().salt = [8; 32]),
+        (Rule::TermsOpened, |candidate, _, _| {
+            candidate.permit.as_mut().unwrap().terms.resource_types = set(&["DocumentReference", "Condition"]);
+        }),
+        (Rule::Actor, |_, ask, _| ask.practitioner = address(3)),
+        (Rule::Purpose, |_, ask, _| ask.purpose = "HPAYMT".to_owned()),
+        (Rule::ResourceType, |_, _, facts| facts.resource_type = "Condition".to_owned()),
+        (Rule::DataPeriod, |_, _, facts| facts.about = None),
+        (Rule::DataPeriod, |_, _, facts| facts.about = Some(Seconds { start: 99, end: 150 })),
+        (Rule::DataPeriod, |_, _, facts| facts.about = Some(Seconds { start: 199, end: 201 })),
+        (Rule::Labels, |_, _, facts| facts.labels = set(&["R"])),
+        (Rule::Labels, |_, _, facts| facts.labels = set(&["PSY", "HIV"])),
+        (Rule::Labels, |_, _, facts| facts.labels = set(&["V"])),
+        (Rule::Labels, |candidate, _, _| signed(candidate, |terms| terms.labels.clear())),
+    ];
+    for (rule, change) in cases {
+        assert_eq!(broken(change), Some(rule));
+    }
+}
+
+#[test]
+fn what_the_terms_leave_open_is_open() {
+    type Change = fn(&mut Candidate, &mut Ask, &mut Facts);
+    let cases: [Change; 4] = [
+        |candidate, ask, _| {
+            signed(candidate, |terms| terms.practitioner = None);
+            ask.practitioner = address(3);
+        },
+        |candidate, _, facts| {
+            signed(candidate, |terms| terms.data_period = None);
+            facts.about = None;
+        },
+        |_, _, facts| facts.about = Some(Seconds { start: 100, end: 200 }),
+        |_, _, facts| facts.labels = set(&["U", "L", "M", "N"]),
+    ];
+    for change in cases {
+        assert_eq!(broken(change), None);
+    }
+}
+
+#[test]
+fn every_boundary_is_exact_to_the_second() {
+    type Bound = fn(&mut Candidate, &mut Ask, i64);
+    // The last argument is the time of the boundary; the rule holds on one side of it.
+    let starts: [(Rule, Bound); 1] = [(Rule::Begun, |candidate, _, time| grant(candidate).not_before = time)];
+    let ends: [(Rule, Bound); 3] = [
+        (Rule::NotEnded, |candidate, _, time| grant(candidate).expires_at = time),
+        (Rule::PractitionerEnrolled, |_, ask, time| ask.enrolment.as_mut().unwrap().expires_at = time),
+        (Rule::OrganizationInGoodStanding, |_, ask, time| ask.standing.as_mut().unwrap().expires_at = time),
+    ];
+    for (rule, bound) in starts {
+        for (time, expected) in [(NOW - 1, None), (NOW, None), (NOW + 1, Some(rule))] {
+            assert_eq!(broken(|candidate, ask, _| bound(candidate, ask, time)), expected, "{rule:?} from {time}");
+        }
+    }
+    for (rule, bound) in ends {
+        for (time, expected) in [(NOW - 1, Some(rule)), (NOW, Some(rule)), (NOW + 1, None)] {
+            assert_eq!(broken(|candidate, ask, _| bound(candidate, ask, time)), expected, "{rule:?} until {time}");
+        }
+    }
+}
+
+fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
+    let one = (any::<u8>(), 0_u8..7).prop_map(|(id, defect)| {
+        let mut candidate = candidate_of(terms());
+        match defect {
+            0 => {}
+            1 => candidate.state = None,
+            2 => grant(&mut candidate).revoked_at = 1,
+            3 => grant(&mut candidate).expires_at = NOW,
+            4 => candidate.permit = None,
+            5 => signed(&mut candidate, |terms| terms.purposes = set(&["HPAYMT"])),
+            _ => signed(&mut candidate, |terms| terms.resource_types = set(&["Condition"])),
+        }
+        candidate.grant = GrantId::new([id; 32]);
+        candidate
+    });
+    proptest::collection::vec(one, 0..6).prop_filter("ids are unique", |candidates| {
+        let ids: BTreeSet<_> = candidates.iter().map(|candidate| candidate.grant).collect();
+        ids.len() == candidates.len()
+    })
+}
+
+proptest! {
+    #[test]
+    fn order_never_changes_the_decision(
+        (straight, shuffled) in candidates().prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle())),
+    ) {
+        prop_assert_eq!(decide(&straight, &ask(), &facts()), decide(&shuffled, &ask(), &facts()));
+    }
+
+    #[test]
+    fn a_record_is_open_exactly_when_one_grant_alone_opens_it(all in candidates()) {
+        let alone = all.iter().any(|one| decide(std::slice::from_ref(one), &ask(), &facts()).is_permit());
+        prop_assert_eq!(decide(&all, &ask(), &facts()).is_permit(), alone);
+    }
+
+    #[test]
+    fn a_denial_names_a_rule_for_every_grant(all in candidates()) {
+        if let Decision::Deny(broken) = decide(&all, &ask(), &facts()) {
+            prop_assert_eq!(broken.len(), all.len());
+        }
+    }
+
+    #[test]
+    fn narrowing_never_opens(types in proptest::collection::btree_set("[AB]", 0..3), kind in "[AB]") {
+        let mut candidate = candidate_of(terms());
+        signed(&mut candidate, |terms| terms.resource_types = types.clone());
+        let facts = Facts { resource_type: kind.clone(), ..facts() };
+        prop_assert_eq!(decide(&[candidate], &ask(), &facts).is_permit(), types.contains(&kind));
+    }
+}

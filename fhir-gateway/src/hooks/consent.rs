@@ -1,0 +1,119 @@
+//! A Consent: a proposal until the patient's signed transaction stands beside it. docs/api/consent.md
+
+use careledger_app::keys;
+use careledger_wire::ids::SubjectId;
+use serde_json::Value;
+
+use super::{Effects, Proposed, patient};
+use crate::{
+    mapping::{
+        consent::{self, Permit, Status},
+        signed::{self, Signed},
+    },
+    organization::Organization,
+    outcome::Refusal,
+    records::{Change, Content},
+};
+
+const HOW: &str = "a Consent in force needs the patient's signature: post a transaction Bundle with the Consent and a \
+                   Provenance whose target is that Consent and whose signature.data is the signed transaction";
+
+/// What a proposed Consent asks for. `all` are the changes of the same request.
+pub async fn before(
+    organization: &Organization,
+    proposed: &Proposed,
+    all: &[Proposed],
+    effects: &mut Effects,
+) -> Result<(), Refusal> {
+    let (id, is_new) = match &proposed.change {
+        Change::Create { id, .. } => (id, true),
+        Change::Update { id, .. } => (id, false),
+        Change::Delete { id, .. } => return delete(organization, id).await,
+    };
+    let Some(document) = &proposed.document else { return Ok(()) };
+    let consent = document.to_value();
+    let status = consent::status(&consent)?;
+    let before = if is_new { None } else { in_force(organization, id).await? };
+    match (before, status) {
+        (None, Status::Proposed | Status::Inactive) => Ok(()),
+        (None, Status::Active) => {
+            let permit = consent::permit(&consent)?;
+            let subject = patient::subject_of(organization, &permit.patient, all).await?;
+            let signed = beside(id, all)?.ok_or_else(|| Refusal::Rule(HOW.to_owned()))?;
+            signed::agrees(&signed, &permit, &consent, &subject)?;
+            effects.relay.push(signed.bytes);
+            Ok(())
+        }
+        (Some(permit), Status::Inactive) => revoke(organization, id, &permit, all, effects).await,
+        (Some(_), Status::Active | Status::Proposed) => Err(Refusal::Rule(
+            "a Consent in force cannot be changed: make it inactive, and post another one".to_owned(),
+        )),
+    }
+}
+
+/// The Consent `id` as it is kept, where it is in force.
+async fn in_force(organization: &Organization, id: &str) -> Result<Option<Permit>, Refusal> {
+    let stored = match organization.records.read("Consent", id).await {
+        Ok(stored) => stored,
+        Err(Refusal::NotFound | Refusal::Gone) => return Ok(None),
+        Err(other) => return Err(other),
+    };
+    let Content::Json(bytes) = &stored.content else { return Ok(None) };
+    let kept: Value = serde_json::from_slice(bytes).map_err(|_| Refusal::Internal("a Consent does not parse"))?;
+    if consent::status(&kept)? == Status::Active { consent::permit(&kept).map(Some) } else { Ok(None) }
+}
+
+async fn revoke(
+    organization: &Organization,
+    id: &str,
+    permit: &Permit,
+    all: &[Proposed],
+    effects: &mut Effects,
+) -> Result<(), Refusal> {
+    let subject = patient::subject_of(organization, &permit.patient, all).await?;
+    if is_closed(organization, &subject, permit).await? {
+        return Ok(());
+    }
+    let signed = beside(id, all)?.ok_or_else(|| {
+        Refusal::Rule(
+            "only the patient revokes: put a Provenance with the signed transaction beside it, or revoke on the ledger \
+             first"
+                .to_owned(),
+        )
+    })?;
+    signed::revokes(&signed, &permit.grant, &subject)?;
+    effects.relay.push(signed.bytes);
+    Ok(())
+}
+
+/// A Consent in force is what opens its commitments: it stays as long as its grant does.
+async fn delete(organization: &Organization, id: &str) -> Result<(), Refusal> {
+    let Some(permit) = in_force(organization, id).await? else { return Ok(()) };
+    let subject = patient::subject_of(organization, &permit.patient, &[]).await?;
+    if is_closed(organization, &subject, &permit).await? {
+        return Ok(());
+    }
+    Err(Refusal::Rule("a Consent in force cannot be deleted; the patient revokes it first".to_owned()))
+}
+
+/// Whether the ledger no longer honours the grant.
+async fn is_closed(organization: &Organization, subject: &SubjectId, permit: &Permit) -> Result<bool, Refusal> {
+    let state = organization.ledger.get(&keys::consent(subject, &permit.grant)).await?;
+    Ok(state.is_none_or(|grant| grant.revoked_at != 0 || grant.expires_at <= organization.ledger.now()))
+}
+
+/// The patient's transaction in a Provenance of the same request whose target is this Consent.
+fn beside(id: &str, all: &[Proposed]) -> Result<Option<Signed>, Refusal> {
+    let target = format!("Consent/{id}");
+    for proposed in all {
+        let Some(document) = &proposed.document else { continue };
+        if document.resource_type() != Some("Provenance") {
+            continue;
+        }
+        let provenance = document.to_value();
+        if signed::targets(&provenance).iter().any(|reference| **reference == target) {
+            return signed::transaction(&provenance);
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,178 @@
+//! The blocks of an embedded ledger, kept for those who ask its RPC: wallets, `careledgerd`, and
+//! other gateways. The state does not depend on them.
+//!
+//! Headers are chained and hashed as CometBFT's are. There are no validators: every commit's one
+//! signature is marked absent, and a proof against such a header is worth as much as this process.
+
+use std::path::Path;
+
+use careledger_app::machine::{Block, Outcome};
+use careledger_wire::{ids::TransactionHash, transaction};
+use rocksdb::{DB, Options, WriteBatch};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tendermint::{
+    AppHash, Hash, Time, account,
+    block::{self, Header, header::Version, parts},
+    chain,
+    hash::Algorithm,
+    merkle,
+};
+
+/// Blocks that are kept; older ones are forgotten.
+const RETAINED_BLOCKS: u64 = 200_000;
+/// Version of CometBFT's block protocol that 0.38 speaks.
+const BLOCK_PROTOCOL: u64 = 11;
+const BLOCK_PREFIX: u8 = b'b';
+const TRANSACTION_PREFIX: u8 = b't';
+
+/// What became of one transaction of a block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Execution {
+    /// 0 when it took effect.
+    pub code: u32,
+    /// The refusal in words.
+    pub log: String,
+    /// `TxMsgData` of a transaction that took effect, hexadecimal.
+    pub data: String,
+    /// Work that it took.
+    pub gas_used: u64,
+    /// Its events, each a type and pairs of key and value.
+    pub events: Vec<(String, Vec<(String, String)>)>,
+}
+
+/// A block as it is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its header.
+    pub header: Header,
+    /// Its transactions, hexadecimal.
+    pub transactions: Vec<String>,
+    /// What became of them, in the same order.
+    pub executions: Vec<Execution>,
+}
+
+impl Kept {
+    /// The block's id.
+    pub fn id(&self) -> block::Id {
+        let hash = self.header.hash();
+        let parts = parts::Header::new(1, hash).expect("one part with a hash is a legal set of parts");
+        block::Id { hash, part_set_header: parts }
+    }
+
+    /// Height of the block.
+    pub fn height(&self) -> u64 {
+        self.header.height.value()
+    }
+
+    /// Time of the block, Unix seconds.
+    pub fn time(&self) -> i64 {
+        self.header.time.unix_timestamp()
+    }
+}
+
+/// Blocks on disk.
+#[derive(Debug)]
+pub struct Blocks {
+    database: DB,
+    chain_id: chain::Id,
+}
+
+impl Blocks {
+    /// Opens or makes the folder.
+    pub fn open(path: &Path, chain_id: &str) -> Result<Self, String> {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        let database = DB::open(&options, path).map_err(|error| error.to_string())?;
+        let chain_id = chain_id.parse().map_err(|_| format!("`{chain_id}` is not a chain id"))?;
+        Ok(Self { database, chain_id })
+    }
+
+    /// The block at `height`.
+    pub fn get(&self, height: u64) -> Option<Kept> {
+        let bytes = self.database.get(block_key(height)).ok()??;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Where a transaction is: its block and its place in it.
+    pub fn find(&self, hash: &TransactionHash) -> Option<(Kept, usize)> {
+        let place = self.database.get(transaction_key(hash)).ok()??;
+        let (height, index) = place.split_at_checked(8)?;
+        let height = u64::from_be_bytes(height.try_into().ok()?);
+        let index = u32::from_be_bytes(index.try_into().ok()?);
+        Some((self.get(height)?, usize::try_from(index).ok()?))
+    }
+
+    /// Makes the header of a block over the state whose root is `app_hash`, and keeps it. Written
+    /// without waiting for the disk: after a power failure the newest blocks may be missing here,
+    /// and never in the state.
+    ///
+    /// # Errors
+    /// Where the disk does not take it.
+    pub fn keep(&self, block: &Block, outcomes: &[Outcome], app_hash: [u8; 32]) -> Result<(), String> {
+        let header = self.header(block, app_hash)?;
+        let kept = Kept {
+            header,
+            transactions: block.transactions.iter().map(hex::encode).collect(),
+            executions: outcomes.iter().map(execution).collect(),
+        };
+        let bytes = serde_json::to_vec(&kept).map_err(|error| error.to_string())?;
+        let mut batch = WriteBatch::default();
+        batch.put(block_key(block.height), bytes);
+        for (index, transaction) in (0_u32..).zip(&block.transactions) {
+            let place = [&block.height.to_be_bytes()[..], &index.to_be_bytes()].concat();
+            batch.put(transaction_key(&transaction::hash(transaction)), place);
+        }
+        if let Some(old) = block.height.checked_sub(RETAINED_BLOCKS) {
+            batch.delete(block_key(old));
+        }
+        self.database.write(batch).map_err(|error| error.to_string())
+    }
+
+    fn header(&self, block: &Block, app_hash: [u8; 32]) -> Result<Header, String> {
+        let before = block.height.checked_sub(1).and_then(|height| self.get(height));
+        let hashes: Vec<_> = block.transactions.iter().map(|bytes| Sha256::digest(bytes).to_vec()).collect();
+        let nobody = Hash::Sha256(Sha256::digest([]).into());
+        Ok(Header {
+            version: Version { block: BLOCK_PROTOCOL, app: 1 },
+            chain_id: self.chain_id.clone(),
+            height: block.height.try_into().map_err(|_| "a block's height is out of range")?,
+            time: Time::from_unix_timestamp(block.time, 0).map_err(|_| "a block's time is out of range")?,
+            last_block_id: before.as_ref().map(Kept::id),
+            last_commit_hash: Some(nobody),
+            data_hash: Some(Hash::Sha256(merkle::simple_hash_from_byte_vectors::<
+                tendermint::crypto::default::Sha256,
+            >(&hashes))),
+            validators_hash: nobody,
+            next_validators_hash: nobody,
+            consensus_hash: nobody,
+            app_hash: AppHash::try_from(app_hash.to_vec()).map_err(|_| "an app hash is out of range")?,
+            last_results_hash: Some(nobody),
+            evidence_hash: Some(Hash::from_bytes(Algorithm::Sha256, &Sha256::digest([])).map_err(|_| "a hash")?),
+            proposer_address: account::Id::new([0; 20]),
+        })
+    }
+}
+
+fn execution(outcome: &Outcome) -> Execution {
+    let events = outcome.events.iter().map(|event| (event.kind.clone(), event.attributes.clone()));
+    Execution {
+        code: outcome.code,
+        log: outcome.log.clone(),
+        data: hex::encode(&outcome.data),
+        gas_used: outcome.gas_used,
+        events: events.collect(),
+    }
+}
+
+fn block_key(height: u64) -> [u8; 9] {
+    let mut key = [BLOCK_PREFIX; 9];
+    key[1..].copy_from_slice(&height.to_be_bytes());
+    key
+}
+
+fn transaction_key(hash: &TransactionHash) -> [u8; 33] {
+    let mut key = [TRANSACTION_PREFIX; 33];
+    key[1..].copy_from_slice(hash.as_bytes());
+    key
+}

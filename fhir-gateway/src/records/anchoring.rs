@@ -1,0 +1,184 @@
+//! Writes that wait for a block share one transaction.
+//!
+//! A task takes every write that waits, joins those without messages of their own into one
+//! transaction (one batch of anchors, one of supersessions) and submits it, a few at a time.
+//! While those wait for their block, the next ones gather. If a shared transaction is refused,
+//! each write is submitted by itself, so that nobody is refused for somebody else's mistake.
+
+use std::sync::{Arc, Weak};
+
+use careledger_app::limits::ANCHORS_PER_TRANSACTION_MAX;
+use careledger_wire::{
+    message::Message,
+    proto::records::{MsgAnchorRecords, MsgSupersedeRecords},
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::{
+    Core, Stored,
+    pipeline::{Hold, Prepared},
+};
+use crate::outcome::Refusal;
+
+/// Writes that may wait in the queue; more wait before it.
+const WAITING_UNITS_MAX: usize = 4096;
+/// Writes that share one transaction. Bounds how many are submitted again after a refusal.
+const SHARED_UNITS_MAX: usize = 256;
+/// Rounds of transactions that wait for their blocks at the same time.
+const IN_FLIGHT_MAX: usize = 4;
+
+/// One request's write, with its hold on the records.
+pub(super) struct Unit {
+    pub prepared: Vec<Prepared>,
+    pub extra: Vec<Message>,
+    pub hold: Hold,
+}
+
+type Answer = Result<Vec<Arc<Stored>>, Refusal>;
+type Waiting = (Unit, oneshot::Sender<Answer>);
+
+/// Where writes wait.
+#[derive(Clone)]
+pub(super) struct Queue {
+    sender: mpsc::Sender<Waiting>,
+}
+
+impl Queue {
+    /// Starts the task; it ends when the last queue and with it the records are dropped.
+    pub fn start(core: &Arc<Core>) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING_UNITS_MAX);
+        tokio::spawn(run(Arc::downgrade(core), receiver));
+        Self { sender }
+    }
+
+    /// Waits until the unit is committed and indexed.
+    pub async fn commit(&self, unit: Unit) -> Answer {
+        let (done, answer) = oneshot::channel();
+        self.sender.send((unit, done)).await.map_err(|_| Refusal::Internal("the write queue has stopped"))?;
+        answer.await.map_err(|_| Refusal::Internal("a write was interrupted"))?
+    }
+}
+
+async fn run(core: Weak<Core>, mut receiver: mpsc::Receiver<Waiting>) {
+    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+    while let Some(first) = receiver.recv().await {
+        // The permit comes first: while all are taken, more writes gather behind the first one.
+        let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return };
+        let Some(core) = core.upgrade() else { return };
+        let permit = Arc::new(permit);
+        for group in gather(first, &mut receiver) {
+            let (core, permit) = (Arc::clone(&core), Arc::clone(&permit));
+            tokio::spawn(async move {
+                core.anchor_group(group).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// Everything that waits, in groups that fit one transaction each.
+fn gather(first: Waiting, receiver: &mut mpsc::Receiver<Waiting>) -> Vec<Vec<Waiting>> {
+    let mut alone = Vec::new();
+    let mut shared = Vec::new();
+    let mut anchors = 0;
+    let mut next = Some(first);
+    while let Some(waiting) = next {
+        let size = waiting.0.prepared.len();
+        if !waiting.0.extra.is_empty() || anchors + size > ANCHORS_PER_TRANSACTION_MAX {
+            alone.push(vec![waiting]);
+        } else {
+            anchors += size;
+            shared.push(waiting);
+        }
+        next = if alone.len() + shared.len() < SHARED_UNITS_MAX { receiver.try_recv().ok() } else { None };
+    }
+    if !shared.is_empty() {
+        alone.push(shared);
+    }
+    alone
+}
+
+impl Core {
+    async fn anchor_group(self: &Arc<Self>, group: Vec<Waiting>) {
+        let units: Vec<&Unit> = group.iter().map(|(unit, _)| unit).collect();
+        let messages = self.messages(&units);
+        let outcome = self.submit(messages).await;
+        if matches!(outcome, Err(Refusal::Ledger { .. })) && group.len() > 1 {
+            for waiting in group {
+                let messages = self.messages(&[&waiting.0]);
+                let outcome = self.submit(messages).await;
+                self.finish(vec![waiting], outcome).await;
+            }
+        } else {
+            self.finish(group, outcome).await;
+        }
+    }
+
+    /// Time of the block.
+    async fn submit(&self, messages: Vec<Message>) -> Result<i64, Refusal> {
+        if messages.is_empty() {
+            return Ok(self.ledger.now());
+        }
+        let committed = self.ledger.submit(&self.keys.signer, messages).await?;
+        Ok(committed.time)
+    }
+
+    fn messages(&self, units: &[&Unit]) -> Vec<Message> {
+        let sender = self.keys.signer.address().to_string();
+        let prepared = || units.iter().flat_map(|unit| &unit.prepared);
+        let anchors: Vec<_> = prepared().filter_map(Prepared::anchor).collect();
+        let supersessions: Vec<_> = prepared().filter_map(Prepared::supersession).collect();
+        let mut messages: Vec<Message> = units.iter().flat_map(|unit| unit.extra.clone()).collect();
+        if !anchors.is_empty() {
+            messages.push(MsgAnchorRecords { sender: sender.clone(), anchors }.into());
+        }
+        if !supersessions.is_empty() {
+            messages.push(MsgSupersedeRecords { sender, supersessions }.into());
+        }
+        messages
+    }
+
+    async fn finish(self: &Arc<Self>, group: Vec<Waiting>, outcome: Result<i64, Refusal>) {
+        match outcome {
+            Ok(time) => self.acknowledge(group, time).await,
+            Err(refusal) => {
+                let known = matches!(refusal, Refusal::Ledger { .. });
+                for (unit, done) in group {
+                    let Unit { prepared, hold, .. } = unit;
+                    if known {
+                        if let Err(error) = self.drop_versions(&prepared).await {
+                            tracing::warn!(%error, "refused versions stay in the vault until the next start");
+                        }
+                    } else {
+                        hold.keep_as_unknown();
+                    }
+                    // Whoever stopped waiting does not need the answer.
+                    let _ = done.send(Err(refusal.clone()));
+                }
+            }
+        }
+    }
+
+    async fn acknowledge(self: &Arc<Self>, group: Vec<Waiting>, time: i64) {
+        let (units, waiting): (Vec<Unit>, Vec<_>) = group.into_iter().unzip();
+        let counts: Vec<usize> = units.iter().map(|unit| unit.prepared.len()).collect();
+        let (versions, holds): (Vec<_>, Vec<_>) = units.into_iter().map(|unit| (unit.prepared, unit.hold)).unzip();
+        let versions = versions.into_iter().flatten().map(|prepared| (prepared, time)).collect();
+        match self.publish(versions).await {
+            Ok(stored) => {
+                drop(holds);
+                let mut stored = stored.into_iter();
+                for (count, done) in counts.into_iter().zip(waiting) {
+                    let _ = done.send(Ok(stored.by_ref().take(count).collect()));
+                }
+            }
+            Err(refusal) => {
+                // The ledger has them: they are published when the store or index works again.
+                holds.into_iter().for_each(Hold::keep_as_unknown);
+                for done in waiting {
+                    let _ = done.send(Err(refusal.clone()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The write path of one request, step by step.
+
+use std::sync::Arc;
+
+use careledger_wire::{
+    ids::{RecordId, SubjectId},
+    message::Message,
+    proto::records::{Anchor, Supersession},
+};
+
+use super::{
+    Change, Content, Core, Held, Records, Stored,
+    anchoring::Unit,
+    entry::{self, About, Entry},
+};
+use crate::{
+    envelope::{self, Document, DocumentKey},
+    keys::random,
+    outcome::Refusal,
+    vault::{self, Batch, Durability, Space},
+};
+
+/// A version that is in the vault and not yet visible.
+#[derive(Debug, Clone)]
+pub(super) struct Prepared {
+    pub record: RecordId,
+    pub version: u32,
+    pub entry: Entry,
+    /// `None` where it was read back after a crash.
+    pub content: Option<Content>,
+}
+
+impl Prepared {
+    /// The anchor of a first version.
+    pub fn anchor(&self) -> Option<Anchor> {
+        (self.version == 1).then(|| Anchor {
+            record: self.record.to_vec(),
+            commitment: self.entry.commitment(self.version).to_vec(),
+        })
+    }
+
+    /// The supersession of a later version.
+    pub fn supersession(&self) -> Option<Supersession> {
+        (self.version > 1).then(|| Supersession {
+            record: self.record.to_vec(),
+            version: self.version,
+            commitment: self.entry.commitment(self.version).to_vec(),
+        })
+    }
+}
+
+/// Records that one write holds; let go when dropped, unless the outcome is unknown.
+pub(super) struct Hold {
+    core: Arc<Core>,
+    records: Vec<RecordId>,
+}
+
+impl Hold {
+    fn take(core: &Arc<Core>, records: Vec<RecordId>) -> Result<Self, Refusal> {
+        let mut held = core.held.lock();
+        for record in &records {
+            match held.get(record) {
+                None => {}
+                Some(Held::Writing) => return Err(Refusal::VersionConflict),
+                Some(Held::Unknown) => return Err(Refusal::LedgerUnavailable),
+            }
+        }
+        let distinct: std::collections::BTreeSet<_> = records.iter().collect();
+        if distinct.len() != records.len() {
+            return Err(Refusal::Rule("one transaction may change a resource only once".to_owned()));
+        }
+        held.extend(records.iter().map(|record| (*record, Held::Writing)));
+        drop(held);
+        Ok(Self { core: Arc::clone(core), records })
+    }
+
+    /// Holds a record whose last write has an unknown outcome, to find it out. `None` where
+    /// somebody else already does, or did.
+    pub fn take_unknown(core: &Arc<Core>, record: RecordId) -> Option<Self> {
+        let mut held = core.held.lock();
+        let state = held.get_mut(&record).filter(|state| **state == Held::Unknown)?;
+        *state = Held::Writing;
+        Some(Self { core: Arc::clone(core), records: vec![record] })
+    }
+
+    /// Keeps the records closed to writes until the ledger's answer is known.
+    pub fn keep_as_unknown(self) {
+        let mut held = self.core.held.lock();
+        for record in &self.records {
+            held.insert(*record, Held::Unknown);
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut held = self.core.held.lock();
+        for record in &self.records {
+            if held.get(record) == Some(&Held::Writing) {
+                held.remove(record);
+            }
+        }
+    }
+}
+
+impl Records {
+    /// The body of [`Records::commit`].
+    pub(super) async fn write(&self, changes: Vec<Change>, extra: Vec<Message>) -> Result<Vec<Stored>, Refusal> {
+        let records = changes.iter().map(|change| self.core.record_of(change)).collect::<Vec<_>>();
+        self.core.settle(&records).await?;
+        let hold = Hold::take(&self.core, records)?;
+        let prepared = self.core.prepare(changes).await?;
+        let unit = Unit { prepared, extra, hold };
+        let stored = self.anchoring.commit(unit).await?;
+        Ok(stored.into_iter().map(Arc::unwrap_or_clone).collect())
+    }
+}
+
+impl Core {
+    fn record_of(&self, change: &Change) -> RecordId {
+        match change {
+            Change::Create { resource_type, id, .. }
+            | Change::Update { resource_type, id, .. }
+            | Change::Delete { resource_type, id, .. } => self.keys.record_id(resource_type, id),
+        }
+    }
+
+    /// Seals every change and makes it durable in the vault, not yet visible.
+    pub(super) async fn prepare(&self, changes: Vec<Change>) -> Result<Vec<Prepared>, Refusal> {
+        let mut batch = Batch::default();
+        let prepared = changes.into_iter().map(|change| self.seal(change, &mut batch)).collect::<Result<Vec<_>, _>>()?;
+        if !batch.is_empty() {
+            self.store.commit(batch, Durability::Synced).await?;
+        }
+        Ok(prepared)
+    }
+
+    fn seal(&self, change: Change, batch: &mut Batch) -> Result<Prepared, Refusal> {
+        let record = self.record_of(&change);
+        let current = self.current(&record)?.map(|(version, _)| version);
+        let (about, content, expected) = match change {
+            Change::Create { resource_type, id, content, patient } => {
+                let subject = self.subject_for(patient.as_deref())?;
+                (About { resource_type, id, patient, subject }, content, None)
+            }
+            Change::Update { resource_type, id, content, patient, expected } => {
+                let subject = self.subject_for(patient.as_deref())?;
+                (About { resource_type, id, patient, subject }, content, Some(expected))
+            }
+            Change::Delete { resource_type, id, expected } => {
+                // A deletion belongs to whomever the deleted version was about.
+                let before = self.entry(&record, expected)?.ok_or(Refusal::VersionConflict)?;
+                let about = About { resource_type, id, patient: before.patient, subject: before.subject };
+                (about, Content::Deleted, Some(expected))
+            }
+        };
+        if current != expected {
+            return Err(Refusal::VersionConflict);
+        }
+        let version = current.unwrap_or(0).checked_add(1).ok_or(Refusal::Internal("a version number overflowed"))?;
+        let document = Document::new(record, version);
+        let document_key = DocumentKey::random();
+        let address = vault::put_body(batch, envelope::seal(&document, &document_key, content.bytes()));
+        let wrap = envelope::wrap_own(&document, &document_key, &self.keys.storage);
+        let wrap_key = entry::wrap_key(&document, &wrap.key_id);
+        let entry = Entry::new(about, &content, random(), address);
+        let key = entry::key(&record, version);
+        batch.put(Space::Wrap, wrap_key, serde_json::to_vec(&wrap).expect("text always serialises"));
+        batch.put(Space::Entry, key.clone(), entry.seal(&self.entry_key, &key));
+        batch.put(Space::Pending, key, entry::pending_value(self.ledger.now(), &self.run));
+        Ok(Prepared { record, version, entry, content: Some(content) })
+    }
+
+    fn subject_for(&self, patient: Option<&str>) -> Result<Option<SubjectId>, Refusal> {
+        patient.map_or(Ok(None), |patient| self.subject_of(patient))
+    }
+
+    /// Makes committed versions visible and indexes them. The second step of a write that cannot
+    /// be refused: the ledger has them.
+    pub(super) async fn publish(&self, versions: Vec<(Prepared, i64)>) -> Result<Vec<Arc<Stored>>, Refusal> {
+        let mut sequence = self.sequence.lock().await;
+        let mut batch = Batch::default();
+        let mut next = *sequence;
+        for (prepared, time) in &versions {
+            next += 1;
+            let key = entry::key(&prepared.record, prepared.version);
+            let committed = entry::committed_value(prepared.version, *time);
+            batch.put(Space::Committed, key.clone(), committed.clone());
+            batch.put(Space::Current, prepared.record.to_vec(), committed);
+            batch.delete(Space::Pending, key.clone());
+            batch.put(Space::Journal, next.to_be_bytes(), key);
+        }
+        // Ordered, not synced: after a power cut the ledger tells it again.
+        self.store.commit(batch, Durability::Ordered).await?;
+        let before = std::mem::replace(&mut *sequence, next);
+        let mut stored = Vec::with_capacity(versions.len());
+        for (Prepared { record, version, entry, content }, time) in versions {
+            stored.push(Arc::new(match content {
+                Some(content) => entry.stored(version, time, content_bytes(content)),
+                None => self.stored(&record, version)?.ok_or(Refusal::Internal("a published version is missing"))?,
+            }));
+        }
+        self.index(before, next, &stored).await?;
+        Ok(stored)
+    }
+
+    /// Tells the index, which may be behind: then it gets everything it lacks.
+    async fn index(&self, before: u64, through: u64, stored: &[Arc<Stored>]) -> Result<(), Refusal> {
+        if self.feed.applied()? == before {
+            let (feed, stored) = (Arc::clone(&self.feed), stored.to_vec());
+            blocking(move || feed.apply(through, &stored)).await
+        } else {
+            self.catch_up().await.map(|_| ())
+        }
+    }
+
+    /// Forgets versions that the ledger did not take.
+    pub(super) async fn drop_versions(&self, versions: &[Prepared]) -> Result<(), Refusal> {
+        let mut batch = Batch::default();
+        for Prepared { record, version, entry, .. } in versions {
+            let document = Document::new(*record, *version);
+            let key = entry::key(record, *version);
+            batch.delete(Space::Body, entry.address.to_vec());
+            batch.delete(Space::Wrap, entry::wrap_key(&document, &envelope::storage_key_id(&self.keys.storage)));
+            batch.delete(Space::Entry, key.clone());
+            batch.delete(Space::Pending, key);
+        }
+        Ok(self.store.commit(batch, Durability::Ordered).await?)
+    }
+}
+
+/// Runs work that blocks (SQL) away from the threads that answer requests.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let task = tokio::task::spawn_blocking(work);
+    task.await.map_err(|_| Refusal::Internal("the index stopped in the middle of its work"))?
+}
+
+fn content_bytes(content: Content) -> Vec<u8> {
+    match content {
+        Content::Json(bytes) | Content::Raw { bytes, .. } => bytes,
+        Content::Deleted => Vec::new(),
+    }
+}

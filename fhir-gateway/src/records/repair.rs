@@ -1,0 +1,275 @@
+//! What is put right after a crash, a time-out or a full disk, without guessing: the ledger says
+//! which versions it committed, the vault's journal says which of them the index lacks.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use careledger_app::{keys, limits::UNORDERED_SECONDS_MAX};
+use careledger_wire::{ids::RecordId, proto::state};
+use prost::Message as _;
+
+use super::{
+    Core, Held, Stored, entry,
+    pipeline::{Hold, Prepared, blocking},
+    sequence_of,
+};
+use crate::{
+    ledger::Ledger,
+    outcome::Refusal,
+    vault::Space,
+};
+
+/// Versions that one transaction of the index takes.
+const INDEX_VERSIONS_PER_BATCH: usize = 500;
+/// Keys that one page of a scan over the vault holds.
+const SCAN_KEYS_PER_PAGE: usize = 1000;
+/// Time between two attempts to find out what became of writes with an unknown outcome.
+const SETTLE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// What was put right at the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// Versions that the ledger had committed and that were not visible yet.
+    pub published: u64,
+    /// Versions that the ledger never committed; they were never acknowledged.
+    pub dropped: u64,
+    /// Versions that the ledger may still commit.
+    pub undecided: u64,
+    /// Versions that the index lacked.
+    pub indexed: u64,
+}
+
+/// How far a rebuild of the index is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Resources looked at.
+    pub done: u64,
+    /// Resources that the ledger knows of this organization.
+    pub total: u64,
+}
+
+/// What a rebuild of the index found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reindexed {
+    /// Resources in the index now.
+    pub indexed: u64,
+    /// Resources whose current version is not the one on the ledger; they are not indexed.
+    pub unanchored: u64,
+    /// Resources whose body is missing or altered; they are not indexed.
+    pub damaged: u64,
+    /// Records on the ledger that the vault does not have.
+    pub missing: u64,
+}
+
+/// What the ledger says about one prepared version.
+enum Verdict {
+    Committed(i64),
+    Never,
+    Undecided,
+}
+
+impl Core {
+    /// Decides every pending version, then brings the index up to date.
+    pub(super) async fn repair(self: &Arc<Self>) -> Result<Repaired, Refusal> {
+        let mut repaired = Repaired::default();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.store.scan(Space::Pending, &[], after.as_deref(), SCAN_KEYS_PER_PAGE)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (key, pending) in &page {
+                let (record, version) = entry::record_and_version(key)?;
+                match self.decide(record, version, pending).await? {
+                    Some(Verdict::Committed(_)) => repaired.published += 1,
+                    Some(Verdict::Never) | None => repaired.dropped += 1,
+                    Some(Verdict::Undecided) => {
+                        repaired.undecided += 1;
+                        self.held.lock().insert(record, Held::Unknown);
+                    }
+                }
+            }
+        }
+        let _in_order = self.sequence.lock().await;
+        repaired.indexed = self.catch_up().await?;
+        tokio::spawn(settle_now_and_then(Arc::downgrade(self)));
+        Ok(repaired)
+    }
+
+    /// Finds out what became of earlier writes to these records, where that is unknown.
+    pub(super) async fn settle(self: &Arc<Self>, records: &[RecordId]) -> Result<(), Refusal> {
+        for record in records {
+            let Some(hold) = Hold::take_unknown(self, *record) else { continue };
+            let undecided = match self.settle_one(record).await {
+                Ok(undecided) => undecided,
+                Err(refusal) => {
+                    hold.keep_as_unknown();
+                    return Err(refusal);
+                }
+            };
+            if undecided {
+                hold.keep_as_unknown();
+            }
+        }
+        Ok(())
+    }
+
+    async fn settle_one(&self, record: &RecordId) -> Result<bool, Refusal> {
+        let mut undecided = false;
+        for (key, pending) in self.store.scan(Space::Pending, record.as_bytes(), None, SCAN_KEYS_PER_PAGE)? {
+            let (record, version) = entry::record_and_version(&key)?;
+            undecided |= matches!(self.decide(record, version, &pending).await?, Some(Verdict::Undecided));
+        }
+        Ok(undecided)
+    }
+
+    /// Publishes or drops one pending version, or leaves it. `None` where it has no description:
+    /// only its mark was left, and that is removed.
+    async fn decide(&self, record: RecordId, version: u32, pending: &[u8]) -> Result<Option<Verdict>, Refusal> {
+        let Some(entry) = self.entry(&record, version)? else {
+            let mut batch = crate::vault::Batch::default();
+            batch.delete(Space::Pending, entry::key(&record, version));
+            self.store.commit(batch, crate::vault::Durability::Ordered).await?;
+            return Ok(None);
+        };
+        let prepared = Prepared { record, version, entry, content: None };
+        let verdict = self.verdict(&prepared, pending).await?;
+        match verdict {
+            Verdict::Committed(time) => {
+                self.publish(vec![(prepared, time)]).await?;
+            }
+            Verdict::Never => self.drop_versions(&[prepared]).await?,
+            Verdict::Undecided => {}
+        }
+        Ok(Some(verdict))
+    }
+
+    async fn verdict(&self, prepared: &Prepared, pending: &[u8]) -> Result<Verdict, Refusal> {
+        let key = keys::record(&self.keys.signer.address(), &prepared.record);
+        let commitment = prepared.entry.commitment(prepared.version);
+        match self.ledger.get(&key).await? {
+            Some(record) if record.version == prepared.version && record.commitment == commitment.as_bytes() => {
+                Ok(Verdict::Committed(record.recorded_at))
+            }
+            Some(record) if record.version >= prepared.version => {
+                tracing::error!(record = %prepared.record, "the ledger has another version of a record than the vault");
+                Ok(Verdict::Never)
+            }
+            _ if self.may_still_commit(pending)? => Ok(Verdict::Undecided),
+            _ => Ok(Verdict::Never),
+        }
+    }
+
+    /// Whether the transaction of a pending version can still be waiting for a block. It expires
+    /// with the time of blocks; an embedded ledger forgets what waited when its process ends.
+    fn may_still_commit(&self, pending: &[u8]) -> Result<bool, Refusal> {
+        let (since, run) = entry::since_and_run(pending)?;
+        let expired = self.ledger.time() > since.saturating_add(UNORDERED_SECONDS_MAX);
+        let forgotten = matches!(self.ledger, Ledger::Embedded(_)) && run != self.run;
+        Ok(!expired && !forgotten)
+    }
+
+    /// Feeds the index what the journal has beyond it. The caller holds the sequence.
+    pub(super) async fn catch_up(&self) -> Result<u64, Refusal> {
+        let mut indexed = 0;
+        loop {
+            let after = self.feed.applied()?.to_be_bytes();
+            let page = self.store.scan(Space::Journal, &[], Some(&after), INDEX_VERSIONS_PER_BATCH)?;
+            let Some((last, _)) = page.last() else { return Ok(indexed) };
+            let through = sequence_of(last)?;
+            let mut versions = Vec::with_capacity(page.len());
+            for (_, key) in &page {
+                let (record, version) = entry::record_and_version(key)?;
+                versions.extend(self.readable(&record, version)?);
+            }
+            indexed += versions.len() as u64;
+            self.feed_versions(through, versions).await?;
+        }
+    }
+
+    async fn feed_versions(&self, through: u64, versions: Vec<Arc<Stored>>) -> Result<(), Refusal> {
+        let feed = Arc::clone(&self.feed);
+        blocking(move || feed.apply(through, &versions)).await
+    }
+
+    /// A version, or `None` with a line in the log where its body is damaged: one damaged
+    /// document must not keep the gateway from starting.
+    fn readable(&self, record: &RecordId, version: u32) -> Result<Option<Arc<Stored>>, Refusal> {
+        match self.stored(record, version) {
+            Ok(stored) => Ok(stored.map(Arc::new)),
+            Err(Refusal::Internal(fault)) => {
+                tracing::error!(%record, version, fault, "a record is damaged");
+                Ok(None)
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// The body of [`super::Records::reindex`].
+    pub(super) async fn reindex(&self, mut progress: impl FnMut(Progress) + Send) -> Result<Reindexed, Refusal> {
+        let sequence = self.sequence.lock().await;
+        let anchored = self.anchored().await?;
+        let total = anchored.len() as u64;
+        let mut seen = HashSet::new();
+        let mut found = Reindexed::default();
+        self.feed.clear()?;
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.store.scan(Space::Current, &[], after.as_deref(), INDEX_VERSIONS_PER_BATCH)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            let mut versions = Vec::with_capacity(page.len());
+            for (key, value) in &page {
+                let record = RecordId::try_from(key.as_slice());
+                let record = record.map_err(|_| Refusal::Internal("a record id of the vault has another length"))?;
+                let (version, _) = entry::version_and_time(value)?;
+                seen.insert(record);
+                let entry = self.entry(&record, version)?;
+                let commitment = entry.map(|entry| entry.commitment(version).to_vec());
+                let on_ledger = anchored.get(&record).map(|record| (record.version, record.commitment.clone()));
+                if commitment.map(|commitment| (version, commitment)) != on_ledger {
+                    found.unanchored += 1;
+                } else if let Some(stored) = self.readable(&record, version)? {
+                    versions.push(stored);
+                } else {
+                    found.damaged += 1;
+                }
+            }
+            found.indexed += versions.len() as u64;
+            // Not yet "applied": a crash in here lets the next start begin from nothing.
+            self.feed_versions(0, versions).await?;
+            progress(Progress { done: seen.len() as u64, total });
+        }
+        self.feed_versions(*sequence, Vec::new()).await?;
+        found.missing = anchored.keys().filter(|record| !seen.contains(record)).count() as u64;
+        Ok(found)
+    }
+
+    /// Every record of this organization on the ledger.
+    async fn anchored(&self) -> Result<HashMap<RecordId, state::Record>, Refusal> {
+        let organization = self.keys.signer.address();
+        let mut prefix = keys::record(&organization, &RecordId::new([0; 32])).into_bytes();
+        prefix.truncate(prefix.len() - RecordId::LENGTH);
+        let fault = || Refusal::Internal("a record on the ledger does not decode");
+        let pairs = self.ledger.scan(&prefix).await?;
+        let decode = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let record = key.get(prefix.len()..).and_then(|id| RecordId::try_from(id).ok()).ok_or_else(fault)?;
+            Ok((record, state::Record::decode(value.as_slice()).map_err(|_| fault())?))
+        };
+        pairs.into_iter().map(decode).collect()
+    }
+}
+
+async fn settle_now_and_then(core: Weak<Core>) {
+    loop {
+        tokio::time::sleep(SETTLE_INTERVAL).await;
+        let Some(core) = core.upgrade() else { return };
+        let unknown = |(record, held): (&RecordId, &Held)| (*held == Held::Unknown).then_some(*record);
+        let records: Vec<RecordId> = core.held.lock().iter().filter_map(unknown).collect();
+        if let Err(refusal) = core.settle(&records).await {
+            tracing::warn!(%refusal, waiting = records.len(), "writes with an unknown outcome still wait");
+        }
+    }
+}
