@@ -143,7 +143,8 @@ impl Index {
         let transaction = connection.transaction().map_err(fault)?;
         for (id, document) in documents {
             let (resource_type, content) = (query.resource.name, Indexed::Resource(document));
-            let entry = Entry { resource_type, id, version: 1, last_updated: 0, patient: None, content };
+            let last_updated = last_updated(document);
+            let entry = Entry { resource_type, id, version: 1, last_updated, patient: None, content };
             write::apply(&transaction, &context, &entry).map_err(fault)?;
         }
         transaction.commit().map_err(fault)?;
@@ -205,6 +206,12 @@ impl Feed for Index {
     fn clear(&self) -> Result<(), Refusal> {
         schema::clear(&self.writer.lock()).map_err(fault)
     }
+}
+
+/// What a resource says about itself, Unix seconds.
+fn last_updated(document: &Document) -> i64 {
+    let text = document.root().get("meta").and_then(|meta| meta.text("lastUpdated"));
+    text.and_then(range::date).map_or(0, |range| range.low.div_euclid(1000))
 }
 
 fn i64_of(number: u64) -> i64 {

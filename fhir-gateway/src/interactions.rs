@@ -1,6 +1,7 @@
 //! One file per FHIR interaction. Each reads as the flow that it implements, takes what HTTP or a
 //! Bundle entry said, and gives an [`Answer`] that either can show.
 
+pub mod audit_event;
 pub mod batch;
 pub mod binary;
 pub mod bundle;
@@ -19,6 +20,7 @@ pub mod vread;
 use actix_web::{http::StatusCode, web::Bytes};
 
 use crate::{
+    audit::{Access as Accessed, Action, Agent, Entity, Outcome},
     auth::{Caller, scopes::Interaction},
     hooks::{self, Proposed},
     index::extract::{self, Term},
@@ -29,6 +31,7 @@ use crate::{
     resources::{Access, Resource, resource},
     search::Handling,
     validate::{self, Link},
+    vault::Durability,
 };
 
 /// What every interaction needs besides its own input.
@@ -181,7 +184,10 @@ pub fn check(resource_type: &str, incoming: &Incoming) -> Result<Vec<Link>, Refu
                 return Err(Refusal::invalid("(resource)", "resourceType is not that of the address"));
             }
             if let Some(link) = links.iter().find(|link| link.is_reference && is_conditional(link)) {
-                return Err(Refusal::invalid(link.path.clone(), "a conditional reference stands outside a transaction"));
+                return Err(Refusal::invalid(
+                    link.path.clone(),
+                    "a conditional reference stands outside a transaction",
+                ));
             }
             Ok(links)
         }
@@ -268,6 +274,40 @@ pub fn permit_about(
     }
 }
 
+/// Logs what the caller did to `stored`, before the caller learns of it.
+pub async fn log(context: &Context<'_>, action: Action, stored: &Stored) -> Result<(), Refusal> {
+    let entity = Entity {
+        resource_type: stored.resource_type.clone(),
+        id: Some(stored.id.clone()),
+        version: Some(stored.version),
+    };
+    log_access(context, action, about(stored), entity).await
+}
+
+/// Logs a search, with the patient whose compartment it looked into if it named one.
+pub async fn log_search(context: &Context<'_>, resource_type: &str, patient: Option<&str>) -> Result<(), Refusal> {
+    let entity = Entity { resource_type: resource_type.to_string(), id: None, version: None };
+    log_access(context, Action::Execute, patient, entity).await
+}
+
+async fn log_access(
+    context: &Context<'_>,
+    action: Action,
+    patient: Option<&str>,
+    entity: Entity,
+) -> Result<(), Refusal> {
+    let access = Accessed {
+        action,
+        outcome: Outcome::Permitted,
+        agent: Agent::Client(context.caller.client.clone()),
+        purpose: None,
+        patient: patient.map(str::to_string),
+        entity: Some(entity),
+        grant: None,
+    };
+    context.organization.audit.record(access, Durability::Ordered).await.map(|_| ())
+}
+
 /// Commits all of `proposed` with what the hooks ask for, or nothing. Gives what was stored, in
 /// the order of `proposed`.
 pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Vec<Stored>, Refusal> {
@@ -278,6 +318,14 @@ pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Ve
     let asked = proposed.len();
     let changes = proposed.into_iter().map(|proposed| proposed.change).chain(effects.also).collect();
     let mut stored = context.organization.records.commit(changes, effects.messages).await?;
+    for version in &stored {
+        let action = match (&version.content, version.version) {
+            (Content::Deleted, _) => Action::Delete,
+            (_, 1) => Action::Create,
+            _ => Action::Update,
+        };
+        log(context, action, version).await?;
+    }
     for work in effects.after {
         work(stored.clone()).await;
     }

@@ -21,6 +21,7 @@ pub mod auth;
 pub mod config;
 pub mod decide;
 pub mod envelope;
+pub mod hooks;
 pub mod index;
 pub mod interactions;
 pub mod json;

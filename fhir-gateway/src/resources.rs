@@ -15,7 +15,7 @@ use parameters::Parameter;
 pub enum Access {
     /// Everything.
     Full,
-    /// Read and search; the server itself writes them.
+    /// Read and search; the server itself writes them, once.
     ReadOnly,
 }
 

@@ -129,10 +129,8 @@ async fn fhir(request: &HttpRequest, body: &Bytes, served: &Served, rest: &[&str
     }
     let caller = organization.authority.authenticate(request)?;
     let route = route?;
-    let is_binary = matches!(
-        route,
-        Route::Read { resource_type: "Binary", .. } | Route::Vread { resource_type: "Binary", .. }
-    );
+    let is_binary =
+        matches!(route, Route::Read { resource_type: "Binary", .. } | Route::Vread { resource_type: "Binary", .. });
     if !is_binary {
         headers::acceptable(request)?;
     }
@@ -141,12 +139,7 @@ async fn fhir(request: &HttpRequest, body: &Bytes, served: &Served, rest: &[&str
     run(&context, route, request, body).await.map(respond)
 }
 
-async fn run(
-    context: &Context<'_>,
-    route: Route<'_>,
-    request: &HttpRequest,
-    body: &Bytes,
-) -> Result<Answer, Refusal> {
+async fn run(context: &Context<'_>, route: Route<'_>, request: &HttpRequest, body: &Bytes) -> Result<Answer, Refusal> {
     let text = |name| headers::text(request, name);
     let if_match = headers::version(request, header::IF_MATCH.as_str())?;
     let wanted = interactions::read::Wanted {
@@ -173,7 +166,8 @@ async fn run(
         Route::SearchByPost { resource_type } => {
             headers::is_form(request)?;
             let mut pairs = headers::pairs(request.query_string());
-            let form = std::str::from_utf8(body).map_err(|_| Refusal::BadRequest("the form is not UTF-8".to_string()))?;
+            let form =
+                std::str::from_utf8(body).map_err(|_| Refusal::BadRequest("the form is not UTF-8".to_string()))?;
             pairs.extend(headers::pairs(form));
             interactions::search::search(context, resource_type, &pairs).await
         }
@@ -191,9 +185,7 @@ async fn run(
             let incoming = headers::incoming(request, resource_type, body)?;
             interactions::update::update(context, resource_type, id, &incoming, if_match).await
         }
-        Route::Delete { resource_type, id } => {
-            interactions::delete::delete(context, resource_type, id, if_match).await
-        }
+        Route::Delete { resource_type, id } => interactions::delete::delete(context, resource_type, id, if_match).await,
         Route::History { resource_type, id } => interactions::history::history(context, resource_type, id).await,
         Route::Operation { resource_type, id, name } => {
             interactions::operation::run(context, resource_type, id, name, body).await

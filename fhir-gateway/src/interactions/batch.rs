@@ -33,14 +33,13 @@ async fn run(context: &Context<'_>, bundle: &Document, entry: &Result<Entry, Ref
     match (entry.method.as_str(), entry.target.id.as_deref()) {
         ("POST", None) if entry.target.resource_type.is_empty() => Err(Refusal::MethodNotAllowed),
         ("POST", None) => {
-            super::create::create(context, &entry.target.resource_type, &incoming()?, entry.if_none_exist.as_deref()).await
+            super::create::create(context, &entry.target.resource_type, &incoming()?, entry.if_none_exist.as_deref())
+                .await
         }
         ("PUT", Some(id)) => {
             super::update::update(context, &entry.target.resource_type, id, &incoming()?, entry.if_match).await
         }
-        ("DELETE", Some(id)) => {
-            super::delete::delete(context, &entry.target.resource_type, id, entry.if_match).await
-        }
+        ("DELETE", Some(id)) => super::delete::delete(context, &entry.target.resource_type, id, entry.if_match).await,
         ("GET", _) => super::transaction::get(context, entry).await,
         _ => Err(Refusal::MethodNotAllowed),
     }

@@ -68,7 +68,8 @@ impl Writer {
         if let Some(last_modified) = answer.last_modified {
             response["lastModified"] = json!(instant(last_modified));
         }
-        let resource = answer.body.as_ref().filter(|body| body.content_type.is_none()).map(|body| body.bytes.as_slice());
+        let resource =
+            answer.body.as_ref().filter(|body| body.content_type.is_none()).map(|body| body.bytes.as_slice());
         self.entry(full_url, resource, &[("response", response)]);
     }
 

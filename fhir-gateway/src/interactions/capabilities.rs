@@ -53,24 +53,19 @@ pub fn capabilities(base_url: &str) -> Answer {
 
 fn of_type(resource: &Resource) -> Value {
     let interactions: &[&str] = match resource.access {
-        Access::Full => {
-            &["read", "vread", "update", "delete", "history-instance", "create", "search-type"]
-        }
-        Access::ReadOnly => &["read", "vread", "history-instance", "search-type"],
+        Access::Full => &["read", "vread", "update", "delete", "history-instance", "create", "search-type"],
+        Access::ReadOnly => &["read", "search-type"],
     };
     let interactions: Vec<Value> = interactions.iter().map(|code| json!({"code": code})).collect();
     let is_writable = resource.access == Access::Full;
-    let mut parameters = vec![
-        json!({"name": "_id", "type": "token"}),
-        json!({"name": "_lastUpdated", "type": "date"}),
-    ];
+    let mut parameters = vec![json!({"name": "_id", "type": "token"}), json!({"name": "_lastUpdated", "type": "date"})];
     let own = resource.parameters.iter();
     parameters.extend(own.map(|parameter| json!({"name": parameter.code, "type": parameter.search_type.code()})));
     json!({
         "type": resource.name,
         "interaction": interactions,
-        "versioning": "versioned-update",
-        "readHistory": true,
+        "versioning": if is_writable { "versioned-update" } else { "no-version" },
+        "readHistory": is_writable,
         "updateCreate": is_writable,
         "conditionalCreate": is_writable,
         "conditionalRead": "not-match",
@@ -95,7 +90,9 @@ mod tests {
         let types = value["rest"][0]["resource"].as_array().expect("types");
         assert_eq!(types.len(), resources().count());
         let patient = types.iter().find(|entry| entry["type"] == "Patient").expect("Patient");
-        assert!(patient["searchParam"].as_array().expect("parameters").iter().any(|found| found["name"] == "identifier"));
+        assert!(
+            patient["searchParam"].as_array().expect("parameters").iter().any(|found| found["name"] == "identifier")
+        );
         let audit = types.iter().find(|entry| entry["type"] == "AuditEvent").expect("AuditEvent");
         assert!(!audit["interaction"].to_string().contains("create"));
     }

@@ -53,7 +53,11 @@ fn stripe(condition: &(&str, &str)) -> usize {
 ///
 /// # Errors
 /// [`Refusal::MultipleMatches`]; [`Refusal::BadRequest`] for a condition that says nothing.
-pub async fn one(context: &Context<'_>, resource: &'static Resource, condition: &str) -> Result<Option<String>, Refusal> {
+pub async fn one(
+    context: &Context<'_>,
+    resource: &'static Resource,
+    condition: &str,
+) -> Result<Option<String>, Refusal> {
     super::permit(context, resource.name, Interaction::Search)?;
     let pairs: Vec<(String, String)> =
         url::form_urlencoded::parse(condition.trim_start_matches('?').as_bytes()).into_owned().collect();

@@ -29,7 +29,8 @@ pub async fn propose(
     id: &str,
     if_match: Option<u32>,
 ) -> Result<Option<Proposed>, Refusal> {
-    let update::Current::Present(expected) = update::current(context, resource_type, id, Interaction::Delete).await? else {
+    let update::Current::Present(expected) = update::current(context, resource_type, id, Interaction::Delete).await?
+    else {
         return match if_match {
             Some(_) => Err(Refusal::PreconditionFailed("If-Match names another version")),
             None => Ok(None),

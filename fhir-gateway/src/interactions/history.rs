@@ -2,8 +2,9 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Context, bundle::Writer, kept, permit, served};
+use super::{Answer, Context, bundle::Writer, kept, log, permit, served};
 use crate::{
+    audit::Action,
     auth::scopes::Interaction,
     json::instant,
     outcome::Refusal,
@@ -18,6 +19,7 @@ pub async fn history(context: &Context<'_>, resource_type: &str, id: &str) -> Re
     // A deletion carries no patient of its own: the whole resource counts.
     if let Some(about) = versions.iter().find(|version| version.content != Content::Deleted) {
         context.caller.may_see(Interaction::Read, about)?;
+        log(context, Action::Read, about).await?;
     }
     let mut bundle = Writer::new("history");
     bundle.total(versions.len() as u64);

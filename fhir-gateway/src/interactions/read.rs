@@ -2,12 +2,14 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Body, Context, binary, kept, permit, served};
+use super::{Answer, Body, Context, audit_event, binary, kept, log, permit, served};
 use crate::{
+    audit::Action,
     auth::scopes::Interaction,
     outcome::{FHIR_JSON, Refusal},
     records::Stored,
     remote::{merge, rewrite::RemoteId},
+    resources::Access,
 };
 
 /// What a client accepts, and what it has already.
@@ -20,19 +22,18 @@ pub struct Wanted<'a> {
 }
 
 /// The current version. An id that names another custodian's resource is read there.
-pub async fn read(
-    context: &Context<'_>,
-    resource_type: &str,
-    id: &str,
-    wanted: Wanted<'_>,
-) -> Result<Answer, Refusal> {
-    kept(resource_type)?;
+pub async fn read(context: &Context<'_>, resource_type: &str, id: &str, wanted: Wanted<'_>) -> Result<Answer, Refusal> {
+    let kind = kept(resource_type)?;
     permit(context, resource_type, Interaction::Read)?;
+    if kind.access == Access::ReadOnly {
+        return audit_event::read(context, id).await;
+    }
     if let Some(remote) = RemoteId::parse(id) {
         return elsewhere(context, resource_type, &remote, wanted).await;
     }
     let stored = context.organization.records.read(resource_type, id).await?;
     context.caller.may_see(Interaction::Read, &stored)?;
+    log(context, Action::Read, &stored).await?;
     shown(&stored, wanted)
 }
 

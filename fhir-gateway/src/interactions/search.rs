@@ -3,24 +3,20 @@
 use actix_web::http::StatusCode;
 use serde_json::json;
 
-use super::{Answer, Context, bundle::Writer, kept, permit, served};
+use super::{Answer, Context, audit_event, bundle::Writer, kept, log_search, permit, served};
 use crate::{
     auth::scopes::Interaction,
     index::{Index, Page},
     json::Document,
     outcome::Refusal,
     remote::merge,
-    resources::Resource,
-    search::{CURSOR, Query},
+    resources::{Access, Resource},
+    search::{CURSOR, Cursor, Query},
 };
 
 /// One page. For a patient's documents, what consent opens at other custodians stands after what
 /// is local; a custodian that does not answer is an outcome entry on every page.
-pub async fn search(
-    context: &Context<'_>,
-    resource_type: &str,
-    pairs: &[(String, String)],
-) -> Result<Answer, Refusal> {
+pub async fn search(context: &Context<'_>, resource_type: &str, pairs: &[(String, String)]) -> Result<Answer, Refusal> {
     let resource = kept(resource_type)?;
     let organization = context.organization;
     let mut query = Query::parse(resource, pairs, context.prefer.handling, &organization.base_url)?;
@@ -28,6 +24,10 @@ pub async fn search(
         permit(context, searched, Interaction::Search)?;
     }
     restrict(context, resource, &mut query)?;
+    if resource.access == Access::ReadOnly {
+        return audit_event::search(context, &query).await;
+    }
+    log_search(context, resource_type, query.patients().first().copied()).await?;
     let page = organization.index.search(&query)?;
     let (found, gaps) = elsewhere(context, &query).await?;
     let total = page.total.map(|total| total + found.len() as u64);
@@ -35,7 +35,7 @@ pub async fn search(
     if let Some(total) = total {
         bundle.total(total);
     }
-    bundle.links(&links(context, &query, &page));
+    bundle.links(&links(context, &query, page.next));
     if !query.only_count {
         local(context, resource, &page, &mut bundle).await?;
         let is_last = page.next.is_none();
@@ -107,7 +107,8 @@ async fn elsewhere(context: &Context<'_>, query: &Query) -> Result<(Vec<Remote>,
     Ok((found, gaps))
 }
 
-fn links(context: &Context<'_>, query: &Query, page: &Page) -> Vec<(&'static str, String)> {
+/// `self`, and `next` where another page begins.
+pub fn links(context: &Context<'_>, query: &Query, next: Option<Cursor>) -> Vec<(&'static str, String)> {
     let address = |cursor: Option<String>| {
         let mut pairs = url::form_urlencoded::Serializer::new(String::new());
         pairs.extend_pairs(query.applied.iter().filter(|(name, _)| name != CURSOR));
@@ -119,7 +120,7 @@ fn links(context: &Context<'_>, query: &Query, page: &Page) -> Vec<(&'static str
         format!("{}/{}{separator}{pairs}", context.organization.base_url, query.resource.name)
     };
     let mut links = vec![("self", address(query.cursor.map(|cursor| cursor.to_string())))];
-    links.extend(page.next.map(|next| ("next", address(Some(next.to_string())))));
+    links.extend(next.map(|next| ("next", address(Some(next.to_string())))));
     links
 }
 

@@ -4,13 +4,8 @@ use actix_web::http::StatusCode;
 
 use super::{Answer, Context, Incoming, about, accepted, check, commit, permit, permit_about, writable};
 use crate::{
-    auth::scopes::Interaction,
-    hooks::Proposed,
-    outcome::Refusal,
-    records::Change,
-    remote::rewrite::RemoteId,
-    resources::Resource,
-    validate::is_id,
+    auth::scopes::Interaction, hooks::Proposed, outcome::Refusal, records::Change, remote::rewrite::RemoteId,
+    resources::Resource, validate::is_id,
 };
 
 /// What is under an id now.
@@ -100,7 +95,9 @@ pub fn propose(
             permit(context, kind.name, Interaction::Create)?;
             (Change::Create { resource_type, id, content, patient }, StatusCode::CREATED)
         }
-        Current::Present(expected) => (Change::Update { resource_type, id, content, patient, expected }, StatusCode::OK),
+        Current::Present(expected) => {
+            (Change::Update { resource_type, id, content, patient, expected }, StatusCode::OK)
+        }
         Current::Deleted(expected) => {
             permit(context, kind.name, Interaction::Create)?;
             (Change::Update { resource_type, id, content, patient, expected }, StatusCode::CREATED)

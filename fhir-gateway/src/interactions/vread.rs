@@ -1,10 +1,10 @@
 //! `GET /{type}/{id}/_history/{version}`: docs/api/vread.md
 
 use super::{
-    Answer, Context, kept, permit,
+    Answer, Context, kept, log, permit,
     read::{Wanted, shown},
 };
-use crate::{auth::scopes::Interaction, outcome::Refusal};
+use crate::{audit::Action, auth::scopes::Interaction, outcome::Refusal};
 
 /// One version.
 pub async fn vread(
@@ -19,5 +19,6 @@ pub async fn vread(
     let version = version.parse().map_err(|_| Refusal::NotFound)?;
     let stored = context.organization.records.vread(resource_type, id, version).await?;
     context.caller.may_see(Interaction::Read, &stored)?;
+    log(context, Action::Read, &stored).await?;
     shown(&stored, wanted)
 }

@@ -98,7 +98,11 @@ mod tests {
             (Method::PATCH, "Patient/1", Err(Refusal::MethodNotAllowed)),
             (Method::DELETE, "Patient", Err(Refusal::MethodNotAllowed)),
             (Method::GET, "Patient/1/_history", Ok(Route::History { resource_type: "Patient", id: "1" })),
-            (Method::GET, "Patient/1/$subject", Ok(Route::Operation { resource_type: "Patient", id: Some("1"), name: "$subject" })),
+            (
+                Method::GET,
+                "Patient/1/$subject",
+                Ok(Route::Operation { resource_type: "Patient", id: Some("1"), name: "$subject" }),
+            ),
             (Method::GET, "Patient/1/2/3/4", Err(Refusal::NotFound)),
         ];
         for (method, path, expected) in cases {

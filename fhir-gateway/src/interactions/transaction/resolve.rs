@@ -45,12 +45,7 @@ impl Edits {
 }
 
 /// What has to be replaced so that every link is local.
-pub async fn edits(
-    context: &Context<'_>,
-    bundle: &Document,
-    links: &[Link],
-    names: &Names,
-) -> Result<Edits, Refusal> {
+pub async fn edits(context: &Context<'_>, bundle: &Document, links: &[Link], names: &Names) -> Result<Edits, Refusal> {
     let mut edits = Vec::new();
     let mut conditions: HashMap<String, String> = HashMap::new();
     for link in links.iter().filter(|link| is_in_resource(&link.path)) {

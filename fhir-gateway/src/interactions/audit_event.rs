@@ -1,0 +1,83 @@
+//! AuditEvent: read and searched like any resource, rendered from the access log when asked for.
+//! docs/api/audit-event.md
+
+use actix_web::http::StatusCode;
+use serde_json::json;
+
+use super::{Answer, Context, bundle::Writer};
+use crate::{
+    audit::{Leaf, event},
+    auth::scopes::Interaction,
+    index::Index,
+    json::Document,
+    outcome::Refusal,
+    search::{Cursor, Query},
+};
+
+/// Leaves that are looked at together.
+const CHUNK: usize = 500;
+
+/// The AuditEvent `id`.
+pub async fn read(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
+    let number = event::number(id).ok_or(Refusal::NotFound)?;
+    let leaf = context.organization.audit.leaf(number)?.ok_or(Refusal::NotFound)?;
+    let own = context.caller.compartment(Interaction::Read, "AuditEvent");
+    if own.is_some() && leaf.access.patient.as_deref() != own {
+        return Err(Refusal::NotFound);
+    }
+    let mut answer = Answer::fhir(StatusCode::OK, rendered(context, &leaf));
+    // A leaf never changes.
+    answer.version = Some(1);
+    answer.last_modified = Some(leaf.time);
+    Ok(answer)
+}
+
+/// One page, newest first. `total` is given only where it is known without counting everything.
+pub async fn search(context: &Context<'_>, query: &Query) -> Result<Answer, Refusal> {
+    let wanted = if query.only_count { usize::MAX } else { query.count as usize };
+    let mut found: Vec<(u64, Vec<u8>)> = Vec::new();
+    let mut before = query.cursor.and_then(|cursor| u64::try_from(cursor.after).ok());
+    let mut is_whole = false;
+    while found.len() <= wanted && !is_whole {
+        let patients = query.patients();
+        let about = |leaf: &Leaf| {
+            patients.is_empty() || leaf.access.patient.as_deref().is_some_and(|patient| patients.contains(&patient))
+        };
+        let leaves = context.organization.audit.leaves(before, CHUNK, about)?;
+        is_whole = leaves.len() < CHUNK;
+        before = leaves.last().map(|leaf| leaf.number);
+        found.extend(matching(context, query, &leaves)?);
+    }
+    let total = (is_whole && query.cursor.is_none()).then_some(found.len() as u64);
+    let has_more = found.len() > wanted;
+    found.truncate(wanted);
+    let after = found.last().and_then(|(number, _)| i64::try_from(*number).ok()).filter(|_| has_more);
+    let mut bundle = Writer::new("searchset");
+    if let Some(total) = total {
+        bundle.total(total);
+    }
+    let next = after.map(|after| Cursor { snapshot: 0, after, total: None });
+    bundle.links(&super::search::links(context, query, next));
+    for (number, bytes) in found.iter().filter(|_| !query.only_count) {
+        let full_url = format!("{}/AuditEvent/{}", context.organization.base_url, event::id(*number));
+        bundle.entry(Some(&full_url), Some(bytes), &[("search", json!({"mode": "match"}))]);
+    }
+    Ok(Answer::fhir(StatusCode::OK, bundle.finish()))
+}
+
+/// The leaves that meet the criteria, rendered.
+fn matching(context: &Context<'_>, query: &Query, leaves: &[Leaf]) -> Result<Vec<(u64, Vec<u8>)>, Refusal> {
+    let rendered: Vec<(u64, String, Vec<u8>)> =
+        leaves.iter().map(|leaf| (leaf.number, event::id(leaf.number), rendered(context, leaf))).collect();
+    let documents = rendered
+        .iter()
+        .map(|(_, id, bytes)| Ok((id.as_str(), Document::parse(bytes.clone())?)))
+        .collect::<Result<Vec<_>, Refusal>>()?;
+    let organization = context.organization;
+    let ids = Index::matching(&documents, query, &organization.base_url, organization.address())?;
+    Ok(rendered.into_iter().filter(|(_, id, _)| ids.contains(id)).map(|(number, _, bytes)| (number, bytes)).collect())
+}
+
+fn rendered(context: &Context<'_>, leaf: &Leaf) -> Vec<u8> {
+    leaf.event(&context.organization.base_url).to_string().into_bytes()
+}
