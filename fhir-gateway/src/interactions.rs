@@ -302,7 +302,7 @@ async fn log_access(
         agent: Agent::Client(context.caller.client.clone()),
         purpose: None,
         patient: patient.map(str::to_string),
-        entity: Some(entity),
+        entities: vec![entity],
         grant: None,
     };
     context.organization.audit.record(access, Durability::Ordered).await.map(|_| ())
