@@ -18,9 +18,11 @@
 
 pub mod audit;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod decide;
 pub mod envelope;
+pub mod hooks;
 pub mod index;
 pub mod interactions;
 pub mod json;
