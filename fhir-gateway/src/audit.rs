@@ -10,6 +10,7 @@
 //! Leaf number n is the n-th leaf, from 1, without gaps in what is anchored.
 
 use std::{
+    collections::BTreeSet,
     ops::RangeInclusive,
     sync::{Arc, Weak},
     time::Duration,
@@ -25,12 +26,14 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    auth::clock,
+    auth::{Caller, clock},
     config,
+    decide::Rule,
     envelope,
     keys::{OrganizationKeys, Secret, random},
     ledger::Ledger,
     outcome::Refusal,
+    records::Stored,
     vault::{Batch, Durability, Space, Store},
 };
 
@@ -104,9 +107,39 @@ pub struct Access {
     /// Local id of the Patient.
     pub patient: Option<String>,
     /// What was touched.
-    pub entity: Option<Entity>,
+    pub entities: Vec<Entity>,
     /// By which grant.
     pub grant: Option<GrantId>,
+}
+
+/// What another organization was told about a patient, or was not told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disclosure {
+    /// The organization that asked.
+    pub organization: Address,
+    /// Its practitioner.
+    pub practitioner: Address,
+    /// Code of v3 ActReason.
+    pub purpose: String,
+    /// The grant that it named.
+    pub grant: GrantId,
+    /// FHIR resource type that it asked for.
+    pub resource_type: String,
+    /// FHIR ids of what it asked for or was given; none for a search that found nothing.
+    pub ids: Vec<String>,
+    /// Local id of the Patient, where the subject is one of this organization's.
+    pub patient: Option<String>,
+    /// What was decided.
+    pub verdict: Verdict,
+}
+
+/// What was decided about a disclosure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was released.
+    Permitted,
+    /// This rule did not hold.
+    Denied(Rule),
 }
 
 /// One line of the access log.
@@ -161,7 +194,7 @@ struct Core {
     last: Mutex<u64>,
     /// One anchoring at a time.
     anchoring: tokio::sync::Mutex<()>,
-    wake: tokio::sync::Notify,
+    wake: Arc<tokio::sync::Notify>,
     batch_leaves: u64,
 }
 
@@ -181,10 +214,11 @@ impl AuditLog {
             ledger,
             last: Mutex::new(last),
             anchoring: tokio::sync::Mutex::default(),
-            wake: tokio::sync::Notify::new(),
+            wake: Arc::default(),
             batch_leaves: settings.batch_leaves.into(),
         });
-        tokio::spawn(anchor_now_and_then(Arc::downgrade(&core), Duration::from_secs(settings.batch_seconds.into())));
+        let interval = Duration::from_secs(settings.batch_seconds.into());
+        tokio::spawn(anchor_now_and_then(Arc::downgrade(&core), Arc::clone(&core.wake), interval));
         Ok(Self { core })
     }
 
@@ -202,10 +236,61 @@ impl AuditLog {
             (number, self.core.store.commit(batch, durability))
         };
         written.await?;
-        if number % self.core.batch_leaves == 0 {
+        if number.is_multiple_of(self.core.batch_leaves) {
             self.core.wake.notify_one();
         }
         Ok(number)
+    }
+
+    /// Logs what another organization was told, durably: the answer waits for it.
+    pub async fn disclosed(&self, disclosure: Disclosure) -> Result<(), Refusal> {
+        let Disclosure { organization, practitioner, purpose, grant, resource_type, ids, patient, verdict } = disclosure;
+        let entity = |id| Entity { resource_type: resource_type.clone(), id, version: None };
+        let entities = if ids.is_empty() { vec![entity(None)] } else { ids.into_iter().map(Some).map(entity).collect() };
+        let access = Access {
+            action: Action::Read,
+            outcome: match verdict {
+                Verdict::Permitted => Outcome::Permitted,
+                Verdict::Denied(rule) => Outcome::Denied(format!("{rule:?}")),
+            },
+            agent: Agent::Organization { organization, practitioner: Some(practitioner) },
+            purpose: Some(purpose),
+            patient,
+            entities,
+            grant: Some(grant),
+        };
+        self.record(access, Durability::Synced).await?;
+        Ok(())
+    }
+
+    /// Logs what a client of this organization did: in order with its writes, not synced by
+    /// itself. `stored` is what it touched; none for a search that found nothing.
+    pub async fn local(
+        &self,
+        caller: &Caller,
+        action: Action,
+        resource_type: &str,
+        stored: &[&Stored],
+    ) -> Result<(), Refusal> {
+        let entity = |stored: &&Stored| Entity {
+            resource_type: stored.resource_type.clone(),
+            id: Some(stored.id.clone()),
+            version: Some(stored.version),
+        };
+        let searched = || Entity { resource_type: resource_type.to_owned(), id: None, version: None };
+        let patients: BTreeSet<&str> = stored.iter().filter_map(|stored| stored.about()).collect();
+        let access = Access {
+            action,
+            outcome: Outcome::Permitted,
+            agent: Agent::Client(caller.client.clone()),
+            purpose: None,
+            // An AuditEvent is about one patient; a search over several names none.
+            patient: if patients.len() == 1 { patients.first().map(|patient| (*patient).to_owned()) } else { None },
+            entities: if stored.is_empty() { vec![searched()] } else { stored.iter().map(entity).collect() },
+            grant: None,
+        };
+        self.record(access, Durability::Ordered).await?;
+        Ok(())
     }
 
     /// A leaf; `None` where there is none.
@@ -356,15 +441,20 @@ impl Core {
     }
 }
 
-async fn anchor_now_and_then(core: Weak<Core>, interval: Duration) {
+async fn anchor_now_and_then(core: Weak<Core>, wake: Arc<tokio::sync::Notify>, interval: Duration) {
     loop {
-        let Some(strong) = core.upgrade() else { return };
-        if let Err(refusal) = strong.anchor().await {
+        // Until somebody wakes it or the interval is over: both are reasons to anchor.
+        let _ = tokio::time::timeout(interval, wake.notified()).await;
+        let Some(core) = core.upgrade() else { return };
+        if let Err(refusal) = core.anchor().await {
             tracing::warn!(%refusal, "the access log could not be anchored; it is tried again");
         }
-        // Waits without keeping the log alive for longer than one interval.
-        let woken = async { strong.wake.notified().await };
-        let _ = tokio::time::timeout(interval, woken).await;
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.wake.notify_one();
     }
 }
 

@@ -112,9 +112,8 @@ impl Caller {
     /// # Errors
     /// [`Refusal::NotFound`].
     pub fn may_see(&self, interaction: Interaction, stored: &Stored) -> Result<(), Refusal> {
-        let about = stored.patient.as_deref().or((stored.resource_type == "Patient").then_some(stored.id.as_str()));
         match self.compartment(interaction, &stored.resource_type) {
-            Some(patient) if about != Some(patient) => Err(Refusal::NotFound),
+            Some(patient) if stored.about() != Some(patient) => Err(Refusal::NotFound),
             _ => Ok(()),
         }
     }

@@ -1,2 +1,7 @@
-//! CareLedger.
-fn main() {}
+//! `careledger-gateway`: the program. Everything is in the library; see `cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    careledger_gateway::cli::run()
+}

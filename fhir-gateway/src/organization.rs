@@ -1,1 +1,178 @@
-//! One organization: its keys, vault, index and records.
+//! One organization of this process: its keys, vault, index, ledger, tokens and access log, put
+//! together from the configuration.
+
+use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
+
+use careledger_app::keys as state_keys;
+use careledger_wire::ids::Address;
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::{
+    audit::AuditLog,
+    auth::{Authority, ClientError},
+    config::{self, Config},
+    index::Index,
+    keys::{OrganizationKeys, keystore::{self, KeystoreError}},
+    ledger::Ledger,
+    outcome::Refusal,
+    records::{Records, Repaired},
+    remote::{Network, outbox::Outbox},
+    vault::{Store, StoreError, local::LocalStore},
+};
+
+/// Why an organization could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The passphrase cannot be read.
+    #[error("passphrase of {organization}: {source} (set {variable}, or write it to the file)")]
+    Passphrase {
+        /// Name of the organization.
+        organization: String,
+        /// The environment variable that may hold it.
+        variable: String,
+        /// What the file system said.
+        source: io::Error,
+    },
+    /// The keystore does not open.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// The vault does not open.
+    #[error("vault of {0}: {1}")]
+    Vault(String, StoreError),
+    /// A folder cannot be made.
+    #[error("data folder of {0}: {1}")]
+    Folder(String, io::Error),
+    /// The clients cannot be read.
+    #[error(transparent)]
+    Clients(#[from] ClientError),
+    /// Anything below.
+    #[error("{0}: {1}")]
+    Refused(String, Refusal),
+    /// An address of the configuration is none.
+    #[error("peer {0} has no usable address")]
+    Peer(Address),
+}
+
+/// One organization.
+pub struct Organization {
+    /// Path segment of its URLs.
+    pub name: String,
+    /// URL of its FHIR endpoint, without a slash at its end.
+    pub base_url: String,
+    /// Its keys.
+    pub keys: Arc<OrganizationKeys>,
+    /// Its records.
+    pub records: Records,
+    /// Its search index.
+    pub index: Arc<Index>,
+    /// The ledger, shared with the other organizations of the process.
+    pub ledger: Ledger,
+    /// Other organizations' gateways.
+    pub network: Network,
+    /// Its clients and their tokens.
+    pub authority: Authority,
+    /// Who looked at what.
+    pub audit: AuditLog,
+}
+
+impl Organization {
+    /// Opens an organization and repairs what a crash left behind. Must run inside a tokio
+    /// runtime.
+    pub async fn open(
+        config: &Config,
+        settings: &config::Organization,
+        ledger: Ledger,
+    ) -> Result<(Arc<Self>, Repaired), OpenError> {
+        let name = settings.name.clone();
+        let refused = |refusal| OpenError::Refused(settings.name.clone(), refusal);
+        let keys = Arc::new(open_keys(settings)?);
+        fs::create_dir_all(&settings.data).map_err(|error| OpenError::Folder(name.clone(), error))?;
+        let store = open_vault(settings)?;
+        let base_url = config.fhir_url(&name);
+        let index = open_index(settings, &base_url, &keys).map_err(refused)?;
+        let feed = Arc::clone(&index);
+        let opened = Records::open(Arc::clone(&keys), Arc::clone(&store), ledger.clone(), feed).await;
+        let (records, repaired) = opened.map_err(refused)?;
+        let audit = AuditLog::open(Arc::clone(&keys), Arc::clone(&store), ledger.clone(), &config.audit);
+        let authority =
+            Authority::open(&settings.clients, &config.auth, config.token_url(&name), &keys, Arc::clone(&store))?;
+        let network = Network::new(peers(config)?, &settings.data)
+            .map_err(|error| OpenError::Folder(name.clone(), error))?;
+        let organization = Arc::new(Self {
+            name,
+            base_url,
+            keys,
+            records,
+            index,
+            ledger,
+            network,
+            authority,
+            audit: audit.map_err(refused)?,
+        });
+        organization.report_standing().await;
+        tokio::spawn(Outbox::deliver(Arc::clone(&organization)));
+        Ok((organization, repaired))
+    }
+
+    /// Its account on the ledger.
+    pub fn address(&self) -> Address {
+        self.keys.signer.address()
+    }
+
+    /// Says in the log why writes will be refused, where they will be.
+    async fn report_standing(&self) {
+        let (name, address) = (&self.name, self.address());
+        match self.ledger.get(&state_keys::organization(&address)).await {
+            Ok(None) => tracing::warn!(name, %address, "the organization is not registered on the ledger yet"),
+            Ok(Some(standing)) if standing.encryption_key != self.keys.encryption.public().as_bytes() => {
+                tracing::warn!(name, "the encryption key on the ledger is another one than the keystore's");
+            }
+            Ok(Some(standing)) if standing.expires_at <= self.ledger.now() => {
+                tracing::warn!(name, "the organization's accreditation on the ledger has expired");
+            }
+            Ok(Some(_)) => tracing::info!(name, %address, "the organization is registered on the ledger"),
+            Err(refusal) => tracing::warn!(name, %refusal, "the ledger could not be asked about the organization"),
+        }
+    }
+}
+
+/// Variable that holds the passphrase of an organization's keystore.
+pub fn passphrase_variable(organization: &str) -> String {
+    format!("CARELEDGER_PASSPHRASE_{}", organization.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// Opens the keystore of an organization.
+pub fn open_keys(settings: &config::Organization) -> Result<OrganizationKeys, OpenError> {
+    let variable = passphrase_variable(&settings.name);
+    let passphrase = match std::env::var(&variable) {
+        Ok(passphrase) => Zeroizing::new(passphrase),
+        Err(_) => Zeroizing::new(fs::read_to_string(&settings.passphrase_file).map_err(|source| {
+            OpenError::Passphrase { organization: settings.name.clone(), variable, source }
+        })?),
+    };
+    // Editors end a file with a line break, which is not part of the passphrase.
+    let passphrase = passphrase.trim_end_matches(['\r', '\n']);
+    Ok(keystore::open(&settings.keystore, passphrase.as_bytes())?)
+}
+
+/// Opens the vault of an organization.
+fn open_vault(settings: &config::Organization) -> Result<Arc<dyn Store>, OpenError> {
+    let store = LocalStore::open(&settings.data.join("vault"));
+    store
+        .map(|store| Arc::new(store) as Arc<dyn Store>)
+        .map_err(|error| OpenError::Vault(settings.name.clone(), error))
+}
+
+fn open_index(settings: &config::Organization, base_url: &str, keys: &OrganizationKeys) -> Result<Arc<Index>, Refusal> {
+    let path: &Path = &settings.data.join("index.sqlite");
+    Index::open(path, keys.index.as_bytes(), base_url, keys.signer.address()).map(Arc::new)
+}
+
+fn peers(config: &Config) -> Result<BTreeMap<Address, Url>, OpenError> {
+    let parse = |peer: &config::Peer| {
+        let url = Url::parse(&peer.url).map_err(|_| OpenError::Peer(peer.organization))?;
+        Ok((peer.organization, url))
+    };
+    config.peers.iter().map(parse).collect()
+}

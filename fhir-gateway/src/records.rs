@@ -88,6 +88,13 @@ pub struct Stored {
     pub address: Digest,
 }
 
+impl Stored {
+    /// Local id of the Patient that the resource is about, or is.
+    pub fn about(&self) -> Option<&str> {
+        self.patient.as_deref().or((self.resource_type == "Patient").then_some(self.id.as_str()))
+    }
+}
+
 /// A change that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {

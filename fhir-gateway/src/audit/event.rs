@@ -83,7 +83,7 @@ impl Leaf {
             let what = json!({"reference": format!("Patient/{patient}")});
             entities.push(json!({"what": what, "type": coding(object, "1"), "role": role("1")}));
         }
-        if let Some(entity) = &self.access.entity {
+        for entity in &self.access.entities {
             let what = match (&entity.id, entity.version) {
                 (Some(id), Some(version)) => format!("{}/{id}/_history/{version}", entity.resource_type),
                 (Some(id), None) => format!("{}/{id}", entity.resource_type),

@@ -215,7 +215,7 @@ async fn concurrent_creates_share_transactions_and_are_all_there() {
     let writes = ids.iter().map(|id| world.records().commit(vec![create(id, id)], vec![]));
     let outcomes = futures::future::join_all(writes).await;
     assert!(outcomes.iter().all(Result::is_ok));
-    let executed = world.ledger().scan(careledger_app::keys::UNORDERED).await.unwrap().len();
+    let executed = world.ledger().scan(keys::UNORDERED).await.unwrap().len();
     assert!(executed < 50, "200 creates took {executed} transactions");
     world.restart().await;
     for id in &ids {

@@ -36,10 +36,11 @@ pub async fn take(organization: &Organization, asker: &Asker, delivered: &Access
         return Err(Refusal::NotFound);
     }
     let patient = organization.records.patient_of(&delivery.subject)?.ok_or(Refusal::NotFound)?;
+    let identifier = [("identifier", format!("{}|{}", naming::REQUEST, delivered.request))];
     let known = lookup::matches(
         organization,
         "Task",
-        &[("identifier", format!("{}|{}", naming::REQUEST, delivered.request))],
+        &identifier,
         1,
     );
     if !known.await?.is_empty() {

@@ -1,0 +1,175 @@
+//! Against the real state machine in process and the real store on disk.
+
+use careledger_wire::{access_log, proto::state};
+
+use super::*;
+use crate::{
+    ledger::embedded,
+    vault::local::LocalStore,
+};
+
+struct World {
+    folder: tempfile::TempDir,
+    keys: Arc<OrganizationKeys>,
+    running: Option<(AuditLog, Ledger)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let keys = Arc::new(OrganizationKeys::random());
+        let mut world = Self { folder: tempfile::tempdir().unwrap(), keys, running: None };
+        world.restart();
+        world
+    }
+
+    fn restart(&mut self) {
+        self.running = None;
+        let organization = serde_json::json!({
+            "address": self.keys.signer.address(),
+            "kind": "provider",
+            "encryption_key": self.keys.encryption.public(),
+            "evidence": "00".repeat(32),
+            "expires_at": clock() + 30 * 86_400,
+        });
+        let registrar = Address::new([1; 20]);
+        let app_state = serde_json::json!({
+            "registrars": [registrar], "registrar_threshold": 1, "organizations": [organization],
+        });
+        let settings = embedded::Settings {
+            chain_id: "careledger-dev-audit".to_owned(),
+            app_state: app_state.to_string().into_bytes(),
+            rpc_listen: "127.0.0.1:0".parse().unwrap(),
+        };
+        let ledger = Ledger::open_embedded(&self.folder.path().join("ledger"), &settings).unwrap();
+        let store = Arc::new(LocalStore::open(&self.folder.path().join("vault")).unwrap());
+        let settings = config::Audit { batch_leaves: 5, batch_seconds: 3600 };
+        let log = AuditLog::open(Arc::clone(&self.keys), store, ledger.clone(), &settings).unwrap();
+        self.running = Some((log, ledger));
+    }
+
+    fn log(&self) -> &AuditLog {
+        &self.running.as_ref().unwrap().0
+    }
+
+    async fn on_ledger(&self, sequence: u64) -> Option<state::AccessLogBatch> {
+        let key = keys::access_log_batch(&self.keys.signer.address(), sequence);
+        self.running.as_ref().unwrap().1.get(&key).await.unwrap()
+    }
+}
+
+fn access(patient: &str) -> Access {
+    Access {
+        action: Action::Read,
+        outcome: Outcome::Permitted,
+        agent: Agent::Client("ehr".to_owned()),
+        purpose: Some("TREAT".to_owned()),
+        patient: Some(patient.to_owned()),
+        entities: vec![Entity { resource_type: "Observation".to_owned(), id: Some("o".to_owned()), version: Some(2) }],
+        grant: None,
+    }
+}
+
+#[tokio::test]
+async fn every_leaf_is_anchored_and_proven_also_across_a_restart() {
+    let mut world = World::new();
+    for number in 1..=7 {
+        assert_eq!(world.log().record(access("p"), Durability::Synced).await.unwrap(), number);
+    }
+    world.log().anchor().await.unwrap();
+    world.restart();
+    assert_eq!(world.log().record(access("p"), Durability::Ordered).await.unwrap(), 8);
+    world.log().anchor().await.unwrap();
+    assert_eq!(world.log().anchor().await.unwrap(), 0, "nothing is anchored twice");
+    for number in 1..=8 {
+        let leaf = world.log().leaf(number).unwrap().unwrap();
+        let place = world.log().inclusion(number).unwrap().unwrap();
+        let anchored = world.on_ledger(place.sequence).await.unwrap();
+        assert_eq!((anchored.root.as_slice(), anchored.count as usize), (&place.root.as_bytes()[..], place.count));
+        let holds = |leaf: &Leaf| {
+            access_log::verify_inclusion(&leaf.hash(), place.index, place.count, &place.path, &place.root)
+        };
+        assert!(holds(&leaf), "{number}");
+        let mut altered = leaf.clone();
+        altered.access.outcome = Outcome::Denied("Purpose".to_owned());
+        assert!(!holds(&altered), "{number}");
+    }
+    assert_eq!(world.log().inclusion(9).unwrap(), None);
+}
+
+/// A process that dies after the ledger took a batch and before it knew.
+#[tokio::test]
+async fn a_batch_whose_answer_was_lost_is_not_anchored_twice() {
+    let mut world = World::new();
+    world.log().record(access("p"), Durability::Synced).await.unwrap();
+    let core = &world.log().core;
+    let batch = core.gather(0).unwrap().unwrap();
+    let mut intent = Batch::default();
+    intent.put(Space::Batch, 1u64.to_be_bytes(), serde_json::to_vec(&batch).unwrap());
+    core.store.commit(intent, Durability::Synced).await.unwrap();
+    core.submit(1, &batch).await.unwrap();
+    world.restart();
+    world.log().record(access("p"), Durability::Synced).await.unwrap();
+    assert_eq!(world.log().anchor().await.unwrap(), 1);
+    assert_eq!(world.on_ledger(1).await.unwrap().root, batch.root.as_bytes());
+    assert_eq!(world.on_ledger(2).await.unwrap().count, 1);
+    assert_eq!(world.on_ledger(3).await, None);
+}
+
+/// A process that dies before the ledger was asked.
+#[tokio::test]
+async fn a_batch_that_was_only_intended_is_anchored_at_the_next_turn() {
+    let mut world = World::new();
+    world.log().record(access("p"), Durability::Synced).await.unwrap();
+    let core = &world.log().core;
+    let batch = core.gather(0).unwrap().unwrap();
+    let mut intent = Batch::default();
+    intent.put(Space::Batch, 1u64.to_be_bytes(), serde_json::to_vec(&batch).unwrap());
+    core.store.commit(intent, Durability::Synced).await.unwrap();
+    world.restart();
+    world.log().anchor().await.unwrap();
+    assert_eq!(world.on_ledger(1).await.unwrap().root, batch.root.as_bytes());
+}
+
+#[tokio::test]
+async fn leaves_are_found_newest_first() {
+    let world = World::new();
+    for patient in ["a", "b", "a", "c", "a"] {
+        world.log().record(access(patient), Durability::Ordered).await.unwrap();
+    }
+    let numbers = |before, limit| -> Vec<u64> {
+        let of_a = |leaf: &Leaf| leaf.access.patient.as_deref() == Some("a");
+        world.log().leaves(before, limit, of_a).unwrap().iter().map(|leaf| leaf.number).collect()
+    };
+    assert_eq!(numbers(None, 2), [5, 3]);
+    assert_eq!(numbers(Some(3), 2), [1]);
+    assert!(numbers(Some(1), 2).is_empty());
+}
+
+#[tokio::test]
+async fn a_leaf_is_rendered_as_an_audit_event() {
+    let world = World::new();
+    let denied = Disclosure {
+        organization: Address::new([2; 20]),
+        practitioner: Address::new([3; 20]),
+        purpose: "TREAT".to_owned(),
+        grant: GrantId::new([4; 32]),
+        resource_type: "Binary".to_owned(),
+        ids: vec!["b".to_owned()],
+        patient: Some("p".to_owned()),
+        verdict: Verdict::Denied(Rule::NotRevoked),
+    };
+    world.log().disclosed(denied).await.unwrap();
+    let event = world.log().leaf(1).unwrap().unwrap().event("http://127.0.0.1:8080/riverside/fhir");
+    let at = |pointer: &str| event.pointer(pointer).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+    assert_eq!(at("/resourceType"), "AuditEvent");
+    assert_eq!(at("/id"), "leaf-1");
+    assert_eq!((at("/outcome").as_str(), at("/outcomeDesc").as_str()), ("4", "NotRevoked"));
+    assert_eq!(at("/purposeOfEvent/0/coding/0/code"), "TREAT");
+    assert_eq!(at("/entity/0/what/reference"), "Patient/p");
+    assert_eq!(at("/entity/1/what/reference"), "Binary/b");
+    assert_eq!(at("/agent/0/who/identifier/value"), Address::new([2; 20]).to_string());
+    assert_eq!(event::number("leaf-1"), Some(1));
+    for id in ["leaf-01", "leaf-+1", "leaf-", "1", "leaf-1x"] {
+        assert_eq!(event::number(id), None, "{id}");
+    }
+}

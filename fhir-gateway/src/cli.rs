@@ -1,0 +1,100 @@
+//! The command line of `careledger-gateway`: set up, start, rebuild, get a token, show keys.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+pub mod consent;
+mod init;
+mod run;
+mod token;
+
+/// The CareLedger gateway: FHIR R4 for an organization's software, in front of a ledger that
+/// never sees a record.
+///
+/// A gateway of your own, from nothing:
+///   careledger-gateway init --folder riverside-gateway --organization riverside=provider
+///   careledger-gateway start --config riverside-gateway/gateway.toml
+/// then, in another terminal:
+///   TOKEN=$(careledger-gateway token --client ehr --key riverside-gateway/riverside/ehr.pem \
+///           --url http://127.0.0.1:8080/riverside)
+///   curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/riverside/fhir/Patient
+#[derive(Debug, Parser)]
+#[command(name = "careledger-gateway", version, verbatim_doc_comment)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Writes a configuration, keystores, client keys and, for an embedded ledger, a genesis.
+    Init(init::Init),
+    /// Serves FHIR until it is told to stop (Ctrl-C or SIGTERM).
+    Start(WithConfig),
+    /// Rebuilds the search indexes from vault and ledger. Stop the gateway first.
+    ///
+    /// Every current version is checked against the ledger; what does not fit is counted and left
+    /// out. Exits with 1 where anything was left out.
+    Reindex(WithConfig),
+    /// Prints an access token of a registered client, by the exchange that any SMART Backend
+    /// Services client makes: discovery, a signed assertion, a token.
+    Token(token::Token),
+    /// Works with the organizations' keys.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Works with consents, on the patient's machine.
+    #[command(subcommand)]
+    Consent(consent::Command),
+}
+
+#[derive(Debug, Subcommand)]
+enum Keys {
+    /// Prints each organization's address and encryption key, as a registrar needs them.
+    Show(WithConfig),
+}
+
+#[derive(Debug, clap::Args)]
+struct WithConfig {
+    /// The configuration.
+    #[arg(long, env = "CARELEDGER_GATEWAY_CONFIG", default_value = "gateway.toml", value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Any failure of a command: one sentence for whoever typed it.
+type Failure = Box<dyn std::error::Error>;
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Command::Init(init) => init.run(),
+        Command::Start(with) => run::start(&with.config),
+        Command::Reindex(with) => run::reindex(&with.config),
+        Command::Token(token) => token.run(),
+        Command::Keys(Keys::Show(with)) => run::show_keys(&with.config),
+        Command::Consent(command) => command.run().map(|printed| println!("{printed:#}")).map_err(Failure::from),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("careledger-gateway: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent_and_explains_itself() {
+        let mut command = super::Arguments::command();
+        command.clone().debug_assert();
+        let help = command.render_long_help().to_string();
+        for word in ["init", "start", "reindex", "token", "keys", "consent", "gateway.toml"] {
+            assert!(help.contains(word), "{word}");
+        }
+    }
+}
