@@ -70,8 +70,12 @@ pub fn configure(config: &mut web::ServiceConfig, gateway: &Arc<Gateway>) {
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub fn serve(gateway: Gateway, address: std::net::SocketAddr, workers: usize) -> std::io::Result<Server> {
-    let gateway = Arc::new(gateway);
+pub fn serve(
+    gateway: impl Into<Arc<Gateway>>,
+    address: std::net::SocketAddr,
+    workers: usize,
+) -> std::io::Result<Server> {
+    let gateway = gateway.into();
     let app = move || {
         let gateway = Arc::clone(&gateway);
         App::new().wrap(Compress::default()).configure(move |config| configure(config, &gateway))

@@ -68,8 +68,24 @@ async fn bad_requests_get_their_documented_answer() {
         ("POST", "/Patient", json, r#"{"resourceType":"Patient","id":"a","id":"b"}"#, 400, "structure", None),
         ("POST", "/Patient", json, "\u{feff}{}", 400, "structure", None),
         ("POST", "/Patient", json, r#"{"resourceType":"Patient","nmae":1}"#, 422, "invalid", Some("Patient.nmae")),
-        ("POST", "/Patient", json, r#"{"resourceType":"Patient","active":"yes"}"#, 422, "invalid", Some("Patient.active")),
-        ("POST", "/Patient", json, r#"{"resourceType":"Observation","status":"final","code":{"text":"x"}}"#, 422, "invalid", Some("(resource)")),
+        (
+            "POST",
+            "/Patient",
+            json,
+            r#"{"resourceType":"Patient","active":"yes"}"#,
+            422,
+            "invalid",
+            Some("Patient.active"),
+        ),
+        (
+            "POST",
+            "/Patient",
+            json,
+            r#"{"resourceType":"Observation","status":"final","code":{"text":"x"}}"#,
+            422,
+            "invalid",
+            Some("(resource)"),
+        ),
         ("POST", "/Patient", ("content-type", "text/plain"), "{}", 415, "not-supported", None),
         ("POST", "/Patient", ("content-type", "application/fhir+xml"), "<Patient/>", 415, "not-supported", None),
         ("POST", "/Patient", json, &huge, 413, "too-long", None),
@@ -82,9 +98,25 @@ async fn bad_requests_get_their_documented_answer() {
         ("GET", "/Patient?name:fuzzy=a", json, "", 400, "invalid", None),
         ("GET", "/Patient?color=red", ("prefer", "handling=strict"), "", 400, "not-supported", None),
         ("GET", "/Patient/r.0123456789abcdef.x", json, "", 404, "not-found", None),
-        ("PUT", "/Patient/r.0123456789abcdef.x", json, r#"{"resourceType":"Patient","id":"r.0123456789abcdef.x"}"#, 400, "invalid", None),
+        (
+            "PUT",
+            "/Patient/r.0123456789abcdef.x",
+            json,
+            r#"{"resourceType":"Patient","id":"r.0123456789abcdef.x"}"#,
+            400,
+            "invalid",
+            None,
+        ),
         ("POST", "/", json, r#"{"resourceType":"Bundle","type":"collection"}"#, 422, "invalid", Some("Bundle.type")),
-        ("POST", "/", json, r#"{"resourceType":"Bundle","type":"transaction","entry":[{"request":{"method":"POST","url":"Patient"}}]}"#, 422, "invalid", Some("Bundle.entry[0].resource")),
+        (
+            "POST",
+            "/",
+            json,
+            r#"{"resourceType":"Bundle","type":"transaction","entry":[{"request":{"method":"POST","url":"Patient"}}]}"#,
+            422,
+            "invalid",
+            Some("Bundle.entry[0].resource"),
+        ),
     ];
     for (method, path, header, body, status, code, expression) in cases {
         let got = client.send(method, path, &[*header], *body).await;
@@ -244,7 +276,8 @@ async fn documents_are_filed_found_and_opened_in_their_own_format() {
         let url = found["entry"][0]["resource"]["content"][0]["attachment"]["url"].as_str().unwrap();
         let native = client.get(&format!("/{url}")).await.expect(200);
         assert_eq!((native.header("content-type"), &native.bytes), (Some(content_type), &bytes));
-        let as_fhir = client.send("GET", &format!("/{url}"), &[("accept", "application/fhir+json")], "").await.expect(200);
+        let as_fhir =
+            client.send("GET", &format!("/{url}"), &[("accept", "application/fhir+json")], "").await.expect(200);
         assert_eq!(as_fhir.json()["contentType"], content_type);
         client.send("GET", &format!("/{url}"), &[("accept", "text/csv")], "").await.expect(406);
     }
@@ -327,12 +360,8 @@ async fn what_callers_do_is_shown_as_audit_events() {
     client.send("PUT", "/Patient/p1", &[], r#"{"resourceType":"Patient","id":"p1"}"#).await.expect(201);
     client.get("/Patient/p1").await.expect(200);
     let events = client.get("/AuditEvent?patient=p1").await.expect(200).json();
-    let actions: Vec<&str> = events["entry"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| entry["resource"]["action"].as_str().unwrap())
-        .collect();
+    let actions: Vec<&str> =
+        events["entry"].as_array().unwrap().iter().map(|entry| entry["resource"]["action"].as_str().unwrap()).collect();
     assert_eq!(actions, ["R", "C"], "newest first");
     let id = events["entry"][0]["resource"]["id"].as_str().unwrap();
     client.get(&format!("/AuditEvent/{id}")).await.expect(200);

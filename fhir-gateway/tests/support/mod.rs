@@ -102,7 +102,9 @@ fn genesis(keys: &OrganizationKeys) -> Vec<u8> {
         "expires_at": ledger::clock() + 30 * 86_400,
     });
     let registrars = [Address::new([1; 20])];
-    json!({"registrars": registrars, "registrar_threshold": 1, "organizations": [organization]}).to_string().into_bytes()
+    json!({"registrars": registrars, "registrar_threshold": 1, "organizations": [organization]})
+        .to_string()
+        .into_bytes()
 }
 
 fn jwks() -> String {
