@@ -197,7 +197,7 @@ fn a_quiet_network_takes_transactions_of_today() {
     let anchors = messages(&world, "clinic", "anchors a");
     let today = world.signed_with("clinic", &anchors, Replay::UntilTime(START + day + 300));
     assert_eq!(name_of(&world.machine.check(&today, CheckKind::New)), "ok");
-    let mut fresh = familiar();
+    let fresh = familiar();
     fresh.machine.observe_clock(START + 1_000);
     assert_eq!(name_of(&fresh.machine.check(&today, CheckKind::New)), "TimeoutTooFar");
     fresh.machine.observe_clock(START + day);

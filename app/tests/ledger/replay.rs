@@ -154,12 +154,14 @@ fn with_high_s(transaction: &[u8]) -> Vec<u8> {
 #[test]
 fn a_remembered_signature_never_stands_for_other_bytes() {
     let mut world = familiar();
-    let good = world.signed("clinic", &[anchor(&world, "a")]);
+    let good = world.signed_with("clinic", &[anchor(&world, "a")], Replay::UntilTime(START + 500));
     assert_eq!(world.machine.check(&good, CheckKind::New).code, 0);
     for bit in 0..good.len() * 8 {
         let mut changed = good.clone();
         changed[bit / 8] ^= 1 << (bit % 8);
         assert_ne!(world.machine.check(&changed, CheckKind::New).code, 0, "bit {bit}");
+        let (height, time) = (world.machine.height() + 1, START);
+        assert!(world.machine.process(&[changed], height, time).is_err(), "bit {bit}");
     }
-    assert_eq!(name_of(&world.send(good)), "ok");
+    assert_eq!(name_of(&world.decide(vec![good]).remove(0)), "ok");
 }

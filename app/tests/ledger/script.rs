@@ -4,7 +4,9 @@
 //! `alice.clinic`: Alice's key for the clinic. Grants, requests, records, plans and commitments
 //! are named by any word. `note roots` keeps the current roots for `roots=noted`.
 
-use careledger_app::{keys, keys::TreeId, state::StateRead as _};
+use std::sync::LazyLock;
+
+use careledger_app::{keys, keys::TreeId, machine::Machine, state::StateRead as _, store::memory::MemoryStore};
 use careledger_wire::{
     commitment,
     ids::{Address, SubjectId},
@@ -67,10 +69,13 @@ pub fn check_familiar(script: &str, expected: &str) {
 
 /// The chain of [`FAMILIAR`].
 pub fn familiar() -> World {
-    let mut world = World::new();
-    let answers = run(&mut world, FAMILIAR);
-    assert!(answers.iter().all(|answer| *answer == "ok"), "{answers:?}");
-    world
+    static STORE: LazyLock<MemoryStore> = LazyLock::new(|| {
+        let mut world = World::new();
+        let answers = run(&mut world, FAMILIAR);
+        assert!(answers.iter().all(|answer| *answer == "ok"), "{answers:?}");
+        world.machine.into_store()
+    });
+    World { machine: Machine::new(STORE.clone()), replica: Machine::new(STORE.clone()), time: 0 }
 }
 
 #[track_caller]
