@@ -11,7 +11,7 @@
 //! - [`genesis`]: the first state. [`query`]: reading from outside.
 //!
 //! The core is a pure function of state and block: no clock, randomness, I/O or async.
-//! `clippy.toml` beside this crate names what is banned, each with its reason.
+//! `clippy.toml` and `tests/ledger/purity.rs` name what is banned, each with its reason.
 
 #[deny(clippy::float_arithmetic)]
 pub mod accounts;

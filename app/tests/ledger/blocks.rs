@@ -33,7 +33,8 @@ fn messages_of_a_transaction_take_effect_together_or_not_at_all() {
 #[test]
 fn a_transaction_has_a_bounded_number_of_messages() {
     let mut world = familiar();
-    for (count, expected) in [(MESSAGES_PER_TRANSACTION_MAX + 1, "TooManyMessages"), (MESSAGES_PER_TRANSACTION_MAX, "ok")]
+    for (count, expected) in
+        [(MESSAGES_PER_TRANSACTION_MAX + 1, "TooManyMessages"), (MESSAGES_PER_TRANSACTION_MAX, "ok")]
     {
         let anchors: Vec<_> = (0..count).map(|n| message(&world, None, "clinic", &format!("anchors a{n}"))).collect();
         let transaction = world.signed("clinic", &anchors);
@@ -118,7 +119,9 @@ fn a_proposal_keeps_to_its_bytes_as_cometbft_counts_them() {
         })
         .collect();
     let size = |kept: &[Vec<u8>]| {
-        kept.iter().map(|bytes| prost::encoding::encoded_len_varint(bytes.len() as u64) + 1 + bytes.len()).sum::<usize>()
+        kept.iter()
+            .map(|bytes| prost::encoding::encoded_len_varint(bytes.len() as u64) + 1 + bytes.len())
+            .sum::<usize>()
     };
     let all = size(&transactions);
     for max_bytes in [0, 1, all / 3, all - 1, all] {

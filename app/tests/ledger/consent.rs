@@ -111,7 +111,10 @@ fn the_enroller_has_no_right_left_after_the_claim() {
 #[test]
 fn a_revocation_states_its_time_and_keeps_the_grant() {
     let mut world = familiar();
-    run(&mut world, "lab requests alice.clinic as q\nalice.clinic grants lab as g for q\nat 77\nalice.clinic revokes g");
+    run(
+        &mut world,
+        "lab requests alice.clinic as q\nalice.clinic grants lab as g for q\nat 77\nalice.clinic revokes g",
+    );
     let grant = world.machine.store().get(&keys::consent(&subject("alice.clinic"), &GrantId::new(bytes("g")))).unwrap();
     assert_eq!((grant.revoked_at, grant.expires_at, grant.not_before), (START + 77, START + 1_000, START));
     assert_eq!(grant.request, bytes("q"));

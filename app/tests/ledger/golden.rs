@@ -49,7 +49,7 @@ fn golden_block(world: &mut World, requests: &[(&str, &str)]) -> Value {
     let mut vectors = Vec::new();
     for (sender, part) in requests {
         let bytes = world.signed(sender, &[message(world, None, sender, part)]);
-        let transaction = Transaction::decode(&bytes).unwrap();
+        let transaction = Transaction::decode(&bytes).expect("a transaction of ours");
         vectors.push(json!({
             "sender": sender,
             "asks": part,
@@ -130,8 +130,8 @@ fn path(name: &str) -> std::path::PathBuf {
 
 fn compare(name: &str, actual: &Value) {
     if env::var_os("UPDATE_GOLDEN").is_some() {
-        let text = serde_json::to_string_pretty(actual).unwrap();
-        fs::write(path(name), format!("{text}\n")).unwrap();
+        let text = serde_json::to_string_pretty(actual).expect("a value is JSON");
+        fs::write(path(name), format!("{text}\n")).expect("the file is written");
     }
     let golden = fs::read_to_string(path(name)).unwrap_or_default();
     let golden: Value = serde_json::from_str(&golden).unwrap_or_default();

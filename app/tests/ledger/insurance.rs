@@ -1,7 +1,10 @@
 //! Plans, attestations, enrolments, eligibility proofs.
 
 use careledger_app::{keys, state::StateRead as _};
-use careledger_wire::{ids::ClaimId, proto::query::{PathRequest, PathResponse}};
+use careledger_wire::{
+    ids::ClaimId,
+    proto::query::{PathRequest, PathResponse},
+};
 use careledger_zk::{
     field::Element,
     tree::{Leaf, Path},
@@ -120,7 +123,9 @@ fn unknown_roots_are_refused() {
 
 #[test]
 fn a_replaced_root_is_accepted_for_a_hundred_blocks() {
-    for (tree, refusal) in [("clinic attests more", "StaleAttestationRoot"), ("payer covers more", "StaleEnrolmentRoot")] {
+    for (tree, refusal) in
+        [("clinic attests more", "StaleAttestationRoot"), ("payer covers more", "StaleEnrolmentRoot")]
+    {
         let mut world = familiar();
         run(&mut world, COVERED);
         // The root is replaced at height h; it holds at h + 100 and no longer at h + 101.
@@ -157,7 +162,10 @@ fn the_insurer_reads_the_confirmation() {
 fn a_holder_fetches_the_path_of_a_commitment() {
     use careledger_app::machine::Prove;
     let mut world = familiar();
-    run(&mut world, "clinic attests a\nlab attests b\nclinic attests c\nclinic attests d\nclinic attests e\npayer covers a");
+    run(
+        &mut world,
+        "clinic attests a\nlab attests b\nclinic attests c\nclinic attests d\nclinic attests e\npayer covers a",
+    );
     let cases = [
         (1, vec![], "a", Leaf::attestation(Element::from_bytes(&element("a")).unwrap(), address("clinic").as_bytes())),
         (1, vec![], "b", Leaf::attestation(Element::from_bytes(&element("b")).unwrap(), address("lab").as_bytes())),

@@ -8,6 +8,7 @@ mod identity;
 mod insurance;
 mod matrix;
 mod privacy;
+mod purity;
 mod queries;
 mod records;
 mod replay;

@@ -27,9 +27,10 @@ fn account(world: &World, name: &str) -> Result<BaseAccount, String> {
     if answer.code != 0 {
         return Err(answer.log);
     }
-    let any = QueryAccountResponse::decode(answer.value.as_slice()).unwrap().account.unwrap();
+    let response = QueryAccountResponse::decode(answer.value.as_slice()).expect("a QueryAccountResponse");
+    let any = response.account.expect("an account that was found");
     assert_eq!(any.type_url, "/cosmos.auth.v1beta1.BaseAccount");
-    Ok(BaseAccount::decode(any.value.as_slice()).unwrap())
+    Ok(BaseAccount::decode(any.value.as_slice()).expect("a BaseAccount"))
 }
 
 #[test]

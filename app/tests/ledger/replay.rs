@@ -62,9 +62,13 @@ fn unordered_transactions_take_effect_in_any_order_and_once() {
 fn an_unordered_transaction_lives_to_the_second() {
     let mut world = familiar();
     world.time = 1_000;
-    for (until, expected) in
-        [(1_000, "TransactionExpired"), (1_001, "ok"), (1_600, "ok"), (1_601, "TimeoutTooFar"), (1, "TransactionExpired")]
-    {
+    for (until, expected) in [
+        (1_000, "TransactionExpired"),
+        (1_001, "ok"),
+        (1_600, "ok"),
+        (1_601, "TimeoutTooFar"),
+        (1, "TransactionExpired"),
+    ] {
         let anchor = anchor(&world, &format!("a{until}"));
         let transaction = world.signed_with("clinic", &[anchor], Replay::UntilTime(START + until));
         assert_eq!(name_of(&world.send(transaction)), expected, "until {until}");
@@ -111,8 +115,7 @@ fn resigned(world: &World, raw: TxRaw) -> Vec<u8> {
         account_number: world.account("clinic").0,
     };
     let digest: [u8; 32] = Sha256::digest(document.encode_to_vec()).into();
-    let signature =
-        secp256k1::ecdsa::sign(secp256k1::Message::from_digest(digest), &crate::world::secret("clinic"));
+    let signature = secp256k1::ecdsa::sign(secp256k1::Message::from_digest(digest), &crate::world::secret("clinic"));
     TxRaw { signatures: vec![signature.serialize_compact().to_vec()], ..raw }.encode_to_vec()
 }
 
@@ -140,8 +143,8 @@ fn a_signature_is_for_one_chain_one_account_and_one_spelling() {
 
 /// The other signature of the same message: s becomes n − s.
 fn with_high_s(transaction: &[u8]) -> Vec<u8> {
-    let mut raw = TxRaw::decode(transaction).unwrap();
-    let order = hex::decode("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141").unwrap();
+    let mut raw = TxRaw::decode(transaction).expect("a transaction of ours");
+    let order = hex::decode("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141").expect("hexadecimal");
     let mut borrow = 0;
     for place in (0..32).rev() {
         let difference = i32::from(order[place]) - i32::from(raw.signatures[0][32 + place]) - borrow;

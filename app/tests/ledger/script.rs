@@ -173,17 +173,14 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
             request: words.after("for").map(|request| bytes(request).to_vec()).unwrap_or_default(),
         }
         .into(),
-        "revokes" => MsgRevokeConsent {
-            sender: from,
-            subject: words.subject().to_vec(),
-            grant: bytes(words.at(1)).to_vec(),
+        "revokes" => {
+            MsgRevokeConsent { sender: from, subject: words.subject().to_vec(), grant: bytes(words.at(1)).to_vec() }
+                .into()
         }
-        .into(),
-        "anchors" => MsgAnchorRecords {
-            sender: from,
-            anchors: words.words[1..].iter().map(|record| anchor(record)).collect(),
+        "anchors" => {
+            MsgAnchorRecords { sender: from, anchors: words.words[1..].iter().map(|record| anchor(record)).collect() }
+                .into()
         }
-        .into(),
         "supersedes" => MsgSupersedeRecords {
             sender: from,
             supersessions: words.words[1..].iter().map(|record| supersession(record)).collect(),
