@@ -4,7 +4,25 @@
 mod scene;
 
 use careledger_app::machine::CheckKind;
+use careledger_wire::proto::consent::{ConsentMode, MsgGrantConsent};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+
+/// The patient's consent number `number`.
+fn consent(number: u64) -> Vec<u8> {
+    let message = MsgGrantConsent {
+        sender: scene::address("patient").to_string(),
+        subject: scene::subject().to_vec(),
+        grant: scene::bytes(&format!("grant {number}")).to_vec(),
+        grantee: scene::address("clinic").to_vec(),
+        mode: ConsentMode::View.into(),
+        not_before: scene::NOW,
+        expires_at: scene::NOW + 86_400,
+        terms: scene::bytes("terms").to_vec(),
+        body: scene::bytes("body").to_vec(),
+        request: Vec::new(),
+    };
+    scene::signed(scene::PATIENT, message.into(), i64::try_from(number).expect("few consents"))
+}
 
 fn check_tx(criterion: &mut Criterion) {
     let machine = scene::machine();
@@ -13,7 +31,7 @@ fn check_tx(criterion: &mut Criterion) {
         bencher.iter_batched(
             || {
                 number += 1;
-                scene::consent(number)
+                consent(number)
             },
             |consent| assert_eq!(machine.check(&consent, CheckKind::New).code, 0),
             BatchSize::SmallInput,

@@ -9,11 +9,7 @@ use careledger_wire::{
     commitment,
     ids::{Address, Digest, EncryptionKey, SubjectId},
     message::Message,
-    proto::{
-        consent::{ConsentMode, MsgGrantConsent},
-        identity::{MsgClaimSubject, MsgOpenSubject},
-        records::{Anchor, MsgAnchorRecords},
-    },
+    proto::identity::{MsgClaimSubject, MsgOpenSubject},
     transaction::{Replay, Unsigned},
 };
 use secp256k1::{PublicKey, SecretKey, ecdsa};
@@ -55,32 +51,9 @@ pub fn signed((name, number): (&str, u64), message: Message, nonce: i64) -> Vec<
     unsigned.signed(signature.serialize_compact())
 }
 
-fn subject() -> SubjectId {
+/// The patient's subject at the clinic.
+pub fn subject() -> SubjectId {
     commitment::subject_id(&address("clinic"), &address("patient"))
-}
-
-/// The patient's consent number `number`.
-pub fn consent(number: u64) -> Vec<u8> {
-    let message = MsgGrantConsent {
-        sender: address("patient").to_string(),
-        subject: subject().to_vec(),
-        grant: bytes(&format!("grant {number}")).to_vec(),
-        grantee: address("clinic").to_vec(),
-        mode: ConsentMode::View.into(),
-        not_before: NOW,
-        expires_at: NOW + 86_400,
-        terms: bytes("terms").to_vec(),
-        body: bytes("body").to_vec(),
-        request: Vec::new(),
-    };
-    signed(PATIENT, message.into(), i64::try_from(number).expect("few consents"))
-}
-
-/// The clinic's anchor of record `number`, by itself in a transaction.
-pub fn anchor(number: u64) -> Vec<u8> {
-    let anchor = Anchor { record: bytes(&format!("record {number}")).to_vec(), commitment: bytes("sealed").to_vec() };
-    let message = MsgAnchorRecords { sender: address("clinic").to_string(), anchors: vec![anchor] };
-    signed(CLINIC, message.into(), i64::try_from(number).expect("few records"))
 }
 
 /// The chain's genesis.
