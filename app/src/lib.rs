@@ -9,14 +9,19 @@
 //! - [`accounts`]: addresses, their numbers and roles. [`proofs`]: eligibility proofs and their verdicts.
 //! - [`store`]: committed state and its Merkle root.
 //! - [`genesis`]: the first state. [`query`]: reading from outside.
+//! - [`abci`]: the machine as CometBFT's application. [`client`]: asking a running ledger. [`wallet`]: keys that sign for it.
+//! - [`fault`]: how a node stops.
 //!
 //! The core is a pure function of state and block: no clock, randomness, I/O or async.
 //! `clippy.toml` and `tests/ledger/purity.rs` name what is banned, each with its reason.
 
+pub mod abci;
 #[deny(clippy::float_arithmetic)]
 pub mod accounts;
 #[deny(clippy::float_arithmetic)]
 pub mod actions;
+pub mod client;
+pub mod fault;
 #[deny(clippy::float_arithmetic)]
 pub mod genesis;
 pub mod keys;
@@ -34,3 +39,4 @@ pub mod state;
 pub mod store;
 #[deny(clippy::float_arithmetic)]
 pub mod types;
+pub mod wallet;

@@ -1,5 +1,6 @@
 //! Committed state, its Merkle root, and proofs. What is not here never happened.
 
+pub mod disk;
 pub mod memory;
 pub mod tree;
 

@@ -1,0 +1,235 @@
+//! The command line, in the manner of Cosmos daemons.
+//!
+//! One file per group of commands. Results go to standard output, everything else to standard
+//! error. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 74 a fault of the node.
+
+mod config;
+mod describe;
+mod export;
+mod keys;
+mod load;
+mod messages;
+mod node;
+mod parse;
+mod query;
+mod tx;
+
+use std::{fmt, path::PathBuf, process::ExitCode};
+
+use careledger_app::{client::ClientError, wallet::keystore::KeystoreError};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The CareLedger ledger: who may see what, what exists, and who looked.
+///
+/// One program for those who run a validator (init, start, export), for those who hold keys
+/// (keys, tx) and for everyone who asks (query). No personal data stands on the ledger, and none
+/// is accepted by any command.
+#[derive(Debug, Parser)]
+#[command(name = "careledgerd", version, propagate_version = true, after_long_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  A development validator (CometBFT runs beside it):
+    careledgerd keys add registrar
+    careledgerd init --chain-id careledger-dev-1 --registrar $(careledgerd keys show registrar --address)
+    careledgerd start --abci unix:///tmp/careledger.sock
+
+  A patient opens a window for a clinic, and closes it:
+    careledgerd tx grant-consent --from alice --derive care1hospital… \\
+        --subject 5d86… --grantee care1clinic… --mode view --expires-at 2027-01-31
+    careledgerd tx revoke-consent --from alice --derive care1hospital… --subject 5d86… --grant 77ab…
+
+  Anyone checks it without trusting the answer:
+    careledgerd query grant 5d86… 77ab… --prove
+
+Every command explains itself with --help.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a home folder: configuration and the ledger's part of CometBFT's genesis file.
+    Init(node::Init),
+    /// Serve the ledger to CometBFT, until it is stopped.
+    Start(node::Start),
+    /// Make, list and show the keys in the home folder.
+    Keys(keys::Keys),
+    /// Sign a transaction and send it.
+    Tx(tx::Tx),
+    /// Ask a running ledger.
+    Query(query::Query),
+    /// Print the committed state as JSON.
+    Export(export::Export),
+    /// Send a bounded load of signed consents and print what the network made of it.
+    Load(load::Load),
+}
+
+/// Where keys, configuration and state are.
+#[derive(Debug, Clone, Args)]
+struct Home {
+    /// Folder of keys, configuration and state [default: ~/.careledger].
+    #[arg(long, global = true, env = "CARELEDGER_HOME", value_name = "FOLDER")]
+    home: Option<PathBuf>,
+}
+
+impl Home {
+    fn path(&self) -> PathBuf {
+        self.home.clone().unwrap_or_else(|| {
+            let user = std::env::home_dir().unwrap_or_else(|| PathBuf::from("."));
+            user.join(".careledger")
+        })
+    }
+}
+
+/// Which ledger is asked.
+#[derive(Debug, Clone, Args)]
+struct Node {
+    /// JSON-RPC address of a node, or of a gateway with an embedded ledger.
+    #[arg(long, global = true, env = "CARELEDGER_NODE", default_value = "http://127.0.0.1:26657", value_name = "URL")]
+    node: String,
+}
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// Lines for people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+#[derive(Debug, Clone, Args)]
+struct Format {
+    /// How the result is printed.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    output: Output,
+}
+
+impl Format {
+    /// Prints a flat JSON object, for people as `name: value` lines.
+    fn print(&self, value: &serde_json::Value) {
+        match (self.output, value) {
+            (Output::Text, serde_json::Value::Object(fields)) => {
+                for (name, value) in fields {
+                    match value {
+                        serde_json::Value::String(text) => println!("{name}: {text}"),
+                        other => println!("{name}: {other}"),
+                    }
+                }
+            }
+            (_, other) => println!("{other}"),
+        }
+    }
+}
+
+/// Why a command did not do what was asked, and what to do next.
+#[derive(Debug)]
+struct Failure {
+    what: String,
+    next: Option<String>,
+}
+
+type Result<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    fn new(what: impl fmt::Display) -> Self {
+        Self { what: what.to_string(), next: None }
+    }
+
+    fn next(self, next: impl Into<String>) -> Self {
+        Self { next: Some(next.into()), ..self }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let next = match &error {
+            ClientError::Address(_) => "name a node with --node, or in CARELEDGER_NODE".to_owned(),
+            ClientError::Unreachable { .. } => {
+                "see that the node runs and that --node names its RPC address (not its P2P address)".to_owned()
+            }
+            ClientError::Busy => "wait a few seconds and send it again; the same transaction cannot take effect twice"
+                .to_owned(),
+            ClientError::Refused { code, .. } => tx::advice(*code),
+            ClientError::NotCommitted(hash) => format!("ask again later: careledgerd query transaction {hash}"),
+            ClientError::Query { .. } | ClientError::Answer(_) => {
+                "see that the node is a CareLedger node of this version".to_owned()
+            }
+            ClientError::Proof(_) => "do not believe this node; ask another one".to_owned(),
+            ClientError::NoHeader(_) => "see that the chain makes blocks, then ask again".to_owned(),
+        };
+        Self::new(error).next(next)
+    }
+}
+
+impl From<KeystoreError> for Failure {
+    fn from(error: KeystoreError) -> Self {
+        let next = match &error {
+            KeystoreError::Unknown(_) => Some("careledgerd keys list shows what is there; --home names the folder"),
+            KeystoreError::Exists(_) => Some("choose another name"),
+            KeystoreError::Passphrase => Some("the mnemonic restores a key: careledgerd keys add NAME --recover"),
+            KeystoreError::Damaged => Some("restore the file, or the key from its mnemonic"),
+            KeystoreError::Name | KeystoreError::File { .. } => None,
+        };
+        let failure = Self::new(error);
+        match next {
+            Some(next) => failure.next(next),
+            None => failure,
+        }
+    }
+}
+
+/// Parses the command line and does what it says.
+pub fn run() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Init(command) => command.run(),
+        Command::Start(command) => command.run(),
+        Command::Keys(command) => command.run(),
+        Command::Tx(command) => block_on(command.run()),
+        Command::Query(command) => block_on(command.run()),
+        Command::Export(command) => command.run(),
+        Command::Load(command) => command.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { what, next }) => {
+            eprintln!("error: {what}");
+            if let Some(next) = next {
+                eprintln!("next: {next}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one asynchronous command to its end.
+fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?.block_on(future)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_every_option_explains_itself() {
+        fn walk(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{path} has no description");
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{path}: {} has no description", argument.get_id());
+            }
+            command.get_subcommands().for_each(|inner| walk(inner, &path));
+        }
+        walk(&Cli::command(), "");
+    }
+}

@@ -1,0 +1,352 @@
+//! What a wallet or a gateway asks of a running ledger, over CometBFT's JSON-RPC.
+//!
+//! The same calls are answered by a CometBFT 0.38 node and by a gateway with an embedded ledger.
+//! Nothing that a node answers is believed by [`Client::get_proven`] beyond the header it names:
+//! the value follows from it by an ICS23 proof.
+
+use std::{
+    str::FromStr as _,
+    time::{Duration, Instant},
+};
+
+use careledger_wire::{
+    ids::{Address, TransactionHash},
+    proto::{
+        query::{Pairs, PathRequest, PathResponse, TransactionResult},
+        tx::{BaseAccount, QueryAccountRequest, QueryAccountResponse, SimulateRequest, SimulateResponse},
+    },
+    transaction,
+};
+use prost::Message as _;
+use tendermint::block::Height;
+use tendermint_rpc::{Client as _, HttpClient, client::CompatMode, endpoint::abci_query::AbciQuery};
+
+use crate::store::tree;
+
+/// Path of one key's value; the only one with proofs.
+pub const KEY_PATH: &str = "/store/careledger/key";
+/// Path of the pairs below a key prefix.
+pub const SUBSPACE_PATH: &str = "/store/careledger/subspace";
+/// Path of a transaction's result by its hash.
+pub const TRANSACTION_PATH: &str = "/careledger.query.v1.Query/Transaction";
+/// Path of a commitment's authentication path.
+pub const PATH_PATH: &str = "/careledger.query.v1.Query/Path";
+/// Path of an account's number and sequence, as Cosmos wallets ask for it.
+pub const ACCOUNT_PATH: &str = "/cosmos.auth.v1beta1.Query/Account";
+/// Path of a simulated transaction, as Cosmos wallets ask for it.
+pub const SIMULATE_PATH: &str = "/cosmos.tx.v1beta1.Service/Simulate";
+
+/// Longest that one call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// First pause between two questions for a transaction's result; it doubles up to the longest.
+const POLL_FIRST: Duration = Duration::from_millis(10);
+/// Longest pause between two questions for the same thing.
+const POLL_LONGEST: Duration = Duration::from_millis(200);
+/// Longest time to wait for the header that seals a proof.
+const HEADER_DEADLINE: Duration = Duration::from_secs(15);
+
+/// Why a call did not give what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address is not one of a JSON-RPC server.
+    #[error("`{0}` is not the address of a ledger's RPC: expected http://HOST:PORT")]
+    Address(String),
+    /// No answer, or one that is no answer to the question.
+    #[error("the ledger at {url} does not answer: {reason}")]
+    Unreachable {
+        /// Address that was asked.
+        url: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The node holds as many waiting transactions as it may. Trying again later is safe.
+    #[error("the ledger has too many waiting transactions; send it again later")]
+    Busy,
+    /// The ledger refused the transaction before any block. docs/reject-codes.md lists the codes.
+    #[error("refused with code {code}: {log}")]
+    Refused {
+        /// Reject code.
+        code: u32,
+        /// The refusal in words.
+        log: String,
+    },
+    /// The ledger refused the question.
+    #[error("the query was refused with code {code}: {log}")]
+    Query {
+        /// Code of the refusal.
+        code: u32,
+        /// The refusal in words.
+        log: String,
+    },
+    /// Not in a block before the deadline. It may still be: ask for its hash again.
+    #[error("transaction {0} was not in a block before the deadline; it may still be committed")]
+    NotCommitted(TransactionHash),
+    /// The answer does not decode.
+    #[error("the answer to {0} cannot be read")]
+    Answer(&'static str),
+    /// The proof does not show what the node says.
+    #[error("the answer is not proven: {0}")]
+    Proof(#[from] tree::ProofError),
+    /// The header that would seal the proof did not appear before the deadline.
+    #[error("no header seals the state of height {0} yet")]
+    NoHeader(u64),
+}
+
+/// What signing an ordered transaction needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account {
+    /// Number of the account, part of the sign bytes.
+    pub number: u64,
+    /// Sequence that its next ordered transaction carries.
+    pub sequence: u64,
+}
+
+/// A value, or its absence, that follows from a header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proven {
+    /// The value; `None` where the state has no such key.
+    pub value: Option<Vec<u8>>,
+    /// Height of the state.
+    pub height: u64,
+    /// Root of that state.
+    pub app_hash: [u8; 32],
+    /// Height of the header that carries the root.
+    pub header_height: u64,
+    /// Time of that header, Unix seconds.
+    pub header_time: i64,
+}
+
+/// A connection to one node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    rpc: HttpClient,
+    url: String,
+}
+
+impl Client {
+    /// Prepares calls to the JSON-RPC server at `url` (`http://HOST:PORT`); none is made yet.
+    pub fn new(url: &str) -> Result<Self, ClientError> {
+        let address = tendermint_rpc::HttpClientUrl::from_str(url);
+        let address = address.map_err(|_| ClientError::Address(url.to_owned()))?;
+        let rpc = HttpClient::builder(address).compat_mode(CompatMode::V0_38).timeout(CALL_TIMEOUT).build();
+        let rpc = rpc.map_err(|_| ClientError::Address(url.to_owned()))?;
+        Ok(Self { rpc, url: url.to_owned() })
+    }
+
+    /// Address that is asked.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The chain's id.
+    pub async fn chain_id(&self) -> Result<String, ClientError> {
+        let status = self.rpc.status().await.map_err(|error| self.unreachable(&error))?;
+        Ok(status.node_info.network.to_string())
+    }
+
+    /// Height of the newest block.
+    pub async fn height(&self) -> Result<u64, ClientError> {
+        let status = self.rpc.status().await.map_err(|error| self.unreachable(&error))?;
+        Ok(status.sync_info.latest_block_height.value())
+    }
+
+    /// Number and sequence of an account; `None` where it has no role and cannot send anything.
+    pub async fn account(&self, address: &Address) -> Result<Option<Account>, ClientError> {
+        let request = QueryAccountRequest { address: address.to_string() }.encode_to_vec();
+        let answer = match self.query(ACCOUNT_PATH, request).await {
+            Ok(answer) => answer,
+            Err(ClientError::Query { log, .. }) if log.contains("NotFound") => return Ok(None),
+            Err(other) => return Err(other),
+        };
+        let unread = |_| ClientError::Answer(ACCOUNT_PATH);
+        let response = QueryAccountResponse::decode(answer.value.as_slice()).map_err(unread)?;
+        let any = response.account.ok_or(ClientError::Answer(ACCOUNT_PATH))?;
+        let account = BaseAccount::decode(any.value.as_slice()).map_err(unread)?;
+        Ok(Some(Account { number: account.account_number, sequence: account.sequence }))
+    }
+
+    /// Hands a signed transaction to the node and returns its hash once the node accepted it for
+    /// a later block. Sending the same bytes again is safe and gives the same hash.
+    pub async fn broadcast(&self, transaction: &[u8]) -> Result<TransactionHash, ClientError> {
+        let hash = transaction::hash(transaction);
+        match self.rpc.broadcast_tx_sync(transaction).await {
+            Ok(answer) if answer.code.is_ok() => Ok(hash),
+            Ok(answer) => Err(ClientError::Refused { code: answer.code.value(), log: answer.log }),
+            Err(error) => {
+                let reason = error.to_string();
+                if reason.contains("tx already exists in cache") {
+                    Ok(hash)
+                } else if reason.contains("mempool is full") {
+                    Err(ClientError::Busy)
+                } else {
+                    Err(self.unreachable(&error))
+                }
+            }
+        }
+    }
+
+    /// What became of a transaction; `None` while it is in no block, or long after.
+    pub async fn result(&self, hash: &TransactionHash) -> Result<Option<TransactionResult>, ClientError> {
+        let answer = match self.query(TRANSACTION_PATH, hash.to_vec()).await {
+            Ok(answer) if answer.value.is_empty() => return Ok(None),
+            Ok(answer) => answer,
+            Err(ClientError::Query { log, .. }) if log.contains("NotFound") => return Ok(None),
+            Err(other) => return Err(other),
+        };
+        let read = TransactionResult::decode(answer.value.as_slice());
+        read.map(Some).map_err(|_| ClientError::Answer(TRANSACTION_PATH))
+    }
+
+    /// Waits until the transaction is in a block, at most `deadline`. A result whose code is not 0
+    /// is a refusal that stands in the block: it is returned, not an error.
+    pub async fn wait(&self, hash: &TransactionHash, deadline: Duration) -> Result<TransactionResult, ClientError> {
+        let until = Instant::now() + deadline;
+        let mut pause = POLL_FIRST;
+        loop {
+            if let Some(result) = self.result(hash).await? {
+                return Ok(result);
+            }
+            if Instant::now() >= until {
+                return Err(ClientError::NotCommitted(*hash));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(POLL_LONGEST);
+        }
+    }
+
+    /// The value under a key of the newest state, on the node's word alone.
+    pub async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ClientError> {
+        match self.query(KEY_PATH, key.to_vec()).await {
+            Ok(answer) => Ok((!answer.value.is_empty()).then_some(answer.value)),
+            Err(ClientError::Query { log, .. }) if log.contains("NotFound") => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The value under a key, or its absence, proven against a header's app hash. `height` is the
+    /// state's height; `None` for the newest that a header seals.
+    pub async fn get_proven(&self, key: &[u8], height: Option<u64>) -> Result<Proven, ClientError> {
+        let height = height.map(height_of).transpose()?;
+        let answer = self.rpc.abci_query(Some(KEY_PATH.to_owned()), key, height, true).await;
+        let answer = answer.map_err(|error| self.unreachable(&error))?;
+        if answer.code.is_err() && !answer.log.contains("NotFound") {
+            return Err(ClientError::Query { code: answer.code.value(), log: answer.log });
+        }
+        let operation = answer.proof.as_ref().and_then(|proof| proof.ops.first());
+        let operation = operation.ok_or(ClientError::Proof(tree::ProofError::Malformed))?;
+        let state_height = answer.height.value();
+        let value = (!answer.value.is_empty()).then_some(answer.value);
+        let seals = |root: &[u8; 32]| tree::verify(root, key, value.as_deref(), &operation.data);
+        // An app hash that did not change stands in the header of the same height already.
+        if let Some(header) = self.header(state_height).await?
+            && seals(&header.app_hash).is_ok()
+        {
+            return Ok(header.proven(value, state_height));
+        }
+        let header = self.wait_for_header(state_height + 1).await?;
+        seals(&header.app_hash)?;
+        Ok(header.proven(value, state_height))
+    }
+
+    /// The pairs whose keys start with `prefix` and are greater than `after`, in key order, and
+    /// where to go on; `None` when this was all. On the node's word.
+    #[expect(clippy::type_complexity, reason = "pairs, and where to go on")]
+    pub async fn pairs(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+    ) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, Option<Vec<u8>>), ClientError> {
+        let data = match after {
+            None => prefix.to_vec(),
+            Some(after) => {
+                let length = u16::try_from(prefix.len()).map_err(|_| ClientError::Answer(SUBSPACE_PATH))?;
+                [&length.to_be_bytes()[..], prefix, after].concat()
+            }
+        };
+        let answer = self.query(SUBSPACE_PATH, data).await?;
+        let pairs = Pairs::decode(answer.value.as_slice()).map_err(|_| ClientError::Answer(SUBSPACE_PATH))?;
+        let next = (!pairs.next.is_empty()).then_some(pairs.next);
+        Ok((pairs.pairs.into_iter().map(|pair| (pair.key, pair.value)).collect(), next))
+    }
+
+    /// The authentication path of a commitment; `None` where it was never anchored.
+    pub async fn path(&self, request: &PathRequest) -> Result<Option<PathResponse>, ClientError> {
+        match self.query(PATH_PATH, request.encode_to_vec()).await {
+            Ok(answer) => {
+                let read = PathResponse::decode(answer.value.as_slice());
+                read.map(Some).map_err(|_| ClientError::Answer(PATH_PATH))
+            }
+            Err(ClientError::Query { log, .. }) if log.contains("NotFound") => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// What the ledger would say to a transaction now; its signature may be missing.
+    pub async fn simulate(&self, transaction: &[u8]) -> Result<SimulateResponse, ClientError> {
+        let request = SimulateRequest { tx_bytes: transaction.to_vec() }.encode_to_vec();
+        let answer = self.query(SIMULATE_PATH, request).await?;
+        SimulateResponse::decode(answer.value.as_slice()).map_err(|_| ClientError::Answer(SIMULATE_PATH))
+    }
+
+    /// One query of the newest state. A refusal is [`ClientError::Query`].
+    pub async fn query(&self, path: &str, data: Vec<u8>) -> Result<AbciQuery, ClientError> {
+        let answer = self.rpc.abci_query(Some(path.to_owned()), data, None, false).await;
+        let answer = answer.map_err(|error| self.unreachable(&error))?;
+        if answer.code.is_err() {
+            return Err(ClientError::Query { code: answer.code.value(), log: answer.log });
+        }
+        Ok(answer)
+    }
+
+    async fn wait_for_header(&self, height: u64) -> Result<Header, ClientError> {
+        let until = Instant::now() + HEADER_DEADLINE;
+        let mut pause = POLL_FIRST;
+        loop {
+            if let Some(header) = self.header(height).await? {
+                return Ok(header);
+            }
+            if Instant::now() >= until {
+                return Err(ClientError::NoHeader(height - 1));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(POLL_LONGEST);
+        }
+    }
+
+    /// The header of a height; `None` where the chain is not that long yet.
+    async fn header(&self, height: u64) -> Result<Option<Header>, ClientError> {
+        if self.height().await? < height {
+            return Ok(None);
+        }
+        let answer = self.rpc.header(height_of(height)?).await.map_err(|error| self.unreachable(&error))?;
+        let app_hash = answer.header.app_hash.as_bytes().try_into();
+        Ok(Some(Header {
+            height,
+            app_hash: app_hash.map_err(|_| ClientError::Answer("/header"))?,
+            time: answer.header.time.unix_timestamp(),
+        }))
+    }
+
+    fn unreachable(&self, error: &tendermint_rpc::Error) -> ClientError {
+        ClientError::Unreachable { url: self.url.clone(), reason: error.detail().to_string() }
+    }
+}
+
+/// The part of a block's header that seals the state of the height before it.
+#[derive(Debug, Clone, Copy)]
+struct Header {
+    height: u64,
+    app_hash: [u8; 32],
+    time: i64,
+}
+
+impl Header {
+    fn proven(&self, value: Option<Vec<u8>>, height: u64) -> Proven {
+        let Self { height: header_height, app_hash, time: header_time } = *self;
+        Proven { value, height, app_hash, header_height, header_time }
+    }
+}
+
+fn height_of(height: u64) -> Result<Height, ClientError> {
+    Height::try_from(height).map_err(|_| ClientError::NoHeader(height))
+}

@@ -1,0 +1,23 @@
+//! A fault stops the node.
+//!
+//! A disk that fails or a tree that cannot be read is this node's own trouble. It must not become
+//! an answer that other validators did not give, so the process ends and says why; what was
+//! committed is on disk and the supervisor starts it again.
+
+use std::fmt::Display;
+
+/// Exit code of a process that ended because of a fault (`EX_IOERR` of `sysexits.h`).
+pub const EXIT_CODE: i32 = 74;
+
+/// Says what failed and ends the process. `context` is what was being done.
+pub fn stop(context: &str, reason: impl Display) -> ! {
+    tracing::error!(%reason, context, "the node stops");
+    let reason = reason.to_string();
+    let hint = if reason.contains("No space left") || reason.contains("File too large") {
+        "\nfree some space and start it again: nothing that was acknowledged is lost"
+    } else {
+        ""
+    };
+    eprintln!("careledger: {context}: {reason}{hint}");
+    std::process::exit(EXIT_CODE)
+}
