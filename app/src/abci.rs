@@ -6,7 +6,10 @@
 pub mod frame;
 pub mod server;
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::{
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use tendermint_abci::Application;
 use tendermint_proto::{
@@ -27,11 +30,10 @@ use crate::{
     fault,
     limits::BLOCK_BYTES_MAX,
     machine::{Block, CheckKind, Machine, Outcome, Prove},
-    store::{Store, tree},
+    reject::CODESPACE,
+    store::Store,
 };
 
-/// Namespace of every code.
-pub const CODESPACE: &str = "careledger";
 /// Version of the rules. Raised by every change that another validator would notice.
 pub const APP_VERSION: u64 = 1;
 
@@ -110,7 +112,11 @@ impl<S: Store + 'static> Application for Ledger<S> {
             CheckTxType::New => CheckKind::New,
             CheckTxType::Recheck => CheckKind::Recheck,
         };
-        let outcome = self.read().check(&request.tx, kind);
+        let machine = self.read();
+        if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) {
+            machine.observe_clock(now.as_secs().cast_signed());
+        }
+        let outcome = machine.check(&request.tx, kind);
         ResponseCheckTx {
             code: outcome.code,
             log: outcome.log,
@@ -130,15 +136,12 @@ impl<S: Store + 'static> Application for Ledger<S> {
     }
 
     fn process_proposal(&self, request: RequestProcessProposal) -> ResponseProcessProposal {
-        let block = Block {
-            height: unsigned(request.height),
-            time: seconds(request.time.as_ref()),
-            transactions: request.txs.iter().map(|bytes| bytes.to_vec()).collect(),
-        };
-        let status = match self.read().process(&block) {
+        let (height, time) = (unsigned(request.height), seconds(request.time.as_ref()));
+        let transactions: Vec<Vec<u8>> = request.txs.iter().map(|bytes| bytes.to_vec()).collect();
+        let status = match self.read().process(&transactions, height, time) {
             Ok(()) => ProposalStatus::Accept,
             Err(reject) => {
-                tracing::warn!(height = block.height, %reject, "a proposed block is refused");
+                tracing::warn!(height, %reject, "a proposed block is refused");
                 ProposalStatus::Reject
             }
         };
@@ -181,8 +184,8 @@ impl<S: Store + 'static> Application for Ledger<S> {
     fn query(&self, request: RequestQuery) -> ResponseQuery {
         let prove = if request.prove { Prove::Yes } else { Prove::No };
         let answer = self.read().query(&request.path, &request.data, unsigned(request.height), prove);
-        let proof = answer.proof.map(|data| ProofOps {
-            ops: vec![ProofOp { r#type: tree::PROOF_TYPE.to_owned(), key: answer.key.clone(), data }],
+        let proof = answer.proof.map(|operation| ProofOps {
+            ops: vec![ProofOp { r#type: operation.kind, key: operation.key, data: operation.data }],
         });
         ResponseQuery {
             code: answer.code,
@@ -225,11 +228,11 @@ fn within(mut transactions: Vec<Vec<u8>>, bytes_max: usize) -> Vec<Vec<u8>> {
 
 fn result(outcome: Outcome) -> ExecTxResult {
     let events = outcome.events.into_iter().map(|event| Event {
-        r#type: event.kind.to_owned(),
+        r#type: event.kind,
         attributes: event
             .attributes
             .into_iter()
-            .map(|(key, value)| EventAttribute { key: key.to_owned(), value, index: true })
+            .map(|(key, value)| EventAttribute { key, value, index: true })
             .collect(),
     });
     ExecTxResult {

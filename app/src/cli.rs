@@ -11,6 +11,7 @@ mod load;
 mod messages;
 mod node;
 mod parse;
+mod prepare;
 mod query;
 mod tx;
 

@@ -21,20 +21,10 @@ use prost::Message as _;
 use tendermint::block::Height;
 use tendermint_rpc::{Client as _, HttpClient, client::CompatMode, endpoint::abci_query::AbciQuery};
 
-use crate::store::tree;
-
-/// Path of one key's value; the only one with proofs.
-pub const KEY_PATH: &str = "/store/careledger/key";
-/// Path of the pairs below a key prefix.
-pub const SUBSPACE_PATH: &str = "/store/careledger/subspace";
-/// Path of a transaction's result by its hash.
-pub const TRANSACTION_PATH: &str = "/careledger.query.v1.Query/Transaction";
-/// Path of a commitment's authentication path.
-pub const PATH_PATH: &str = "/careledger.query.v1.Query/Path";
-/// Path of an account's number and sequence, as Cosmos wallets ask for it.
-pub const ACCOUNT_PATH: &str = "/cosmos.auth.v1beta1.Query/Account";
-/// Path of a simulated transaction, as Cosmos wallets ask for it.
-pub const SIMULATE_PATH: &str = "/cosmos.tx.v1beta1.Service/Simulate";
+use crate::{
+    query::{ACCOUNT, KEY, PATH, SIMULATE, SUBSPACE, TRANSACTION, continuation},
+    store::tree,
+};
 
 /// Longest that one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -153,14 +143,14 @@ impl Client {
     /// Number and sequence of an account; `None` where it has no role and cannot send anything.
     pub async fn account(&self, address: &Address) -> Result<Option<Account>, ClientError> {
         let request = QueryAccountRequest { address: address.to_string() }.encode_to_vec();
-        let answer = match self.query(ACCOUNT_PATH, request).await {
+        let answer = match self.query(ACCOUNT, request).await {
             Ok(answer) => answer,
             Err(ClientError::Query { log, .. }) if log.contains("NotFound") => return Ok(None),
             Err(other) => return Err(other),
         };
-        let unread = |_| ClientError::Answer(ACCOUNT_PATH);
+        let unread = |_| ClientError::Answer(ACCOUNT);
         let response = QueryAccountResponse::decode(answer.value.as_slice()).map_err(unread)?;
-        let any = response.account.ok_or(ClientError::Answer(ACCOUNT_PATH))?;
+        let any = response.account.ok_or(ClientError::Answer(ACCOUNT))?;
         let account = BaseAccount::decode(any.value.as_slice()).map_err(unread)?;
         Ok(Some(Account { number: account.account_number, sequence: account.sequence }))
     }
@@ -187,14 +177,14 @@ impl Client {
 
     /// What became of a transaction; `None` while it is in no block, or long after.
     pub async fn result(&self, hash: &TransactionHash) -> Result<Option<TransactionResult>, ClientError> {
-        let answer = match self.query(TRANSACTION_PATH, hash.to_vec()).await {
+        let answer = match self.query(TRANSACTION, hash.to_vec()).await {
             Ok(answer) if answer.value.is_empty() => return Ok(None),
             Ok(answer) => answer,
             Err(ClientError::Query { log, .. }) if log.contains("NotFound") => return Ok(None),
             Err(other) => return Err(other),
         };
         let read = TransactionResult::decode(answer.value.as_slice());
-        read.map(Some).map_err(|_| ClientError::Answer(TRANSACTION_PATH))
+        read.map(Some).map_err(|_| ClientError::Answer(TRANSACTION))
     }
 
     /// Waits until the transaction is in a block, at most `deadline`. A result whose code is not 0
@@ -216,7 +206,7 @@ impl Client {
 
     /// The value under a key of the newest state, on the node's word alone.
     pub async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ClientError> {
-        match self.query(KEY_PATH, key.to_vec()).await {
+        match self.query(KEY, key.to_vec()).await {
             Ok(answer) => Ok((!answer.value.is_empty()).then_some(answer.value)),
             Err(ClientError::Query { log, .. }) if log.contains("NotFound") => Ok(None),
             Err(other) => Err(other),
@@ -227,7 +217,7 @@ impl Client {
     /// state's height; `None` for the newest that a header seals.
     pub async fn get_proven(&self, key: &[u8], height: Option<u64>) -> Result<Proven, ClientError> {
         let height = height.map(height_of).transpose()?;
-        let answer = self.rpc.abci_query(Some(KEY_PATH.to_owned()), key, height, true).await;
+        let answer = self.rpc.abci_query(Some(KEY.to_owned()), key, height, true).await;
         let answer = answer.map_err(|error| self.unreachable(&error))?;
         if answer.code.is_err() && !answer.log.contains("NotFound") {
             return Err(ClientError::Query { code: answer.code.value(), log: answer.log });
@@ -258,23 +248,20 @@ impl Client {
     ) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, Option<Vec<u8>>), ClientError> {
         let data = match after {
             None => prefix.to_vec(),
-            Some(after) => {
-                let length = u16::try_from(prefix.len()).map_err(|_| ClientError::Answer(SUBSPACE_PATH))?;
-                [&length.to_be_bytes()[..], prefix, after].concat()
-            }
+            Some(after) => continuation(prefix, after),
         };
-        let answer = self.query(SUBSPACE_PATH, data).await?;
-        let pairs = Pairs::decode(answer.value.as_slice()).map_err(|_| ClientError::Answer(SUBSPACE_PATH))?;
+        let answer = self.query(SUBSPACE, data).await?;
+        let pairs = Pairs::decode(answer.value.as_slice()).map_err(|_| ClientError::Answer(SUBSPACE))?;
         let next = (!pairs.next.is_empty()).then_some(pairs.next);
         Ok((pairs.pairs.into_iter().map(|pair| (pair.key, pair.value)).collect(), next))
     }
 
     /// The authentication path of a commitment; `None` where it was never anchored.
     pub async fn path(&self, request: &PathRequest) -> Result<Option<PathResponse>, ClientError> {
-        match self.query(PATH_PATH, request.encode_to_vec()).await {
+        match self.query(PATH, request.encode_to_vec()).await {
             Ok(answer) => {
                 let read = PathResponse::decode(answer.value.as_slice());
-                read.map(Some).map_err(|_| ClientError::Answer(PATH_PATH))
+                read.map(Some).map_err(|_| ClientError::Answer(PATH))
             }
             Err(ClientError::Query { log, .. }) if log.contains("NotFound") => Ok(None),
             Err(other) => Err(other),
@@ -284,8 +271,8 @@ impl Client {
     /// What the ledger would say to a transaction now; its signature may be missing.
     pub async fn simulate(&self, transaction: &[u8]) -> Result<SimulateResponse, ClientError> {
         let request = SimulateRequest { tx_bytes: transaction.to_vec() }.encode_to_vec();
-        let answer = self.query(SIMULATE_PATH, request).await?;
-        SimulateResponse::decode(answer.value.as_slice()).map_err(|_| ClientError::Answer(SIMULATE_PATH))
+        let answer = self.query(SIMULATE, request).await?;
+        SimulateResponse::decode(answer.value.as_slice()).map_err(|_| ClientError::Answer(SIMULATE))
     }
 
     /// One query of the newest state. A refusal is [`ClientError::Query`].

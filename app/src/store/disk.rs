@@ -144,6 +144,11 @@ impl DiskStore {
         }
     }
 
+    /// Rows of each column family, counted by reading them all.
+    pub fn rows(&self) -> Vec<(&'static str, usize)> {
+        FAMILIES.iter().map(|family| (*family, self.pairs_from(family, &[]).count())).collect()
+    }
+
     fn family(&self, name: &str) -> &ColumnFamily {
         self.db.cf_handle(name).expect("every column family was opened")
     }

@@ -1,0 +1,188 @@
+//! Values of the state as JSON, for people and scripts: ids as hexadecimal, accounts as bech32,
+//! times as Unix seconds.
+
+use careledger_wire::{
+    ids::Address,
+    proto::{
+        consent::ConsentMode,
+        identity::{OrganizationKind, SuspensionReason},
+        query::{PathResponse, TransactionResult},
+        state,
+    },
+};
+use serde_json::{Value, json};
+
+/// A value of the state that can be shown.
+pub trait Describe: prost::Message + Default {
+    /// The value as a flat JSON object.
+    fn describe(&self) -> Value;
+}
+
+impl Describe for state::Account {
+    fn describe(&self) -> Value {
+        let role = self.role().as_str_name();
+        json!({
+            "account_number": self.number,
+            "sequence": self.sequence,
+            "role": choice(role, "ACCOUNT_ROLE_"),
+            "public_key": hex::encode(&self.public_key),
+        })
+    }
+}
+
+impl Describe for state::Organization {
+    fn describe(&self) -> Value {
+        let suspended = match self.suspended() {
+            SuspensionReason::Unspecified => Value::Null,
+            reason => json!(choice(reason.as_str_name(), "SUSPENSION_REASON_")),
+        };
+        let kind: OrganizationKind = self.kind();
+        json!({
+            "kind": choice(kind.as_str_name(), "ORGANIZATION_KIND_"),
+            "encryption_key": hex::encode(&self.encryption_key),
+            "evidence": hex::encode(&self.evidence),
+            "expires_at": self.expires_at,
+            "suspended": suspended,
+        })
+    }
+}
+
+impl Describe for state::Practitioner {
+    fn describe(&self) -> Value {
+        json!({
+            "organization": account(&self.organization),
+            "role": choice(self.role().as_str_name(), "PRACTITIONER_ROLE_"),
+            "qualification": hex::encode(&self.qualification),
+            "expires_at": self.expires_at,
+        })
+    }
+}
+
+impl Describe for state::Subject {
+    fn describe(&self) -> Value {
+        json!({
+            "organization": account(&self.organization),
+            "claimant": account(&self.claimant),
+            "claimed": !self.encryption_key.is_empty(),
+            "encryption_key": hex::encode(&self.encryption_key),
+        })
+    }
+}
+
+impl Describe for state::AccessRequest {
+    fn describe(&self) -> Value {
+        json!({
+            "requester": account(&self.requester),
+            "subject": hex::encode(&self.subject),
+            "terms": hex::encode(&self.terms),
+            "body": hex::encode(&self.body),
+            "expires_at": self.expires_at,
+            "grant": hex::encode(&self.grant),
+        })
+    }
+}
+
+impl Describe for state::Grant {
+    fn describe(&self) -> Value {
+        let mode: ConsentMode = self.mode();
+        json!({
+            "grantee": account(&self.grantee),
+            "mode": choice(mode.as_str_name(), "CONSENT_MODE_"),
+            "not_before": self.not_before,
+            "expires_at": self.expires_at,
+            "terms": hex::encode(&self.terms),
+            "body": hex::encode(&self.body),
+            "request": hex::encode(&self.request),
+            "revoked_at": (self.revoked_at != 0).then_some(self.revoked_at),
+        })
+    }
+}
+
+impl Describe for state::Record {
+    fn describe(&self) -> Value {
+        json!({
+            "version": self.version,
+            "commitment": hex::encode(&self.commitment),
+            "recorded_at": self.recorded_at,
+            "entered_in_error": (self.entered_in_error != 0).then_some(self.entered_in_error),
+        })
+    }
+}
+
+impl Describe for state::AccessLog {
+    fn describe(&self) -> Value {
+        json!({ "batches": self.batches })
+    }
+}
+
+impl Describe for state::AccessLogBatch {
+    fn describe(&self) -> Value {
+        json!({
+            "root": hex::encode(&self.root),
+            "count": self.count,
+            "period_start": self.period_start,
+            "period_end": self.period_end,
+            "recorded_at": self.recorded_at,
+        })
+    }
+}
+
+impl Describe for state::Plan {
+    fn describe(&self) -> Value {
+        let intervals = self.intervals.iter().map(|interval| {
+            json!({
+                "lo": interval.low,
+                "hi": interval.high,
+                "class": interval.class,
+                "wait_days": interval.wait_days,
+                "cap": interval.cap,
+            })
+        });
+        json!({
+            "insurer": account(&self.insurer),
+            "policy_id": hex::encode(&self.policy_id),
+            "intervals": intervals.collect::<Vec<_>>(),
+            "claims_per_period": self.claims_per_period,
+            "period_days": self.period_days,
+            "claim_within_days": self.claim_within_days,
+            "age_days_min": self.age_days_min,
+            "age_days_max": self.age_days_max,
+            "terms": hex::encode(&self.terms),
+        })
+    }
+}
+
+impl Describe for state::Eligibility {
+    fn describe(&self) -> Value {
+        json!({
+            "insurer": account(&self.insurer),
+            "plan": hex::encode(&self.plan),
+            "as_of": self.as_of,
+            "amount_commitment": hex::encode(&self.amount_commitment),
+            "confirmed_at": self.confirmed_at,
+        })
+    }
+}
+
+impl Describe for TransactionResult {
+    fn describe(&self) -> Value {
+        json!({ "height": self.height, "code": self.code, "log": self.log, "time": self.time })
+    }
+}
+
+impl Describe for PathResponse {
+    fn describe(&self) -> Value {
+        let siblings: Vec<String> = self.siblings.iter().map(hex::encode).collect();
+        json!({ "index": self.index, "siblings": siblings, "root": hex::encode(&self.root) })
+    }
+}
+
+/// Bytes of the state that are an account; as hexadecimal where they are not.
+fn account(bytes: &[u8]) -> String {
+    Address::try_from(bytes).map_or_else(|_| hex::encode(bytes), |address| address.to_string())
+}
+
+/// `KIND_IN_CAPITALS` as the command line spells it.
+fn choice(name: &str, prefix: &str) -> String {
+    name.trim_start_matches(prefix).to_lowercase().replace('_', "-")
+}

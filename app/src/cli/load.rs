@@ -1,0 +1,94 @@
+//! `load`: a bounded load of signed consents, and what the network made of it.
+//!
+//! Everything is signed before the clock starts, so that what is measured is the network. Plain
+//! HTTP from threads, as any client would; the mempool is asked how full it is, and the load
+//! pauses where it is, because a full mempool measures nothing but refusals.
+
+mod measure;
+mod prepare;
+mod rpc;
+
+use std::time::Duration;
+
+use careledger_app::wallet::Role;
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    Failure, Home, Node, Result,
+    keys::{self, Passphrase},
+};
+
+/// Send a bounded load of signed consents and print what the network made of it.
+///
+/// Registers one organization with the registrar's key, opens and claims subjects, signs consents
+/// of them, then sends for a time. Prints one JSON line: committed transactions per second, mean
+/// block interval, and the time from sending to being in a block (half and 99 of 100 are faster).
+/// For networks made to be measured: what it writes stays on the ledger.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Example:
+  careledgerd load --from registrar --node http://127.0.0.1:26657 --seconds 20 --connections 16")]
+pub struct Load {
+    #[command(flatten)]
+    home: Home,
+    #[command(flatten)]
+    node: Node,
+    #[command(flatten)]
+    passphrase: Passphrase,
+    /// Name of the registrar's key; one registrar must be enough to register.
+    #[arg(long, value_name = "NAME")]
+    from: String,
+    /// How long to send.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=120))]
+    seconds: u64,
+    /// Connections that send at once.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
+    connections: u32,
+    /// Subjects whose consents are sent.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    subjects: u32,
+    /// Consents that are signed beforehand; sending stops when they are used up.
+    #[arg(long, value_name = "N")]
+    transactions: Option<u32>,
+    /// Transactions that may wait in the mempool before the load pauses.
+    #[arg(long, default_value_t = 2_000)]
+    mempool: u64,
+}
+
+/// Consents signed for each second of sending, where nothing else is said.
+const SIGNED_PER_SECOND: u32 = 3_000;
+
+impl Load {
+    pub fn run(self) -> Result<()> {
+        let wallet = keys::keystore(&self.home).open(&self.from, &*self.passphrase.read()?)?;
+        let seconds = u32::try_from(self.seconds).map_err(Failure::new)?;
+        let count = self.transactions.unwrap_or(seconds * SIGNED_PER_SECOND);
+        eprintln!("registering an organization and {} subjects", self.subjects);
+        let claimants = super::block_on(prepare::claimants(&self.node.node, &wallet.signer(Role::Account), self.subjects))?;
+        eprintln!("signing {count} consents");
+        let consents = prepare::consents(&claimants, count);
+        eprintln!("sending for at most {seconds} s over {} connections", self.connections);
+        let plan = measure::Plan {
+            url: self.node.node.clone(),
+            connections: self.connections,
+            duration: Duration::from_secs(self.seconds),
+            mempool_max: self.mempool,
+        };
+        let measured = measure::run(&plan, &consents).map_err(Failure::new)?;
+        println!(
+            "{}",
+            json!({
+                "committed_tx_per_s": measured.committed_per_second(),
+                "block_interval_ms": measured.block_interval_ms(),
+                "commit_p50_ms": measured.latency_ms(50),
+                "commit_p99_ms": measured.latency_ms(99),
+                "transactions": measured.committed,
+                "sent": measured.sent,
+                "refused": measured.refused,
+                "blocks": measured.blocks,
+            })
+        );
+        Ok(())
+    }
+}

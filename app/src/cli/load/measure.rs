@@ -1,0 +1,196 @@
+//! Sending from threads, and watching the blocks.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use careledger_wire::transaction::hash;
+
+use super::rpc::{Accepted, Rpc};
+
+/// One transaction of this many is watched until it is in a block.
+const SAMPLED: usize = 20;
+/// Pause of a sender while the mempool is full, and of the watcher between two looks.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long the watcher waits, after sending, for what is still under way.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// How to send.
+pub struct Plan {
+    /// JSON-RPC address.
+    pub url: String,
+    /// Threads, each with one connection.
+    pub connections: u32,
+    /// Longest time to send.
+    pub duration: Duration,
+    /// Transactions that may wait before senders pause.
+    pub mempool_max: u64,
+}
+
+/// What the network made of it.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// Transactions in blocks.
+    pub committed: u64,
+    /// Transactions that a node accepted.
+    pub sent: u64,
+    /// Transactions that a node refused.
+    pub refused: u64,
+    /// Blocks with a transaction.
+    pub blocks: u64,
+    /// From the first sent to the last seen in a block.
+    elapsed: Duration,
+    /// From the first to the last block with a transaction.
+    blocks_span: Duration,
+    /// From being sent to being seen in a block, sorted; of the watched ones.
+    latencies: Vec<Duration>,
+}
+
+impl Measured {
+    pub fn committed_per_second(&self) -> f64 {
+        rounded(self.committed as f64 / self.elapsed.as_secs_f64().max(f64::EPSILON))
+    }
+
+    pub fn block_interval_ms(&self) -> Option<f64> {
+        let intervals = self.blocks.checked_sub(1).filter(|intervals| *intervals > 0)?;
+        Some(rounded(self.blocks_span.as_secs_f64() * 1000.0 / intervals as f64))
+    }
+
+    /// The latency that so many of 100 watched transactions did not exceed.
+    pub fn latency_ms(&self, percent: usize) -> Option<f64> {
+        let last = self.latencies.len().checked_sub(1)?;
+        Some(rounded(self.latencies[(self.latencies.len() * percent / 100).min(last)].as_secs_f64() * 1000.0))
+    }
+}
+
+/// What the threads share.
+#[derive(Default)]
+struct Shared {
+    next: AtomicUsize,
+    sent: AtomicU64,
+    refused: AtomicU64,
+    is_full: AtomicBool,
+    is_done: AtomicBool,
+    watched: Mutex<Vec<(Vec<u8>, Instant)>>,
+    failure: Mutex<Option<String>>,
+}
+
+/// Sends for as long as the plan says, then waits until everything is in blocks.
+pub fn run(plan: &Plan, transactions: &[Vec<u8>]) -> Result<Measured, String> {
+    let shared = Shared::default();
+    let first = Rpc::new(&plan.url).height()?;
+    let started = Instant::now();
+    let mut measured = thread::scope(|scope| {
+        let watcher = scope.spawn(|| watch(plan, &shared, first, started));
+        let senders: Vec<_> =
+            (0..plan.connections).map(|_| scope.spawn(|| send(plan, &shared, transactions, started))).collect();
+        for sender in senders {
+            if sender.join().is_err() {
+                note(&shared, "a sending thread failed".to_owned());
+            }
+        }
+        shared.is_done.store(true, Ordering::SeqCst);
+        watcher.join().unwrap_or_else(|_| Err("the watching thread failed".to_owned()))
+    })?;
+    if let Some(failure) = shared.failure.lock().map_err(|_| "a thread failed")?.take() {
+        return Err(failure);
+    }
+    measured.sent = shared.sent.load(Ordering::SeqCst);
+    measured.refused = shared.refused.load(Ordering::SeqCst);
+    measured.latencies.sort_unstable();
+    Ok(measured)
+}
+
+fn send(plan: &Plan, shared: &Shared, transactions: &[Vec<u8>], started: Instant) {
+    let rpc = Rpc::new(&plan.url);
+    while started.elapsed() < plan.duration {
+        if shared.is_full.load(Ordering::Relaxed) {
+            thread::sleep(PAUSE);
+            continue;
+        }
+        let index = shared.next.fetch_add(1, Ordering::SeqCst);
+        let Some(transaction) = transactions.get(index) else { return };
+        let sent_at = Instant::now();
+        match rpc.broadcast(transaction) {
+            Ok(Accepted::Yes) => {
+                shared.sent.fetch_add(1, Ordering::SeqCst);
+                if index.is_multiple_of(SAMPLED)
+                    && let Ok(mut watched) = shared.watched.lock()
+                {
+                    watched.push((hash(transaction).to_vec(), sent_at));
+                }
+            }
+            Ok(Accepted::Full) => shared.is_full.store(true, Ordering::Relaxed),
+            Ok(Accepted::Refused) => {
+                shared.refused.fetch_add(1, Ordering::SeqCst);
+            }
+            Err(error) => return note(shared, error),
+        }
+    }
+}
+
+fn watch(plan: &Plan, shared: &Shared, first: u64, started: Instant) -> Result<Measured, String> {
+    let rpc = Rpc::new(&plan.url);
+    let mut measured = Measured::default();
+    let mut seen = first;
+    let mut first_block = None;
+    let mut drain_until = None;
+    loop {
+        let newest = rpc.height()?;
+        while seen < newest {
+            for block in rpc.blocks(seen + 1, newest.min(seen + 20))? {
+                seen = seen.max(block.height);
+                if block.transactions > 0 {
+                    measured.committed += block.transactions;
+                    measured.blocks += 1;
+                    measured.elapsed = started.elapsed();
+                    measured.blocks_span = first_block.get_or_insert_with(Instant::now).elapsed();
+                }
+            }
+            look(&rpc, shared, &mut measured)?;
+        }
+        let waiting = rpc.waiting()?;
+        shared.is_full.store(waiting > plan.mempool_max, Ordering::Relaxed);
+        if shared.is_done.load(Ordering::SeqCst) {
+            let until = *drain_until.get_or_insert_with(|| Instant::now() + DRAIN);
+            if measured.committed >= shared.sent.load(Ordering::SeqCst) || Instant::now() >= until {
+                look(&rpc, shared, &mut measured)?;
+                return Ok(measured);
+            }
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Asks for the watched transactions, oldest first, until one is in no block yet.
+fn look(rpc: &Rpc, shared: &Shared, measured: &mut Measured) -> Result<(), String> {
+    let mut watched = std::mem::take(&mut *shared.watched.lock().map_err(|_| "a sending thread failed")?);
+    let mut done = 0;
+    for (hash, sent_at) in &watched {
+        if !rpc.is_committed(hash)? {
+            break;
+        }
+        measured.latencies.push(sent_at.elapsed());
+        done += 1;
+    }
+    watched.drain(..done);
+    let mut later = shared.watched.lock().map_err(|_| "a sending thread failed")?;
+    watched.append(&mut later);
+    *later = watched;
+    Ok(())
+}
+
+fn note(shared: &Shared, failure: String) {
+    if let Ok(mut slot) = shared.failure.lock() {
+        slot.get_or_insert(failure);
+    }
+}
+
+fn rounded(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
+}

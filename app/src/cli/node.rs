@@ -1,0 +1,147 @@
+//! `init` and `start`: what a validator's operator runs.
+
+use std::{fs, io, path::Path};
+
+use careledger_app::{
+    abci::{
+        Ledger,
+        server::{Address as AbciAddress, Server},
+    },
+    genesis::{DEVELOPMENT_CHAIN_PREFIX, Genesis},
+    machine::Machine,
+    store::disk::{DiskStore, Retention},
+};
+use careledger_wire::ids::Address;
+use careledger_zk::key::VerifyingKey;
+use clap::Args;
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+
+use super::{Failure, Format, Home, Result, config};
+
+/// Folder of the state within the home folder.
+pub const STATE_FOLDER: &str = "state";
+
+/// Make a home folder: configuration and the ledger's part of CometBFT's genesis file.
+///
+/// Writes config/app.toml and config/app_genesis.json. The latter is the value of `app_state` in
+/// CometBFT's genesis.json: every validator must start from the same one. Files that are there
+/// already are left alone and reported.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  careledgerd init --chain-id careledger-dev-1 --registrar care1…
+  careledgerd init --chain-id careledger-1 --registrar care1… --registrar care1… --registrar care1… \\
+      --registrar-threshold 2 --verifying-key 01ab…")]
+pub struct Init {
+    #[command(flatten)]
+    home: Home,
+    #[command(flatten)]
+    format: Format,
+    /// Id of the chain; part of everything that is signed.
+    #[arg(long)]
+    chain_id: String,
+    /// Account that may register organizations; repeat for several.
+    #[arg(long = "registrar", value_name = "ADDRESS", required = true)]
+    registrars: Vec<Address>,
+    /// How many registrars must agree on a registration.
+    #[arg(long, default_value_t = 1)]
+    registrar_threshold: u32,
+    /// Verifying key of the eligibility circuit, hexadecimal; repeat for several. On chains whose
+    /// id starts with `careledger-dev` the insecure development key is used where none is given.
+    #[arg(long = "verifying-key", value_name = "HEX")]
+    verifying_keys: Vec<String>,
+}
+
+impl Init {
+    pub fn run(self) -> Result<()> {
+        let mut verifying_keys = self.verifying_keys;
+        if verifying_keys.is_empty() {
+            if !self.chain_id.starts_with(DEVELOPMENT_CHAIN_PREFIX) {
+                return Err(Failure::new("a chain needs a verifying key of the eligibility circuit")
+                    .next("pass --verifying-key, or use a chain id that starts with careledger-dev for a trial"));
+            }
+            verifying_keys.push(hex::encode(VerifyingKey::development().encode()));
+        }
+        let genesis = Genesis {
+            registrars: self.registrars,
+            registrar_threshold: self.registrar_threshold,
+            verifying_keys,
+            organizations: Vec::new(),
+        };
+        genesis.changes(&self.chain_id, 0).map_err(Failure::new)?;
+        let home = self.home.path();
+        let folder = home.join("config");
+        fs::create_dir_all(&folder).map_err(|error| Failure::new(format!("{}: {error}", folder.display())))?;
+        let text = serde_json::to_string_pretty(&genesis).expect("addresses and hex strings are JSON");
+        write_new(&folder.join("app_genesis.json"), &text)?;
+        write_new(&folder.join("app.toml"), config::EXAMPLE)?;
+        self.format.print(&json!({
+            "chain_id": self.chain_id,
+            "home": home,
+            "app_state": folder.join("app_genesis.json"),
+            "config": folder.join("app.toml"),
+        }));
+        Ok(())
+    }
+}
+
+fn write_new(path: &Path, text: &str) -> Result<()> {
+    match fs::read_to_string(path) {
+        Ok(there) if there == text => Ok(()),
+        Ok(_) => Err(Failure::new(format!("{} is there already, and differs", path.display()))
+            .next("move it away first, or name another folder with --home")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::write(path, text).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+        }
+        Err(error) => Err(Failure::new(format!("{}: {error}", path.display()))),
+    }
+}
+
+/// Serve the ledger to CometBFT, until it is stopped.
+///
+/// CometBFT's `proxy_app` names the same address. It may be stopped at any moment, also with
+/// SIGKILL: a block is on disk before it is acknowledged. Exit code 74 means that the disk or the
+/// state failed; nothing acknowledged is lost. Run both under a supervisor that always restarts
+/// them: CometBFT leaves with code 0 when the ledger stops.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  careledgerd start --abci unix:///run/careledger/abci.sock
+  cometbft node --proxy_app unix:///run/careledger/abci.sock")]
+pub struct Start {
+    #[command(flatten)]
+    home: Home,
+    /// Address to serve: unix://PATH or tcp://IP:PORT [default: `abci` of config/app.toml].
+    #[arg(long, value_name = "ADDRESS")]
+    abci: Option<AbciAddress>,
+}
+
+impl Start {
+    pub fn run(self) -> Result<()> {
+        let home = self.home.path();
+        let mut config = config::Config::read(&home)?;
+        if let Some(abci) = self.abci {
+            config.abci = abci;
+        }
+        let filter = EnvFilter::try_new(&config.log).map_err(|error| Failure::new(format!("app.toml, log: {error}")))?;
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+        tracing::info!(?config, "careledgerd starts");
+        let retention =
+            Retention { heights: config.retention.heights, results_blocks: config.retention.results_blocks };
+        let store = DiskStore::open(&home.join(STATE_FOLDER), retention).map_err(|error| {
+            Failure::new(error).next("see that no other careledgerd uses this home, and that its disk has room")
+        })?;
+        let machine = Machine::new(store);
+        tracing::info!(height = machine.height(), app_hash = hex::encode(machine.app_hash()), "the state is open");
+        let server = Server::bind(&config.abci).map_err(|error| {
+            Failure::new(format!("{}: {error}", config.abci)).next("choose another address with --abci")
+        })?;
+        if let Some(address) = server.tcp_address() {
+            tracing::info!(%address, "serving ABCI");
+        } else {
+            tracing::info!(address = %config.abci, "serving ABCI");
+        }
+        Err(Failure::new(server.serve(Ledger::new(machine, config.retention.blocks))))
+    }
+}

@@ -1,0 +1,266 @@
+//! From a command to the message that it describes.
+
+use std::{fs, path::PathBuf};
+
+use careledger_app::wallet::EncryptionPair;
+use careledger_wire::{
+    commitment,
+    ids::{Address, GrantId, RequestId},
+    message::Message,
+    proto::{audit, consent, identity, insurance, records},
+};
+use careledger_zk::{document::ProofDocument, plan::Plan};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Failure, Result,
+    messages::Action,
+    parse::{AnchorArgument, SupersessionArgument, with_file},
+};
+
+/// Who sends, as far as messages depend on it.
+pub struct Sending {
+    /// Account of the sender.
+    pub sender: Address,
+    /// Organization of `--derive`, and the patient's encryption key there.
+    pub derived: Option<(Address, EncryptionPair)>,
+    /// Clock of this machine, Unix seconds.
+    pub now: i64,
+}
+
+/// A message, and what its sender needs to know of it later.
+pub struct Prepared {
+    /// What is signed.
+    pub message: Message,
+    /// Ids that were chosen or computed here, for the result.
+    pub ids: Map<String, Value>,
+}
+
+impl Action {
+    /// The message that this command describes.
+    pub fn prepare(&self, sending: &Sending) -> Result<Prepared> {
+        let mut ids = Map::new();
+        let message = match self {
+            Self::RegisterOrganization { .. }
+            | Self::SuspendOrganization { .. }
+            | Self::EnrolPractitioner { .. }
+            | Self::OpenSubject { .. }
+            | Self::ClaimSubject { .. } => self.identity(sending, &mut ids)?,
+            Self::RequestAccess { .. } | Self::GrantConsent { .. } | Self::RevokeConsent { .. } => {
+                self.consent(sending, &mut ids)?
+            }
+            Self::AnchorRecords { .. }
+            | Self::SupersedeRecords { .. }
+            | Self::MarkEnteredInError { .. }
+            | Self::AnchorAccessLog { .. } => self.records(sending)?,
+            Self::PublishPlan { .. }
+            | Self::AnchorAttestation { .. }
+            | Self::AnchorEnrolment { .. }
+            | Self::ProveEligibility { .. } => self.insurance(sending, &mut ids)?,
+        };
+        Ok(Prepared { message, ids })
+    }
+
+    fn identity(&self, sending: &Sending, ids: &mut Map<String, Value>) -> Result<Message> {
+        let sender = sending.sender.to_string();
+        Ok(match self {
+            Self::RegisterOrganization { organization, kind, encryption_key, evidence, expires_at } => {
+                identity::MsgRegisterOrganization {
+                    sender,
+                    organization: organization.to_vec(),
+                    kind: (*kind).into(),
+                    encryption_key: encryption_key.to_vec(),
+                    evidence: evidence.to_vec(),
+                    expires_at: expires_at.0,
+                }
+                .into()
+            }
+            Self::SuspendOrganization { organization, reason } => identity::MsgSuspendOrganization {
+                sender,
+                organization: organization.to_vec(),
+                reason: (*reason).into(),
+            }
+            .into(),
+            Self::EnrolPractitioner { practitioner, role, qualification, expires_at } => {
+                identity::MsgEnrolPractitioner {
+                    sender,
+                    practitioner: practitioner.to_vec(),
+                    role: (*role).into(),
+                    qualification: qualification.to_vec(),
+                    expires_at: expires_at.0,
+                }
+                .into()
+            }
+            Self::OpenSubject { claimant } => {
+                ids.insert("subject".to_owned(), json!(commitment::subject_id(&sending.sender, claimant)));
+                identity::MsgOpenSubject { sender, claimant: claimant.to_vec() }.into()
+            }
+            Self::ClaimSubject { subject, encryption_key } => {
+                let derived = sending.derived.as_ref();
+                let own = derived.map(|(organization, _)| commitment::subject_id(organization, &sending.sender));
+                let subject = subject.or(own).ok_or_else(|| needs_derive("--subject"))?;
+                let key = encryption_key.or(derived.map(|(_, pair)| pair.public));
+                let encryption_key = key.ok_or_else(|| needs_derive("--encryption-key"))?.to_vec();
+                ids.insert("subject".to_owned(), json!(subject));
+                identity::MsgClaimSubject { sender, subject: subject.to_vec(), encryption_key }.into()
+            }
+            _ => unreachable!("prepare() sends the other actions elsewhere"),
+        })
+    }
+
+    fn consent(&self, sending: &Sending, ids: &mut Map<String, Value>) -> Result<Message> {
+        let sender = sending.sender.to_string();
+        Ok(match self {
+            Self::RequestAccess { subject, request, terms, body, expires_at } => {
+                let request = request.unwrap_or_else(|| RequestId::new(rand::random()));
+                ids.insert("request".to_owned(), json!(request));
+                consent::MsgRequestAccess {
+                    sender,
+                    subject: subject.to_vec(),
+                    request: request.to_vec(),
+                    terms: terms.to_vec(),
+                    body: body.to_vec(),
+                    expires_at: expires_at.0,
+                }
+                .into()
+            }
+            Self::GrantConsent { subject, grant, grantee, mode, not_before, expires_at, terms, body, request } => {
+                let grant = grant.unwrap_or_else(|| GrantId::new(rand::random()));
+                ids.insert("grant".to_owned(), json!(grant));
+                consent::MsgGrantConsent {
+                    sender,
+                    subject: subject.to_vec(),
+                    grant: grant.to_vec(),
+                    grantee: grantee.to_vec(),
+                    mode: (*mode).into(),
+                    not_before: not_before.map_or(sending.now, |time| time.0),
+                    expires_at: expires_at.0,
+                    terms: terms.to_vec(),
+                    body: body.to_vec(),
+                    request: request.map(|request| request.to_vec()).unwrap_or_default(),
+                }
+                .into()
+            }
+            Self::RevokeConsent { subject, grant } => {
+                consent::MsgRevokeConsent { sender, subject: subject.to_vec(), grant: grant.to_vec() }.into()
+            }
+            _ => unreachable!("prepare() sends the other actions elsewhere"),
+        })
+    }
+
+    fn records(&self, sending: &Sending) -> Result<Message> {
+        let sender = sending.sender.to_string();
+        Ok(match self {
+            Self::AnchorRecords { anchors, file } => {
+                let anchors = with_file(anchors, file.as_ref()).map_err(Failure::new)?;
+                let anchors = anchors.into_iter().map(|AnchorArgument(record, commitment)| records::Anchor {
+                    record: record.to_vec(),
+                    commitment: commitment.to_vec(),
+                });
+                records::MsgAnchorRecords { sender, anchors: anchors.collect() }.into()
+            }
+            Self::SupersedeRecords { records, file } => {
+                let given = with_file(records, file.as_ref()).map_err(Failure::new)?;
+                let supersessions =
+                    given.into_iter().map(|SupersessionArgument(record, version, commitment)| records::Supersession {
+                        record: record.to_vec(),
+                        version,
+                        commitment: commitment.to_vec(),
+                    });
+                records::MsgSupersedeRecords { sender, supersessions: supersessions.collect() }.into()
+            }
+            Self::MarkEnteredInError { record, version } => {
+                records::MsgMarkEnteredInError { sender, record: record.to_vec(), version: *version }.into()
+            }
+            Self::AnchorAccessLog { batch, root, count, period_start, period_end } => audit::MsgAnchorAccessLog {
+                sender,
+                sequence: *batch,
+                root: root.to_vec(),
+                count: *count,
+                period_start: period_start.0,
+                period_end: period_end.0,
+            }
+            .into(),
+            _ => unreachable!("prepare() sends the other actions elsewhere"),
+        })
+    }
+
+    fn insurance(&self, sending: &Sending, ids: &mut Map<String, Value>) -> Result<Message> {
+        let sender = sending.sender.to_string();
+        Ok(match self {
+            Self::PublishPlan { plan, contract } => {
+                let plan: Plan = serde_json::from_slice(&read(plan)?)
+                    .map_err(|error| Failure::new(format!("{}: {error}", plan.display())))?;
+                plan.check_partition().map_err(Failure::new)?;
+                ids.insert("plan".to_owned(), json!(plan.commitment()));
+                publish_plan(sender, &plan, Sha256::digest(read(contract)?).to_vec()).into()
+            }
+            Self::AnchorAttestation { commitment } => {
+                insurance::MsgAnchorAttestation { sender, commitment: commitment.to_vec() }.into()
+            }
+            Self::AnchorEnrolment { commitment } => {
+                insurance::MsgAnchorEnrolment { sender, commitment: commitment.to_vec() }.into()
+            }
+            Self::ProveEligibility { proof: path, insurer, claim, expires_at } => {
+                let damaged = |error: String| Failure::new(format!("{}: {error}", path.display()));
+                let text = read(path)?;
+                let document: ProofDocument =
+                    serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+                let proof = document.proof().map_err(|error| damaged(error.to_string()))?.to_vec();
+                // The document keeps its key's id to itself; as JSON it is a field like any other.
+                let fields: Value = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+                let circuit = hex::decode(fields["key"].as_str().unwrap_or_default());
+                let inputs = &document.inputs;
+                insurance::MsgProveEligibility {
+                    sender,
+                    insurer: insurer.to_vec(),
+                    plan: inputs.policy.to_bytes().to_vec(),
+                    circuit: circuit.map_err(|_| damaged("the key's id is not hexadecimal".to_owned()))?,
+                    as_of: inputs.as_of.number(),
+                    attestation_root: inputs.att_root.to_bytes().to_vec(),
+                    enrolment_root: inputs.enr_root.to_bytes().to_vec(),
+                    event_nullifier: inputs.null_event.to_bytes().to_vec(),
+                    period_nullifier: inputs.null_period.to_bytes().to_vec(),
+                    amount_commitment: inputs.amount_commit.to_bytes().to_vec(),
+                    claim: claim.to_vec(),
+                    expires_at: expires_at.0,
+                    proof,
+                }
+                .into()
+            }
+            _ => unreachable!("prepare() sends the other actions elsewhere"),
+        })
+    }
+}
+
+fn publish_plan(sender: String, plan: &Plan, terms: Vec<u8>) -> insurance::MsgPublishPlan {
+    let intervals = plan.intervals.iter().map(|interval| insurance::Interval {
+        low: interval.lo,
+        high: interval.hi,
+        class: interval.class,
+        wait_days: interval.wait_days,
+        cap: interval.cap,
+    });
+    insurance::MsgPublishPlan {
+        sender,
+        policy_id: plan.policy_id.to_bytes().to_vec(),
+        intervals: intervals.collect(),
+        claims_per_period: plan.terms.claims_per_period.into(),
+        period_days: plan.terms.period_days,
+        terms,
+        claim_within_days: plan.terms.claim_within_days,
+        age_days_min: plan.terms.age_days_min,
+        age_days_max: plan.terms.age_days_max,
+    }
+}
+
+fn read(path: &PathBuf) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+}
+
+fn needs_derive(flag: &str) -> Failure {
+    Failure::new(format!("claiming needs {flag}, or --derive with the organization")).next(
+        "--derive ORGANIZATION signs with the key that the organization knows, and finds the subject by itself",
+    )
+}

@@ -1,0 +1,218 @@
+//! `query`: ask a running ledger.
+
+use careledger_app::{
+    client::{Client, Proven},
+    keys::{self, Key},
+};
+use careledger_wire::{
+    ids::{Address, ClaimId, FieldBytes, GrantId, RecordId, RequestId, SubjectId, TransactionHash},
+    proto::query::PathRequest,
+};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{Failure, Format, Node, Result, describe::Describe, parse::show_time};
+
+/// Ask a running ledger.
+///
+/// With --prove the value, or its absence, is checked with an ICS23 proof against the app hash of
+/// a block header. What is trusted then is that header, which the same node gave: compare its
+/// height and app hash with another validator's, or use a light client, to trust nobody.
+/// An absent value leaves with code 1.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  careledgerd query organization care1hospital…
+  careledgerd query grant 5d86… 77ab… --prove
+  careledgerd query transaction 3F1A…
+  careledgerd query key 706172616d6574657273 --prove     (hexadecimal of `parameters`)")]
+pub struct Query {
+    #[command(flatten)]
+    node: Node,
+    #[command(flatten)]
+    format: Format,
+    /// Check the answer against a block header.
+    #[arg(long, global = true)]
+    prove: bool,
+    /// Height of the state, with --prove [default: the newest].
+    #[arg(long, global = true, requires = "prove")]
+    height: Option<u64>,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Number, sequence and role of an account.
+    Account {
+        /// The account.
+        address: Address,
+    },
+    /// An organization: kind, keys, end of its accreditation, suspension.
+    Organization {
+        /// Its account.
+        address: Address,
+    },
+    /// A member of an organization's staff.
+    Practitioner {
+        /// The organization's account.
+        organization: Address,
+        /// The practitioner's account.
+        practitioner: Address,
+    },
+    /// One organization's view of one patient.
+    Subject {
+        /// The subject.
+        subject: SubjectId,
+    },
+    /// An access request.
+    Request {
+        /// The request.
+        request: RequestId,
+    },
+    /// A consent grant.
+    Grant {
+        /// The subject.
+        subject: SubjectId,
+        /// The grant.
+        grant: GrantId,
+    },
+    /// A record's version and commitment.
+    Record {
+        /// The custodian's account.
+        organization: Address,
+        /// The record.
+        record: RecordId,
+    },
+    /// How many batches of its access log an organization anchored, or one of them.
+    AccessLog {
+        /// The organization's account.
+        organization: Address,
+        /// Number of the batch.
+        batch: Option<u64>,
+    },
+    /// A published plan.
+    Plan {
+        /// Its commitment.
+        commitment: FieldBytes,
+    },
+    /// The authentication path of an anchored commitment, for a prover.
+    Path {
+        /// Which tree.
+        tree: Tree,
+        /// The commitment.
+        commitment: FieldBytes,
+        /// The insurer, for enrolments.
+        #[arg(long, value_name = "ADDRESS", required_if_eq("tree", "enrolment"))]
+        insurer: Option<Address>,
+    },
+    /// What the ledger confirmed about a claim.
+    Eligibility {
+        /// The insurer's account.
+        insurer: Address,
+        /// The insurer's id of the claim.
+        claim: ClaimId,
+    },
+    /// What became of a transaction.
+    Transaction {
+        /// Its hash.
+        hash: TransactionHash,
+    },
+    /// The bytes under any key of the state.
+    Key {
+        /// The key, hexadecimal.
+        key: String,
+    },
+}
+
+/// A tree of commitments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Tree {
+    /// Facts that providers attest.
+    Attestation,
+    /// Members that one insurer enrolled.
+    Enrolment,
+}
+
+impl Query {
+    pub async fn run(self) -> Result<()> {
+        let client = Client::new(&self.node.node)?;
+        match &self.what {
+            What::Account { address } => self.show(&client, &keys::account(address)).await,
+            What::Organization { address } => self.show(&client, &keys::organization(address)).await,
+            What::Practitioner { organization, practitioner } => {
+                self.show(&client, &keys::practitioner(organization, practitioner)).await
+            }
+            What::Subject { subject } => self.show(&client, &keys::subject(subject)).await,
+            What::Request { request } => self.show(&client, &keys::request(request)).await,
+            What::Grant { subject, grant } => self.show(&client, &keys::consent(subject, grant)).await,
+            What::Record { organization, record } => self.show(&client, &keys::record(organization, record)).await,
+            What::AccessLog { organization, batch: None } => {
+                self.show(&client, &keys::access_log(organization)).await
+            }
+            What::AccessLog { organization, batch: Some(batch) } => {
+                self.show(&client, &keys::access_log_batch(organization, *batch)).await
+            }
+            What::Plan { commitment } => self.show(&client, &keys::plan(commitment)).await,
+            What::Eligibility { insurer, claim } => self.show(&client, &keys::eligibility(insurer, claim)).await,
+            What::Key { key } => {
+                let key = hex::decode(key).map_err(|_| Failure::new("the key is not hexadecimal"))?;
+                let describe = |value: &[u8]| Ok(json!({ "value": hex::encode(value) }));
+                self.answer(&client, &key, describe).await
+            }
+            What::Path { tree, commitment, insurer } => {
+                self.refuse_prove("a path proves itself: its root is compared with the ledger's")?;
+                let insurer = insurer.map(|insurer| insurer.to_vec()).unwrap_or_default();
+                let tree = if *tree == Tree::Attestation { 1 } else { 2 };
+                let path = client.path(&PathRequest { tree, insurer, commitment: commitment.to_vec() }).await?;
+                self.print_found(path.map(|path| path.describe()))
+            }
+            What::Transaction { hash } => {
+                self.refuse_prove("results are kept by each node, outside the proven state")?;
+                self.print_found(client.result(hash).await?.map(|result| result.describe()))
+            }
+        }
+    }
+
+    async fn show<V: Describe>(&self, client: &Client, key: &Key<V>) -> Result<()> {
+        let describe = |bytes: &[u8]| {
+            let value = V::decode(bytes).map_err(|_| Failure::new("the node's value cannot be read"))?;
+            Ok(value.describe())
+        };
+        self.answer(client, key.as_bytes(), describe).await
+    }
+
+    async fn answer(&self, client: &Client, key: &[u8], describe: impl Fn(&[u8]) -> Result<Value>) -> Result<()> {
+        if !self.prove {
+            let value = client.get(key).await?;
+            return self.print_found(value.map(|value| describe(&value)).transpose()?);
+        }
+        let proven = client.get_proven(key, self.height).await?;
+        let mut shown = match &proven.value {
+            Some(value) => describe(value)?,
+            None => json!({ "absent": true }),
+        };
+        let Proven { height, app_hash, header_height, header_time, .. } = proven;
+        shown["proven"] = json!({
+            "state_height": height,
+            "app_hash": hex::encode(app_hash),
+            "header_height": header_height,
+            "header_time": show_time(header_time),
+            "trusted": format!("the header of height {header_height} as {} gave it", client.url()),
+        });
+        self.format.print(&shown);
+        proven.value.map(|_| ()).ok_or_else(|| Failure::new("the ledger has no such value; its absence is proven"))
+    }
+
+    fn print_found(&self, found: Option<Value>) -> Result<()> {
+        let found = found.ok_or_else(|| {
+            Failure::new("the ledger has no such value").next("--prove shows that the node does not withhold it")
+        })?;
+        self.format.print(&found);
+        Ok(())
+    }
+
+    fn refuse_prove(&self, reason: &str) -> Result<()> {
+        if self.prove { Err(Failure::new(format!("--prove does not apply: {reason}"))) } else { Ok(()) }
+    }
+}

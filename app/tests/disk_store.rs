@@ -1,0 +1,186 @@
+//! The disk store is the memory store, durable: same roots, same reads, proofs that verify.
+
+use std::{collections::BTreeMap, path::Path};
+
+use careledger_app::{
+    state::{Changes, StateRead as _},
+    store::{
+        ChainMeta, Store,
+        disk::{DiskStore, Retention},
+        memory::MemoryStore,
+        tree,
+    },
+};
+use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
+use jmt::{KeyHash, Sha256Jmt, mock::MockTreeStore};
+use proptest::prelude::*;
+
+const RETAINED: u64 = 4;
+
+fn open(path: &Path) -> DiskStore {
+    DiskStore::open(path, Retention { heights: RETAINED, results_blocks: 3 }).unwrap()
+}
+
+fn chain() -> ChainMeta {
+    ChainMeta { chain_id: "careledger-dev-1".to_owned(), genesis_time: 5 }
+}
+
+fn genesis() -> Changes {
+    BTreeMap::from([(b"k".to_vec(), Some(vec![0]))])
+}
+
+fn keys() -> impl Strategy<Value = Vec<u8>> {
+    (0u8..24).prop_map(|byte| vec![b'k', byte])
+}
+
+fn blocks() -> impl Strategy<Value = Vec<BTreeMap<Vec<u8>, Option<Vec<u8>>>>> {
+    let value = proptest::option::weighted(0.7, proptest::collection::vec(any::<u8>(), 1..5));
+    proptest::collection::vec(proptest::collection::btree_map(keys(), value, 0..6), 1..14)
+}
+
+/// The root of a tree that is given these pairs at once.
+fn root_of(pairs: &BTreeMap<Vec<u8>, Vec<u8>>) -> [u8; 32] {
+    let nodes = MockTreeStore::default();
+    let hash = |key: &Vec<u8>| KeyHash(tree::key_hash(key));
+    let set = pairs.iter().map(|(key, value)| (hash(key), Some(value.clone())));
+    Sha256Jmt::new(&nodes).put_value_set(set, 0).unwrap().0.0
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_committed_disk_and_memory_and_a_fresh_tree_agree(blocks in blocks(), reopen in 1usize..5) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = open(folder.path());
+        let mut memory = MemoryStore::new();
+        prop_assert_eq!(disk.init(chain(), genesis()), memory.init(chain(), genesis()));
+        let mut model: BTreeMap<Vec<u8>, Vec<u8>> = [(b"k".to_vec(), vec![0])].into();
+        let mut roots = vec![disk.app_hash()];
+
+        for (index, changes) in blocks.into_iter().enumerate() {
+            let height = index as u64 + 1;
+            // A store is given no deletion of what is not there.
+            let changes: Changes =
+                changes.into_iter().filter(|(key, value)| value.is_some() || model.contains_key(key)).collect();
+            let staged = disk.stage(height, 9, changes.clone(), Vec::new());
+            prop_assert_eq!(disk.height(), height - 1, "staging keeps nothing");
+            let root = staged.app_hash;
+            disk.commit(staged);
+            memory.commit(memory.stage(height, 9, changes.clone(), Vec::new()));
+            if changes.is_empty() {
+                prop_assert_eq!(root, roots[index], "an empty block keeps the root");
+            }
+            for (key, value) in changes {
+                match value {
+                    Some(value) => model.insert(key, value),
+                    None => model.remove(&key),
+                };
+            }
+            roots.push(root);
+            prop_assert_eq!(root, root_of(&model));
+            prop_assert_eq!(root, memory.app_hash());
+            if height as usize % reopen == 0 {
+                drop(disk);
+                disk = open(folder.path());
+            }
+            prop_assert_eq!((disk.height(), disk.app_hash(), disk.chain()), (height, root, Some(chain())));
+            prop_assert_eq!(disk.scan(b"k", None, 100), memory.scan(b"k", None, 100));
+            prop_assert_eq!(disk.scan(b"k", Some(&[b'k', 7]), 3), memory.scan(b"k", Some(&[b'k', 7]), 3));
+
+            for back in 0..RETAINED + 2 {
+                let Some(at) = height.checked_sub(back) else { break };
+                for byte in 0u8..24 {
+                    let key = [b'k', byte];
+                    let proven = disk.prove(&key, at);
+                    prop_assert_eq!(proven.is_some(), back < RETAINED, "height {} of {}", at, height);
+                    if let Some(proven) = proven {
+                        prop_assert_eq!(&proven, &memory.prove(&key, at).unwrap());
+                        let root = &roots[at as usize];
+                        prop_assert!(tree::verify(root, &key, proven.value.as_deref(), &proven.proof).is_ok());
+                        prop_assert!(tree::verify(root, &key, Some(b"other"), &proven.proof).is_err());
+                        let reverse = if proven.value.is_some() { None } else { Some(&b"x"[..]) };
+                        prop_assert!(tree::verify(root, &key, reverse, &proven.proof).is_err());
+                        prop_assert!(tree::verify(&[1; 32], &key, proven.value.as_deref(), &proven.proof).is_err());
+                        prop_assert!(tree::verify(root, b"kk!", proven.value.as_deref(), &proven.proof).is_err());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_proof_checker_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(tree::verify(&[0; 32], b"k", Some(b"v"), &bytes).is_err());
+        prop_assert!(tree::verify(&[0; 32], b"k", None, &bytes).is_err());
+    }
+}
+
+#[test]
+fn genesis_replaces_what_an_earlier_genesis_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = open(folder.path());
+    let other = BTreeMap::from([(b"other".to_vec(), Some(vec![1]))]);
+    let first = disk.init(chain(), other);
+    let second = disk.init(chain(), genesis());
+    assert_ne!(first, second);
+    assert_eq!(disk.get_bytes(b"other"), None);
+    drop(disk);
+    assert_eq!(open(folder.path()).app_hash(), second);
+}
+
+#[test]
+fn results_leave_with_their_block_and_success_is_not_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = open(folder.path());
+    disk.init(chain(), genesis());
+    let hash = |byte| TransactionHash::new([byte; 32]);
+    let result = |height, code| TransactionResult { height, code, log: String::new(), time: 9 };
+    let blocks = [
+        vec![(hash(1), result(1, 0)), (hash(2), result(1, 7))],
+        vec![(hash(1), result(2, 7)), (hash(2), result(2, 0))],
+        vec![],
+        vec![],
+        vec![],
+    ];
+    let expected = [
+        (Some(1), Some(1)),
+        (Some(1), Some(2)),
+        (Some(1), Some(2)),
+        (None, Some(2)),
+        (None, None),
+    ];
+    for (index, (results, expected)) in blocks.into_iter().zip(expected).enumerate() {
+        disk.commit(disk.stage(index as u64 + 1, 9, Changes::new(), results));
+        let height = |byte| disk.result(&hash(byte)).map(|result| result.height);
+        assert_eq!((height(1), height(2)), expected, "after block {}", index + 1);
+    }
+}
+
+#[test]
+fn what_is_pruned_leaves_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = open(folder.path());
+    disk.init(chain(), genesis());
+    let mut commit = |height: u64, changes: Changes| disk.commit(disk.stage(height, 9, changes, Vec::new()));
+    // A key comes and goes with every block, as a remembered transaction does.
+    for height in 1..200u64 {
+        let mut changes = Changes::from([(height.to_be_bytes().to_vec(), Some(vec![1; 40]))]);
+        if height > 1 {
+            changes.insert((height - 1).to_be_bytes().to_vec(), None);
+        }
+        commit(height, changes);
+    }
+    let rows = disk.rows();
+    assert!(rows.iter().all(|(_, count)| *count < 60), "{rows:?}");
+}
+
+#[test]
+fn another_process_is_refused_and_reading_beside_it_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = open(folder.path());
+    disk.init(chain(), genesis());
+    assert!(DiskStore::open(folder.path(), Retention::default()).is_err());
+    let beside = DiskStore::open_read_only(folder.path()).unwrap();
+    assert_eq!(beside.get_bytes(b"k"), Some(vec![0]));
+}
