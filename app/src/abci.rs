@@ -43,10 +43,8 @@ const BLOCK_OVERHEAD_BYTES: usize = 64 * 1024;
 /// Largest block that the network agrees on, all of it.
 const CONSENSUS_BLOCK_BYTES_MAX: i64 = (BLOCK_BYTES_MAX + BLOCK_OVERHEAD_BYTES) as i64;
 
-const _: () = assert!(
-    BLOCK_BYTES_MAX + 2 * BLOCK_OVERHEAD_BYTES <= frame::FRAME_BYTES_MAX,
-    "a whole block must fit a frame"
-);
+const _: () =
+    assert!(BLOCK_BYTES_MAX + 2 * BLOCK_OVERHEAD_BYTES <= frame::FRAME_BYTES_MAX, "a whole block must fit a frame");
 
 /// The application that CometBFT's four connections share.
 ///
@@ -207,10 +205,8 @@ fn consensus_params(genesis: &ConsensusParams) -> ConsensusParams {
     // Work is bounded by limits and quotas; there is no gas.
     let block = Some(BlockParams { max_bytes, max_gas: -1 });
     // CometBFT refuses evidence that may be larger than a block.
-    let evidence = genesis.evidence.map(|evidence| EvidenceParams {
-        max_bytes: evidence.max_bytes.min(max_bytes),
-        ..evidence
-    });
+    let evidence =
+        genesis.evidence.map(|evidence| EvidenceParams { max_bytes: evidence.max_bytes.min(max_bytes), ..evidence });
     ConsensusParams { block, evidence, ..ConsensusParams::default() }
 }
 

@@ -26,7 +26,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// (keys, tx) and for everyone who asks (query). No personal data stands on the ledger, and none
 /// is accepted by any command.
 #[derive(Debug, Parser)]
-#[command(name = "careledgerd", version, propagate_version = true, after_long_help = EXAMPLES)]
+#[command(name = "careledgerd", version, after_long_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -151,8 +151,9 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable { .. } => {
                 "see that the node runs and that --node names its RPC address (not its P2P address)".to_owned()
             }
-            ClientError::Busy => "wait a few seconds and send it again; the same transaction cannot take effect twice"
-                .to_owned(),
+            ClientError::Busy => {
+                "wait a few seconds and send it again; the same transaction cannot take effect twice".to_owned()
+            }
             ClientError::Refused { code, .. } => tx::advice(*code),
             ClientError::NotCommitted(hash) => format!("ask again later: careledgerd query transaction {hash}"),
             ClientError::Query { .. } | ClientError::Answer(_) => {

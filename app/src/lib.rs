@@ -13,21 +13,30 @@
 //! - [`fault`]: how a node stops.
 //!
 //! The core is a pure function of state and block: no clock, randomness, I/O or async.
-//! `clippy.toml` beside this crate names what is banned, each with its reason.
+//! `clippy.toml` and `tests/ledger/purity.rs` name what is banned, each with its reason.
 
 pub mod abci;
+#[deny(clippy::float_arithmetic)]
 pub mod accounts;
+#[deny(clippy::float_arithmetic)]
 pub mod actions;
 pub mod client;
 pub mod fault;
+#[deny(clippy::float_arithmetic)]
 pub mod genesis;
 pub mod keys;
 pub mod limits;
+#[deny(clippy::float_arithmetic)]
 pub mod machine;
+#[deny(clippy::float_arithmetic)]
 pub mod proofs;
+#[deny(clippy::float_arithmetic)]
 pub mod query;
+#[deny(clippy::float_arithmetic)]
 pub mod reject;
+#[deny(clippy::float_arithmetic)]
 pub mod state;
 pub mod store;
+#[deny(clippy::float_arithmetic)]
 pub mod types;
 pub mod wallet;

@@ -83,6 +83,11 @@ impl<S: Store> Machine<S> {
         &self.store
     }
 
+    /// The committed state, alone.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
     /// Writes the first state and gives its root. May come again while the height is 0.
     pub fn init_chain(&mut self, chain_id: &str, app_state: &[u8], time: i64) -> Result<[u8; 32], GenesisError> {
         if self.store.height() > 0 {

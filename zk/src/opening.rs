@@ -223,13 +223,15 @@ impl<'de> Deserialize<'de> for Account {
 impl std::str::FromStr for Account {
     type Err = &'static str;
 
+    /// Reads the address that people see (`care1…`), or what files hold.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut bytes = [0; 20];
+        const EXPECTED: &str = "an account is written as care1… or as 40 lower-case hexadecimal digits";
+        let bytes = match bech32::decode(text) {
+            Ok((prefix, bytes)) if prefix.as_str() == "care" => bytes,
+            _ => hex::decode(text).map_err(|_| EXPECTED)?,
+        };
         let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
-        match hex::decode_to_slice(text, &mut bytes) {
-            Ok(()) if lower => Ok(Self(bytes)),
-            _ => Err("an account is written as 40 lower-case hexadecimal digits"),
-        }
+        bytes.try_into().ok().filter(|_| lower).map(Self).ok_or(EXPECTED)
     }
 }
 
@@ -272,6 +274,20 @@ mod tests {
 
     const FACT: &str =
         r#"{"system":"http://loinc.org","code":"4548-4","day":"2026-03-02","amount":1,"event":"00000000000000ff"}"#;
+
+    /// BIP-173's checksum of twenty bytes 0x22, as the ledger prints them.
+    #[test]
+    fn an_account_is_read_as_people_see_it_and_as_files_hold_it() {
+        let bytes = [0x22; 20];
+        let address = bech32::encode::<bech32::Bech32>(bech32::Hrp::parse_unchecked("care"), &bytes).expect("short");
+        for text in [address.clone(), hex::encode(bytes)] {
+            assert_eq!(text.parse(), Ok(Account(bytes)), "{text}");
+        }
+        let other = bech32::encode::<bech32::Bech32>(bech32::Hrp::parse_unchecked("cosmos"), &bytes).expect("short");
+        for text in [other, address.to_uppercase(), "22".repeat(19), format!("{address}q")] {
+            assert!(text.parse::<Account>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_fact_is_read_only_as_it_is_written() {

@@ -37,11 +37,16 @@ impl Proof {
     pub fn from_bytes(bytes: &[u8; PROOF_BYTES]) -> Result<Self, VerifyError> {
         let (a, rest) = bytes.split_at(G1_BYTES);
         let (b, c) = rest.split_at(G2_BYTES);
-        let (a, b, c) = (read_point(a), read_point(b), read_point(c));
+        let (a, b, c): (Option<G1Affine>, Option<G2Affine>, Option<G1Affine>) =
+            (read_point(a), read_point(b), read_point(c));
         let (Some(a), Some(b), Some(c)) = (a, b, c) else {
             return Err(VerifyError::Encoding);
         };
-        Self::new(ark_groth16::Proof { a, b, c })
+        // Reading has checked the groups; the identity is in each of them.
+        if a.is_zero() || b.is_zero() || c.is_zero() {
+            return Err(VerifyError::Encoding);
+        }
+        Ok(Self(ark_groth16::Proof { a, b, c }))
     }
 
     /// A proof from its points; refuses the identity and points off the group.

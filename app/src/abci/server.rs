@@ -227,9 +227,7 @@ fn dispatch(application: &impl Application, request: Request) -> Option<Response
         Asked::PrepareProposal(request) => Answer::PrepareProposal(application.prepare_proposal(request)),
         Asked::ProcessProposal(request) => Answer::ProcessProposal(application.process_proposal(request)),
         Asked::ExtendVote(request) => Answer::ExtendVote(application.extend_vote(request)),
-        Asked::VerifyVoteExtension(request) => {
-            Answer::VerifyVoteExtension(application.verify_vote_extension(request))
-        }
+        Asked::VerifyVoteExtension(request) => Answer::VerifyVoteExtension(application.verify_vote_extension(request)),
         Asked::FinalizeBlock(request) => Answer::FinalizeBlock(application.finalize_block(request)),
     };
     Some(Response { value: Some(value) })

@@ -65,7 +65,8 @@ impl Load {
         let seconds = u32::try_from(self.seconds).map_err(Failure::new)?;
         let count = self.transactions.unwrap_or(seconds * SIGNED_PER_SECOND);
         eprintln!("registering an organization and {} subjects", self.subjects);
-        let claimants = super::block_on(prepare::claimants(&self.node.node, &wallet.signer(Role::Account), self.subjects))?;
+        let claimants =
+            super::block_on(prepare::claimants(&self.node.node, &wallet.signer(Role::Account), self.subjects))?;
         eprintln!("signing {count} consents");
         let consents = prepare::consents(&claimants, count);
         eprintln!("sending for at most {seconds} s over {} connections", self.connections);

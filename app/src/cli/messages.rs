@@ -214,7 +214,6 @@ macro_rules! choices {
     ($($(#[$doc:meta])* $name:ident => $target:path { $($choice:ident),* })*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, ValueEnum)]
-        #[expect(missing_docs, reason = "as in the message's enumeration")]
         pub enum $name { $($choice),* }
 
         impl From<$name> for i32 {

@@ -124,7 +124,8 @@ impl Start {
         if let Some(abci) = self.abci {
             config.abci = abci;
         }
-        let filter = EnvFilter::try_new(&config.log).map_err(|error| Failure::new(format!("app.toml, log: {error}")))?;
+        let filter =
+            EnvFilter::try_new(&config.log).map_err(|error| Failure::new(format!("app.toml, log: {error}")))?;
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
         tracing::info!(?config, "careledgerd starts");
         let retention =

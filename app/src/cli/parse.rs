@@ -14,7 +14,8 @@ impl FromStr for UnixTime {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("`{text}` is no time: expected 2027-01-31, 2027-01-31T12:00:00Z, +90d or Unix seconds");
+        let expected =
+            || format!("`{text}` is no time: expected 2027-01-31, 2027-01-31T12:00:00Z, +90d or Unix seconds");
         if let Some(span) = text.strip_prefix('+') {
             let (number, unit) = span.split_at_checked(span.len().saturating_sub(1)).ok_or_else(expected)?;
             let unit = match unit {

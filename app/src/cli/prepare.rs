@@ -162,12 +162,9 @@ impl Action {
             }
             Self::SupersedeRecords { records, file } => {
                 let given = with_file(records, file.as_ref()).map_err(Failure::new)?;
-                let supersessions =
-                    given.into_iter().map(|SupersessionArgument(record, version, commitment)| records::Supersession {
-                        record: record.to_vec(),
-                        version,
-                        commitment: commitment.to_vec(),
-                    });
+                let supersessions = given.into_iter().map(|SupersessionArgument(record, version, commitment)| {
+                    records::Supersession { record: record.to_vec(), version, commitment: commitment.to_vec() }
+                });
                 records::MsgSupersedeRecords { sender, supersessions: supersessions.collect() }.into()
             }
             Self::MarkEnteredInError { record, version } => {
@@ -260,7 +257,6 @@ fn read(path: &PathBuf) -> Result<Vec<u8>> {
 }
 
 fn needs_derive(flag: &str) -> Failure {
-    Failure::new(format!("claiming needs {flag}, or --derive with the organization")).next(
-        "--derive ORGANIZATION signs with the key that the organization knows, and finds the subject by itself",
-    )
+    Failure::new(format!("claiming needs {flag}, or --derive with the organization"))
+        .next("--derive ORGANIZATION signs with the key that the organization knows, and finds the subject by itself")
 }

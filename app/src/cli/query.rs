@@ -147,9 +147,7 @@ impl Query {
             What::Request { request } => self.show(&client, &keys::request(request)).await,
             What::Grant { subject, grant } => self.show(&client, &keys::consent(subject, grant)).await,
             What::Record { organization, record } => self.show(&client, &keys::record(organization, record)).await,
-            What::AccessLog { organization, batch: None } => {
-                self.show(&client, &keys::access_log(organization)).await
-            }
+            What::AccessLog { organization, batch: None } => self.show(&client, &keys::access_log(organization)).await,
             What::AccessLog { organization, batch: Some(batch) } => {
                 self.show(&client, &keys::access_log_batch(organization, *batch)).await
             }

@@ -238,12 +238,7 @@ impl DiskStore {
     }
 
     /// Adds the outcomes of a block and removes those of the block that leaves the window.
-    fn write_results(
-        &self,
-        batch: &mut WriteBatch,
-        height: u64,
-        outcomes: Vec<(TransactionHash, TransactionResult)>,
-    ) {
+    fn write_results(&self, batch: &mut WriteBatch, height: u64, outcomes: Vec<(TransactionHash, TransactionResult)>) {
         let (results, by_height) = (self.family(RESULTS), self.family(RESULTS_BY_HEIGHT));
         let first_kept = (height + 1).saturating_sub(self.retention.results_blocks);
         for (key, _) in self.pairs_from(RESULTS_BY_HEIGHT, &[]) {
@@ -364,8 +359,7 @@ impl Store for DiskStore {
 
     fn prove(&self, key: &[u8], height: u64) -> Option<Proven> {
         let version = version_of(&self.read(HEIGHTS, &height.to_be_bytes())?)?;
-        let proven =
-            tree::prove(self, version, key).unwrap_or_else(|error| fault::stop("proving a value", error));
+        let proven = tree::prove(self, version, key).unwrap_or_else(|error| fault::stop("proving a value", error));
         proven.map(|(value, proof)| Proven { value, proof })
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Everything in memory. Retains every height.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct MemoryStore {
     chain: Option<ChainMeta>,
     height: u64,
@@ -148,7 +148,7 @@ impl Store for MemoryStore {
 }
 
 /// Nodes and values of the tree, of every version.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct MemoryNodes {
     nodes: BTreeMap<Vec<u8>, Vec<u8>>,
     values: BTreeMap<([u8; 32], u64), Option<Vec<u8>>>,

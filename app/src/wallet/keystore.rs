@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aes_gcm::{Aes256Gcm, KeyInit as _, aead::{Aead as _, Payload}};
+use aes_gcm::{
+    Aes256Gcm, KeyInit as _,
+    aead::{Aead as _, Payload},
+};
 use argon2::{Algorithm, Argon2, Params, Version};
 use careledger_wire::ids::Address;
 use serde::{Deserialize, Serialize};

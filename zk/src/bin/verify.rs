@@ -51,13 +51,13 @@ struct Arguments {
     /// The chain that the proof should be for; with the four below, checks the context.
     #[arg(long, requires_all = ["insurer", "claim", "submitter", "expiry"])]
     chain_id: Option<String>,
-    /// The insurer's account: 40 hexadecimal digits.
+    /// The insurer's account: care1…
     #[arg(long, requires = "chain_id")]
     insurer: Option<Account>,
     /// The claim: 64 hexadecimal digits.
     #[arg(long, requires = "chain_id")]
     claim: Option<String>,
-    /// The account that submits the proof: 40 hexadecimal digits.
+    /// The account that submits the proof: care1…
     #[arg(long, requires = "chain_id")]
     submitter: Option<Account>,
     /// When the proof expires, in Unix seconds.

@@ -13,6 +13,7 @@ use careledger_zk::{
     field::Element,
     opening::Account,
     plan::CLASS_COVERED,
+    poseidon::{Domain, hash},
     rule::{self, Statement, Violation, Witness},
     statement::CIRCUIT_DIGEST,
 };
@@ -212,6 +213,7 @@ fn cheating_assignments_are_refused_where_they_cheat() {
             "lookups",
         ),
         ("less than is payable", |_, a| a.payable -= Fr::one(), "amount"),
+        ("less than nothing", |_, a| a.payable = -Fr::one(), "amount"),
         ("a plan that needs no complete list", |_, a| a.needs_complete_list = Fr::ZERO, "plan"),
         ("an endless period", |_, a| a.period_days += Fr::one(), "plan"),
         (
@@ -253,7 +255,42 @@ fn cheating_assignments_are_refused_where_they_cheat() {
         let mut inputs = raw_inputs(&statement);
         let mut assignment = Assignment::new(&witness).expect("there is a claim");
         cheat(&mut inputs, &mut assignment);
+        restate_freely(&mut inputs, &assignment);
         assert_eq!(refusing(inputs, &assignment), Some(*section), "{name}");
+    }
+}
+
+/// A cheat also states whatever suits: nullifiers and amount are nobody's to know before.
+fn restate_freely(inputs: &mut [Fr; 8], cheat: &Assignment) {
+    let event = cheat.slots.iter().map(|slot| slot.claimed * slot.event).sum::<Fr>();
+    let event = [cheat.secret, cheat.issuer, event, cheat.scope];
+    let period = [cheat.secret, cheat.policy_id, cheat.period, cheat.claim_number];
+    let amount = [cheat.payable, cheat.amount_blinding];
+    inputs[4] = hash(Domain::EVENT_NULLIFIER, event.map(Element::from)).inner();
+    inputs[5] = hash(Domain::PERIOD_NULLIFIER, period.map(Element::from)).inner();
+    inputs[6] = hash(Domain::AMOUNT, amount.map(Element::from)).inner();
+}
+
+#[test]
+fn no_other_amount_can_be_committed() {
+    // Fact 1 is below its cap, fact 2 above.
+    let cases = [
+        (1, 123_450, None),
+        (1, 500_000, Some("amount")),
+        (1, 123_449, Some("amount")),
+        (2, 90_000, None),
+        (2, 250_000, Some("amount")),
+        (2, 89_999, Some("amount")),
+        (2, 0, Some("amount")),
+    ];
+    for (claimed, payable, expected) in cases {
+        let (_, mut witness) = eligible();
+        witness.claimed = claimed;
+        let mut inputs = raw_inputs(&restate(&witness, day("2026-03-20")));
+        let mut assignment = Assignment::new(&witness).expect("there is a claim");
+        assignment.payable = Fr::from(payable);
+        restate_freely(&mut inputs, &assignment);
+        assert_eq!(refusing(inputs, &assignment), expected, "{claimed} {payable}");
     }
 }
 

@@ -59,7 +59,7 @@ pub struct Eligibility {
     /// The claim: 64 hexadecimal digits, from the insurer's request.
     #[arg(long, value_parser = claim)]
     claim: [u8; 32],
-    /// The account that will submit the proof: 40 hexadecimal digits.
+    /// The account that will submit the proof: care1…
     #[arg(long)]
     submitter: Account,
     /// When the proof expires, in Unix seconds.

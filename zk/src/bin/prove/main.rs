@@ -53,7 +53,7 @@ enum Command {
         /// Your wallet.
         #[arg(long)]
         wallet: PathBuf,
-        /// The insurer's account: 40 hexadecimal digits.
+        /// The insurer's account: care1…
         #[arg(long)]
         insurer: Account,
     },

@@ -1,0 +1,139 @@
+//! Old blocks replay and old clients work: bytes that must never change.
+//!
+//! To refresh on purpose: `UPDATE_GOLDEN=1 cargo test -p careledger_app --test ledger golden`.
+
+use std::{env, fs, path::Path};
+
+use careledger_app::machine::Block;
+use careledger_wire::transaction::Transaction;
+use serde_json::{Value, json};
+
+use crate::{
+    script::{familiar, message},
+    world::{CHAIN, START, World, genesis, machine, name_of},
+};
+
+/// Every transaction once, in one block: sender, messages.
+const EVERY: &[(&str, &str)] = &[
+    ("r1", "registers new as provider"),
+    ("r2", "registers new as provider"),
+    ("clinic", "enrols nurse"),
+    ("clinic", "opens carol.clinic"),
+    ("bob.clinic", "claims bob.clinic"),
+    ("lab", "requests alice.clinic as q"),
+    ("alice.clinic", "grants lab as g for q"),
+    ("clinic", "anchors a b"),
+    ("payer", "publishes gold"),
+    ("chemist", "logs 1"),
+];
+
+/// Then, in a second block, what builds on it.
+const THEN: &[(&str, &str)] = &[
+    ("alice.clinic", "revokes g"),
+    ("clinic", "supersedes a:2"),
+    ("lab", "attests fact"),
+    ("payer", "covers alice"),
+    ("r3", "suspends new"),
+];
+
+/// And in a third.
+const LAST: &[(&str, &str)] = &[("clinic", "marks a:2"), ("lab", "proves gold claim c event e period p")];
+
+fn hexed(bytes: impl AsRef<[u8]>) -> Value {
+    Value::String(hex::encode(bytes))
+}
+
+fn golden_block(world: &mut World, requests: &[(&str, &str)]) -> Value {
+    let before = world.state();
+    let mut transactions = Vec::new();
+    let mut vectors = Vec::new();
+    for (sender, part) in requests {
+        let bytes = world.signed(sender, &[message(world, None, sender, part)]);
+        let transaction = Transaction::decode(&bytes).expect("a transaction of ours");
+        vectors.push(json!({
+            "sender": sender,
+            "asks": part,
+            "type_url": transaction.messages()[0].type_url(),
+            "bytes": hexed(&bytes),
+            "hash": hexed(transaction.hash().as_bytes()),
+            "sign_digest": hexed(transaction.sign_digest(CHAIN, world.account(sender).0)),
+        }));
+        transactions.push(bytes);
+    }
+    let outcomes = world.decide(transactions);
+    for (vector, outcome) in vectors.iter_mut().zip(&outcomes) {
+        vector["answer"] = json!(name_of(outcome));
+        vector["data"] = hexed(&outcome.data);
+    }
+    let after = world.state();
+    let written: serde_json::Map<String, Value> = after
+        .iter()
+        .filter(|(key, value)| before.get(*key) != Some(*value))
+        .map(|(key, value)| (key.escape_ascii().to_string(), hexed(value)))
+        .collect();
+    json!({
+        "height": world.machine.height(),
+        "transactions": vectors,
+        "written": written,
+        "app_hash": hexed(world.machine.app_hash()),
+    })
+}
+
+#[test]
+fn every_transaction_keeps_its_bytes_keys_values_and_app_hash() {
+    let mut world = familiar();
+    let blocks: Vec<Value> = [EVERY, THEN, LAST].map(|requests| golden_block(&mut world, requests)).into();
+    let covered: std::collections::BTreeSet<&str> = blocks
+        .iter()
+        .flat_map(|block| block["transactions"].as_array().unwrap())
+        .filter_map(|vector| vector["type_url"].as_str())
+        .collect();
+    assert_eq!(covered.len(), careledger_wire::message::Message::TYPE_URLS.len(), "every transaction is there");
+    compare("blocks.json", &json!({ "chain_id": CHAIN, "blocks": blocks }));
+}
+
+#[test]
+fn genesis_keeps_its_app_hash() {
+    let machine = machine(&genesis());
+    let state: serde_json::Map<String, Value> =
+        machine.store().pairs().iter().map(|(key, value)| (key.escape_ascii().to_string(), hexed(value))).collect();
+    compare(
+        "genesis.json",
+        &json!({
+            "chain_id": CHAIN,
+            "time": START,
+            "app_state": genesis(),
+            "state": state,
+            "app_hash": hexed(machine.app_hash()),
+        }),
+    );
+}
+
+/// The blocks of the file, as another node would replay them: the bytes alone give the same hashes.
+#[test]
+fn golden_blocks_replay() {
+    let mut machine = familiar().machine;
+    let golden: Value = serde_json::from_str(&fs::read_to_string(path("blocks.json")).unwrap()).unwrap();
+    for block in golden["blocks"].as_array().unwrap() {
+        let bytes = |vector: &Value| hex::decode(vector["bytes"].as_str().unwrap()).unwrap();
+        let transactions = block["transactions"].as_array().unwrap().iter().map(bytes).collect();
+        let height = block["height"].as_u64().unwrap();
+        let finalized = machine.finalize(&Block { height, time: START, transactions });
+        machine.commit();
+        assert_eq!(hexed(finalized.app_hash), block["app_hash"], "height {height}");
+    }
+}
+
+fn path(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name)
+}
+
+fn compare(name: &str, actual: &Value) {
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        let text = serde_json::to_string_pretty(actual).expect("a value is JSON");
+        fs::write(path(name), format!("{text}\n")).expect("the file is written");
+    }
+    let golden = fs::read_to_string(path(name)).unwrap_or_default();
+    let golden: Value = serde_json::from_str(&golden).unwrap_or_default();
+    assert_eq!(&golden, actual, "{name} changed: a fork, unless no chain runs this yet (see this file's head)");
+}

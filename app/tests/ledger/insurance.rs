@@ -1,0 +1,193 @@
+//! Plans, attestations, enrolments, eligibility proofs.
+
+use careledger_app::{keys, state::StateRead as _};
+use careledger_wire::{
+    ids::ClaimId,
+    proto::query::{PathRequest, PathResponse},
+};
+use careledger_zk::{
+    field::Element,
+    tree::{Leaf, Path},
+};
+use prost::Message as _;
+
+use crate::{
+    script::{check_familiar, familiar, plan_commitment, roots, run},
+    world::{START, address, bytes, element},
+};
+
+const COVERED: &str = "
+    payer publishes gold
+    clinic attests fact
+    payer covers alice";
+
+#[track_caller]
+fn check_covered(script: &str, expected: &str) {
+    check_familiar(&format!("{COVERED}\n{script}"), &format!("ok ok ok {expected}"));
+}
+
+#[test]
+fn plans_are_published_once_and_hold_together() {
+    check_familiar(
+        "payer publishes gold
+         payer publishes gold
+         payer publishes silver with gap
+         r1 registers other as insurer
+         r2 registers other as insurer
+         other publishes gold",
+        "ok PlanExists InvalidPlan ok ok ok",
+    );
+}
+
+#[test]
+fn commitments_are_anchored_once_by_who_may() {
+    check_familiar(
+        "clinic attests a
+         clinic attests a
+         lab attests a
+         lab attests b
+         payer covers a
+         payer covers a
+         payer covers b",
+        "ok CommitmentExists CommitmentExists ok ok CommitmentExists ok",
+    );
+}
+
+#[test]
+fn an_event_and_a_claim_of_a_period_are_used_once() {
+    check_covered(
+        "lab proves gold claim c event e period p
+         lab proves gold claim c event e period p
+         lab proves gold claim c event e period p random=5
+         payer proves gold claim d event e period q
+         payer proves gold claim d event f period p
+         payer proves gold claim c event f period q
+         payer proves gold claim d event f period q
+         payer proves gold claim h event h period h",
+        "ok EventAlreadyClaimed EventAlreadyClaimed EventAlreadyClaimed PeriodClaimUsed ClaimAlreadyConfirmed ok InvalidField",
+    );
+}
+
+#[test]
+fn a_proof_is_bound_to_its_transaction() {
+    check_covered(
+        "lab proves gold claim c event e period p made-by=clinic
+         lab proves gold claim c event e period p made-for=clinic
+         lab proves gold claim c event e period p made-claim=d
+         lab proves gold claim c event e period p made-until=999
+         lab proves gold claim c event e period p made-on=careledger-1
+         lab proves gold claim c event e period p proof=garbage
+         lab proves gold claim c event e period p circuit=other
+         lab proves gold claim c event e period p insurer=clinic
+         lab proves silver claim c event e period p
+         lab proves gold claim c event e period p",
+        "ProofRefused ProofRefused ProofRefused ProofRefused ProofRefused MalformedProof UnknownCircuit PlanOfAnotherInsurer UnknownPlan ok",
+    );
+}
+
+#[test]
+fn a_proof_expires_to_the_second() {
+    check_covered(
+        "at 500
+         lab proves gold claim a event a period pa expires=500
+         lab proves gold claim a event a period pa expires=501
+         lab proves gold claim b event b period pb expires=605301
+         lab proves gold claim b event b period pb expires=605300",
+        "ProofExpired ok EndsTooLate ok",
+    );
+}
+
+#[test]
+fn a_statement_is_about_today() {
+    check_covered(
+        "lab proves gold claim a event a period pa days=-4
+         lab proves gold claim a event a period pa days=-3
+         lab proves gold claim b event b period pb days=2
+         lab proves gold claim b event b period pb days=1",
+        "AsOfOutOfRange ok AsOfOutOfRange ok",
+    );
+}
+
+#[test]
+fn unknown_roots_are_refused() {
+    check_familiar(
+        "payer publishes gold
+         lab proves gold claim c event e period p
+         clinic attests fact
+         lab proves gold claim c event e period p
+         payer covers alice
+         lab proves gold claim c event e period p",
+        "ok StaleAttestationRoot ok StaleEnrolmentRoot ok ok",
+    );
+}
+
+#[test]
+fn a_replaced_root_is_accepted_for_a_hundred_blocks() {
+    for (tree, refusal) in
+        [("clinic attests more", "StaleAttestationRoot"), ("payer covers more", "StaleEnrolmentRoot")]
+    {
+        let mut world = familiar();
+        run(&mut world, COVERED);
+        // The root is replaced at height h; it holds at h + 100 and no longer at h + 101.
+        let proof = format!("note roots\n{tree}\nlab proves gold claim c event e period p roots=noted random=0");
+        let (before, after) = proof.rsplit_once('\n').unwrap();
+        for (blocks, expected) in [(99, "ok"), (100, refusal)] {
+            let mut world = familiar();
+            run(&mut world, COVERED);
+            let noted = roots(&world, &address("payer"));
+            run(&mut world, before);
+            for _ in 0..blocks {
+                world.decide(Vec::new());
+            }
+            let message = crate::script::message(&world, Some(noted), "lab", after.split_once(' ').unwrap().1);
+            let transaction = world.signed("lab", &[message]);
+            assert_eq!(crate::world::name_of(&world.send(transaction)), expected, "{tree}, {blocks} blocks");
+        }
+    }
+}
+
+#[test]
+fn the_insurer_reads_the_confirmation() {
+    let mut world = familiar();
+    run(&mut world, COVERED);
+    assert_eq!(run(&mut world, "lab proves gold claim c event e period p"), ["ok"]);
+    let key = keys::eligibility(&address("payer"), &ClaimId::new(bytes("c")));
+    let eligibility = world.machine.store().get(&key).unwrap();
+    assert_eq!(eligibility.plan, plan_commitment("payer", "gold").to_bytes());
+    assert_eq!(eligibility.amount_commitment, element("amount"));
+    assert_eq!(eligibility.confirmed_at, START);
+}
+
+#[test]
+fn a_holder_fetches_the_path_of_a_commitment() {
+    use careledger_app::machine::Prove;
+    let mut world = familiar();
+    run(
+        &mut world,
+        "clinic attests a\nlab attests b\nclinic attests c\nclinic attests d\nclinic attests e\npayer covers a",
+    );
+    let cases = [
+        (1, vec![], "a", Leaf::attestation(Element::from_bytes(&element("a")).unwrap(), address("clinic").as_bytes())),
+        (1, vec![], "b", Leaf::attestation(Element::from_bytes(&element("b")).unwrap(), address("lab").as_bytes())),
+        (1, vec![], "e", Leaf::attestation(Element::from_bytes(&element("e")).unwrap(), address("clinic").as_bytes())),
+        (
+            2,
+            address("payer").to_vec(),
+            "a",
+            Leaf::enrolment(Element::from_bytes(&element("a")).unwrap(), address("payer").as_bytes()),
+        ),
+    ];
+    for (tree, insurer, name, leaf) in cases {
+        let request = PathRequest { tree, insurer, commitment: element(name).to_vec() };
+        let path = "/careledger.query.v1.Query/Path";
+        let answer = world.machine.query(path, &request.encode_to_vec(), 0, Prove::No);
+        let response = PathResponse::decode(answer.value.as_slice()).unwrap();
+        let element = |bytes: &Vec<u8>| Element::from_bytes(bytes.as_slice().try_into().unwrap()).unwrap();
+        let siblings: Vec<Element> = response.siblings.iter().map(element).collect();
+        let siblings = siblings.chunks_exact(3).map(|three| three.try_into().unwrap()).collect();
+        let root = Path { index: response.index, siblings }.root(leaf.node());
+        assert_eq!(root.to_bytes().to_vec(), response.root, "{name} of tree {tree}");
+        let (attestations, enrolments) = roots(&world, &address("payer"));
+        assert_eq!(root, if tree == 1 { attestations } else { enrolments });
+    }
+}

@@ -1,0 +1,385 @@
+//! Scripts: one transaction a line, `sender verb arguments`, messages joined by ` + `.
+//!
+//! `at 60` sets the time, in seconds since the start. A subject is named by its claimant's key,
+//! `alice.clinic`: Alice's key for the clinic. Grants, requests, records, plans and commitments
+//! are named by any word. `note roots` keeps the current roots for `roots=noted`.
+
+use std::sync::LazyLock;
+
+use careledger_app::{keys, keys::TreeId, machine::Machine, state::StateRead as _, store::memory::MemoryStore};
+use careledger_wire::{
+    commitment,
+    ids::{Address, SubjectId},
+    message::Message,
+    proto::{
+        audit::MsgAnchorAccessLog,
+        consent::{ConsentMode, MsgGrantConsent, MsgRequestAccess, MsgRevokeConsent},
+        identity::{
+            MsgClaimSubject, MsgEnrolPractitioner, MsgOpenSubject, MsgRegisterOrganization, MsgSuspendOrganization,
+            OrganizationKind, PractitionerRole, SuspensionReason,
+        },
+        insurance::{Interval, MsgAnchorAttestation, MsgAnchorEnrolment, MsgProveEligibility, MsgPublishPlan},
+        records::{Anchor, MsgAnchorRecords, MsgMarkEnteredInError, MsgSupersedeRecords, Supersession},
+    },
+};
+use careledger_zk::{
+    binding,
+    date::Day,
+    field::Element,
+    plan::{self, Terms},
+    statement::{CIRCUIT_ID, PublicInputs},
+    tree,
+};
+
+use crate::{
+    trapdoor,
+    world::{CHAIN, START, World, address, bytes, element, name_of},
+};
+
+/// A registered clinic, lab and insurer; Alice's and Bob's subjects at the clinic, claimed; a doctor.
+pub const FAMILIAR: &str = "
+    r1 registers clinic as provider
+    r2 registers clinic as provider
+    r1 registers lab as laboratory
+    r2 registers lab as laboratory
+    r1 registers chemist as pharmacy
+    r2 registers chemist as pharmacy
+    r1 registers payer as insurer
+    r2 registers payer as insurer
+    clinic enrols doctor
+    clinic opens alice.clinic
+    alice.clinic claims alice.clinic
+    clinic opens bob.clinic
+    bob.clinic claims bob.clinic";
+
+/// Runs `script` on a new chain and compares the answers, line by line.
+#[track_caller]
+pub fn check(script: &str, expected: &str) {
+    let answers = run(&mut World::new(), script);
+    assert_same(script, &answers, expected);
+}
+
+/// As [`check`], where everybody of [`FAMILIAR`] is there.
+#[track_caller]
+pub fn check_familiar(script: &str, expected: &str) {
+    let mut world = familiar();
+    let answers = run(&mut world, script);
+    assert_same(script, &answers, expected);
+}
+
+/// The chain of [`FAMILIAR`].
+pub fn familiar() -> World {
+    static STORE: LazyLock<MemoryStore> = LazyLock::new(|| {
+        let mut world = World::new();
+        let answers = run(&mut world, FAMILIAR);
+        assert!(answers.iter().all(|answer| *answer == "ok"), "{answers:?}");
+        world.machine.into_store()
+    });
+    World { machine: Machine::new(STORE.clone()), replica: Machine::new(STORE.clone()), time: 0 }
+}
+
+#[track_caller]
+fn assert_same(script: &str, answers: &[&str], expected: &str) {
+    let expected: Vec<&str> = expected.split_whitespace().collect();
+    let sent: Vec<&str> = lines(script).filter(|line| !is_stage_direction(line)).collect();
+    for (number, line) in sent.iter().enumerate() {
+        assert_eq!(answers.get(number), expected.get(number), "line {}: {line}", number + 1);
+    }
+    assert_eq!(answers.len(), expected.len(), "there are as many answers as transactions");
+}
+
+fn lines(script: &str) -> impl Iterator<Item = &str> {
+    script.lines().map(str::trim).filter(|line| !line.is_empty())
+}
+
+fn is_stage_direction(line: &str) -> bool {
+    line.starts_with("at ") || line == "note roots"
+}
+
+/// Runs a script; one answer for each transaction.
+pub fn run(world: &mut World, script: &str) -> Vec<&'static str> {
+    let mut answers = Vec::new();
+    let mut noted = None;
+    for line in lines(script) {
+        if let Some(time) = line.strip_prefix("at ") {
+            world.time = time.parse().expect("a time in seconds");
+        } else if line == "note roots" {
+            noted = Some(roots(world, &address("payer")));
+        } else {
+            let (sender, rest) = line.split_once(' ').expect("a sender and a verb");
+            let parts: Vec<Message> = rest.split(" + ").map(|part| message(world, noted, sender, part)).collect();
+            let transaction = world.signed(sender, &parts);
+            answers.push(name_of(&world.send(transaction)));
+        }
+    }
+    answers
+}
+
+/// The message that `part` (`verb arguments`) describes.
+pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, part: &str) -> Message {
+    let words: Vec<&str> = part.split_whitespace().collect();
+    let words = Words { sender, words: &words, world };
+    let from = address(sender).to_string();
+    match words.at(0) {
+        "registers" => MsgRegisterOrganization {
+            sender: from,
+            organization: address(words.at(1)).to_vec(),
+            kind: kind(words.after("as").expect("as which kind")).into(),
+            encryption_key: bytes(words.at(1)).to_vec(),
+            evidence: bytes("evidence").to_vec(),
+            expires_at: words.time("until", 1_000_000),
+        }
+        .into(),
+        "suspends" => MsgSuspendOrganization {
+            sender: from,
+            organization: address(words.at(1)).to_vec(),
+            reason: SuspensionReason::UnderInvestigation.into(),
+        }
+        .into(),
+        "enrols" => MsgEnrolPractitioner {
+            sender: from,
+            practitioner: address(words.at(1)).to_vec(),
+            role: PractitionerRole::Physician.into(),
+            qualification: bytes("qualification").to_vec(),
+            expires_at: words.time("until", 1_000_000),
+        }
+        .into(),
+        "opens" => MsgOpenSubject { sender: from, claimant: address(words.at(1)).to_vec() }.into(),
+        "claims" => MsgClaimSubject {
+            sender: from,
+            subject: subject(words.at(1)).to_vec(),
+            encryption_key: bytes(words.at(1)).to_vec(),
+        }
+        .into(),
+        "requests" => MsgRequestAccess {
+            sender: from,
+            subject: subject(words.at(1)).to_vec(),
+            request: bytes(words.after("as").expect("as which request")).to_vec(),
+            terms: bytes("terms").to_vec(),
+            body: bytes("body").to_vec(),
+            expires_at: words.time("until", 1_000),
+        }
+        .into(),
+        "grants" => MsgGrantConsent {
+            sender: from,
+            subject: words.subject().to_vec(),
+            grant: bytes(words.after("as").expect("as which grant")).to_vec(),
+            grantee: address(words.at(1)).to_vec(),
+            mode: ConsentMode::View.into(),
+            not_before: words.time("from", 0),
+            expires_at: words.time("until", 1_000),
+            terms: bytes("terms").to_vec(),
+            body: bytes("body").to_vec(),
+            request: words.after("for").map(|request| bytes(request).to_vec()).unwrap_or_default(),
+        }
+        .into(),
+        "revokes" => {
+            MsgRevokeConsent { sender: from, subject: words.subject().to_vec(), grant: bytes(words.at(1)).to_vec() }
+                .into()
+        }
+        "anchors" => {
+            MsgAnchorRecords { sender: from, anchors: words.words[1..].iter().map(|record| anchor(record)).collect() }
+                .into()
+        }
+        "supersedes" => MsgSupersedeRecords {
+            sender: from,
+            supersessions: words.words[1..].iter().map(|record| supersession(record)).collect(),
+        }
+        .into(),
+        "marks" => {
+            let (record, version) = versioned(words.at(1));
+            MsgMarkEnteredInError { sender: from, record: bytes(record).to_vec(), version }.into()
+        }
+        "logs" => MsgAnchorAccessLog {
+            sender: from,
+            sequence: words.at(1).parse().expect("a sequence"),
+            root: bytes("root").to_vec(),
+            count: words.after("count").map_or(1, |count| count.parse().expect("a count")),
+            period_start: words.time("from", 0),
+            period_end: words.time("to", 0),
+        }
+        .into(),
+        "publishes" => publish(from, &words).into(),
+        "attests" => MsgAnchorAttestation { sender: from, commitment: element(words.at(1)).to_vec() }.into(),
+        "covers" => MsgAnchorEnrolment { sender: from, commitment: element(words.at(1)).to_vec() }.into(),
+        "proves" => prove(from, noted, &words).into(),
+        verb => panic!("no such verb: {verb}"),
+    }
+}
+
+struct Words<'a> {
+    sender: &'a str,
+    words: &'a [&'a str],
+    world: &'a World,
+}
+
+impl<'a> Words<'a> {
+    fn at(&self, index: usize) -> &'a str {
+        self.words.get(index).expect("one more word")
+    }
+
+    fn after(&self, word: &str) -> Option<&'a str> {
+        let place = self.words.iter().position(|other| *other == word)?;
+        Some(self.at(place + 1))
+    }
+
+    fn option(&self, name: &str) -> Option<&'a str> {
+        self.words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    fn time(&self, word: &str, default: i64) -> i64 {
+        START + self.after(word).map_or(default, |time| time.parse().expect("a time in seconds"))
+    }
+
+    fn subject(&self) -> SubjectId {
+        subject(self.after("on").unwrap_or(self.sender))
+    }
+}
+
+/// `alice.clinic` is Alice's subject at the clinic.
+pub fn subject(name: &str) -> SubjectId {
+    let organization = name.split_once('.').map_or("nowhere", |(_, organization)| organization);
+    commitment::subject_id(&address(organization), &address(name))
+}
+
+fn kind(name: &str) -> OrganizationKind {
+    match name {
+        "provider" => OrganizationKind::Provider,
+        "insurer" => OrganizationKind::Insurer,
+        "laboratory" => OrganizationKind::Laboratory,
+        "pharmacy" => OrganizationKind::Pharmacy,
+        _ => OrganizationKind::Unspecified,
+    }
+}
+
+fn anchor(record: &str) -> Anchor {
+    Anchor { record: bytes(record).to_vec(), commitment: bytes("commitment").to_vec() }
+}
+
+/// `x:2` is version 2 of record x.
+fn versioned(word: &str) -> (&str, u32) {
+    let (record, version) = word.split_once(':').expect("record:version");
+    (record, version.parse().expect("a version"))
+}
+
+fn supersession(word: &str) -> Supersession {
+    let (record, version) = versioned(word);
+    Supersession { record: bytes(record).to_vec(), version, commitment: bytes("next").to_vec() }
+}
+
+fn intervals() -> Vec<Interval> {
+    let of = |low, high, class, wait_days, cap| Interval { low, high, class, wait_days, cap };
+    vec![of(0, (1 << 60) - 1, 0, 0, 0), of(1 << 60, u64::MAX, 1, 30, 500_000)]
+}
+
+fn publish(from: String, words: &Words<'_>) -> MsgPublishPlan {
+    let mut intervals = intervals();
+    if words.after("with") == Some("gap") {
+        intervals[1].low += 1;
+    }
+    MsgPublishPlan {
+        sender: from,
+        policy_id: element(words.at(1)).to_vec(),
+        intervals,
+        claims_per_period: 2,
+        period_days: 365,
+        terms: bytes("contract").to_vec(),
+        claim_within_days: 90,
+        age_days_min: 0,
+        age_days_max: 40_000,
+    }
+}
+
+/// The commitment of the plan `name` of the insurer `insurer`.
+pub fn plan_commitment(insurer: &str, name: &str) -> Element {
+    let interval = |interval: &Interval| plan::Interval {
+        lo: interval.low,
+        hi: interval.high,
+        class: interval.class,
+        wait_days: interval.wait_days,
+        cap: interval.cap,
+    };
+    plan::Plan {
+        policy_id: Element::from_bytes(&element(name)).expect("canonical"),
+        scope: binding::scope_of(address(insurer).as_bytes()),
+        intervals: intervals().iter().map(interval).collect(),
+        terms: Terms {
+            claims_per_period: 2,
+            period_days: 365,
+            claim_within_days: 90,
+            age_days_min: 0,
+            age_days_max: 40_000,
+        },
+    }
+    .commitment()
+}
+
+/// Current roots of the attestations and of an insurer's enrolments.
+pub fn roots(world: &World, insurer: &Address) -> (Element, Element) {
+    let root = |id: TreeId| match world.machine.store().get(&id.tree()) {
+        Some(tree) => Element::from_bytes(tree.root.as_slice().try_into().expect("32 bytes")).expect("canonical"),
+        None => tree::empty_root(),
+    };
+    (root(TreeId::Attestations), root(TreeId::Enrolments(*insurer)))
+}
+
+/// `proves <plan> claim c event e period p` with options: `insurer=`, `made-for=` (insurer in the
+/// proof), `made-by=` (submitter in the proof), `made-on=` (chain), `expires=`, `made-until=`,
+/// `days=`, `roots=noted`, `circuit=`, `random=`, `proof=garbage`.
+fn prove(from: String, noted: Option<(Element, Element)>, words: &Words<'_>) -> MsgProveEligibility {
+    let insurer = words.option("insurer").unwrap_or("payer");
+    let (attestation_root, enrolment_root) = match words.option("roots") {
+        Some("noted") => noted.expect("note roots comes before"),
+        _ => roots(words.world, &address(insurer)),
+    };
+    let days: i64 = words.option("days").map_or(0, |days| days.parse().expect("days"));
+    let today = Day::from_unix_seconds((START + words.world.time) as u64).expect("a day").number();
+    let as_of = Day::from_number((i64::from(today) + days) as u32).expect("a day");
+    let seconds = |name: &str, default: i64| words.option(name).map_or(default, |time| time.parse().expect("seconds"));
+    let expires_at = START + seconds("expires", 1_000);
+    let nullifier = |word| Element::from_bytes(&element(words.after(word).expect(word))).expect("canonical");
+    let claim = bytes(words.after("claim").expect("claim"));
+    let inputs = PublicInputs {
+        att_root: attestation_root,
+        enr_root: enrolment_root,
+        policy: plan_commitment("payer", words.at(1)),
+        as_of,
+        null_event: nullifier("event"),
+        null_period: nullifier("period"),
+        amount_commit: Element::from_bytes(&element("amount")).expect("canonical"),
+        ctx: binding::context(
+            words.option("made-on").unwrap_or(CHAIN),
+            &CIRCUIT_ID,
+            address(words.option("made-for").unwrap_or(insurer)).as_bytes(),
+            &words.option("made-claim").map_or(claim, bytes),
+            address(words.option("made-by").unwrap_or(words.sender)).as_bytes(),
+            (START + seconds("made-until", expires_at - START)) as u64,
+        ),
+    };
+    let randomness = words.option("random").map_or(0, |number| number.parse().expect("a number"));
+    let mut proof = trapdoor::prove(&inputs, randomness).to_vec();
+    if words.option("proof") == Some("garbage") {
+        proof.fill(0xff);
+    }
+    let circuit = words.option("circuit").map_or_else(|| trapdoor::circuit().to_vec(), |name| bytes(name).to_vec());
+    MsgProveEligibility {
+        sender: from,
+        insurer: address(insurer).to_vec(),
+        plan: inputs.policy.to_bytes().to_vec(),
+        circuit,
+        as_of: as_of.number(),
+        attestation_root: attestation_root.to_bytes().to_vec(),
+        enrolment_root: enrolment_root.to_bytes().to_vec(),
+        event_nullifier: inputs.null_event.to_bytes().to_vec(),
+        period_nullifier: inputs.null_period.to_bytes().to_vec(),
+        amount_commitment: inputs.amount_commit.to_bytes().to_vec(),
+        claim: claim.to_vec(),
+        expires_at,
+        proof,
+    }
+}
+
+/// The path of a named grant.
+pub fn grant_path(subject_name: &str, grant: &str) -> Vec<u8> {
+    keys::consent(&subject(subject_name), &careledger_wire::ids::GrantId::new(bytes(grant))).into_bytes()
+}
