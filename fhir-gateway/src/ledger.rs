@@ -16,7 +16,6 @@ use careledger_wire::{
     proto::query::{PathRequest, PathResponse, TransactionResult},
     transaction::{self, Replay, Unsigned},
 };
-use prost::Message as _;
 
 use crate::{keys::OrganizationSigner, outcome::Refusal};
 

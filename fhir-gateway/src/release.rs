@@ -8,7 +8,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{self, Bytes},
+    web::Bytes,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -61,7 +61,7 @@ pub async fn handle(
     json(&sealed.map_err(|_| Refusal::Rule("the asker's registered encryption key is not usable".to_owned()))?)
 }
 
-fn parse<T: DeserializeOwned>(body: &web::Bytes) -> Result<T, Refusal> {
+fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|_| Refusal::BadRequest("the body is not such a request".to_owned()))
 }
 

@@ -34,8 +34,7 @@ const gas = await client.simulate(address, [message], "");
 const fee = { amount: [], gas: "200000" };
 const result = await client.signAndBroadcast(address, [message], fee);
 const { code, height, transactionHash, rawLog } = result;
-console.log(JSON.stringify({
-  address, accountNumber, sequence, chainId, gas, code, height, hash: transactionHash, log: rawLog ?? "",
-}));
+const line = { address, accountNumber, sequence, chainId, gas, code, height, hash: transactionHash, log: rawLog ?? "" };
+console.log(JSON.stringify(line, (_, field) => (typeof field === "bigint" ? Number(field) : field)));
 client.disconnect();
 process.exit(code === 0 ? 0 : 1);

@@ -17,6 +17,8 @@ use crate::{
 pub const SECP256K1_KEY: &str = "/cosmos.crypto.secp256k1.PubKey";
 /// `SIGN_MODE_DIRECT` of the Cosmos SDK.
 const SIGN_MODE_DIRECT: i32 = 1;
+/// `SIGN_MODE_UNSPECIFIED` of the Cosmos SDK.
+const SIGN_MODE_UNSPECIFIED: i32 = 0;
 /// Gas limit that our own clients state. There are no fees: work is bounded by limits and quotas.
 pub const GAS_LIMIT: u64 = 200_000;
 
@@ -83,13 +85,15 @@ impl Transaction {
             [one] => one.as_slice().try_into().map_err(|_| TransactionError::Signers)?,
             _ => return Err(TransactionError::Signers),
         };
-        Self::from_parts(hash(bytes), raw.body_bytes, raw.auth_info_bytes, signature)
+        Self::from_parts(hash(bytes), raw.body_bytes, raw.auth_info_bytes, signature, &[SIGN_MODE_DIRECT])
     }
 
-    /// Reads a transaction to be simulated: as [`Self::decode`], but its signature may be empty.
+    /// Reads a transaction to be simulated: as [`Self::decode`], but its signature may be empty
+    /// and its mode unspecified, as CosmJS leaves them.
     pub fn decode_unsigned(bytes: &[u8]) -> Result<Self, TransactionError> {
         let raw: TxRaw = part(bytes, "transaction")?;
-        Self::from_parts(hash(bytes), raw.body_bytes, raw.auth_info_bytes, [0; 64])
+        let modes = [SIGN_MODE_UNSPECIFIED, SIGN_MODE_DIRECT];
+        Self::from_parts(hash(bytes), raw.body_bytes, raw.auth_info_bytes, [0; 64], &modes)
     }
 
     fn from_parts(
@@ -97,6 +101,7 @@ impl Transaction {
         body_bytes: Vec<u8>,
         auth_info_bytes: Vec<u8>,
         signature: [u8; 64],
+        modes: &[i32],
     ) -> Result<Self, TransactionError> {
         let body: TxBody = part(&body_bytes, "transaction body")?;
         let auth: AuthInfo = part(&auth_info_bytes, "signer information")?;
@@ -107,7 +112,7 @@ impl Transaction {
             return Err(TransactionError::Fee);
         }
         let [signer_info] = auth.signer_infos.as_slice() else { return Err(TransactionError::Signers) };
-        let public_key = public_key(signer_info)?;
+        let public_key = public_key(signer_info, modes)?;
         let signer = Address::of_key(&public_key);
         let messages = body.messages.iter().map(Message::decode).collect::<Result<Vec<_>, _>>()?;
         if messages.is_empty() {
@@ -262,10 +267,10 @@ fn is_free(fee: &Fee) -> bool {
     fee.payer.is_empty() && fee.granter.is_empty() && fee.amount.iter().all(no_amount)
 }
 
-fn public_key(signer: &SignerInfo) -> Result<[u8; 33], TransactionError> {
+fn public_key(signer: &SignerInfo, modes: &[i32]) -> Result<[u8; 33], TransactionError> {
     let single = matches!(
         &signer.mode_info,
-        Some(ModeInfo { sum: Some(mode_info::Sum::Single(single)) }) if single.mode == SIGN_MODE_DIRECT
+        Some(ModeInfo { sum: Some(mode_info::Sum::Single(single)) }) if modes.contains(&single.mode)
     );
     let any = signer.public_key.as_ref().filter(|any| single && any.type_url == SECP256K1_KEY);
     let any = any.ok_or(TransactionError::SignMode)?;

@@ -71,7 +71,7 @@ fn asked(fact: &Element<'_>) -> Result<Asked, Refusal> {
 pub fn fact(condition: &Value, amount: u64, event: u64) -> Option<Fact> {
     let root = Element::resource(condition);
     let days = ["onsetDateTime", "recordedDate"].map(|name| root.get(name).text());
-    let day: Day = days.into_iter().flatten().find_map(|text| text.get(..10)?.parse().ok())?;
+    let day: Day = days.into_iter().flatten().find_map(|text| text.get(..10).and_then(|day| day.parse().ok()))?;
     let code = root.get("code");
     System::ALL.into_iter().find_map(|system| {
         let value = code.code(system.uri())?;

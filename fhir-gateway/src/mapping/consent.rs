@@ -308,7 +308,7 @@ mod tests {
             (changed("/identifier", json!([])), "Consent.identifier"),
             (changed("/patient", json!({"display": "me"})), "Consent.patient.reference"),
             (changed("/extension", json!([])), "Consent.extension"),
-            (changed("/extension/0", json!({"url": naming::SALT, "valueString": "07"})), "Consent.extension[0].valueString"),
+            (changed("/extension", json!([{"url": naming::SALT, "valueString": "07"}])), "Consent.extension[0].valueString"),
         ];
         for (consent, expected) in cases {
             let Err(Refusal::Invalid { path, .. }) = permit(&consent) else { panic!("{expected} was accepted") };

@@ -1,0 +1,367 @@
+//! Journey 1 of the product through two gateways: one with the embedded ledger, the other reaching
+//! it through its RPC.
+
+#[path = "support/site.rs"]
+mod site;
+#[path = "support/chain.rs"]
+mod support;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use careledger_gateway::{
+    cli::consent::{complete, prepared},
+    keys::{OrganizationKeys, OrganizationSigner, random},
+    ledger::{Ledger, clock},
+    mapping::{consent::permit, task::timestamp},
+    release::signed::Request,
+};
+use careledger_wire::{
+    commitment,
+    ids::{Address, GrantId, SubjectId},
+    message::Message,
+    proto::{
+        consent::{ConsentMode, MsgGrantConsent, MsgRevokeConsent},
+        identity::{MsgClaimSubject, OrganizationKind},
+    },
+};
+use serde_json::{Value, json};
+use site::{Reply, Site};
+
+const ACCOUNT: &str = "urn:careledger:account";
+const PDF: &[u8] = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n";
+/// How long something that happens in the background may take.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+const POLL: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// Two hospitals, a patient known to both, and a document that the first one holds.
+struct World {
+    _folder: tempfile::TempDir,
+    ledger: Ledger,
+    a: Site,
+    b: Site,
+    patient: OrganizationSigner,
+    subject: SubjectId,
+    /// Ids: the Patient at A, the document and its Binary at A, the Patient at B.
+    at_a: String,
+    document: String,
+    binary: String,
+    at_b: String,
+    doctor: Address,
+}
+
+fn id(reply: Value) -> String {
+    reply["id"].as_str().unwrap_or_else(|| panic!("{reply}")).to_owned()
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let registrar = OrganizationSigner::random();
+        let (ledger, rpc) = support::embedded(&folder.path().join("ledger"), &registrar);
+        let (keys_a, keys_b) = (OrganizationKeys::random(), OrganizationKeys::random());
+        for keys in [&keys_a, &keys_b] {
+            support::register(&ledger, &registrar, keys, OrganizationKind::Provider).await.unwrap();
+        }
+        let (address_a, address_b) = (site::free_address(), site::free_address());
+        let peer = |keys: &OrganizationKeys, address, name: &str| (keys.signer.address(), format!("http://{address}/{name}"));
+        let (peer_a, peer_b) = (peer(&keys_a, address_a, "north"), peer(&keys_b, address_b, "south"));
+        let a = Site::start(folder.path(), "north", &keys_a, ledger.clone(), address_a, &[peer_b]).await;
+        let through_rpc = Ledger::connect(&rpc).await.unwrap();
+        let b = Site::start(folder.path(), "south", &keys_b, through_rpc, address_b, &[peer_a]).await;
+
+        let patient = OrganizationSigner::random();
+        let named = |name: &str| json!([{"family": name}]);
+        let body = json!({
+            "resourceType": "Patient", "name": named("Doe"),
+            "identifier": [{"system": ACCOUNT, "value": patient.address()}],
+        });
+        let at_a = id(a.post("/Patient", &body).await.expect(201));
+        let subject = commitment::subject_id(&keys_a.signer.address(), &patient.address());
+        let claim = MsgClaimSubject {
+            sender: patient.address().to_string(),
+            subject: subject.to_vec(),
+            encryption_key: OrganizationKeys::random().encryption.public().to_vec(),
+        };
+        ledger.relay(support::signed(&ledger, &patient, claim.into()).await).await.unwrap();
+        let binary = id(a.post_raw("application/pdf", PDF).await.expect(201));
+        let document = id(a.post("/DocumentReference", &document(&at_a, &binary, &[])).await.expect(201));
+        let at_b = id(b.post("/Patient", &json!({"resourceType": "Patient", "name": named("Doe")})).await.expect(201));
+        let doctor = OrganizationSigner::random().address();
+        Self { _folder: folder, ledger, a, b, patient, subject, at_a, document, binary, at_b, doctor }
+    }
+
+    /// A doctor of B asks for access; returns once the patient can see it at A.
+    async fn ask(&self) -> Value {
+        let doctor = json!({
+            "resourceType": "Practitioner", "name": [{"text": "Dr. South"}],
+            "identifier": [{"system": ACCOUNT, "value": self.doctor}],
+        });
+        let doctor = id(self.b.post("/Practitioner", &doctor).await.expect(201));
+        let custodian = self.a.organization.address();
+        let input = |kind: &str, name: &str, value: Value| {
+            json!({"type": {"coding": [{"system": "urn:careledger:task-input", "code": kind}]}, name: value})
+        };
+        let task = json!({
+            "resourceType": "Task", "status": "requested", "intent": "order",
+            "code": {"coding": [{"system": "urn:careledger:task-code", "code": "access-request"}]},
+            "for": {"reference": format!("Patient/{}", self.at_b)},
+            "requester": {"reference": format!("Practitioner/{doctor}")},
+            "reasonCode": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "TREAT"}]},
+            "restriction": {"period": {"end": timestamp(clock() + 3_600)}},
+            "input": [
+                input("subject", "valueIdentifier", json!({"system": "urn:careledger:subject", "value": self.subject})),
+                input("custodian", "valueIdentifier", json!({"system": ACCOUNT, "value": custodian})),
+                input("scope", "valueCode", json!("DocumentReference")),
+                input("scope", "valueCode", json!("Condition")),
+            ],
+        });
+        self.b.post("/Task", &task).await.expect(201);
+        let search = format!("/Task?patient=Patient/{}", self.at_a);
+        until(async || self.a.get(&search).await.expect(200)["entry"][0]["resource"].clone().as_object().cloned()).await.into()
+    }
+
+    /// The patient narrows and approves: a Consent with the signed transaction beside it.
+    async fn approve(&self, task: &Value, change: impl FnOnce(&mut Value)) -> (Reply, GrantId) {
+        let organization = json!({"type": "Organization", "identifier": {"system": ACCOUNT, "value": self.b.organization.address()}});
+        let practitioner = json!({"type": "Practitioner", "identifier": {"system": ACCOUNT, "value": self.doctor}});
+        let role = json!({"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]});
+        let mut consent = json!({
+            "resourceType": "Consent", "status": "active",
+            "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
+            "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+            "patient": {"reference": format!("Patient/{}", self.at_a)},
+            "policyRule": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTIN"}]},
+            "provision": {
+                "type": "permit",
+                "period": {"start": timestamp(clock() - 60), "end": timestamp(clock() + 3_600)},
+                "actor": [{"role": role, "reference": organization}, {"role": role, "reference": practitioner}],
+                "purpose": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "TREAT"}],
+                "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "DocumentReference"}],
+            },
+        });
+        change(&mut consent);
+        let consent = complete(&consent);
+        let permit = permit(&consent).unwrap();
+        let said = prepared(&consent, &permit);
+        let bytes = |name: &str| hex::decode(said[name].as_str().unwrap()).unwrap();
+        let request = task["identifier"][0]["value"].as_str().unwrap();
+        let grant = MsgGrantConsent {
+            sender: self.patient.address().to_string(),
+            subject: self.subject.to_vec(),
+            grant: permit.grant.to_vec(),
+            grantee: permit.terms.organization.to_vec(),
+            mode: ConsentMode::View as i32,
+            not_before: permit.window.start,
+            expires_at: permit.window.end,
+            terms: bytes("terms"),
+            body: bytes("body"),
+            request: hex::decode(request).unwrap(),
+        };
+        let reply = self.a.post("", &self.bundle("Consent/c1", &consent, grant.into()).await).await;
+        (reply, permit.grant)
+    }
+
+    /// A transaction Bundle that puts a Consent with the patient's signed message beside it.
+    async fn bundle(&self, url: &str, consent: &Value, message: Message) -> Value {
+        let transaction = support::signed(&self.ledger, &self.patient, message).await;
+        let provenance = json!({
+            "resourceType": "Provenance",
+            "target": [{"reference": url}],
+            "recorded": timestamp(clock()),
+            "agent": [{"who": {"reference": format!("Patient/{}", self.at_a)}}],
+            "signature": [{
+                "type": [{"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.7"}],
+                "when": timestamp(clock()),
+                "who": {"reference": format!("Patient/{}", self.at_a)},
+                "sigFormat": "application/vnd.careledger.tx",
+                "data": STANDARD.encode(transaction),
+            }],
+        });
+        let mut consent = consent.clone();
+        consent["id"] = json!(url.trim_start_matches("Consent/"));
+        json!({"resourceType": "Bundle", "type": "transaction", "entry": [
+            {"resource": consent, "request": {"method": "PUT", "url": url}},
+            {"resource": provenance, "request": {"method": "POST", "url": "Provenance"}},
+        ]})
+    }
+
+    async fn documents_at_b(&self) -> Vec<Value> {
+        let found = self.b.get(&format!("/DocumentReference?patient=Patient/{}", self.at_b)).await.expect(200);
+        found["entry"].as_array().cloned().unwrap_or_default()
+    }
+
+    async fn revoke(&self, grant: &GrantId) {
+        let message = MsgRevokeConsent {
+            sender: self.patient.address().to_string(),
+            subject: self.subject.to_vec(),
+            grant: grant.to_vec(),
+        };
+        self.ledger.relay(support::signed(&self.ledger, &self.patient, message.into()).await).await.unwrap();
+    }
+}
+
+fn document(patient: &str, binary: &str, labels: &[&str]) -> Value {
+    let labels: Vec<Value> = labels.iter().map(|code| json!({"coding": [{"code": code}]})).collect();
+    let mut document = json!({
+        "resourceType": "DocumentReference", "status": "current",
+        "type": {"coding": [{"system": "http://loinc.org", "code": "11488-4"}]},
+        "subject": {"reference": format!("Patient/{patient}")},
+        "date": "2026-01-02T03:04:05Z",
+        "content": [{"attachment": {"contentType": "application/pdf", "url": format!("Binary/{binary}"), "title": "canary-of-the-exchange"}}],
+    });
+    if !labels.is_empty() {
+        document["securityLabel"] = json!(labels);
+    }
+    document
+}
+
+async fn until<T>(mut question: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = question().await {
+            return answer;
+        }
+        assert!(std::time::Instant::now() < deadline, "nothing happened in {PATIENCE:?}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doctor_reads_what_the_patient_opened_and_no_more_after_it_was_closed() {
+    let world = World::new().await;
+    assert_eq!(world.documents_at_b().await, Vec::<Value>::new(), "nothing is open before the patient says so");
+    let task = world.ask().await;
+    assert_eq!(task["requester"]["display"], json!("Dr. South"));
+    let (reply, grant) = world.approve(&task, |_| {}).await;
+    reply.expect(200);
+
+    let found = world.documents_at_b().await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    let resource = &found[0]["resource"];
+    assert_eq!(resource["meta"]["source"], json!(format!("{}/north/fhir", world.a.url)));
+    assert_eq!(resource["subject"]["reference"], json!(format!("Patient/{}", world.at_b)));
+    let url = resource["content"][0]["attachment"]["url"].as_str().unwrap().to_owned();
+    let read = world.b.get(&format!("/{url}")).await;
+    assert_eq!((read.status, read.bytes.as_slice()), (200, PDF));
+    let document_at_b = format!("/DocumentReference/{}", resource["id"].as_str().unwrap());
+    assert_eq!(world.b.get(&document_at_b).await.expect(200)["content"], resource["content"]);
+
+    let events = world.a.get(&format!("/AuditEvent?patient=Patient/{}", world.at_a)).await.expect(200);
+    let text = events.to_string();
+    assert!(text.contains(&world.doctor.to_string()), "the patient sees who looked");
+
+    let absent = world.b.get(&format!("/Binary/r.{}.nothing-there", &grant.to_string()[..16])).await;
+    world.revoke(&grant).await;
+    let refused = world.b.get(&format!("/{url}")).await;
+    assert_eq!(refused.status, 404);
+    assert_eq!(refused, absent, "denied and absent are the same bytes");
+    assert_eq!(world.b.get(&document_at_b).await.status, 404);
+    assert_eq!(world.documents_at_b().await, Vec::<Value>::new());
+    assert_eq!(world.a.get(&format!("/Binary/{}", world.binary)).await.status, 200, "A still has its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_labelled_document_stays_closed_unless_its_label_was_opened() {
+    let world = World::new().await;
+    let binary = id(world.a.post_raw("application/pdf", PDF).await.expect(201));
+    let labelled = id(world.a.post("/DocumentReference", &document(&world.at_a, &binary, &["PSY"])).await.expect(201));
+    let task = world.ask().await;
+    let (reply, grant) = world.approve(&task, |_| {}).await;
+    reply.expect(200);
+    let prefix = &grant.to_string()[..16];
+    let ids: Vec<Value> = world.documents_at_b().await.iter().map(|entry| entry["resource"]["id"].clone()).collect();
+    assert_eq!(ids, [json!(format!("r.{prefix}.{}", world.document))]);
+    let closed = world.b.get(&format!("/DocumentReference/r.{prefix}.{labelled}")).await;
+    let closed_binary = world.b.get(&format!("/Binary/r.{prefix}.{binary}")).await;
+    let absent = world.b.get(&format!("/DocumentReference/r.{prefix}.nothing-there")).await;
+    assert_eq!(absent.status, 404);
+    assert_eq!(closed, absent);
+    assert_eq!(closed_binary, absent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_makes_a_consent_for_the_patient() {
+    let world = World::new().await;
+    let task = world.ask().await;
+    let unsigned = json!({
+        "resourceType": "Consent", "status": "active",
+        "scope": {"coding": [{"code": "patient-privacy"}]},
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": format!("Patient/{}", world.at_a)},
+    });
+    assert_eq!(world.a.post("/Consent", &unsigned).await.status, 422);
+    let mut proposed = unsigned.clone();
+    proposed["status"] = json!("proposed");
+    assert_eq!(world.a.post("/Consent", &proposed).await.status, 201);
+
+    // What the patient signed is what is granted: a Consent that was widened afterwards is refused.
+    let organization = world.b.organization.address();
+    let other = SubjectId::new(random());
+    let grant = MsgGrantConsent {
+        sender: world.patient.address().to_string(),
+        subject: other.to_vec(),
+        grant: random::<32>().to_vec(),
+        grantee: organization.to_vec(),
+        mode: ConsentMode::View as i32,
+        not_before: clock(),
+        expires_at: clock() + 60,
+        terms: vec![1; 32],
+        body: vec![2; 32],
+        request: Vec::new(),
+    };
+    let (reply, _) = world.approve(&task, |_| {}).await;
+    reply.expect(200);
+    let kept = world.a.get("/Consent/c1").await.expect(200);
+    let widened = world.bundle("Consent/c2", &kept, grant.into()).await;
+    let refused = world.a.post("", &widened).await;
+    assert_eq!(refused.status, 422, "{}", String::from_utf8_lossy(&refused.bytes));
+    // A Consent in force is neither changed nor silently closed.
+    let mut closed = kept.clone();
+    closed["status"] = json!("inactive");
+    assert_eq!(world.a.put("/Consent/c1", &closed).await.status, 422);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_custodian_that_is_down_is_named_and_never_a_silent_gap() {
+    let world = World::new().await;
+    let task = world.ask().await;
+    let (reply, _) = world.approve(&task, |_| {}).await;
+    reply.expect(200);
+    let url = world.documents_at_b().await[0]["resource"]["content"][0]["attachment"]["url"].as_str().unwrap().to_owned();
+    world.a.stop().await;
+    let found = world.documents_at_b().await;
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["resource"]["resourceType"], json!("OperationOutcome"));
+    assert_eq!(found[0]["search"]["mode"], json!("outcome"));
+    assert!(found[0].to_string().contains(&world.a.organization.address().to_string()));
+    assert_eq!(world.b.get(&format!("/{url}")).await.status, 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_gateways_request_is_accepted_once_and_from_the_ledgers_organizations_only() {
+    let world = World::new().await;
+    let task = world.ask().await;
+    let (reply, grant) = world.approve(&task, |_| {}).await;
+    reply.expect(200);
+    let right = json!({"grant": grant, "subject": world.subject, "purpose": "TREAT", "practitioner": world.doctor});
+    let body = json!({"right": right, "resource_type": "DocumentReference"}).to_string().into_bytes();
+    let path = "/north/peer/v1/search";
+    let recipient = world.a.organization.address();
+    let request = Request { chain_id: support::CHAIN, recipient: &recipient, path, body: &body };
+    let http = reqwest::Client::new();
+    let send = async |signer: &OrganizationSigner, body: &[u8]| {
+        let (headers, _) = request.sign(signer, clock());
+        let mut statuses = Vec::new();
+        for _ in 0..2 {
+            let mut call = http.post(format!("{}{path}", world.a.url)).body(body.to_vec());
+            for (name, value) in headers.write() {
+                call = call.header(name, value);
+            }
+            statuses.push(call.send().await.unwrap().status().as_u16());
+        }
+        statuses
+    };
+    let asker = &world.b.organization.keys.signer;
+    assert_eq!(send(asker, &body).await, [200, 401], "the second time it is a replay");
+    assert_eq!(send(asker, b"{}").await, [401, 401], "another body than was signed");
+    assert_eq!(send(&OrganizationSigner::random(), &body).await, [401, 401], "nobody whom the ledger knows");
+}
