@@ -244,9 +244,11 @@ impl AuditLog {
 
     /// Logs what another organization was told, durably: the answer waits for it.
     pub async fn disclosed(&self, disclosure: Disclosure) -> Result<(), Refusal> {
-        let Disclosure { organization, practitioner, purpose, grant, resource_type, ids, patient, verdict } = disclosure;
+        let Disclosure { organization, practitioner, purpose, grant, resource_type, ids, patient, verdict } =
+            disclosure;
         let entity = |id| Entity { resource_type: resource_type.clone(), id, version: None };
-        let entities = if ids.is_empty() { vec![entity(None)] } else { ids.into_iter().map(Some).map(entity).collect() };
+        let entities =
+            if ids.is_empty() { vec![entity(None)] } else { ids.into_iter().map(Some).map(entity).collect() };
         let access = Access {
             action: Action::Read,
             outcome: match verdict {

@@ -164,7 +164,8 @@ impl Authority {
         let header = request.headers().get(header::AUTHORIZATION);
         let header = header.ok_or(Refusal::Unauthorized("send an access token as Authorization: Bearer"))?;
         let text = header.to_str().ok().and_then(|text| text.split_once(' '));
-        let (scheme, token) = text.ok_or(Refusal::Unauthorized("the Authorization header is not Bearer and a token"))?;
+        let (scheme, token) =
+            text.ok_or(Refusal::Unauthorized("the Authorization header is not Bearer and a token"))?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(Refusal::Unauthorized("the Authorization header is not Bearer and a token"));
         }
@@ -184,8 +185,7 @@ impl Authority {
 }
 
 fn read_client(client: &config::Client) -> Result<Client, ClientError> {
-    let text = std::fs::read(&client.jwks)
-        .map_err(|source| ClientError::File { client: client.id.clone(), source })?;
+    let text = std::fs::read(&client.jwks).map_err(|source| ClientError::File { client: client.id.clone(), source })?;
     let unusable = |problem: String| ClientError::Unusable { client: client.id.clone(), problem };
     let keys = ClientKeys::parse(&text).map_err(unusable)?;
     let scopes = Scopes::parse(&client.scopes).map_err(|scope| unusable(format!("scope {scope} is not supported")))?;

@@ -34,8 +34,6 @@ mod entry;
 mod pipeline;
 mod repair;
 
-
-
 use entry::Entry;
 pub use repair::{Progress, Reindexed, Repaired};
 

@@ -29,9 +29,8 @@ impl Leaf {
             Action::Execute => ("E", "search-type", "Query"),
         };
         let about_patient = if access.patient.is_some() { "Patient" } else { "" };
-        let profile = format!(
-            "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.{about_patient}{profile}"
-        );
+        let profile =
+            format!("https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.{about_patient}{profile}");
         let mut event = json!({
             "resourceType": "AuditEvent",
             "id": id(self.number),

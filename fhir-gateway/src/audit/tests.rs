@@ -3,10 +3,7 @@
 use careledger_wire::{access_log, proto::state};
 
 use super::*;
-use crate::{
-    ledger::embedded,
-    vault::local::LocalStore,
-};
+use crate::{ledger::embedded, vault::local::LocalStore};
 
 struct World {
     folder: tempfile::TempDir,

@@ -1,9 +1,15 @@
 //! Rate limits, keyed on the authenticated client; on the network address of the connection where
 //! nobody is authenticated yet. Never on a header.
 
-use std::{num::NonZeroU32, sync::atomic::{AtomicU32, Ordering}};
+use std::{
+    num::NonZeroU32,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::{Clock as _, DefaultClock}};
+use governor::{
+    DefaultKeyedRateLimiter, Quota, RateLimiter,
+    clock::{Clock as _, DefaultClock},
+};
 
 use crate::outcome::Refusal;
 

@@ -1,7 +1,10 @@
 //! `/.well-known/smart-configuration` and the token endpoint (RFC 6749 section 4.4 with the
 //! client authentication of RFC 7523). Errors here are OAuth's, not OperationOutcomes.
 
-use actix_web::{HttpRequest, HttpResponse, http::{StatusCode, header}};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+};
 use serde_json::json;
 
 use super::{
@@ -49,7 +52,9 @@ impl OAuthError {
 impl From<AssertionError> for OAuthError {
     fn from(error: AssertionError) -> Self {
         match error {
-            AssertionError::Busy => Self::new(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", error.to_string()),
+            AssertionError::Busy => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", error.to_string())
+            }
             // SMART Backend Services: 400 or 401 for an assertion that does not hold.
             _ => Self::new(StatusCode::BAD_REQUEST, "invalid_client", error.to_string()),
         }
@@ -127,7 +132,11 @@ impl Authority {
         let verified = assertion::verify(&form.assertion, &client.id, &client.keys, &self.token_url, now)?;
         let first = self.seen.first_time(&verified, now).await;
         first.map_err(|_| {
-            OAuthError::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "the request cannot be remembered now")
+            OAuthError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "temporarily_unavailable",
+                "the request cannot be remembered now",
+            )
         })??;
         let scopes = Scopes::granted(&client.scopes, &form.scope);
         if scopes.is_empty() {

@@ -134,7 +134,10 @@ impl Scopes {
     /// # Errors
     /// The first that is not supported.
     pub fn parse(text: &str) -> Result<Self, String> {
-        text.split_ascii_whitespace().map(|scope| scope.parse().map_err(|()| scope.to_owned())).collect::<Result<_, _>>().map(Self)
+        text.split_ascii_whitespace()
+            .map(|scope| scope.parse().map_err(|()| scope.to_owned()))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// What is left of the scopes that a client asks for under those it is registered with. What

@@ -227,13 +227,13 @@ async fn a_request_needs_its_bearer_token() {
     let issued = authority.issue(&form(&assertion, "system/Patient.rs"), clock()).await.unwrap();
     let with = |value: Option<String>| {
         let request = TestRequest::default();
-        let request = value.into_iter().fold(request, |request, value| {
-            request.insert_header(("Authorization", value))
-        });
+        let request = value.into_iter().fold(request, |request, value| request.insert_header(("Authorization", value)));
         authority.authenticate(&request.to_http_request())
     };
     assert_eq!(with(Some(format!("Bearer {}", issued.access_token))).unwrap().client, "ehr");
-    for refused in [None, Some("Bearer".to_owned()), Some(format!("Basic {}", issued.access_token)), Some("Bearer x".to_owned())] {
+    for refused in
+        [None, Some("Bearer".to_owned()), Some(format!("Basic {}", issued.access_token)), Some("Bearer x".to_owned())]
+    {
         assert!(matches!(with(refused), Err(Refusal::Unauthorized(_))));
     }
     // Five at once, then no more for a while.
@@ -268,10 +268,19 @@ fn scopes_allow_exactly_what_they_say() {
             assert_eq!(allowed, expected.contains(&interaction), "{text} {resource_type} {interaction:?}");
         }
     }
-    for refused in
-        ["user/*.rs", "system/*", "system/.rs", "system/*.sr", "system/*.rr", "system/*.", "system/patient.rs",
-         "system/Patient.rs?category=x", "launch", "system/Pat%69ent.rs", "/Patient.rs"]
-    {
+    for refused in [
+        "user/*.rs",
+        "system/*",
+        "system/.rs",
+        "system/*.sr",
+        "system/*.rr",
+        "system/*.",
+        "system/patient.rs",
+        "system/Patient.rs?category=x",
+        "launch",
+        "system/Pat%69ent.rs",
+        "/Patient.rs",
+    ] {
         assert_eq!(Scopes::parse(refused), Err(refused.to_owned()));
     }
 }

@@ -33,10 +33,8 @@ pub(super) struct Prepared {
 impl Prepared {
     /// The anchor of a first version.
     pub fn anchor(&self) -> Option<Anchor> {
-        (self.version == 1).then(|| Anchor {
-            record: self.record.to_vec(),
-            commitment: self.entry.commitment(self.version).to_vec(),
-        })
+        (self.version == 1)
+            .then(|| Anchor { record: self.record.to_vec(), commitment: self.entry.commitment(self.version).to_vec() })
     }
 
     /// The supersession of a later version.
@@ -128,7 +126,8 @@ impl Core {
     /// Seals every change and makes it durable in the vault, not yet visible.
     pub(super) async fn prepare(&self, changes: Vec<Change>) -> Result<Vec<Prepared>, Refusal> {
         let mut batch = Batch::default();
-        let prepared = changes.into_iter().map(|change| self.seal(change, &mut batch)).collect::<Result<Vec<_>, _>>()?;
+        let prepared =
+            changes.into_iter().map(|change| self.seal(change, &mut batch)).collect::<Result<Vec<_>, _>>()?;
         if !batch.is_empty() {
             self.store.commit(batch, Durability::Synced).await?;
         }

@@ -16,11 +16,7 @@ use super::{
     pipeline::{Hold, Prepared, blocking},
     sequence_of,
 };
-use crate::{
-    ledger::Ledger,
-    outcome::Refusal,
-    vault::Space,
-};
+use crate::{ledger::Ledger, outcome::Refusal, vault::Space};
 
 /// Versions that one transaction of the index takes.
 const INDEX_VERSIONS_PER_BATCH: usize = 500;

@@ -328,8 +328,13 @@ async fn a_sealed_record_opens_for_its_recipient_and_matches_the_ledger() {
     // What the recipient checks: the ciphertext is what the custodian committed to on the ledger,
     // for this subject.
     let digest = careledger_wire::commitment::digest(&sealed.body);
-    let commitment =
-        careledger_wire::commitment::record(&sealed.salt, subject.as_bytes(), "Binary", sealed.document.version, &digest);
+    let commitment = careledger_wire::commitment::record(
+        &sealed.salt,
+        subject.as_bytes(),
+        "Binary",
+        sealed.document.version,
+        &digest,
+    );
     assert_eq!(world.on_ledger("Binary", "b").await.unwrap().commitment, commitment.as_bytes());
     assert_eq!(records.subject_of("p").unwrap(), Some(subject));
     assert_eq!(records.patient_of(&subject).unwrap(), Some("p".to_owned()));
@@ -377,7 +382,8 @@ impl Store for Filling {
 async fn a_full_disk_refuses_anchors_nothing_and_recovers() {
     let world = World::new().await;
     let full = Arc::new(AtomicBool::new(false));
-    let store = Filling { store: LocalStore::open(&world.folder.path().join("other")).unwrap(), full: Arc::clone(&full) };
+    let store =
+        Filling { store: LocalStore::open(&world.folder.path().join("other")).unwrap(), full: Arc::clone(&full) };
     let (keys, feed) = (Arc::clone(&world.keys), Arc::new(Rows::default()));
     let (records, _) = Records::open(keys, Arc::new(store), world.ledger().clone(), feed).await.unwrap();
     records.commit(vec![create("1", "one")], vec![]).await.unwrap();
