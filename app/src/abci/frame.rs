@@ -34,14 +34,16 @@ pub enum FrameError {
 #[derive(Debug)]
 pub struct FrameReader<R> {
     stream: R,
+    /// Room for bytes; those from `start` to `end` were read and not yet used.
     buffer: Vec<u8>,
     start: usize,
+    end: usize,
 }
 
 impl<R: Read> FrameReader<R> {
     /// Reads from `stream`.
     pub fn new(stream: R) -> Self {
-        Self { stream, buffer: Vec::new(), start: 0 }
+        Self { stream, buffer: vec![0; READ_BYTES], start: 0, end: 0 }
     }
 
     /// The next request; `None` where the other side closed between two frames.
@@ -53,7 +55,7 @@ impl<R: Read> FrameReader<R> {
                 return Ok(Some(request));
             }
             if !self.fill()? {
-                let between_frames = self.start == self.buffer.len();
+                let between_frames = self.start == self.end;
                 return if between_frames { Ok(None) } else { Err(FrameError::Truncated) };
             }
         }
@@ -67,7 +69,7 @@ impl<R: Read> FrameReader<R> {
 
     /// Where the next whole frame lies in the buffer.
     fn frame(&self) -> Result<Option<(usize, usize)>, FrameError> {
-        let bytes = &self.buffer[self.start..];
+        let bytes = &self.buffer[self.start..self.end];
         let Some(last) = bytes.iter().take(LENGTH_BYTES_MAX).position(|byte| byte & 0x80 == 0) else {
             return if bytes.len() < LENGTH_BYTES_MAX { Ok(None) } else { Err(FrameError::Length) };
         };
@@ -76,23 +78,28 @@ impl<R: Read> FrameReader<R> {
             return Err(FrameError::Length);
         }
         let from = self.start + last + 1;
-        Ok((self.buffer.len() - from >= length).then_some((from, from + length)))
+        Ok((self.end - from >= length).then_some((from, from + length)))
     }
 
-    /// Reads what is there; false at the end of the stream.
+    /// Reads what is there; false at the end of the stream. The buffer is cleared only when it
+    /// grows, and doubles then, so that a large frame in small pieces costs no more than its bytes.
     fn fill(&mut self) -> Result<bool, FrameError> {
-        self.buffer.drain(..self.start);
-        self.start = 0;
-        let used = self.buffer.len();
-        self.buffer.resize(used + READ_BYTES.max(used), 0);
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.end == self.buffer.len() {
+            self.buffer.resize(2 * self.end, 0);
+        }
         let read = loop {
-            match self.stream.read(&mut self.buffer[used..]) {
+            match self.stream.read(&mut self.buffer[self.end..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other,
+                other => break other?,
             }
         };
-        self.buffer.truncate(used + *read.as_ref().unwrap_or(&0));
-        Ok(read? > 0)
+        self.end += read;
+        Ok(read > 0)
     }
 }
 
