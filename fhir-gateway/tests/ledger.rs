@@ -34,7 +34,10 @@ fn code(refusal: Refusal) -> u32 {
 }
 
 /// A ledger with one provider and one patient's open subject.
-async fn with_subject(ledger: &Ledger, registrar: &OrganizationSigner) -> (OrganizationKeys, OrganizationSigner, SubjectId) {
+async fn with_subject(
+    ledger: &Ledger,
+    registrar: &OrganizationSigner,
+) -> (OrganizationKeys, OrganizationSigner, SubjectId) {
     let (hospital, patient) = (OrganizationKeys::random(), OrganizationSigner::random());
     support::register(ledger, registrar, &hospital, OrganizationKind::Provider).await.unwrap();
     let own = hospital.signer.address();
