@@ -1,6 +1,8 @@
 //! Journey 1 of the product through two gateways: one with the embedded ledger, the other reaching
 //! it through its RPC.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world should stop there")]
+
 #[path = "support/site.rs"]
 mod site;
 #[path = "support/chain.rs"]

@@ -1,5 +1,7 @@
 //! The gateway's ledger: embedded, behind RPC, and through an unmodified CosmJS.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world should stop there")]
+
 #[path = "support/chain.rs"]
 mod support;
 
