@@ -1,7 +1,5 @@
 //! `GET /Observation/{id}` over HTTP on the embedded ledger, at 1 and 16 connections.
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot go on must stop")]
-
 mod support;
 
 use criterion::{Criterion, criterion_group, criterion_main};

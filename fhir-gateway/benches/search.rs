@@ -1,8 +1,6 @@
 //! `GET /Observation?patient=…&code=…` over HTTP on the embedded ledger, at 1 and 16 connections:
 //! ten matches each.
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot go on must stop")]
-
 mod support;
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -1,11 +1,13 @@
 //! A gateway on a socket, and clients that keep their connections.
 
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on must stop")]
+
 use std::{net::TcpListener, sync::Arc, time::Instant};
 
 use criterion::{Criterion, Throughput};
 use tokio::runtime::Runtime;
 
-#[path = "../../tests/support/mod.rs"]
+#[path = "../../tests/support/world.rs"]
 mod gateway;
 
 /// Observations that [`Server::fill`] stores.

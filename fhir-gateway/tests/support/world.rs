@@ -1,0 +1,130 @@
+//! A real gateway in process: keystore, vault, index, embedded ledger, tokens. Only the sockets
+//! of FHIR are missing.
+
+use std::{path::Path, sync::Arc};
+
+use careledger_gateway::{
+    config::{self, Config},
+    keys::{OrganizationKeys, keystore},
+    ledger::{self, Ledger, embedded},
+    organization::Organization,
+    server::Gateway,
+};
+use careledger_wire::ids::Address;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
+use serde_json::json;
+
+/// Path of the FHIR endpoint.
+pub const FHIR: &str = "/hospital/fhir";
+/// Largest body that the gateway under test takes.
+pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Test key, made with OpenSSL for tests only.
+const CLIENT_KEY: &[u8] = include_bytes!("../../src/auth/testdata/p384.pem");
+const PASSPHRASE: &str = "a passphrase for tests";
+
+/// One organization on its own chain.
+pub struct World {
+    _folder: tempfile::TempDir,
+    /// The organization.
+    pub organization: Arc<Organization>,
+    /// What serves it.
+    pub gateway: Arc<Gateway>,
+}
+
+/// Starts an organization.
+pub async fn world() -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(folder.path());
+    let keys = OrganizationKeys::random();
+    keystore::create(&config.organizations[0].keystore, PASSPHRASE.as_bytes(), &keys).unwrap();
+    std::fs::write(&config.organizations[0].passphrase_file, PASSPHRASE).unwrap();
+    std::fs::write(&config.organizations[0].clients[0].jwks, jwks()).unwrap();
+    let settings = embedded::Settings {
+        chain_id: "careledger-dev-fhir".to_owned(),
+        app_state: genesis(&keys),
+        rpc_listen: "127.0.0.1:0".parse().unwrap(),
+    };
+    let ledger = Ledger::open_embedded(&folder.path().join("ledger"), &settings).unwrap();
+    let (organization, _) = Organization::open(&config, &config.organizations[0], ledger).await.unwrap();
+    let gateway = Arc::new(Gateway::new([Arc::clone(&organization)], BODY_BYTES_MAX));
+    World { _folder: folder, organization, gateway }
+}
+
+fn configuration(folder: &Path) -> Config {
+    let client = |id: &str, scopes: &str| config::Client {
+        id: id.to_owned(),
+        jwks: folder.join("jwks.json"),
+        scopes: scopes.to_owned(),
+        patient: None,
+    };
+    Config {
+        ledger: config::LedgerKind::Embedded,
+        server: config::Server {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            base_url: "http://localhost".parse().unwrap(),
+            body_bytes_max: BODY_BYTES_MAX,
+            workers: 1,
+        },
+        auth: config::Auth {
+            token_seconds: 300,
+            requests_per_second: 100_000,
+            request_burst: 100_000,
+            token_requests_per_second: 1_000,
+        },
+        audit: config::Audit { batch_leaves: 100_000, batch_seconds: 3_600 },
+        embedded: None,
+        comet: None,
+        organizations: vec![config::Organization {
+            name: "hospital".to_owned(),
+            keystore: folder.join("keystore.json"),
+            passphrase_file: folder.join("passphrase"),
+            data: folder.join("data"),
+            clients: vec![client("ehr", "system/*.cruds"), client("reader", "system/Patient.rs")],
+        }],
+        peers: Vec::new(),
+    }
+}
+
+fn genesis(keys: &OrganizationKeys) -> Vec<u8> {
+    let organization = json!({
+        "address": keys.signer.address(),
+        "kind": "provider",
+        "encryption_key": keys.encryption.public(),
+        "evidence": "00".repeat(32),
+        "expires_at": ledger::clock() + 30 * 86_400,
+    });
+    let registrars = [Address::new([1; 20])];
+    json!({"registrars": registrars, "registrar_threshold": 1, "organizations": [organization]})
+        .to_string()
+        .into_bytes()
+}
+
+fn jwks() -> String {
+    let key = EncodingKey::from_ec_pem(CLIENT_KEY).unwrap();
+    let mut jwk = Jwk::from_encoding_key(&key, Algorithm::ES384).unwrap();
+    jwk.common.key_id = Some("one".to_owned());
+    json!({"keys": [jwk]}).to_string()
+}
+
+impl World {
+    /// An access token, by the exchange that clients do.
+    pub async fn token(&self, client: &str) -> String {
+        let url = self.organization.authority.token_url();
+        let mut header = Header::new(Algorithm::ES384);
+        header.kid = Some("one".to_owned());
+        let claims = json!({
+            "iss": client, "sub": client, "aud": url, "exp": ledger::clock() + 60, "jti": uuid::Uuid::new_v4().to_string(),
+        });
+        let key = EncodingKey::from_ec_pem(CLIENT_KEY).unwrap();
+        let assertion = jsonwebtoken::encode(&header, &claims, &key).unwrap();
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "client_credentials")
+            .append_pair("scope", "system/*.cruds")
+            .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+            .append_pair("client_assertion", &assertion)
+            .finish();
+        let issued = self.organization.authority.issue(form.as_bytes(), ledger::clock()).await;
+        issued.map_err(|error| error.code()).unwrap().access_token
+    }
+}
