@@ -1,5 +1,7 @@
 //! The ledger as CometBFT sees it: the requirements on an ABCI 2.0 application that it stops for.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails as they do")]
+
 mod support;
 
 use std::{

@@ -1,5 +1,7 @@
 //! The command line as its users meet it: what it says, what it leaves behind, how it fails.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails as they do")]
+
 mod support;
 
 use std::{
