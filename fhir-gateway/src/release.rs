@@ -6,10 +6,7 @@
 //!
 //! Absent on purpose: tokens. Another organization is not a client; its account key is who it is.
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    web::Bytes,
-};
+use actix_web::{HttpRequest, HttpResponse, web::Bytes};
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::{
@@ -42,8 +39,7 @@ pub async fn handle(
     }
     let headers = Headers::read(|name| request.headers().get(name)?.to_str().ok()).map_err(unauthorized)?;
     let own = organization.address();
-    let signed =
-        Request { chain_id: organization.ledger.chain_id(), recipient: &own, path: request.path(), body };
+    let signed = Request { chain_id: organization.ledger.chain_id(), recipient: &own, path: request.path(), body };
     let accepted = organization.network.acceptance().accept(&signed, &headers, ledger::clock());
     let (address, exchange) = accepted.map_err(unauthorized)?;
     let asker = answer::asker(organization, address).await?;

@@ -1,6 +1,8 @@
 //! Journey 1 of the product through two gateways: one with the embedded ledger, the other reaching
 //! it through its RPC.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world should stop there")]
+
 #[path = "support/site.rs"]
 mod site;
 #[path = "support/chain.rs"]
@@ -62,7 +64,8 @@ impl World {
             support::register(&ledger, &registrar, keys, OrganizationKind::Provider).await.unwrap();
         }
         let (address_a, address_b) = (site::free_address(), site::free_address());
-        let peer = |keys: &OrganizationKeys, address, name: &str| (keys.signer.address(), format!("http://{address}/{name}"));
+        let peer =
+            |keys: &OrganizationKeys, address, name: &str| (keys.signer.address(), format!("http://{address}/{name}"));
         let (peer_a, peer_b) = (peer(&keys_a, address_a, "north"), peer(&keys_b, address_b, "south"));
         let a = Site::start(folder.path(), "north", &keys_a, ledger.clone(), address_a, &[peer_b]).await;
         let through_rpc = Ledger::connect(&rpc).await.unwrap();
@@ -97,9 +100,7 @@ impl World {
         });
         let doctor = id(self.b.post("/Practitioner", &doctor).await.expect(201));
         let custodian = self.a.organization.address();
-        let input = |kind: &str, name: &str, value: Value| {
-            json!({"type": {"coding": [{"system": "urn:careledger:task-input", "code": kind}]}, name: value})
-        };
+        let input = |kind: &str, name: &str, value: Value| json!({"type": {"coding": [{"system": "urn:careledger:task-input", "code": kind}]}, name: value});
         let task = json!({
             "resourceType": "Task", "status": "requested", "intent": "order",
             "code": {"coding": [{"system": "urn:careledger:task-code", "code": "access-request"}]},
@@ -116,12 +117,15 @@ impl World {
         });
         self.b.post("/Task", &task).await.expect(201);
         let search = format!("/Task?patient=Patient/{}", self.at_a);
-        until(async || self.a.get(&search).await.expect(200)["entry"][0]["resource"].clone().as_object().cloned()).await.into()
+        until(async || self.a.get(&search).await.expect(200)["entry"][0]["resource"].clone().as_object().cloned())
+            .await
+            .into()
     }
 
     /// The patient narrows and approves: a Consent with the signed transaction beside it.
     async fn approve(&self, task: &Value, change: impl FnOnce(&mut Value)) -> (Reply, GrantId) {
-        let organization = json!({"type": "Organization", "identifier": {"system": ACCOUNT, "value": self.b.organization.address()}});
+        let organization =
+            json!({"type": "Organization", "identifier": {"system": ACCOUNT, "value": self.b.organization.address()}});
         let practitioner = json!({"type": "Practitioner", "identifier": {"system": ACCOUNT, "value": self.doctor}});
         let role = json!({"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]});
         let mut consent = json!({
@@ -326,7 +330,8 @@ async fn a_custodian_that_is_down_is_named_and_never_a_silent_gap() {
     let task = world.ask().await;
     let (reply, _) = world.approve(&task, |_| {}).await;
     reply.expect(200);
-    let url = world.documents_at_b().await[0]["resource"]["content"][0]["attachment"]["url"].as_str().unwrap().to_owned();
+    let url =
+        world.documents_at_b().await[0]["resource"]["content"][0]["attachment"]["url"].as_str().unwrap().to_owned();
     world.a.stop().await;
     let found = world.documents_at_b().await;
     assert_eq!(found.len(), 1);

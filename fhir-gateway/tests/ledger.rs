@@ -1,5 +1,7 @@
 //! The gateway's ledger: embedded, behind RPC, and through an unmodified CosmJS.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world should stop there")]
+
 #[path = "support/chain.rs"]
 mod support;
 
@@ -34,7 +36,10 @@ fn code(refusal: Refusal) -> u32 {
 }
 
 /// A ledger with one provider and one patient's open subject.
-async fn with_subject(ledger: &Ledger, registrar: &OrganizationSigner) -> (OrganizationKeys, OrganizationSigner, SubjectId) {
+async fn with_subject(
+    ledger: &Ledger,
+    registrar: &OrganizationSigner,
+) -> (OrganizationKeys, OrganizationSigner, SubjectId) {
     let (hospital, patient) = (OrganizationKeys::random(), OrganizationSigner::random());
     support::register(ledger, registrar, &hospital, OrganizationKind::Provider).await.unwrap();
     let own = hospital.signer.address();

@@ -33,7 +33,9 @@ pub async fn opening(organization: &Organization, id: &str) -> Result<EnrolmentO
     };
     let coverage: Value = serde_json::from_slice(&bytes).map_err(|_| Refusal::Internal("a Coverage does not parse"))?;
     let opening = opening_of(organization, id, &coverage).await?;
-    opening.ok_or_else(|| Refusal::Rule("the Coverage carries no member commitment, so there is nothing to open".to_owned()))
+    opening.ok_or_else(|| {
+        Refusal::Rule("the Coverage carries no member commitment, so there is nothing to open".to_owned())
+    })
 }
 
 async fn opening_of(

@@ -2,6 +2,8 @@
 
 use careledger_app::keys;
 use careledger_wire::ids::FieldBytes;
+use careledger_zk::plan::Plan;
+use serde_json::Value;
 
 use super::{Effects, Proposed};
 use crate::{
@@ -9,6 +11,7 @@ use crate::{
     naming,
     organization::Organization,
     outcome::Refusal,
+    records::Content,
 };
 
 /// What a proposed InsurancePlan asks for; one without intervals is kept like any other resource.
@@ -26,4 +29,14 @@ pub async fn before(organization: &Organization, proposed: &Proposed, effects: &
         effects.messages.push(plan::message(&plan, &insurer, document.bytes()));
     }
     Ok(())
+}
+
+/// `InsurancePlan/{id}/$plan`: the plan that the resource publishes, as proofs name it.
+pub async fn published(organization: &Organization, id: &str) -> Result<Plan, Refusal> {
+    let Content::Json(bytes) = organization.records.read("InsurancePlan", id).await?.content else {
+        return Err(Refusal::NotFound);
+    };
+    let resource: Value =
+        serde_json::from_slice(&bytes).map_err(|_| Refusal::Internal("an InsurancePlan does not parse"))?;
+    plan::plan(&resource, &organization.address())
 }

@@ -29,13 +29,16 @@ pub async fn before(organization: &Organization, proposed: &Proposed, effects: &
     }
     let id = match &proposed.change {
         Change::Create { id, .. } => id,
-        Change::Update { .. } => return Err(Refusal::Rule("an access request cannot be changed; post another".to_owned())),
+        Change::Update { .. } => {
+            return Err(Refusal::Rule("an access request cannot be changed; post another".to_owned()));
+        }
         Change::Delete { .. } => return Ok(()),
     };
     let request = task::request(&resource)?;
     let requester = requester(organization, &request.requester).await?;
     let account = practitioner::account(&requester)?;
-    let account = account.ok_or_else(|| Refusal::Rule("the requester is not enrolled: it names no account".to_owned()))?;
+    let account =
+        account.ok_or_else(|| Refusal::Rule("the requester is not enrolled: it names no account".to_owned()))?;
     let (request_id, salt) = identity(organization, id);
     let delivery = Delivery {
         request: request_id,
@@ -48,7 +51,8 @@ pub async fn before(organization: &Organization, proposed: &Proposed, effects: &
         salt: hex::encode(salt),
     };
     let custodian = organization.ledger.get_proven(&keys::organization(&request.custodian)).await?.value;
-    let custodian = custodian.ok_or_else(|| Refusal::Rule("the custodian is not registered on the ledger".to_owned()))?;
+    let custodian =
+        custodian.ok_or_else(|| Refusal::Rule("the custodian is not registered on the ledger".to_owned()))?;
     let key = EncryptionKey::try_from(custodian.encryption_key.as_slice())
         .map_err(|_| Refusal::Internal("a registered encryption key has a wrong length"))?;
     let sealed = Sealed::access_request(&delivery, &key, &request_id)

@@ -140,9 +140,9 @@ impl Blocks {
             time: Time::from_unix_timestamp(block.time, 0).map_err(|_| "a block's time is out of range")?,
             last_block_id: before.as_ref().map(Kept::id),
             last_commit_hash: Some(nobody),
-            data_hash: Some(Hash::Sha256(merkle::simple_hash_from_byte_vectors::<
-                tendermint::crypto::default::Sha256,
-            >(&hashes))),
+            data_hash: Some(Hash::Sha256(
+                merkle::simple_hash_from_byte_vectors::<tendermint::crypto::default::Sha256>(&hashes),
+            )),
             validators_hash: nobody,
             next_validators_hash: nobody,
             consensus_hash: nobody,

@@ -19,7 +19,11 @@ use careledger_app::{
     machine::{Block, CheckKind, Machine, Prove, QueryAnswer},
     query,
     state::StateRead as _,
-    store::{Store as _, disk::{DiskStore, Retention}, tree},
+    store::{
+        Store as _,
+        disk::{DiskStore, Retention},
+        tree,
+    },
 };
 use careledger_wire::{
     ids::TransactionHash,
@@ -88,7 +92,8 @@ impl Embedded {
     pub fn open(path: &Path, settings: &Settings) -> Result<Self, OpenError> {
         let storage = |reason: String| OpenError::Storage { path: path.display().to_string(), reason };
         std::fs::create_dir_all(path).map_err(|error| storage(error.to_string()))?;
-        let store = DiskStore::open(&path.join("state"), Retention::default()).map_err(|error| storage(error.to_string()))?;
+        let store =
+            DiskStore::open(&path.join("state"), Retention::default()).map_err(|error| storage(error.to_string()))?;
         let mut machine = Machine::new(store);
         if machine.chain_id().is_none() {
             machine

@@ -6,7 +6,7 @@ use careledger_zk::{
     code::System,
     date::Day,
     field::Element as FieldElement,
-    opening::{AttestationOpening, Fact, FACTS_MAX},
+    opening::{AttestationOpening, FACTS_MAX, Fact},
 };
 use serde_json::Value;
 
@@ -50,7 +50,8 @@ pub fn ask(parameters: &Value) -> Result<Ask, Refusal> {
     if facts.len() > FACTS_MAX {
         return Err(all.refuse("an attestation has at most 8 facts"));
     }
-    let expiry = named("expiry").map(|expiry| expiry.get("valueDate").parse("must be a day, YYYY-MM-DD")).transpose()?;
+    let expiry =
+        named("expiry").map(|expiry| expiry.get("valueDate").parse("must be a day, YYYY-MM-DD")).transpose()?;
     Ok(Ask { pseudonym, facts, expiry })
 }
 

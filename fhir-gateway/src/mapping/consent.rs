@@ -224,9 +224,7 @@ mod tests {
     }
 
     fn consent() -> Value {
-        let actor = |kind: &str, account: Address| {
-            json!({"reference": {"type": kind, "identifier": {"system": naming::ACCOUNT, "value": account}}})
-        };
+        let actor = |kind: &str, account: Address| json!({"reference": {"type": kind, "identifier": {"system": naming::ACCOUNT, "value": account}}});
         json!({
             "resourceType": "Consent",
             "status": "active",
@@ -261,7 +259,9 @@ mod tests {
         let expected = format!(
             "{{\"actor\":{{\"organization\":\"{}\",\"practitioner\":\"{}\"}},\"data_period\":{{\"end\":{},\"start\":1577836800}},\
              \"labels\":[\"PSY\"],\"purposes\":[\"TREAT\"],\"resource_types\":[\"Condition\",\"DocumentReference\"]}}",
-            address(1), address(2), i64::MAX,
+            address(1),
+            address(2),
+            i64::MAX,
         );
         assert_eq!(String::from_utf8(permit.terms.canonical()).unwrap(), expected);
         assert_eq!(permit.window, Seconds { start: 1_767_225_600, end: 1_769_904_000 });
@@ -308,7 +308,10 @@ mod tests {
             (changed("/identifier", json!([])), "Consent.identifier"),
             (changed("/patient", json!({"display": "me"})), "Consent.patient.reference"),
             (changed("/extension", json!([])), "Consent.extension"),
-            (changed("/extension", json!([{"url": naming::SALT, "valueString": "07"}])), "Consent.extension[0].valueString"),
+            (
+                changed("/extension", json!([{"url": naming::SALT, "valueString": "07"}])),
+                "Consent.extension[0].valueString",
+            ),
         ];
         for (consent, expected) in cases {
             let Err(Refusal::Invalid { path, .. }) = permit(&consent) else { panic!("{expected} was accepted") };

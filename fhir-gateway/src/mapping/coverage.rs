@@ -39,7 +39,8 @@ pub fn enrolment(coverage: &Value) -> Result<Option<Enrolment>, Refusal> {
     let Some(member) = root.extension(naming::MEMBER) else { return Ok(None) };
     let classes = root.get("class");
     let class = classes.items().find(|class| class.get("type").code(CLASS_TYPE) == Some("plan"));
-    let class = class.ok_or_else(|| classes.refuse("needs a class of type plan whose value is the plan's commitment"))?;
+    let class =
+        class.ok_or_else(|| classes.refuse("needs a class of type plan whose value is the plan's commitment"))?;
     let period = root.get("period");
     let day = |name: &str| period.get(name).parse::<Day>("must be a day, YYYY-MM-DD");
     let (start, end) = (day("start")?, day("end")?);
@@ -47,7 +48,8 @@ pub fn enrolment(coverage: &Value) -> Result<Option<Enrolment>, Refusal> {
         return Err(period.refuse("ends before it starts"));
     }
     let member = member.get("valueString");
-    let member_element = FieldElement::from_hex(member.required()?).map_err(|error| member.refuse(&error.to_string()))?;
+    let member_element =
+        FieldElement::from_hex(member.required()?).map_err(|error| member.refuse(&error.to_string()))?;
     Ok(Some(Enrolment { member: member_element, plan: FieldBytes::new(class.get("value").bytes32()?), start, end }))
 }
 

@@ -84,7 +84,10 @@ mod tests {
     fn a_period_says_more_than_a_date() {
         let cases = [
             (json!({"date": "1970-01-01T00:00:05Z"}), Some((5, 6))),
-            (json!({"date": "1970-01-01T00:00:05Z", "context": {"period": {"start": "1970", "end": "1970"}}}), Some((0, 365 * 86_400))),
+            (
+                json!({"date": "1970-01-01T00:00:05Z", "context": {"period": {"start": "1970", "end": "1970"}}}),
+                Some((0, 365 * 86_400)),
+            ),
             (json!({"effectiveDateTime": "1970-01-02", "issued": "1970-01-05T00:00:00Z"}), Some((86_400, 172_800))),
             (json!({"status": "final"}), None),
         ];

@@ -139,7 +139,8 @@ fn part<'a>(extension: &Element<'a>, name: &str) -> Result<Element<'a>, Refusal>
 
 fn terms(product: &Element<'_>) -> Result<Terms, Refusal> {
     let extension = product.extension(naming::PLAN_TERMS);
-    let extension = extension.ok_or_else(|| product.refuse("needs the extension urn:careledger:extension:plan-terms"))?;
+    let extension =
+        extension.ok_or_else(|| product.refuse("needs the extension urn:careledger:extension:plan-terms"))?;
     let number = |name: &str| part(&extension, name)?.get("valueUnsignedInt").number();
     let or = |name: &str, otherwise: u64| match part(&extension, name) {
         Ok(found) => found.get("valueUnsignedInt").number(),

@@ -159,9 +159,7 @@ impl Delivery {
     /// The Task that the custodian keeps of it, about its own Patient `patient`, received at
     /// `now` (Unix seconds) from `organization`.
     pub fn task(&self, id: &str, patient: &str, organization: &Address, now: i64) -> Value {
-        let input = |kind: &str, name: &str, value: Value| {
-            json!({"type": {"coding": [{"system": naming::TASK_INPUT, "code": kind}]}, name: value})
-        };
+        let input = |kind: &str, name: &str, value: Value| json!({"type": {"coding": [{"system": naming::TASK_INPUT, "code": kind}]}, name: value});
         let subject = json!({"system": naming::SUBJECT, "value": self.subject});
         let mut inputs = vec![input("subject", "valueIdentifier", subject)];
         inputs.extend(self.scope.iter().map(|kind| input("scope", "valueCode", json!(kind))));
@@ -201,9 +199,7 @@ mod tests {
     use super::*;
 
     fn task() -> Value {
-        let input = |kind: &str, name: &str, value: Value| {
-            json!({"type": {"coding": [{"system": naming::TASK_INPUT, "code": kind}]}, name: value})
-        };
+        let input = |kind: &str, name: &str, value: Value| json!({"type": {"coding": [{"system": naming::TASK_INPUT, "code": kind}]}, name: value});
         json!({
             "resourceType": "Task",
             "status": "requested",

@@ -141,9 +141,8 @@ pub async fn read(organization: &Organization, asker: &Asker, read: &Read) -> Re
 async fn deciding(organization: &Organization, patient: &str, read: &Read) -> Result<Vec<Value>, Refusal> {
     if read.resource_type == "Binary" {
         let documents = lookup::of_patient(organization, "DocumentReference", patient).await?;
-        let points_at = |document: &Value| {
-            facts::binaries(document, &organization.base_url).iter().any(|id| **id == read.id)
-        };
+        let points_at =
+            |document: &Value| facts::binaries(document, &organization.base_url).iter().any(|id| **id == read.id);
         return Ok(documents.into_iter().map(|(_, document)| document).filter(points_at).collect());
     }
     let criteria = [("_id", read.id.clone()), ("patient", format!("Patient/{patient}"))];

@@ -37,12 +37,7 @@ pub async fn take(organization: &Organization, asker: &Asker, delivered: &Access
     }
     let patient = organization.records.patient_of(&delivery.subject)?.ok_or(Refusal::NotFound)?;
     let identifier = [("identifier", format!("{}|{}", naming::REQUEST, delivered.request))];
-    let known = lookup::matches(
-        organization,
-        "Task",
-        &identifier,
-        1,
-    );
+    let known = lookup::matches(organization, "Task", &identifier, 1);
     if !known.await?.is_empty() {
         return Ok(());
     }

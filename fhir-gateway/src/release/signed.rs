@@ -76,15 +76,8 @@ impl Request<'_> {
     /// to one request.
     pub fn digest(&self, time: i64, nonce: &[u8; 32]) -> Digest {
         let recipient = self.recipient.as_bytes();
-        let parts: [&[u8]; 7] = [
-            self.chain_id.as_bytes(),
-            recipient,
-            b"POST",
-            self.path.as_bytes(),
-            self.body,
-            &time.to_be_bytes(),
-            nonce,
-        ];
+        let parts: [&[u8]; 7] =
+            [self.chain_id.as_bytes(), recipient, b"POST", self.path.as_bytes(), self.body, &time.to_be_bytes(), nonce];
         Digest::new(commitment::hash("careledger/peer/1", &parts))
     }
 
@@ -173,8 +166,12 @@ mod tests {
     use super::*;
 
     const NOW: i64 = 1_000_000;
-    const REQUEST: Request<'_> =
-        Request { chain_id: "careledger-dev-1", recipient: &Address::new([1; 20]), path: "/a/peer/v1/read", body: b"{}" };
+    const REQUEST: Request<'_> = Request {
+        chain_id: "careledger-dev-1",
+        recipient: &Address::new([1; 20]),
+        path: "/a/peer/v1/read",
+        body: b"{}",
+    };
 
     #[test]
     fn a_signed_request_is_accepted_once() {

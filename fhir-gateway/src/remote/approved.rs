@@ -63,9 +63,7 @@ async fn answered(organization: &Organization, id: &str, request: task::Request)
     let Some(practitioner) = practitioner::account(&requester)? else { return Ok(None) };
     let state = organization.ledger.get_proven(&keys::consent(&request.subject, &grant)).await?.value;
     let now = organization.ledger.now();
-    let is_open = state.is_some_and(|state| {
-        state.revoked_at == 0 && state.not_before <= now && now < state.expires_at
-    });
+    let is_open = state.is_some_and(|state| state.revoked_at == 0 && state.not_before <= now && now < state.expires_at);
     let right = Right { grant, subject: request.subject, purpose: request.purpose, practitioner };
     Ok(Some(Approved { patient: request.patient, custodian: request.custodian, right, is_open }))
 }

@@ -117,7 +117,8 @@ pub async fn read(organization: &Organization, resource_type: &str, remote: &Rem
 /// Opens a released document with this organization's key.
 fn open(organization: &Organization, approved: &Approved, released: &Released) -> Result<Opened, Refusal> {
     let refused = |_| Refusal::CustodianUnavailable;
-    let key = envelope::unwrap_for(&released.document, &released.wrap, &organization.keys.encryption).map_err(refused)?;
+    let key =
+        envelope::unwrap_for(&released.document, &released.wrap, &organization.keys.encryption).map_err(refused)?;
     let bytes = envelope::open(&released.document, &key, &released.body).map_err(refused)?;
     let is_json = released.content_type.starts_with("application/fhir+json");
     let bytes = if is_json { as_served(organization, approved, released, &bytes)? } else { bytes };

@@ -90,7 +90,13 @@ mod tests {
         let text = r#"{"resourceType":"DocumentReference","id":"d","meta":{"security":[{"code":"N"}]},"subject":{"reference":"Patient/p","display":"Name at A"},"content":[{"attachment":{"url":"http://a/a/fhir/Binary/b/_history/2","size":1.00}}],"extra":1.50}"#;
         let mut resource: Value = serde_json::from_str(text).unwrap();
         let grant = GrantId::new([1; 32]);
-        let origin = Origin { grant: &grant, patient: "local", source: "http://a/a/fhir", version: 3, last_updated: "2026-01-01T00:00:00Z" };
+        let origin = Origin {
+            grant: &grant,
+            patient: "local",
+            source: "http://a/a/fhir",
+            version: 3,
+            last_updated: "2026-01-01T00:00:00Z",
+        };
         rewrite(&mut resource, &origin);
         let expected = r#"{"resourceType":"DocumentReference","id":"r.0101010101010101.d","meta":{"security":[{"code":"N"}],"versionId":"3","lastUpdated":"2026-01-01T00:00:00Z","source":"http://a/a/fhir"},"subject":{"reference":"Patient/local"},"content":[{"attachment":{"url":"Binary/r.0101010101010101.b","size":1.00}}],"extra":1.50}"#;
         assert_eq!(resource.to_string(), expected);

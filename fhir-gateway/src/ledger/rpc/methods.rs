@@ -106,7 +106,8 @@ fn tx_search(ledger: &Shared, params: &Params) -> Result<Value, CallError> {
     } else if let Some(height) = compact.strip_prefix("tx.height=") {
         let height = height.trim_matches('\'').parse().map_err(|_| CallError::params("tx.height is a number"))?;
         let kept = ledger.blocks().get(height);
-        let all = kept.map(|kept| (0..kept.transactions.len()).map(|index| answers::transaction(&kept, index)).collect());
+        let all =
+            kept.map(|kept| (0..kept.transactions.len()).map(|index| answers::transaction(&kept, index)).collect());
         all.unwrap_or_default()
     } else {
         return Err(CallError::params("only tx.hash='…' and tx.height=N can be searched for"));
