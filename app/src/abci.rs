@@ -11,7 +11,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use tendermint_abci::Application;
+pub use tendermint_abci::Application;
 use tendermint_proto::{
     google::protobuf::Timestamp,
     v0_38::{

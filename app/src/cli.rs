@@ -58,7 +58,7 @@ enum Command {
     /// Make, list and show the keys in the home folder.
     Keys(keys::Keys),
     /// Sign a transaction and send it.
-    Tx(tx::Tx),
+    Tx(Box<tx::Tx>),
     /// Ask a running ledger.
     Query(query::Query),
     /// Print the committed state as JSON.

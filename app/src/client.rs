@@ -240,7 +240,6 @@ impl Client {
 
     /// The pairs whose keys start with `prefix` and are greater than `after`, in key order, and
     /// where to go on; `None` when this was all. On the node's word.
-    #[expect(clippy::type_complexity, reason = "pairs, and where to go on")]
     pub async fn pairs(
         &self,
         prefix: &[u8],
@@ -315,7 +314,15 @@ impl Client {
     }
 
     fn unreachable(&self, error: &tendermint_rpc::Error) -> ClientError {
-        ClientError::Unreachable { url: self.url.clone(), reason: error.detail().to_string() }
+        // The detail alone says no more than "HTTP error"; its sources say which.
+        let detail = error.detail();
+        let mut reason = detail.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            reason = format!("{reason}: {cause}");
+            source = cause.source();
+        }
+        ClientError::Unreachable { url: self.url.clone(), reason }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The ledger as CometBFT sees it: the requirements on an ABCI 2.0 application that it stops for.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails as they do")]
+
 mod support;
 
 use std::{
@@ -12,7 +14,7 @@ use std::{
 
 use careledger_app::{
     abci::{
-        Ledger,
+        Application as _, Ledger,
         frame::FRAME_BYTES_MAX,
         server::{Address, Server},
     },
@@ -21,7 +23,6 @@ use careledger_app::{
     store::memory::MemoryStore,
 };
 use support::{Abci, CHAIN, anchor, block_time, init_chain, register_hospital};
-use tendermint_abci::Application as _;
 use tendermint_proto::{
     google::protobuf::Timestamp,
     v0_38::{

@@ -1,5 +1,7 @@
 //! The disk store is the memory store, durable: same roots, same reads, proofs that verify.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails as they do")]
+
 use std::{collections::BTreeMap, path::Path};
 
 use careledger_app::{
@@ -50,7 +52,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_committed_disk_and_memory_and_a_fresh_tree_agree(blocks in blocks(), reopen in 1usize..5) {
+    fn whatever_is_committed_disk_and_memory_and_a_fresh_tree_agree(blocks in blocks(), reopen in 1u64..5) {
         let folder = tempfile::tempdir().unwrap();
         let mut disk = open(folder.path());
         let mut memory = MemoryStore::new();
@@ -80,7 +82,7 @@ proptest! {
             roots.push(root);
             prop_assert_eq!(root, root_of(&model));
             prop_assert_eq!(root, memory.app_hash());
-            if height as usize % reopen == 0 {
+            if height.is_multiple_of(reopen) {
                 drop(disk);
                 disk = open(folder.path());
             }

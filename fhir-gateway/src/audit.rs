@@ -17,20 +17,13 @@ use std::{
 };
 
 use careledger_app::keys;
-use careledger_wire::{
-    access_log,
-    ids::{Address, Digest, GrantId},
-    proto::audit::MsgAnchorAccessLog,
-};
+use careledger_wire::{access_log, ids::Digest, proto::audit::MsgAnchorAccessLog};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
 use crate::{
     auth::{Caller, clock},
-    config,
-    decide::Rule,
-    envelope,
-    keys::{OrganizationKeys, Secret, random},
+    config, envelope,
+    keys::{OrganizationKeys, Secret},
     ledger::Ledger,
     outcome::Refusal,
     records::Stored,
@@ -38,145 +31,14 @@ use crate::{
 };
 
 pub mod event;
+mod leaf;
 #[cfg(test)]
 mod tests;
 
+pub use leaf::{Access, Action, Agent, AnchoredBatch, Disclosure, Entity, Inclusion, Leaf, Outcome, Verdict};
+
 /// Leaves that are read at once.
 const LEAVES_PER_PAGE: usize = 1000;
-
-/// What was done, in FHIR's AuditEvent actions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Action {
-    /// C
-    Create,
-    /// R
-    Read,
-    /// U
-    Update,
-    /// D
-    Delete,
-    /// E: a search or another operation.
-    Execute,
-}
-
-/// Whether it was allowed, and if not, why; never with content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// Allowed.
-    Permitted,
-    /// Refused, for this reason: a fixed word, such as a rule's name.
-    Denied(String),
-}
-
-/// Who did it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Agent {
-    /// A client of this organization.
-    Client(String),
-    /// Another organization, and its practitioner.
-    Organization {
-        /// The organization's account.
-        organization: Address,
-        /// The practitioner's account.
-        practitioner: Option<Address>,
-    },
-}
-
-/// A resource that was touched.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entity {
-    /// FHIR resource type.
-    pub resource_type: String,
-    /// FHIR id; `None` for a search.
-    pub id: Option<String>,
-    /// Version.
-    pub version: Option<u32>,
-}
-
-/// What happened, as the code that decided it says it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Access {
-    /// What was done.
-    pub action: Action,
-    /// Whether it was allowed.
-    pub outcome: Outcome,
-    /// Who did it.
-    pub agent: Agent,
-    /// Code of v3 ActReason.
-    pub purpose: Option<String>,
-    /// Local id of the Patient.
-    pub patient: Option<String>,
-    /// What was touched.
-    pub entities: Vec<Entity>,
-    /// By which grant.
-    pub grant: Option<GrantId>,
-}
-
-/// What another organization was told about a patient, or was not told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Disclosure {
-    /// The organization that asked.
-    pub organization: Address,
-    /// Its practitioner.
-    pub practitioner: Address,
-    /// Code of v3 ActReason.
-    pub purpose: String,
-    /// The grant that it named.
-    pub grant: GrantId,
-    /// FHIR resource type that it asked for.
-    pub resource_type: String,
-    /// FHIR ids of what it asked for or was given; none for a search that found nothing.
-    pub ids: Vec<String>,
-    /// Local id of the Patient, where the subject is one of this organization's.
-    pub patient: Option<String>,
-    /// What was decided.
-    pub verdict: Verdict,
-}
-
-/// What was decided about a disclosure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It was released.
-    Permitted,
-    /// This rule did not hold.
-    Denied(Rule),
-}
-
-/// One line of the access log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leaf {
-    /// Number of the leaf, from 1.
-    pub number: u64,
-    /// When, Unix seconds.
-    pub time: i64,
-    /// What happened.
-    pub access: Access,
-    /// Random, so that a hash of the leaf says nothing to whoever guesses what is in it.
-    salt: String,
-}
-
-impl Leaf {
-    /// The bytes whose hash is in the tree.
-    fn bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("text always serialises")
-    }
-
-    /// Its hash in the tree.
-    pub fn hash(&self) -> Digest {
-        access_log::leaf(&self.bytes())
-    }
-}
-
-/// One anchored batch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AnchoredBatch {
-    /// Numbers of the first and the last leaf.
-    pub leaves: RangeInclusive<u64>,
-    /// Merkle root over them.
-    pub root: Digest,
-    /// Time of the first and the last leaf, Unix seconds.
-    pub period: (i64, i64),
-}
 
 /// The access log of one organization. Cheap to clone.
 #[derive(Clone)]
@@ -228,7 +90,7 @@ impl AuditLog {
         let (number, written) = {
             let mut last = self.core.last.lock();
             let number = *last + 1;
-            let leaf = Leaf { number, time: clock(), access, salt: hex::encode(random::<16>()) };
+            let leaf = Leaf::new(number, clock(), access);
             let key = number.to_be_bytes();
             let mut batch = Batch::default();
             batch.put(Space::Leaf, key, envelope::seal_value(&self.core.leaf_key, &leaf.bytes(), &key));
@@ -340,21 +202,6 @@ impl AuditLog {
         }
         Ok(None)
     }
-}
-
-/// The place of a leaf in an anchored batch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inclusion {
-    /// Sequence of the batch on the ledger.
-    pub sequence: u64,
-    /// Place of the leaf, from 0.
-    pub index: usize,
-    /// Leaves in the batch.
-    pub count: usize,
-    /// Sibling hashes from the leaf up.
-    pub path: Vec<Digest>,
-    /// The anchored root.
-    pub root: Digest,
 }
 
 impl Core {

@@ -13,7 +13,10 @@ use crate::{
     auth::{Authority, ClientError},
     config::{self, Config},
     index::Index,
-    keys::{OrganizationKeys, keystore::{self, KeystoreError}},
+    keys::{
+        OrganizationKeys,
+        keystore::{self, KeystoreError},
+    },
     ledger::Ledger,
     outcome::Refusal,
     records::{Records, Repaired},
@@ -97,8 +100,8 @@ impl Organization {
         let audit = AuditLog::open(Arc::clone(&keys), Arc::clone(&store), ledger.clone(), &config.audit);
         let authority =
             Authority::open(&settings.clients, &config.auth, config.token_url(&name), &keys, Arc::clone(&store))?;
-        let network = Network::new(peers(config)?, &settings.data)
-            .map_err(|error| OpenError::Folder(name.clone(), error))?;
+        let network =
+            Network::new(peers(config)?, &settings.data).map_err(|error| OpenError::Folder(name.clone(), error))?;
         let organization = Arc::new(Self {
             name,
             base_url,
@@ -145,12 +148,15 @@ pub fn passphrase_variable(organization: &str) -> String {
 /// Opens the keystore of an organization.
 pub fn open_keys(settings: &config::Organization) -> Result<OrganizationKeys, OpenError> {
     let variable = passphrase_variable(&settings.name);
-    let passphrase = match std::env::var(&variable) {
-        Ok(passphrase) => Zeroizing::new(passphrase),
-        Err(_) => Zeroizing::new(fs::read_to_string(&settings.passphrase_file).map_err(|source| {
-            OpenError::Passphrase { organization: settings.name.clone(), variable, source }
-        })?),
-    };
+    let passphrase =
+        match std::env::var(&variable) {
+            Ok(passphrase) => Zeroizing::new(passphrase),
+            Err(_) => {
+                Zeroizing::new(fs::read_to_string(&settings.passphrase_file).map_err(|source| {
+                    OpenError::Passphrase { organization: settings.name.clone(), variable, source }
+                })?)
+            }
+        };
     // Editors end a file with a line break, which is not part of the passphrase.
     let passphrase = passphrase.trim_end_matches(['\r', '\n']);
     Ok(keystore::open(&settings.keystore, passphrase.as_bytes())?)
@@ -159,9 +165,7 @@ pub fn open_keys(settings: &config::Organization) -> Result<OrganizationKeys, Op
 /// Opens the vault of an organization.
 fn open_vault(settings: &config::Organization) -> Result<Arc<dyn Store>, OpenError> {
     let store = LocalStore::open(&settings.data.join("vault"));
-    store
-        .map(|store| Arc::new(store) as Arc<dyn Store>)
-        .map_err(|error| OpenError::Vault(settings.name.clone(), error))
+    store.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|error| OpenError::Vault(settings.name.clone(), error))
 }
 
 fn open_index(settings: &config::Organization, base_url: &str, keys: &OrganizationKeys) -> Result<Arc<Index>, Refusal> {

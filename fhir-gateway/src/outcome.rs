@@ -5,6 +5,7 @@
 //! are all that a message may carry. "Denied" and "absent" are both [`Refusal::NotFound`].
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
+use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
 use serde_json::json;
 
 /// Media type of every FHIR answer.
@@ -115,38 +116,38 @@ impl Refusal {
     }
 
     /// HTTP status and OperationOutcome issue code.
-    pub fn status_and_issue(&self) -> (StatusCode, &'static str) {
+    pub fn status_and_issue(&self) -> (StatusCode, IssueType) {
         match self {
-            Self::NotFound => (StatusCode::NOT_FOUND, "not-found"),
-            Self::Gone => (StatusCode::GONE, "deleted"),
-            Self::VersionConflict => (StatusCode::CONFLICT, "conflict"),
-            Self::PreconditionFailed(_) => (StatusCode::PRECONDITION_FAILED, "conflict"),
-            Self::MultipleMatches => (StatusCode::PRECONDITION_FAILED, "multiple-matches"),
-            Self::Malformed { .. } => (StatusCode::BAD_REQUEST, "structure"),
-            Self::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
-            Self::Rule(_) => (StatusCode::UNPROCESSABLE_ENTITY, "business-rule"),
-            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "invalid"),
-            Self::UnsupportedResource => (StatusCode::NOT_FOUND, "not-supported"),
-            Self::UnsupportedParameter(_) => (StatusCode::BAD_REQUEST, "not-supported"),
-            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "not-supported"),
-            Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "not-supported"),
-            Self::UnsupportedMedia => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-supported"),
-            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-long"),
-            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "login"),
-            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
-            Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "throttled"),
-            Self::Ledger { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "business-rule"),
-            Self::LedgerUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "transient"),
-            Self::CustodianUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "transient"),
-            Self::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "no-store"),
-            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "exception"),
+            Self::NotFound => (StatusCode::NOT_FOUND, IssueType::NotFound),
+            Self::Gone => (StatusCode::GONE, IssueType::Deleted),
+            Self::VersionConflict => (StatusCode::CONFLICT, IssueType::Conflict),
+            Self::PreconditionFailed(_) => (StatusCode::PRECONDITION_FAILED, IssueType::Conflict),
+            Self::MultipleMatches => (StatusCode::PRECONDITION_FAILED, IssueType::MultipleMatches),
+            Self::Malformed { .. } => (StatusCode::BAD_REQUEST, IssueType::Structure),
+            Self::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, IssueType::Invalid),
+            Self::Rule(_) => (StatusCode::UNPROCESSABLE_ENTITY, IssueType::BusinessRule),
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, IssueType::Invalid),
+            Self::UnsupportedResource => (StatusCode::NOT_FOUND, IssueType::NotSupported),
+            Self::UnsupportedParameter(_) => (StatusCode::BAD_REQUEST, IssueType::NotSupported),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, IssueType::NotSupported),
+            Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, IssueType::NotSupported),
+            Self::UnsupportedMedia => (StatusCode::UNSUPPORTED_MEDIA_TYPE, IssueType::NotSupported),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, IssueType::TooLong),
+            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, IssueType::Login),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, IssueType::Forbidden),
+            Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, IssueType::Throttled),
+            Self::Ledger { .. } => (StatusCode::UNPROCESSABLE_ENTITY, IssueType::BusinessRule),
+            Self::LedgerUnavailable => (StatusCode::SERVICE_UNAVAILABLE, IssueType::Transient),
+            Self::CustodianUnavailable => (StatusCode::SERVICE_UNAVAILABLE, IssueType::Transient),
+            Self::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, IssueType::NoStore),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, IssueType::Exception),
         }
     }
 
     /// The OperationOutcome resource of this refusal.
     pub fn outcome(&self) -> serde_json::Value {
         let (_, code) = self.status_and_issue();
-        let mut issue = json!({"severity": "error", "code": code, "diagnostics": self.to_string()});
+        let mut issue = json!({"severity": IssueSeverity::Error, "code": code, "diagnostics": self.to_string()});
         match self {
             Self::Invalid { path, .. } => issue["expression"] = json!([path]),
             Self::Ledger { code, .. } => {
@@ -181,5 +182,36 @@ impl ResponseError for Refusal {
             _ => {}
         }
         response.body(self.outcome().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{json::Document, validate};
+
+    #[test]
+    fn every_refusal_is_a_valid_outcome_for_two_readers() {
+        let refusals = [
+            Refusal::NotFound,
+            Refusal::Malformed { problem: "it is not UTF-8", offset: 3 },
+            Refusal::invalid("Patient.name", "must be a JSON array"),
+            Refusal::Ledger { code: 10, sentence: "organization is not registered".to_owned() },
+            Refusal::TooMany { retry_after: 2 },
+            Refusal::Internal("search index"),
+        ];
+        for refusal in refusals {
+            let outcome = refusal.outcome();
+            let document = Document::parse(outcome.to_string()).expect("JSON");
+            validate::resource(&document).expect("valid by the official definitions");
+            let typed: fhir_sdk::r4b::resources::OperationOutcome =
+                serde_json::from_value(outcome.clone()).expect("valid for fhir-sdk");
+            assert_eq!(serde_json::to_value(&typed).expect("serialises"), outcome);
+        }
+    }
+
+    #[test]
+    fn an_internal_fault_is_not_told_to_clients() {
+        assert!(!Refusal::Internal("search index").outcome().to_string().contains("index"));
     }
 }

@@ -75,10 +75,13 @@ impl Space {
     }
 }
 
+/// A key and its new value; `None` removes the pair.
+pub type Change = (Space, Vec<u8>, Option<Vec<u8>>);
+
 /// Changes that take effect together.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    changes: Vec<(Space, Vec<u8>, Option<Vec<u8>>)>,
+    changes: Vec<Change>,
     bytes: usize,
 }
 
@@ -98,7 +101,7 @@ impl Batch {
     }
 
     /// The changes, in the order in which they were made.
-    pub fn changes(&self) -> &[(Space, Vec<u8>, Option<Vec<u8>>)] {
+    pub fn changes(&self) -> &[Change] {
         &self.changes
     }
 

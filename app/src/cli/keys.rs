@@ -143,7 +143,7 @@ impl Keys {
             }
             Command::Show { name, derive: None, address: true } => println!("{}", keystore.info(name)?.address),
             Command::Show { name, derive, address } => {
-                let wallet = keystore.open(name, &*self.passphrase.read()?)?;
+                let wallet = keystore.open(name, &self.passphrase.read()?)?;
                 let signer = wallet.signer(derive.map_or(Role::Account, Role::ClaimantAt));
                 if *address {
                     println!("{}", signer.address());
@@ -158,11 +158,11 @@ impl Keys {
                 self.format.print(&shown);
             }
             Command::ExportMnemonic { name } => {
-                let wallet = keystore.open(name, &*self.passphrase.read()?)?;
+                let wallet = keystore.open(name, &self.passphrase.read()?)?;
                 println!("{}", wallet.mnemonic());
             }
             Command::ExportEncryptionKey { name, derive } => {
-                let wallet = keystore.open(name, &*self.passphrase.read()?)?;
+                let wallet = keystore.open(name, &self.passphrase.read()?)?;
                 println!("{}", hex::encode(*wallet.encryption_pair(derive).secret));
             }
         }

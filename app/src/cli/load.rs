@@ -61,7 +61,7 @@ const SIGNED_PER_SECOND: u32 = 3_000;
 
 impl Load {
     pub fn run(self) -> Result<()> {
-        let wallet = keys::keystore(&self.home).open(&self.from, &*self.passphrase.read()?)?;
+        let wallet = keys::keystore(&self.home).open(&self.from, &self.passphrase.read()?)?;
         let seconds = u32::try_from(self.seconds).map_err(Failure::new)?;
         let count = self.transactions.unwrap_or(seconds * SIGNED_PER_SECOND);
         eprintln!("registering an organization and {} subjects", self.subjects);

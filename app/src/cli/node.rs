@@ -1,6 +1,10 @@
 //! `init` and `start`: what a validator's operator runs.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs,
+    io::{self, IsTerminal as _},
+    path::Path,
+};
 
 use careledger_app::{
     abci::{
@@ -126,7 +130,8 @@ impl Start {
         }
         let filter =
             EnvFilter::try_new(&config.log).map_err(|error| Failure::new(format!("app.toml, log: {error}")))?;
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+        let is_terminal = io::stderr().is_terminal();
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(io::stderr).init();
         tracing::info!(?config, "careledgerd starts");
         let retention =
             Retention { heights: config.retention.heights, results_blocks: config.retention.results_blocks };

@@ -94,7 +94,7 @@ impl Tx {
         let name = self.signing.from.as_deref().ok_or_else(|| {
             Failure::new("who signs?").next("name a key with --from; careledgerd keys list shows them")
         })?;
-        let wallet = keys::keystore(&self.home).open(name, &*self.passphrase.read()?)?;
+        let wallet = keys::keystore(&self.home).open(name, &self.passphrase.read()?)?;
         let signer = wallet.signer(self.signing.derive.map_or(Role::Account, Role::ClaimantAt));
         let derived = self.signing.derive.map(|organization| (organization, wallet.encryption_pair(&organization)));
         let prepared = self.action.prepare(&Sending { sender: signer.address(), derived, now: now() })?;

@@ -15,14 +15,17 @@
 //! or nothing. What older heights alone need goes with the batch that leaves the window. A disk
 //! that fails stops the process: see [`crate::fault`].
 
+mod layout;
+
 use std::path::Path;
 
-use borsh::{BorshDeserialize, BorshSerialize};
 use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
 use prost::Message as _;
-use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode,
-    Options, WriteBatch, WriteOptions,
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
+
+use layout::{
+    FAMILIES, FORMAT, HEIGHTS, META, NODES, RESULTS, RESULTS_BY_HEIGHT, STALE, STALE_NODE, STALE_VALUE, STATE, TIP,
+    Tip, VALUES, ValueRow, families, stale_key, value_key, version_of,
 };
 
 use super::tree::{self, Change, Nodes, Update};
@@ -33,24 +36,6 @@ use crate::{
     store::{ChainMeta, Proven, Staged, Store},
 };
 
-const META: &str = "meta";
-const STATE: &str = "state";
-const NODES: &str = "nodes";
-const VALUES: &str = "values";
-const HEIGHTS: &str = "heights";
-const STALE: &str = "stale";
-const RESULTS: &str = "results";
-const RESULTS_BY_HEIGHT: &str = "results-by-height";
-const FAMILIES: [&str; 8] = [META, STATE, NODES, VALUES, HEIGHTS, STALE, RESULTS, RESULTS_BY_HEIGHT];
-
-const TIP: &[u8] = b"tip";
-/// Layout of the column families. Another number means another program wrote them.
-const FORMAT: u32 = 1;
-
-/// Memory for blocks that were read.
-const CACHE_BYTES: usize = 128 * 1024 * 1024;
-/// Memory of one column family's newest writes.
-const WRITE_BUFFER_BYTES: usize = 32 * 1024 * 1024;
 /// Needless nodes and values that one block removes at most, so that a shorter window does not
 /// make one block slow.
 const PRUNED_PER_BLOCK_MAX: usize = 50_000;
@@ -88,19 +73,6 @@ pub enum OpenError {
     /// The state's own description cannot be read.
     #[error("the description of the state is damaged")]
     Damaged,
-}
-
-/// What was committed last.
-#[derive(Debug, Clone, BorshSerialize, BorshDeserialize)]
-struct Tip {
-    format: u32,
-    height: u64,
-    time: i64,
-    app_hash: [u8; 32],
-    /// Newest version of the tree; none while the state is empty.
-    version: Option<u64>,
-    /// Chain id and genesis time, once they are known.
-    chain: Option<(String, i64)>,
 }
 
 /// Committed state in a folder of its own.
@@ -377,42 +349,6 @@ impl Nodes for DiskStore {
         // Every row of a key carries it, so the newest will do.
         Some(self.value_row(key_hash, u64::MAX)?.1.key)
     }
-}
-
-/// A key's value from one version on.
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
-struct ValueRow {
-    key: Vec<u8>,
-    value: Option<Vec<u8>>,
-}
-
-const STALE_NODE: u8 = 0;
-const STALE_VALUE: u8 = 1;
-
-fn stale_key(version: u64, kind: u8, key: &[u8]) -> Vec<u8> {
-    [&version.to_be_bytes()[..], &[kind], key].concat()
-}
-
-fn value_key(key_hash: &[u8; 32], version: u64) -> Vec<u8> {
-    [&key_hash[..], &version.to_be_bytes()].concat()
-}
-
-/// The number that a key or a value starts with.
-fn version_of(bytes: &[u8]) -> Option<u64> {
-    bytes.first_chunk().map(|first| u64::from_be_bytes(*first))
-}
-
-fn families() -> Vec<ColumnFamilyDescriptor> {
-    let cache = Cache::new_lru_cache(CACHE_BYTES);
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(&cache);
-    // Most keys of a block are new: the filter answers that without reading.
-    table.set_bloom_filter(10.0, false);
-    let mut options = Options::default();
-    options.set_block_based_table_factory(&table);
-    options.set_compression_type(DBCompressionType::Lz4);
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
-    FAMILIES.iter().map(|name| ColumnFamilyDescriptor::new(*name, options.clone())).collect()
 }
 
 fn database(path: &Path, error: &rocksdb::Error) -> OpenError {

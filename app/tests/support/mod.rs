@@ -1,6 +1,7 @@
 //! What the tests of the node share: a CometBFT that speaks ABCI, and transactions to send.
 
 #![expect(dead_code, reason = "each test uses a part of it")]
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails as they do")]
 
 use std::{
     io::{self, BufRead as _, BufReader, Read, Write},

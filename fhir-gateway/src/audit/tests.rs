@@ -1,9 +1,13 @@
 //! Against the real state machine in process and the real store on disk.
 
-use careledger_wire::{access_log, proto::state};
+use careledger_wire::{
+    access_log,
+    ids::{Address, GrantId},
+    proto::state,
+};
 
 use super::*;
-use crate::{ledger::embedded, vault::local::LocalStore};
+use crate::{decide::Rule, ledger::embedded, vault::local::LocalStore};
 
 struct World {
     folder: tempfile::TempDir,

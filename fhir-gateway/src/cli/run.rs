@@ -79,11 +79,8 @@ async fn open_ledger(config: &Config) -> Result<Ledger, Failure> {
         (LedgerKind::Embedded, Some(embedded), _) => {
             let app_state = fs::read(&embedded.genesis)
                 .map_err(|error| format!("genesis {}: {error}", embedded.genesis.display()))?;
-            let settings = embedded::Settings {
-                chain_id: embedded.chain_id.clone(),
-                app_state,
-                rpc_listen: embedded.rpc_listen,
-            };
+            let settings =
+                embedded::Settings { chain_id: embedded.chain_id.clone(), app_state, rpc_listen: embedded.rpc_listen };
             Ok(Ledger::open_embedded(&embedded.path, &settings)?)
         }
         (LedgerKind::Comet, _, Some(comet)) => Ok(Ledger::connect(&comet.rpc).await?),

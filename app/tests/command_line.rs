@@ -1,0 +1,221 @@
+//! The command line as its users meet it: what it says, what it leaves behind, how it fails.
+
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails as they do")]
+
+mod support;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use careledger_app::wallet::keystore::Keystore;
+use careledger_wire::transaction::{Replay, Transaction};
+use serde_json::Value;
+use support::{careledgerd, signer};
+
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("passphrase"), "correct horse\n").unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = careledgerd(self.path());
+        command.args(arguments);
+        if matches!(arguments[0], "keys" | "tx" | "load") {
+            command.arg("--passphrase-file").arg(self.path().join("passphrase"));
+        }
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.command(arguments).args(["--output", "json"]).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const HEX: &str = "00000000000000000000000000000000000000000000000000000000000000ab";
+
+#[test]
+fn help_teaches_with_examples() {
+    let home = Home::new();
+    for command in [&[][..], &["init"], &["start"], &["keys"], &["tx"], &["query"], &["export"], &["load"]] {
+        let output = careledgerd(home.path()).args(command).arg("--help").output().unwrap();
+        let said = text(&output.stdout);
+        assert!(output.status.success() && said.contains("Example"), "{command:?}: {said}");
+    }
+    let output = careledgerd(home.path()).args(["tx", "--help"]).output().unwrap();
+    let said = text(&output.stdout);
+    for url in careledger_wire::message::Message::TYPE_URLS {
+        let name = url.rsplit_once(".Msg").unwrap().1;
+        let kebab: String = name.chars().fold(String::new(), |mut kebab, letter| {
+            if letter.is_uppercase() && !kebab.is_empty() {
+                kebab.push('-');
+            }
+            kebab.extend(letter.to_lowercase());
+            kebab
+        });
+        assert!(said.contains(&format!("\n  {kebab} ")), "tx has no {kebab}");
+    }
+}
+
+#[test]
+fn a_home_is_made_once_and_never_overwritten() {
+    let home = Home::new();
+    let registrar = signer("registrar").address().to_string();
+    let init = ["init", "--chain-id", "careledger-dev-1", "--registrar", &registrar];
+    assert!(home.run(&init).status.success());
+    let genesis = fs::read_to_string(home.path().join("config/app_genesis.json")).unwrap();
+    let written: Value = serde_json::from_str(&genesis).unwrap();
+    assert_eq!(written["registrars"][0], *registrar);
+    assert_eq!(written["verifying_keys"].as_array().unwrap().len(), 1);
+    assert!(home.run(&init).status.success(), "the same again changes nothing");
+    let other =
+        home.run(&["init", "--chain-id", "careledger-dev-1", "--registrar", &signer("x").address().to_string()]);
+    assert_eq!(other.status.code(), Some(1));
+    assert_eq!(fs::read_to_string(home.path().join("config/app_genesis.json")).unwrap(), genesis);
+}
+
+#[test]
+fn wrong_genesis_is_refused_before_anything_is_written() {
+    let home = Home::new();
+    let registrar = signer("registrar").address().to_string();
+    let development = &home.path().join("development");
+    let key = hex::encode(careledger_zk::key::VerifyingKey::development().encode());
+    fs::write(development, &key).unwrap();
+    let cases: [&[&str]; 4] = [
+        &["--chain-id", "careledger-1"],
+        &["--chain-id", "careledger-1", "--verifying-key", &key],
+        &["--chain-id", "careledger-dev-1", "--verifying-key", "abcd"],
+        &["--chain-id", "careledger-dev-1", "--registrar-threshold", "2"],
+    ];
+    for arguments in cases {
+        let output = home.command(&["init", "--registrar", &registrar]).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(!home.path().join("config").exists(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn keys_are_made_listed_shown_and_restored() {
+    let home = Home::new();
+    let alice = home.json(&["keys", "add", "alice"]);
+    assert!(alice.get("mnemonic").is_none());
+    assert!(text(&home.run(&["keys", "list"]).stdout).contains(alice["address"].as_str().unwrap()));
+    assert_eq!(home.run(&["keys", "add", "alice"]).status.code(), Some(1), "nothing is replaced");
+    let words = text(&home.run(&["keys", "export-mnemonic", "alice"]).stdout);
+    assert_eq!(words.split_whitespace().count(), 24);
+
+    let mut recover = home.command(&["keys", "add", "again", "--recover"]);
+    let mut child = recover.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), words.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(home.json(&["keys", "show", "again"])["address"], alice["address"]);
+
+    let hospital = signer("hospital").address().to_string();
+    let derived = home.json(&["keys", "show", "alice", "--derive", &hospital]);
+    assert_ne!(derived["address"], alice["address"]);
+    assert_eq!(derived["encryption_key"].as_str().unwrap().len(), 64);
+    let wallet = Keystore::new(home.path().join("keys")).open("alice", "correct horse").unwrap();
+    let exported = home.run(&["keys", "export-encryption-key", "alice", "--derive", &hospital]);
+    let secret = *wallet.encryption_pair(&hospital.parse().unwrap()).secret;
+    assert_eq!(text(&exported.stdout).trim(), hex::encode(secret));
+
+    fs::write(home.path().join("passphrase"), "wrong\n").unwrap();
+    let refused = home.run(&["keys", "export-mnemonic", "alice"]);
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
+}
+
+#[test]
+fn a_consent_is_signed_without_a_network() {
+    let home = Home::new();
+    home.json(&["keys", "add", "alice"]);
+    let (hospital, clinic) = (signer("hospital").address().to_string(), signer("clinic").address().to_string());
+    let signed = home.json(&[
+        "tx",
+        "grant-consent",
+        "--from",
+        "alice",
+        "--derive",
+        &hospital,
+        "--subject",
+        HEX,
+        "--grantee",
+        &clinic,
+        "--mode",
+        "view",
+        "--expires-at",
+        "+30d",
+        "--terms",
+        HEX,
+        "--body",
+        HEX,
+        "--offline",
+        "--chain-id",
+        "careledger-dev-1",
+        "--account-number",
+        "7",
+        "--sequence",
+        "3",
+        "--node",
+        "http://127.0.0.1:1",
+    ]);
+    let bytes = BASE64_STANDARD.decode(signed["tx"].as_str().unwrap()).unwrap();
+    let transaction = Transaction::decode(&bytes).unwrap();
+    assert_eq!(transaction.replay(), Replay::Sequence(3));
+    assert_eq!(transaction.hash().to_string(), signed["hash"].as_str().unwrap());
+    let derived = home.json(&["keys", "show", "alice", "--derive", &hospital]);
+    assert_eq!(transaction.signer().to_string(), derived["address"].as_str().unwrap());
+    assert_eq!(signed["grant"].as_str().unwrap().len(), 64, "the id that was chosen is told");
+}
+
+#[test]
+fn a_failure_says_what_to_do_next() {
+    let home = Home::new();
+    home.json(&["keys", "add", "alice"]);
+    let revoke = ["tx", "revoke-consent", "--subject", HEX, "--grant", HEX, "--node", "http://127.0.0.1:1"];
+    let cases: [(&[&str], i32); 7] = [
+        (&["start"], 1),
+        (&["export"], 1),
+        (&["query", "subject", HEX, "--node", "http://127.0.0.1:1"], 1),
+        (&["query", "subject", HEX, "--node", "nonsense"], 1),
+        (&revoke, 1),
+        (&[&revoke[..], &["--from", "alice"]].concat(), 1),
+        (&[&revoke[..], &["--from", "nobody"]].concat(), 1),
+    ];
+    for (arguments, code) in cases {
+        let output = home.run(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.starts_with("error: ") && !said.contains("panicked"), "{arguments:?}: {said}");
+        assert!(arguments[0] == "export" || said.contains("\nnext: "), "{arguments:?}: {said}");
+    }
+    let usage: [&[&str]; 4] = [
+        &["query", "subject", "ab"],
+        &["query", "organization", "cosmos1r5v5srda7xfth3hn2s26txvrcrntldjumt8mhl"],
+        &["tx", "revoke-consent", "--subject", HEX],
+        &["nonsense"],
+    ];
+    for arguments in usage {
+        assert_eq!(home.run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
