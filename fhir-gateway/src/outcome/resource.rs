@@ -1,10 +1,12 @@
 //! OperationOutcome, built with the types of fhir-sdk: an issue code or a severity that FHIR does
 //! not know does not compile.
+//!
+//! The issues are typed and the resource around them is not: the type of a whole resource holds
+//! `contained`, so that reading or writing one compiles all 140 resource types into the program.
 
 use fhir_sdk::r4b::{
     codes::{IssueSeverity, IssueType},
-    resources::{OperationOutcome, OperationOutcomeIssue},
-    types::CodeableConcept,
+    resources::OperationOutcomeIssue,
 };
 use serde_json::{Value, json};
 
@@ -31,8 +33,8 @@ impl Issue {
         Self { severity, code, diagnostics: diagnostics.into(), expression: None, reject_code: None }
     }
 
-    fn typed(self) -> OperationOutcomeIssue {
-        OperationOutcomeIssue {
+    fn to_value(&self) -> Value {
+        let issue = OperationOutcomeIssue {
             id: None,
             extension: Vec::new(),
             modifier_extension: Vec::new(),
@@ -40,29 +42,27 @@ impl Issue {
             severity_ext: None,
             code: self.code,
             code_ext: None,
-            details: self.reject_code.map(details),
+            details: None,
             details_ext: None,
-            diagnostics: Some(self.diagnostics),
+            diagnostics: Some(self.diagnostics.clone()),
             diagnostics_ext: None,
             location: Vec::new(),
             location_ext: Vec::new(),
-            expression: self.expression.into_iter().map(Some).collect(),
+            expression: self.expression.iter().cloned().map(Some).collect(),
             expression_ext: Vec::new(),
+        };
+        let mut value = serde_json::to_value(issue).expect("an issue has a JSON form");
+        if let Some(code) = self.reject_code {
+            value["details"] = json!({"coding": [{"system": naming::REJECT_CODE, "code": code.to_string()}]});
         }
+        value
     }
 }
 
 /// The resource with these issues.
 pub fn operation_outcome(issues: impl IntoIterator<Item = Issue>) -> Value {
-    let empty = json!({"resourceType": "OperationOutcome", "issue": []});
-    let mut outcome: OperationOutcome = serde_json::from_value(empty).expect("an OperationOutcome without issues");
-    outcome.issue = issues.into_iter().map(|issue| Some(issue.typed())).collect();
-    serde_json::to_value(outcome).expect("an OperationOutcome has a JSON form")
-}
-
-fn details(code: u32) -> CodeableConcept {
-    let coding = json!({"coding": [{"system": naming::REJECT_CODE, "code": code.to_string()}]});
-    serde_json::from_value(coding).expect("a CodeableConcept with one coding")
+    let issues: Vec<Value> = issues.into_iter().map(|issue| issue.to_value()).collect();
+    json!({"resourceType": "OperationOutcome", "issue": issues})
 }
 
 #[cfg(test)]
