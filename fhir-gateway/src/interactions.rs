@@ -18,6 +18,7 @@ pub mod update;
 pub mod vread;
 
 use actix_web::{http::StatusCode, web::Bytes};
+use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
 
 use crate::{
     audit::{Access as Accessed, Action, Agent, Entity, Outcome},
@@ -26,7 +27,7 @@ use crate::{
     index::extract::{self, Term},
     json::{Document, Serving},
     organization::Organization,
-    outcome::Refusal,
+    outcome::{Issue, Refusal, operation_outcome},
     records::{Content, Stored},
     resources::{Access, Resource, resource},
     search::Handling,
@@ -141,8 +142,8 @@ impl Answer {
 
 /// An OperationOutcome that says that all is well.
 fn success() -> Vec<u8> {
-    let issue = serde_json::json!([{"severity": "information", "code": "informational", "diagnostics": "done"}]);
-    serde_json::json!({"resourceType": "OperationOutcome", "issue": issue}).to_string().into_bytes()
+    let done = Issue::new(IssueSeverity::Information, IssueType::Informational, "done");
+    operation_outcome([done]).to_string().into_bytes()
 }
 
 /// The bytes of a version as clients see it: as accepted, with `meta` spliced in.

@@ -237,7 +237,7 @@ mod tests {
         let ours = OrganizationSigner::new(secret.clone()).unwrap();
         let theirs = cosmrs::crypto::secp256k1::SigningKey::from_slice(secret.as_bytes()).unwrap();
         assert_eq!(ours.public_key().as_slice(), theirs.public_key().to_bytes());
-        assert_eq!(ours.sign(b"bytes").as_slice(), theirs.sign(b"bytes").unwrap().to_bytes().as_slice());
+        assert_eq!(ours.sign(b"bytes")[..], theirs.sign(b"bytes").unwrap().to_bytes()[..]);
     }
 
     #[test]

@@ -143,12 +143,7 @@ impl Ledger {
         }
     }
 
-    async fn sign(
-        &self,
-        signer: &OrganizationSigner,
-        messages: &[Message],
-        expiry: i64,
-    ) -> Result<Vec<u8>, Refusal> {
+    async fn sign(&self, signer: &OrganizationSigner, messages: &[Message], expiry: i64) -> Result<Vec<u8>, Refusal> {
         let number = self.account_number(&signer.address()).await?;
         let replay = Replay::UntilTime(expiry);
         let unsigned = Unsigned::new(messages, signer.public_key(), self.chain_id(), number, replay);

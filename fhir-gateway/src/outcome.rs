@@ -4,9 +4,12 @@
 //! Absent on purpose: the content of resources. Element paths, parameter names, limits and codes
 //! are all that a message may carry. "Denied" and "absent" are both [`Refusal::NotFound`].
 
+mod resource;
+
 use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
 use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
-use serde_json::json;
+
+pub use resource::{Issue, operation_outcome};
 
 /// Media type of every FHIR answer.
 pub const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
@@ -146,17 +149,13 @@ impl Refusal {
 
     /// The OperationOutcome resource of this refusal.
     pub fn outcome(&self) -> serde_json::Value {
-        let (_, code) = self.status_and_issue();
-        let mut issue = json!({"severity": IssueSeverity::Error, "code": code, "diagnostics": self.to_string()});
+        let mut issue = Issue::new(IssueSeverity::Error, self.status_and_issue().1, self.to_string());
         match self {
-            Self::Invalid { path, .. } => issue["expression"] = json!([path]),
-            Self::Ledger { code, .. } => {
-                let coding = json!({"system": "urn:careledger:reject-code", "code": code.to_string()});
-                issue["details"] = json!({"coding": [coding]});
-            }
+            Self::Invalid { path, .. } => issue.expression = Some(path.clone()),
+            Self::Ledger { code, .. } => issue.reject_code = Some(*code),
             _ => {}
         }
-        json!({"resourceType": "OperationOutcome", "issue": [issue]})
+        operation_outcome([issue])
     }
 }
 
@@ -204,9 +203,9 @@ mod tests {
             let outcome = refusal.outcome();
             let document = Document::parse(outcome.to_string()).expect("JSON");
             validate::resource(&document).expect("valid by the official definitions");
-            let typed: fhir_sdk::r4b::resources::OperationOutcome =
-                serde_json::from_value(outcome.clone()).expect("valid for fhir-sdk");
-            assert_eq!(serde_json::to_value(&typed).expect("serialises"), outcome);
+            let typed: Vec<fhir_sdk::r4b::resources::OperationOutcomeIssue> =
+                serde_json::from_value(outcome["issue"].clone()).expect("valid for fhir-sdk");
+            assert_eq!(serde_json::to_value(&typed).expect("serialises"), outcome["issue"]);
         }
     }
 

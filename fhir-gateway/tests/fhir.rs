@@ -63,7 +63,9 @@ async fn bad_requests_get_their_documented_answer() {
     let client = world.client("ehr").await;
     let json = ("content-type", "application/fhir+json");
     let huge = format!(r#"{{"resourceType":"Patient","language":"{}"}}"#, "x".repeat(support::BODY_BYTES_MAX));
-    let cases: &[(&str, &str, (&str, &str), &str, u16, &str, Option<&str>)] = &[
+    // Method, path, header, body, then status, issue code and path of the element.
+    type Case<'a> = (&'a str, &'a str, (&'a str, &'a str), &'a str, u16, &'a str, Option<&'a str>);
+    let cases: &[Case<'_>] = &[
         ("POST", "/Patient", json, "{", 400, "structure", None),
         ("POST", "/Patient", json, r#"{"resourceType":"Patient","id":"a","id":"b"}"#, 400, "structure", None),
         ("POST", "/Patient", json, "\u{feff}{}", 400, "structure", None),

@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(keystore.list().unwrap(), []);
         let wallet = Wallet::random();
         let info = keystore.add("alice", &wallet, "correct horse").unwrap();
-        assert_eq!(keystore.list().unwrap(), [info.clone()]);
+        assert_eq!(keystore.list().unwrap(), std::slice::from_ref(&info));
         assert_eq!(keystore.open("alice", "correct horse").unwrap().mnemonic(), wallet.mnemonic());
         assert!(matches!(keystore.open("alice", "correct hors"), Err(KeystoreError::Passphrase)));
         assert!(matches!(keystore.open("bob", "correct horse"), Err(KeystoreError::Unknown(_))));

@@ -256,6 +256,6 @@ proptest! {
         for id in (0..20).map(|n| format!("p{n:02}")) {
             prop_assert!(seen.contains(&id) || deleted.contains(&id), "{} skipped", id);
         }
-        prop_assert!(seen.iter().all(|id| *id < "p20".to_string()), "nothing from after the search began");
+        prop_assert!(seen.iter().all(|id| id.as_str() < "p20"), "nothing from after the search began");
     }
 }

@@ -34,7 +34,7 @@ impl Default for Locks {
 impl Locks {
     /// Waits for every condition, in an order that cannot deadlock.
     pub async fn hold(&self, conditions: &[(&str, &str)]) -> Vec<MutexGuard<'_, ()>> {
-        let stripes: BTreeSet<usize> = conditions.iter().map(|condition| stripe(condition)).collect();
+        let stripes: BTreeSet<usize> = conditions.iter().map(stripe).collect();
         let mut held = Vec::with_capacity(stripes.len());
         for stripe in stripes {
             held.push(self.stripes[stripe].lock().await);

@@ -1,6 +1,7 @@
 //! `GET /{type}?…` and `POST /{type}/_search`: docs/api/search.md
 
 use actix_web::http::StatusCode;
+use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
 use serde_json::json;
 
 use super::{Answer, Context, audit_event, bundle::Writer, kept, log_search, permit, served};
@@ -8,7 +9,7 @@ use crate::{
     auth::scopes::Interaction,
     index::{Index, Page},
     json::Document,
-    outcome::Refusal,
+    outcome::{Issue, Refusal, operation_outcome},
     remote::merge,
     resources::{Access, Resource},
     search::{CURSOR, Cursor, Query},
@@ -131,8 +132,7 @@ fn ignored(query: &Query) -> Option<serde_json::Value> {
     }
     let issue = |name: &String| {
         let diagnostics = format!("search parameter {name} is not supported here and was ignored");
-        json!({"severity": "warning", "code": "not-supported", "diagnostics": diagnostics})
+        Issue::new(IssueSeverity::Warning, IssueType::NotSupported, diagnostics)
     };
-    let issues: Vec<_> = query.ignored.iter().map(issue).collect();
-    Some(json!({"resourceType": "OperationOutcome", "issue": issues}))
+    Some(operation_outcome(query.ignored.iter().map(issue)))
 }

@@ -17,7 +17,10 @@ use crate::{
 
 /// An index in memory: which version of what, and how far it is.
 #[derive(Default)]
-struct Rows(Mutex<(u64, BTreeMap<String, (u32, bool)>)>, AtomicBool);
+struct Rows(Mutex<(u64, Indexed)>, AtomicBool);
+
+/// By type and id: the version, and whether it is a deletion.
+type Indexed = BTreeMap<String, (u32, bool)>;
 
 impl Feed for Rows {
     fn applied(&self) -> Result<u64, Refusal> {

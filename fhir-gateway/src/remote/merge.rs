@@ -2,7 +2,8 @@
 //! documents, and for a read of one that a search showed.
 
 use careledger_wire::ids::Address;
-use serde_json::{Value, json};
+use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
+use serde_json::Value;
 
 use super::{
     approved::{self, Approved},
@@ -14,7 +15,7 @@ use crate::{
     mapping::task::timestamp,
     naming,
     organization::Organization,
-    outcome::Refusal,
+    outcome::{Issue, Refusal, operation_outcome},
     release::messages::{Answer, Read, Released, Search},
 };
 
@@ -155,12 +156,6 @@ fn as_served(
 
 /// An OperationOutcome that says whose documents may be missing, and why.
 fn gap(custodian: &Address, why: &str) -> Value {
-    json!({
-        "resourceType": "OperationOutcome",
-        "issue": [{
-            "severity": "warning",
-            "code": "incomplete",
-            "diagnostics": format!("documents of custodian {custodian} may be missing: {why}"),
-        }],
-    })
+    let diagnostics = format!("documents of custodian {custodian} may be missing: {why}");
+    operation_outcome([Issue::new(IssueSeverity::Warning, IssueType::Incomplete, diagnostics)])
 }
