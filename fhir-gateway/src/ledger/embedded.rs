@@ -11,7 +11,7 @@ use std::{
     path::Path,
     sync::{Arc, Weak},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use careledger_app::{
@@ -33,7 +33,7 @@ use careledger_wire::{
     },
     transaction,
 };
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use prost::Message as _;
 use tokio::sync::oneshot;
 
@@ -42,6 +42,10 @@ use crate::outcome::Refusal;
 
 /// Transactions that may wait for a block.
 pub const WAITING_MAX: usize = 20_000;
+/// A block waits for more transactions until none came for this long,
+const GATHER_QUIET: Duration = Duration::from_micros(300);
+/// or until it waited for this long: less than making it durable takes.
+const GATHER_LONGEST: Duration = Duration::from_millis(3);
 /// How long the ledger waits for a transaction before it seals the newest state with an empty block.
 const SEAL_AFTER: Duration = Duration::from_millis(20);
 
@@ -139,9 +143,14 @@ impl Embedded {
     /// Puts a transaction into a block and waits for it.
     pub async fn deliver(&self, bytes: Vec<u8>, deadline: Duration) -> Result<TransactionResult, Refusal> {
         let (sender, receiver) = oneshot::channel();
-        self.shared.accept(bytes, Some(sender)).map_err(|denied| match denied {
-            Denied::Refused { code, log } => refused(code, &log),
-            Denied::Full => Refusal::LedgerUnavailable,
+        let shared = Arc::clone(&self.shared);
+        // Checking waits for the block that is being made, which must not hold up other requests.
+        let accepted = tokio::task::spawn_blocking(move || shared.accept(bytes, Some(sender))).await;
+        accepted.map_err(|_| Refusal::Internal("the check of a transaction was interrupted"))?.map_err(|denied| {
+            match denied {
+                Denied::Refused { code, log } => refused(code, &log),
+                Denied::Full => Refusal::LedgerUnavailable,
+            }
         })?;
         match tokio::time::timeout(deadline, receiver).await {
             Ok(Ok(result)) => Ok(result),
@@ -366,9 +375,25 @@ fn make_blocks(shared: &Shared) {
         if is_idle && waiting.stopped {
             return;
         }
+        if !is_idle {
+            gather(shared, &mut waiting);
+        }
         drop(waiting);
         shared.make_block();
         is_sealed = is_idle;
+    }
+}
+
+/// Lets transactions that come at the same time share the block.
+fn gather(shared: &Shared, waiting: &mut MutexGuard<'_, Waiting>) {
+    let until = Instant::now() + GATHER_LONGEST;
+    let mut seen = waiting.queue.len();
+    while Instant::now() < until && !waiting.stopped {
+        shared.wake.wait_for(waiting, GATHER_QUIET);
+        if waiting.queue.len() == seen {
+            return;
+        }
+        seen = waiting.queue.len();
     }
 }
 

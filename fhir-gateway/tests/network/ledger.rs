@@ -1,10 +1,5 @@
 //! The gateway's ledger: embedded, behind RPC, and through an unmodified CosmJS.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world should stop there")]
-
-#[path = "support/chain.rs"]
-mod support;
-
 use std::{path::PathBuf, process::Command};
 
 use careledger_app::keys;
@@ -22,6 +17,8 @@ use careledger_wire::{
     },
 };
 use serde_json::{Value, json};
+
+use super::chain;
 
 fn anchor(organization: &Address, records: u8) -> careledger_wire::message::Message {
     let anchors = (0..records).map(|_| Anchor { record: random::<32>().to_vec(), commitment: random::<32>().to_vec() });
@@ -41,7 +38,7 @@ async fn with_subject(
     registrar: &OrganizationSigner,
 ) -> (OrganizationKeys, OrganizationSigner, SubjectId) {
     let (hospital, patient) = (OrganizationKeys::random(), OrganizationSigner::random());
-    support::register(ledger, registrar, &hospital, OrganizationKind::Provider).await.unwrap();
+    chain::register(ledger, registrar, &hospital, OrganizationKind::Provider).await.unwrap();
     let own = hospital.signer.address();
     let open = MsgOpenSubject { sender: own.to_string(), claimant: patient.address().to_vec() };
     ledger.submit(&hospital.signer, vec![open.into()]).await.unwrap();
@@ -56,16 +53,16 @@ async fn transactions_take_effect_are_proven_and_survive_a_restart() {
     let keys_of = OrganizationKeys::random();
     let organization = keys::organization(&keys_of.signer.address());
     let height = {
-        let (ledger, _) = support::embedded(folder.path(), &registrar);
+        let (ledger, _) = chain::embedded(folder.path(), &registrar);
         assert_eq!(ledger.get_proven(&organization).await.unwrap().value, None);
-        support::register(&ledger, &registrar, &keys_of, OrganizationKind::Provider).await.unwrap();
+        chain::register(&ledger, &registrar, &keys_of, OrganizationKind::Provider).await.unwrap();
         let proven = ledger.get_proven(&organization).await.unwrap();
         assert_eq!(proven.value.unwrap().encryption_key, keys_of.encryption.public().to_vec());
         let committed = ledger.submit(&keys_of.signer, vec![anchor(&keys_of.signer.address(), 3)]).await.unwrap();
         assert!((committed.time - clock()).abs() <= 2);
         committed.height
     };
-    let (ledger, _) = support::embedded(folder.path(), &registrar);
+    let (ledger, _) = chain::embedded(folder.path(), &registrar);
     assert!(ledger.get_proven(&organization).await.unwrap().value.is_some());
     let committed = ledger.submit(&keys_of.signer, vec![anchor(&keys_of.signer.address(), 1)]).await.unwrap();
     assert!(committed.height > height);
@@ -75,7 +72,7 @@ async fn transactions_take_effect_are_proven_and_survive_a_restart() {
 async fn a_refusal_keeps_its_code() {
     let folder = tempfile::tempdir().unwrap();
     let registrar = OrganizationSigner::random();
-    let (ledger, url) = support::embedded(folder.path(), &registrar);
+    let (ledger, url) = chain::embedded(folder.path(), &registrar);
     let remote = Ledger::connect(&url).await.unwrap();
     let stranger = OrganizationSigner::random();
     for ledger in [&ledger, &remote] {
@@ -91,11 +88,11 @@ async fn a_refusal_keeps_its_code() {
 async fn a_second_gateway_uses_the_ledger_through_its_rpc() {
     let folder = tempfile::tempdir().unwrap();
     let registrar = OrganizationSigner::random();
-    let (ledger, url) = support::embedded(folder.path(), &registrar);
+    let (ledger, url) = chain::embedded(folder.path(), &registrar);
     let remote = Ledger::connect(&url).await.unwrap();
-    assert_eq!(remote.chain_id(), support::CHAIN);
+    assert_eq!(remote.chain_id(), chain::CHAIN);
     let hospital = OrganizationKeys::random();
-    support::register(&remote, &registrar, &hospital, OrganizationKind::Provider).await.unwrap();
+    chain::register(&remote, &registrar, &hospital, OrganizationKind::Provider).await.unwrap();
     let key = keys::organization(&hospital.signer.address());
     let proven = remote.get_proven(&key).await.unwrap().value;
     assert_eq!(proven, ledger.get_proven(&key).await.unwrap().value);
@@ -111,14 +108,14 @@ async fn a_second_gateway_uses_the_ledger_through_its_rpc() {
 async fn a_transaction_relayed_twice_takes_effect_once_and_answers_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let registrar = OrganizationSigner::random();
-    let (ledger, url) = support::embedded(folder.path(), &registrar);
+    let (ledger, url) = chain::embedded(folder.path(), &registrar);
     let (_, patient, subject) = with_subject(&ledger, &registrar).await;
     let claim = MsgClaimSubject {
         sender: patient.address().to_string(),
         subject: subject.to_vec(),
         encryption_key: vec![3; 32],
     };
-    let transaction = support::signed(&ledger, &patient, claim.into()).await;
+    let transaction = chain::signed(&ledger, &patient, claim.into()).await;
     let first = ledger.relay(transaction.clone()).await.unwrap();
     assert_eq!(ledger.relay(transaction.clone()).await.unwrap(), first);
     assert_eq!(Ledger::connect(&url).await.unwrap().relay(transaction).await.unwrap(), first);
@@ -128,7 +125,7 @@ async fn a_transaction_relayed_twice_takes_effect_once_and_answers_the_same() {
 async fn transactions_that_wait_together_share_blocks() {
     let folder = tempfile::tempdir().unwrap();
     let registrar = OrganizationSigner::random();
-    let (ledger, _) = support::embedded(folder.path(), &registrar);
+    let (ledger, _) = chain::embedded(folder.path(), &registrar);
     let (hospital, _, _) = with_subject(&ledger, &registrar).await;
     let own = hospital.signer.address();
     let before = ledger.submit(&hospital.signer, vec![anchor(&own, 1)]).await.unwrap().height;
@@ -147,7 +144,7 @@ async fn call(url: &str, body: Value) -> Value {
 #[tokio::test]
 async fn hostile_calls_get_errors() {
     let folder = tempfile::tempdir().unwrap();
-    let (_ledger, url) = support::embedded(folder.path(), &OrganizationSigner::random());
+    let (_ledger, url) = chain::embedded(folder.path(), &OrganizationSigner::random());
     let cases = [
         (json!([]), -32600),
         (json!({"method": "unsafe_flush_mempool"}), -32601),
@@ -165,7 +162,7 @@ async fn hostile_calls_get_errors() {
     let both = call(&url, json!([{"id": 1, "method": "health"}, {"id": 2, "method": "nothing"}])).await;
     assert_eq!((&both[0]["id"], &both[1]["id"]), (&json!(1), &json!(2)));
     let status = reqwest::get(format!("{url}/status")).await.unwrap().text().await.unwrap();
-    assert!(status.contains(support::CHAIN));
+    assert!(status.contains(chain::CHAIN));
 }
 
 fn cosmjs_project() -> PathBuf {
@@ -192,9 +189,9 @@ async fn cosmjs(url: &str, key: [u8; 32], message: Value) -> Value {
 async fn an_unmodified_cosmjs_client_grants_a_consent() {
     let folder = tempfile::tempdir().unwrap();
     let registrar = OrganizationSigner::random();
-    let (ledger, url) = support::embedded(folder.path(), &registrar);
+    let (ledger, url) = chain::embedded(folder.path(), &registrar);
     let hospital = OrganizationKeys::random();
-    support::register(&ledger, &registrar, &hospital, OrganizationKind::Provider).await.unwrap();
+    chain::register(&ledger, &registrar, &hospital, OrganizationKind::Provider).await.unwrap();
     let secret = random::<32>();
     let patient = OrganizationSigner::new(careledger_gateway::keys::Secret::new(secret)).unwrap();
     let own = hospital.signer.address();
@@ -225,10 +222,10 @@ async fn an_unmodified_cosmjs_client_grants_a_consent() {
 async fn a_taken_port_is_told() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let registrar = OrganizationSigner::random();
-    let first = Embedded::open(one.path(), &support::settings(&registrar)).unwrap();
+    let first = Embedded::open(one.path(), &chain::settings(&registrar)).unwrap();
     let taken = careledger_gateway::ledger::embedded::Settings {
         rpc_listen: first.rpc_address(),
-        ..support::settings(&registrar)
+        ..chain::settings(&registrar)
     };
     let error = Embedded::open(two.path(), &taken).unwrap_err();
     assert!(error.to_string().contains("cannot listen"), "{error}");

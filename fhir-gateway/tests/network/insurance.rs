@@ -1,13 +1,6 @@
 //! Journey 2 of the product: a provider attests, an insurer enrols, the patient proves on their own
 //! device, the insurer's gateway asks the ledger. Every way to cheat has its own code.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world should stop there")]
-
-#[path = "support/site.rs"]
-mod site;
-#[path = "support/chain.rs"]
-mod support;
-
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -21,7 +14,11 @@ use careledger_gateway::{
 };
 use careledger_wire::proto::{identity::OrganizationKind, query::PathRequest};
 use serde_json::{Value, json};
-use site::Site;
+
+use super::{
+    chain,
+    site::{self, Site},
+};
 
 const ICD: &str = "http://hl7.org/fhir/sid/icd-10-cm";
 
@@ -90,10 +87,10 @@ struct World {
 impl World {
     async fn new(root: &Path, folder: tempfile::TempDir) -> Self {
         let registrar = OrganizationSigner::random();
-        let (ledger, rpc) = support::embedded(&root.join("ledger"), &registrar);
+        let (ledger, rpc) = chain::embedded(&root.join("ledger"), &registrar);
         let (hospital, insurer) = (OrganizationKeys::random(), OrganizationKeys::random());
-        support::register(&ledger, &registrar, &hospital, OrganizationKind::Provider).await.unwrap();
-        support::register(&ledger, &registrar, &insurer, OrganizationKind::Insurer).await.unwrap();
+        chain::register(&ledger, &registrar, &hospital, OrganizationKind::Provider).await.unwrap();
+        chain::register(&ledger, &registrar, &insurer, OrganizationKind::Insurer).await.unwrap();
         let hospital = Site::start(root, "hospital", &hospital, ledger.clone(), site::free_address(), &[]).await;
         let through_rpc = Ledger::connect(&rpc).await.unwrap();
         let insurer = Site::start(root, "insurer", &insurer, through_rpc, site::free_address(), &[]).await;
@@ -206,7 +203,7 @@ impl World {
             "--as-of",
             as_of,
             "--chain-id",
-            support::CHAIN,
+            chain::CHAIN,
             "--claim",
             &self.claim,
             "--submitter",

@@ -1,13 +1,6 @@
 //! Journey 1 of the product through two gateways: one with the embedded ledger, the other reaching
 //! it through its RPC.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world should stop there")]
-
-#[path = "support/site.rs"]
-mod site;
-#[path = "support/chain.rs"]
-mod support;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use careledger_gateway::{
     cli::consent::{complete, prepared},
@@ -26,7 +19,11 @@ use careledger_wire::{
     },
 };
 use serde_json::{Value, json};
-use site::{Reply, Site};
+
+use super::{
+    chain,
+    site::{self, Reply, Site},
+};
 
 const ACCOUNT: &str = "urn:careledger:account";
 const PDF: &[u8] = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n";
@@ -58,10 +55,10 @@ impl World {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let registrar = OrganizationSigner::random();
-        let (ledger, rpc) = support::embedded(&folder.path().join("ledger"), &registrar);
+        let (ledger, rpc) = chain::embedded(&folder.path().join("ledger"), &registrar);
         let (keys_a, keys_b) = (OrganizationKeys::random(), OrganizationKeys::random());
         for keys in [&keys_a, &keys_b] {
-            support::register(&ledger, &registrar, keys, OrganizationKind::Provider).await.unwrap();
+            chain::register(&ledger, &registrar, keys, OrganizationKind::Provider).await.unwrap();
         }
         let (address_a, address_b) = (site::free_address(), site::free_address());
         let peer =
@@ -84,7 +81,7 @@ impl World {
             subject: subject.to_vec(),
             encryption_key: OrganizationKeys::random().encryption.public().to_vec(),
         };
-        ledger.relay(support::signed(&ledger, &patient, claim.into()).await).await.unwrap();
+        ledger.relay(chain::signed(&ledger, &patient, claim.into()).await).await.unwrap();
         let binary = id(a.post_raw("application/pdf", PDF).await.expect(201));
         let document = id(a.post("/DocumentReference", &document(&at_a, &binary, &[])).await.expect(201));
         let at_b = id(b.post("/Patient", &json!({"resourceType": "Patient", "name": named("Doe")})).await.expect(201));
@@ -166,7 +163,7 @@ impl World {
 
     /// A transaction Bundle that puts a Consent with the patient's signed message beside it.
     async fn bundle(&self, url: &str, consent: &Value, message: Message) -> Value {
-        let transaction = support::signed(&self.ledger, &self.patient, message).await;
+        let transaction = chain::signed(&self.ledger, &self.patient, message).await;
         let provenance = json!({
             "resourceType": "Provenance",
             "target": [{"reference": url}],
@@ -199,7 +196,7 @@ impl World {
             subject: self.subject.to_vec(),
             grant: grant.to_vec(),
         };
-        self.ledger.relay(support::signed(&self.ledger, &self.patient, message.into()).await).await.unwrap();
+        self.ledger.relay(chain::signed(&self.ledger, &self.patient, message.into()).await).await.unwrap();
     }
 }
 
@@ -351,7 +348,7 @@ async fn another_gateways_request_is_accepted_once_and_from_the_ledgers_organiza
     let body = json!({"right": right, "resource_type": "DocumentReference"}).to_string().into_bytes();
     let path = "/north/peer/v1/search";
     let recipient = world.a.organization.address();
-    let request = Request { chain_id: support::CHAIN, recipient: &recipient, path, body: &body };
+    let request = Request { chain_id: chain::CHAIN, recipient: &recipient, path, body: &body };
     let http = reqwest::Client::new();
     let send = async |signer: &OrganizationSigner, body: &[u8]| {
         let (headers, _) = request.sign(signer, clock());

@@ -1,0 +1,9 @@
+//! The gateway among others: its ledger, the exchange between two gateways, and insurance.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world should stop there")]
+
+mod chain;
+mod exchange;
+mod insurance;
+mod ledger;
+mod site;
