@@ -11,12 +11,11 @@ use std::{
     path::Path,
     sync::{Arc, Weak},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use careledger_app::{
-    limits::BLOCK_BYTES_MAX,
-    machine::{Block, CheckKind, Machine, Prove, QueryAnswer},
+    machine::{CheckKind, Machine, Prove, QueryAnswer},
     query,
     state::StateRead as _,
     store::{
@@ -33,22 +32,17 @@ use careledger_wire::{
     },
     transaction,
 };
-use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 use prost::Message as _;
 use tokio::sync::oneshot;
 
 use super::{OpenError, Proven, blocks::Blocks, clock, comet::Page, refused, rpc};
 use crate::outcome::Refusal;
 
+mod making;
+
 /// Transactions that may wait for a block.
 pub const WAITING_MAX: usize = 20_000;
-/// A block waits for more transactions until none came for this long,
-const GATHER_QUIET: Duration = Duration::from_micros(300);
-/// or until it waited for this long: less than making it durable takes.
-const GATHER_LONGEST: Duration = Duration::from_millis(3);
-/// How long the ledger waits for a transaction before it seals the newest state with an empty block.
-const SEAL_AFTER: Duration = Duration::from_millis(20);
-
 /// What an embedded ledger is made from.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -118,7 +112,7 @@ impl Embedded {
         let rpc = rpc::Server::start(settings.rpc_listen, Arc::downgrade(&shared))?;
         let maker = std::thread::Builder::new().name("blocks".to_owned()).spawn({
             let shared = Arc::clone(&shared);
-            move || make_blocks(&shared)
+            move || making::make_blocks(&shared)
         });
         let maker = maker.map_err(|error| storage(error.to_string()))?;
         let running = Running { shared: Arc::downgrade(&shared), maker: Mutex::new(Some(maker)), rpc };
@@ -284,116 +278,6 @@ impl Shared {
     pub fn waiting(&self) -> (usize, usize) {
         let waiting = self.waiting.lock();
         (waiting.queue.len(), waiting.queue.iter().map(Vec::len).sum())
-    }
-
-    /// Makes one block of the transactions that wait; of none, an empty one.
-    fn make_block(&self) {
-        // Locked first, so that what is checked against the old state is in this block or is
-        // reconsidered below.
-        let mut machine = self.machine.write();
-        let candidates = self.take();
-        let height = machine.height() + 1;
-        let time = clock().max(machine.store().time());
-        let app_hash = machine.app_hash();
-        let transactions = machine.prepare(candidates.clone(), BLOCK_BYTES_MAX, height, time);
-        let block = Block { height, time, transactions };
-        let finalized = machine.finalize(&block);
-        self.blocks.keep(&block, &finalized.outcomes, app_hash).unwrap_or_else(|error| {
-            // The state must not run ahead of a disk that is full.
-            tracing::error!(error, "the embedded ledger cannot keep its blocks; stopping");
-            std::process::exit(1)
-        });
-        machine.commit();
-        self.answer(&block, &finalized.outcomes);
-        let included: HashSet<TransactionHash> =
-            block.transactions.iter().map(|bytes| transaction::hash(bytes)).collect();
-        let left_out = candidates.into_iter().filter(|bytes| !included.contains(&transaction::hash(bytes)));
-        let waiting = std::mem::take(&mut self.waiting.lock().queue);
-        for bytes in left_out.chain(waiting) {
-            self.reconsider(&machine, bytes);
-        }
-    }
-
-    /// The oldest waiting transactions that fit into a block.
-    fn take(&self) -> Vec<Vec<u8>> {
-        let mut waiting = self.waiting.lock();
-        let mut bytes = 0;
-        let mut taken = Vec::new();
-        while let Some(next) = waiting.queue.front() {
-            bytes += next.len();
-            if bytes > BLOCK_BYTES_MAX && !taken.is_empty() {
-                break;
-            }
-            taken.extend(waiting.queue.pop_front());
-        }
-        taken
-    }
-
-    fn answer(&self, block: &Block, outcomes: &[careledger_app::machine::Outcome]) {
-        let height = i64::try_from(block.height).unwrap_or(i64::MAX);
-        for (bytes, outcome) in block.transactions.iter().zip(outcomes) {
-            let log = outcome.log.clone();
-            let result = TransactionResult { height, code: outcome.code, log, time: block.time };
-            self.conclude(&transaction::hash(bytes), &result);
-        }
-    }
-
-    fn conclude(&self, hash: &TransactionHash, result: &TransactionResult) {
-        let mut waiting = self.waiting.lock();
-        waiting.hashes.remove(hash);
-        for answer in waiting.answers.remove(hash).unwrap_or_default() {
-            // Who no longer listens needs no answer.
-            let _ = answer.send(result.clone());
-        }
-    }
-
-    /// A transaction that a block left out waits again where it is still acceptable.
-    fn reconsider(&self, machine: &Machine<DiskStore>, bytes: Vec<u8>) {
-        let outcome = machine.check(&bytes, CheckKind::Recheck);
-        if outcome.code == 0 {
-            self.waiting.lock().queue.push_back(bytes);
-        } else {
-            let result = TransactionResult { height: 0, code: outcome.code, log: outcome.log, time: 0 };
-            self.conclude(&transaction::hash(&bytes), &result);
-        }
-    }
-}
-
-/// Makes blocks until the ledger is stopped and nothing waits.
-fn make_blocks(shared: &Shared) {
-    let mut is_sealed = true;
-    loop {
-        let mut waiting = shared.waiting.lock();
-        while waiting.queue.is_empty() && !waiting.stopped {
-            if is_sealed {
-                shared.wake.wait(&mut waiting);
-            } else if shared.wake.wait_for(&mut waiting, SEAL_AFTER).timed_out() {
-                break;
-            }
-        }
-        let is_idle = waiting.queue.is_empty();
-        if is_idle && waiting.stopped {
-            return;
-        }
-        if !is_idle {
-            gather(shared, &mut waiting);
-        }
-        drop(waiting);
-        shared.make_block();
-        is_sealed = is_idle;
-    }
-}
-
-/// Lets transactions that come at the same time share the block.
-fn gather(shared: &Shared, waiting: &mut MutexGuard<'_, Waiting>) {
-    let until = Instant::now() + GATHER_LONGEST;
-    let mut seen = waiting.queue.len();
-    while Instant::now() < until && !waiting.stopped {
-        shared.wake.wait_for(waiting, GATHER_QUIET);
-        if waiting.queue.len() == seen {
-            return;
-        }
-        seen = waiting.queue.len();
     }
 }
 
