@@ -69,8 +69,11 @@ pub fn go(places: &Places) -> Result<Program, Failure> {
 }
 
 /// Adds the variables that let cargo's build scripts find what [`provide`] provided.
+///
+/// Only where they look in vain without: a variable that comes and goes between this and a plain
+/// `cargo build` would have RocksDB compiled anew each time.
 pub fn with_build_environment(cargo: Program) -> Program {
-    if env::var_os("LIBCLANG_PATH").is_some() {
+    if env::var_os("LIBCLANG_PATH").is_some() || cfg!(target_os = "linux") {
         return cargo;
     }
     match libclang::find().as_deref().and_then(Path::parent) {
