@@ -172,6 +172,53 @@ fn what_is_pruned_leaves_the_disk() {
     assert!(rows.iter().all(|(_, count)| *count < 60), "{rows:?}");
 }
 
+/// A range tombstone for each block would make this cost the square of the number of blocks.
+#[test]
+fn empty_blocks_leave_only_the_retained_heights() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = open(folder.path());
+    disk.init(chain(), genesis());
+    let heights = |disk: &DiskStore| disk.rows().into_iter().find(|(family, _)| *family == "heights").unwrap().1;
+    let mut last = 0;
+    for blocks in [3_000, 50] {
+        for height in last + 1..=last + blocks {
+            disk.commit(disk.stage(height, 9, Changes::new(), Vec::new()));
+        }
+        last += blocks;
+        assert_eq!(heights(&disk) as u64, RETAINED);
+        assert!(disk.prove(b"k", last + 1 - RETAINED).is_some());
+        assert!(disk.prove(b"k", last - RETAINED).is_none());
+        drop(disk);
+        disk = open(folder.path());
+    }
+}
+
+/// A node that is restarted with another window neither stops nor proves what it no longer has.
+#[test]
+fn a_window_that_was_shortened_and_lengthened_proves_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let window = |heights| DiskStore::open(folder.path(), Retention { heights, results_blocks: 3 }).unwrap();
+    let mut disk = window(2_000);
+    disk.init(chain(), genesis());
+    let change = |height: u64| Changes::from([(b"k".to_vec(), Some(height.to_be_bytes().to_vec()))]);
+    let mut height = 0;
+    for (retained, blocks) in [(2_000, 1_500), (2, 1), (2_000, 3)] {
+        drop(disk);
+        disk = window(retained);
+        for _ in 0..blocks {
+            height += 1;
+            disk.commit(disk.stage(height, 9, change(height), Vec::new()));
+        }
+        for at in (height + 1).saturating_sub(retained)..=height {
+            if let Some(proven) = disk.prove(b"k", at) {
+                assert_eq!(proven.value, Some(if at == 0 { vec![0] } else { at.to_be_bytes().to_vec() }));
+            }
+        }
+        assert!(disk.prove(b"k", height).is_some());
+        assert_eq!(disk.prove(b"k", (height + 1).saturating_sub(retained)).is_some(), height <= 1_501);
+    }
+}
+
 #[test]
 fn another_process_is_refused_and_reading_beside_it_is_not() {
     let folder = tempfile::tempdir().unwrap();

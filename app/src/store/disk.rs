@@ -39,6 +39,9 @@ use crate::{
 /// Needless nodes and values that one block removes at most, so that a shorter window does not
 /// make one block slow.
 const PRUNED_PER_BLOCK_MAX: usize = 50_000;
+/// Heights that one block removes at most: one leaves the window with each block, more only after
+/// the window was made shorter.
+const HEIGHTS_PRUNED_PER_BLOCK_MAX: u64 = 1_000;
 
 /// How long what is no longer newest stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +85,9 @@ pub struct DiskStore {
     tip: Tip,
     /// Versions up to this one have nothing needless left. Only saves looking there again.
     pruned_version: u64,
+    /// Heights below this one are removed. Never a range: a range tombstone for each block costs
+    /// RocksDB memory and time with the square of their number.
+    pruned_height: u64,
 }
 
 impl DiskStore {
@@ -106,7 +112,9 @@ impl DiskStore {
     fn of(db: DB, retention: Retention) -> Result<Self, OpenError> {
         let retention = Retention { heights: retention.heights.max(2), ..retention };
         let empty = Tip { format: FORMAT, height: 0, time: 0, app_hash: [0; 32], version: None, chain: None };
-        let mut store = Self { db, retention, tip: empty, pruned_version: 0 };
+        let mut store = Self { db, retention, tip: empty, pruned_version: 0, pruned_height: 0 };
+        let oldest = store.pairs_from(HEIGHTS, &[]).next().and_then(|(key, _)| version_of(&key));
+        store.pruned_height = oldest.unwrap_or_default();
         if let Some(bytes) = store.read(META, TIP) {
             store.tip = borsh::from_slice(&bytes).map_err(|_| OpenError::Damaged)?;
         }
@@ -186,14 +194,22 @@ impl DiskStore {
         }
     }
 
+    /// The oldest height that can be proven.
+    fn first_kept(&self, height: u64) -> u64 {
+        (height + 1).saturating_sub(self.retention.heights)
+    }
+
     /// Removes what only heights outside the window need. Goes before the new writes of the same
-    /// batch, which win over it. Returns the version that is now the oldest.
-    fn prune_state(&self, batch: &mut WriteBatch, height: u64) -> u64 {
-        let first_kept = (height + 1).saturating_sub(self.retention.heights);
-        let Some(oldest) = self.read(HEIGHTS, &first_kept.to_be_bytes()).and_then(|bytes| version_of(&bytes)) else {
-            return self.pruned_version;
-        };
-        batch.delete_range_cf(self.family(HEIGHTS), 0u64.to_be_bytes(), first_kept.to_be_bytes());
+    /// batch, which win over it. Returns the height and the version that are now the oldest.
+    fn prune_state(&self, batch: &mut WriteBatch, height: u64) -> (u64, u64) {
+        let step = self.pruned_height.saturating_add(HEIGHTS_PRUNED_PER_BLOCK_MAX);
+        let pruned_height = self.first_kept(height).min(step).max(self.pruned_height);
+        for gone in self.pruned_height..pruned_height {
+            batch.delete_cf(self.family(HEIGHTS), gone.to_be_bytes());
+        }
+        // What a height that is still there needs stays, also where the window was made longer.
+        let oldest = self.read(HEIGHTS, &pruned_height.to_be_bytes()).and_then(|bytes| version_of(&bytes));
+        let Some(oldest) = oldest else { return (pruned_height, self.pruned_version) };
         let from = self.pruned_version.to_be_bytes();
         let mut pruned_version = oldest;
         for (count, (key, _)) in self.pairs_from(STALE, &from).enumerate() {
@@ -206,7 +222,7 @@ impl DiskStore {
             batch.delete_cf(self.family(family), &key[9..]);
             batch.delete_cf(self.family(STALE), &key);
         }
-        pruned_version
+        (pruned_height, pruned_version)
     }
 
     /// Adds the outcomes of a block and removes those of the block that leaves the window.
@@ -282,6 +298,7 @@ impl Store for DiskStore {
             batch.delete_range_cf(self.family(family), &[][..], &[0xff; 128][..]);
         }
         self.write(batch);
+        (self.pruned_height, self.pruned_version) = (0, 0);
         self.tip.version = None;
         self.tip.app_hash = [0; 32];
         self.tip.chain = Some((chain.chain_id, chain.genesis_time));
@@ -308,7 +325,7 @@ impl Store for DiskStore {
     fn commit(&mut self, staged: Staged) {
         let Staged { height, time, app_hash, tree: update, results, .. } = staged;
         let mut batch = WriteBatch::default();
-        let pruned_version = self.prune_state(&mut batch, height);
+        let (pruned_height, pruned_version) = self.prune_state(&mut batch, height);
         let mut tip = Tip { height, time, app_hash, ..self.tip.clone() };
         if let Some(update) = update {
             let version = self.next_version();
@@ -323,6 +340,7 @@ impl Store for DiskStore {
         self.write(batch);
         self.tip = tip;
         self.pruned_version = pruned_version;
+        self.pruned_height = pruned_height;
     }
 
     fn result(&self, hash: &TransactionHash) -> Option<TransactionResult> {
@@ -330,6 +348,9 @@ impl Store for DiskStore {
     }
 
     fn prove(&self, key: &[u8], height: u64) -> Option<Proven> {
+        if height < self.first_kept(self.tip.height) {
+            return None;
+        }
         let version = version_of(&self.read(HEIGHTS, &height.to_be_bytes())?)?;
         let proven = tree::prove(self, version, key).unwrap_or_else(|error| fault::stop("proving a value", error));
         proven.map(|(value, proof)| Proven { value, proof })
