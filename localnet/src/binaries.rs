@@ -10,6 +10,15 @@ use crate::toolbox::{self, Need};
 /// What the first build takes on one core, nearly all of it RocksDB, OpenSSL and arkworks.
 const FIRST_BUILD_CORE_MINUTES: usize = 50;
 
+/// Whether programs are built before they are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Built {
+    /// What is missing or older than its sources is built.
+    Now,
+    /// They are taken as they are: the caller has built them.
+    Before,
+}
+
 /// Builds the stock CometBFT and our node program from the pinned Go module.
 pub fn build_nodes(places: &Places) -> Result<(), Failure> {
     let folder = places.target.join("cometbft");

@@ -6,6 +6,7 @@
 use std::fmt::Display;
 
 use crate::failure::Failure;
+use crate::places;
 
 use self::world::World;
 
@@ -16,18 +17,46 @@ mod organizations;
 mod records;
 pub mod world;
 
-/// Tells the whole story in a world whose gateways run, and whose ledger is new.
-pub fn tell(world: &World) -> Result<(), Failure> {
+/// What a story leaves behind, for those who look on.
+#[derive(Debug)]
+pub struct Told {
+    /// Id of the Patient at hospital A.
+    pub patient: String,
+    /// Id of one of her DocumentReferences there.
+    pub document: String,
+    /// Id of the Patient at hospital B.
+    pub patient_at_lakeside: String,
+    /// Her subject at hospital A, on the ledger.
+    pub subject: String,
+    /// The grant that was given and revoked.
+    pub grant: String,
+}
+
+/// Tells the whole story in a world whose gateways run, and whose ledger knows nobody yet.
+pub fn tell(world: &World) -> Result<Told, Failure> {
+    if world.folder().exists() {
+        return Err(Failure::Needs(format!(
+            "the story was begun in {} before, and its patient and claim are known there; start afresh with `up --fresh`",
+            world.home.display()
+        )));
+    }
+    places::make_folder(&world.folder())?;
     let mut story = Story::default();
     organizations::register(&mut story, world)?;
-    let alice = records::file(&mut story, world)?;
-    let request = consent::ask(&mut story, world, &alice)?;
-    let granted = consent::grant(&mut story, world, &alice, &request)?;
-    consent::read(&mut story, world, &alice, &granted)?;
-    consent::revoke(&mut story, world, &alice, &granted)?;
-    eligibility::prove(&mut story, world, &alice)?;
+    let darcy = records::file(&mut story, world)?;
+    let request = consent::ask(&mut story, world, &darcy)?;
+    let granted = consent::grant(&mut story, world, &darcy, &request)?;
+    consent::read(&mut story, world, &darcy, &granted)?;
+    consent::revoke(&mut story, world, &darcy, &granted)?;
+    eligibility::prove(&mut story, world, &darcy)?;
     println!("\nThe story is told: {}.", story.sum());
-    Ok(())
+    Ok(Told {
+        patient: darcy.id,
+        document: darcy.documents[0].clone(),
+        patient_at_lakeside: granted.patient,
+        subject: darcy.subject,
+        grant: granted.grant,
+    })
 }
 
 /// A story as it is told.
@@ -97,7 +126,10 @@ mod tests {
         story.step("The patient", "revokes");
         story.check("the revocation is committed", true).unwrap();
         let failure = story.check_same("the next read is refused", 200, 404).unwrap_err().to_string();
-        assert!(failure.contains("1. The patient revokes") && failure.contains("the next read is refused"), "{failure}");
+        assert!(
+            failure.contains("1. The patient revokes") && failure.contains("the next read is refused"),
+            "{failure}"
+        );
         assert_eq!(story.sum(), "1 steps, 2 checks, all of them held");
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::gateways::{self, GATEWAYS};
 use crate::manifest::Manifest;
 use crate::places;
 use crate::supervisor::control::socket_folder;
@@ -70,7 +71,7 @@ pub struct Record {
     pub node: NodeKind,
     /// Where its parts find each other.
     pub layout: Layout,
-    /// How many gateways were asked for.
+    /// How many gateways it has: none, or those of the story's organizations.
     pub gateways: usize,
     /// The first of its ports.
     pub first_port: u16,
@@ -151,6 +152,11 @@ impl Record {
         self.port(self.manifest.validators * 2 + index)
     }
 
+    /// The HTTP ports of the gateways that serve the story's organizations.
+    pub fn gateway_ports(&self) -> [u16; GATEWAYS] {
+        std::array::from_fn(|index| self.gateway_port(index))
+    }
+
     fn port(&self, offset: usize) -> u16 {
         self.first_port + u16::try_from(offset).expect("the manifest bounds it to 40")
     }
@@ -179,6 +185,9 @@ impl Record {
         for index in 0..self.gateways {
             writeln!(text, "CARELEDGER_GATEWAY_{index}='{}'", self.gateway_address(index))
                 .expect("a String takes any text");
+        }
+        if self.gateways > 0 {
+            text.push_str(&gateways::environment(home, &self.gateway_ports()));
         }
         text
     }

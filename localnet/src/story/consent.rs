@@ -25,9 +25,9 @@ pub struct Request {
 /// What was granted.
 pub struct Granted {
     /// Id of the Patient at hospital B.
-    patient: String,
+    pub patient: String,
     /// The grant on the ledger.
-    grant: String,
+    pub grant: String,
     /// The document as hospital B's EHR sees it, once it was found.
     seen: std::cell::RefCell<String>,
 }
@@ -46,7 +46,7 @@ fn found(bundle: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// Hospital B's doctor asks for access.
-pub fn ask(story: &mut Story, world: &World, alice: &Patient) -> Result<Request, Failure> {
+pub fn ask(story: &mut Story, world: &World, darcy: &Patient) -> Result<Request, Failure> {
     let fhir = &world.lakeside.fhir;
     story.chapter("A doctor of hospital B asks");
     world.make_key("doctor")?;
@@ -61,8 +61,8 @@ pub fn ask(story: &mut Story, world: &World, alice: &Patient) -> Result<Request,
     let practitioner = fhir.post(story, "Practitioner", &practitioner)?.created_id()?;
     let enrolled = world.query(&["practitioner", &world.lakeside.account, &doctor])?;
     story.check("the ledger has the doctor's enrolment", enrolled.is_some())?;
-    let derived = world.account("alice", Some(&world.lakeside))?;
-    let elsewhere = world.account("alice", Some(&world.general))?;
+    let derived = world.account("darcy", Some(&world.lakeside))?;
+    let elsewhere = world.account("darcy", Some(&world.general))?;
     story.check("the two hospitals know the patient by accounts that have nothing in common", derived != elsewhere)?;
     let patient = json!({"resourceType": "Patient", "identifier": [account(&derived)], "gender": "female"});
     let patient = fhir.post(story, "Patient", &patient)?.created_id()?;
@@ -71,8 +71,9 @@ pub fn ask(story: &mut Story, world: &World, alice: &Patient) -> Result<Request,
     story.check_same("without a grant hospital B finds nothing", found(&before).count(), 0)?;
 
     story.step("The doctor", "asks for documents and observations, for treatment");
-    let input = |kind: &str, name: &str, value: Value| json!({"type": coding("urn:careledger:task-input", kind), name: value});
-    let subject = json!({"system": "urn:careledger:subject", "value": alice.subject});
+    let input =
+        |kind: &str, name: &str, value: Value| json!({"type": coding("urn:careledger:task-input", kind), name: value});
+    let subject = json!({"system": "urn:careledger:subject", "value": darcy.subject});
     let task = json!({
         "resourceType": "Task",
         "status": "requested",
@@ -90,15 +91,15 @@ pub fn ask(story: &mut Story, world: &World, alice: &Patient) -> Result<Request,
         ],
     });
     fhir.post(story, "Task", &task)?.created_id()?;
-    let id = arrived(story, world, alice)?;
+    let id = arrived(story, world, darcy)?;
     story.check("the ledger holds the request", world.query(&["request", &id])?.is_some())?;
     Ok(Request { patient, id, doctor })
 }
 
 /// The request as the patient finds it at hospital A; it travels between the gateways first.
-fn arrived(story: &mut Story, world: &World, alice: &Patient) -> Result<String, Failure> {
+fn arrived(story: &mut Story, world: &World, darcy: &Patient) -> Result<String, Failure> {
     story.step("The patient", "sees the request at hospital A");
-    let path = format!("Task?patient={}", alice.id);
+    let path = format!("Task?patient={}", darcy.id);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     loop {
         let tasks = world.general.fhir.get(story, &path)?.expect(200)?.json()?;
@@ -116,35 +117,35 @@ fn arrived(story: &mut Story, world: &World, alice: &Patient) -> Result<String, 
 }
 
 /// The patient narrows the request and signs.
-pub fn grant(story: &mut Story, world: &World, alice: &Patient, request: &Request) -> Result<Granted, Failure> {
+pub fn grant(story: &mut Story, world: &World, darcy: &Patient, request: &Request) -> Result<Granted, Failure> {
     let fhir = &world.general.fhir;
     story.chapter("The patient decides");
-    let consent = consent(world, alice, request);
+    let consent = consent(world, darcy, request);
     story.step("Hospital A's EHR", "tries to make the consent itself, without the patient");
     let refused = fhir.post(story, "Consent", &consent)?.expect(422)?;
     story.check("it is refused with an OperationOutcome", refused.json()?["resourceType"] == "OperationOutcome")?;
 
-    story.step("Alice", "narrows it to documents alone, to this doctor, for 30 days, and signs on her own device");
+    story.step("Darcy", "narrows it to documents alone, to this doctor, for 30 days, and signs on her own device");
     let asked = world.write("consent.json", &consent)?;
     let completed = world.file("consent-to-post.json");
     story.call("careledger-gateway consent prepare --consent consent.json --out consent-to-post.json");
-    let prepared = crate::program::Program::new(world.places.built("careledger-gateway"))
-        .args(["consent", "prepare", "--consent", &argument(&asked), "--out", &argument(&completed)])
+    let prepared = world
+        .gateway(&["consent", "prepare", "--consent", &argument(&asked), "--out", &argument(&completed)])
         .capture()?;
     let prepared = json(&prepared)?;
     let grant = text(&prepared, "grant")?;
-    let transaction = sign(story, world, alice, request, &prepared)?;
+    let transaction = sign(story, world, darcy, request, &prepared)?;
     let consent = json(&crate::places::read(&completed)?)?;
-    let bundle = signed_bundle(&consent, &alice.id, &transaction);
+    let bundle = signed_bundle(&consent, &darcy.id, &transaction);
     let answer = fhir.post(story, "", &bundle)?.expect(200)?.json()?;
     let status = answer["entry"][0]["response"]["status"].as_str().unwrap_or_default();
     story.check("the gateway relayed her transaction and stored the Consent", status.starts_with("201"))?;
-    let on_ledger = world.query(&["grant", &alice.subject, &grant])?;
+    let on_ledger = world.query(&["grant", &darcy.subject, &grant])?;
     story.check("the ledger proves the grant; purpose, scope and actor are commitments there", on_ledger.is_some())?;
     Ok(Granted { patient: request.patient.clone(), grant, seen: Default::default() })
 }
 
-fn consent(world: &World, alice: &Patient, request: &Request) -> Value {
+fn consent(world: &World, darcy: &Patient, request: &Request) -> Value {
     let actor = |kind: &str, account_of: &str| {
         json!({
             "role": coding("http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "IRCP"),
@@ -156,7 +157,7 @@ fn consent(world: &World, alice: &Patient, request: &Request) -> Value {
         "status": "active",
         "scope": coding("http://terminology.hl7.org/CodeSystem/consentscope", "patient-privacy"),
         "category": [coding("http://loinc.org", "59284-0")],
-        "patient": {"reference": format!("Patient/{}", alice.id)},
+        "patient": {"reference": format!("Patient/{}", darcy.id)},
         "dateTime": instant(now()),
         "policyRule": coding("http://terminology.hl7.org/CodeSystem/v3-ActCode", "OPTIN"),
         "provision": {
@@ -169,26 +170,45 @@ fn consent(world: &World, alice: &Patient, request: &Request) -> Value {
     })
 }
 
-/// Alice's transaction, as base64. Signing needs no network but her account's number and sequence.
-fn sign(
-    story: &Story,
-    world: &World,
-    alice: &Patient,
-    request: &Request,
-    prepared: &Value,
-) -> Result<String, Failure> {
-    let account = world.account("alice", Some(&world.general))?;
+/// Darcy's transaction, as base64. Signing needs no network but her account's number and sequence.
+fn sign(story: &Story, world: &World, darcy: &Patient, request: &Request, prepared: &Value) -> Result<String, Failure> {
+    let account = world.account("darcy", Some(&world.general))?;
     let account = world.query(&["account", &account])?.unwrap_or_default();
-    let (number, sequence) = (account["number"].to_string(), account["sequence"].to_string());
+    let (number, sequence) = (account["account_number"].to_string(), account["sequence"].to_string());
     let (not_before, expires_at) = (prepared["not_before"].to_string(), prepared["expires_at"].to_string());
-    story.call("careledgerd tx grant-consent --from alice --derive <hospital A> … --offline");
+    story.call("careledgerd tx grant-consent --from darcy --derive <hospital A> … --offline");
     let field = |name: &str| text(prepared, name);
     let signed = world.send(&[
-        "grant-consent", "--from", "alice", "--derive", &world.general.account, "--offline", "--chain-id",
-        &world.chain_id, "--account-number", number.trim_matches('"'), "--sequence", sequence.trim_matches('"'),
-        "--subject", &alice.subject, "--grant", &field("grant")?, "--grantee", &field("grantee")?, "--mode", "view",
-        "--not-before", &not_before, "--expires-at", &expires_at, "--terms", &field("terms")?, "--body",
-        &field("body")?, "--request", &request.id,
+        "grant-consent",
+        "--from",
+        "darcy",
+        "--derive",
+        &world.general.account,
+        "--offline",
+        "--chain-id",
+        &world.chain_id,
+        "--account-number",
+        number.trim_matches('"'),
+        "--sequence",
+        sequence.trim_matches('"'),
+        "--subject",
+        &darcy.subject,
+        "--grant",
+        &field("grant")?,
+        "--grantee",
+        &field("grantee")?,
+        "--mode",
+        "view",
+        "--not-before",
+        &not_before,
+        "--expires-at",
+        &expires_at,
+        "--terms",
+        &field("terms")?,
+        "--body",
+        &field("body")?,
+        "--request",
+        &request.id,
     ])?;
     story.answer("signed; nothing was sent yet");
     text(&signed, "tx")
@@ -223,16 +243,17 @@ fn signed_bundle(consent: &Value, patient: &str, transaction: &str) -> Value {
 }
 
 /// The doctor finds and opens the document at hospital B's own gateway.
-pub fn read(story: &mut Story, world: &World, alice: &Patient, granted: &Granted) -> Result<(), Failure> {
+pub fn read(story: &mut Story, world: &World, darcy: &Patient, granted: &Granted) -> Result<(), Failure> {
     let fhir = &world.lakeside.fhir;
     story.chapter("The doctor reads");
     story.step("The doctor", "searches at hospital B's own gateway, in plain FHIR");
     let bundle = fhir.get(story, &format!("DocumentReference?patient={}", granted.patient))?.expect(200)?.json()?;
     let documents: Vec<&Value> = found(&bundle).collect();
-    story.check_same("every document of hospital A is there", documents.len(), alice.documents.len())?;
+    story.check_same("every document of hospital A is there", documents.len(), darcy.documents.len())?;
     let from_general = |document: &&Value| document["meta"]["source"] == world.general.fhir.base();
-    story.check("meta.source names hospital A", documents.iter().all(|document| from_general(document)))?;
-    let pdf = documents.iter().find(|document| document["content"][0]["attachment"]["contentType"] == "application/pdf");
+    story.check("meta.source names hospital A", documents.iter().all(from_general))?;
+    let pdf =
+        documents.iter().find(|document| document["content"][0]["attachment"]["contentType"] == "application/pdf");
     let pdf = pdf.ok_or_else(|| Failure::Check("the PDF is not among the documents".into()))?;
     *granted.seen.borrow_mut() = text(pdf, "id")?;
 
@@ -240,26 +261,33 @@ pub fn read(story: &mut Story, world: &World, alice: &Patient, granted: &Granted
     let url = text(&pdf["content"][0]["attachment"], "url")?;
     let path = url.strip_prefix(fhir.base()).unwrap_or(&url).trim_start_matches('/').to_owned();
     let opened = fhir.get(story, &path)?.expect(200)?;
-    story.check("the bytes are those that hospital A filed", opened.bytes() == alice.first)?;
+    story.check("the bytes are those that hospital A filed", opened.bytes() == darcy.first)?;
     story.check_same("with their own media type", opened.header("content-type"), "application/pdf")?;
     Ok(())
 }
 
 /// The patient sees who looked, and closes the window.
-pub fn revoke(story: &mut Story, world: &World, alice: &Patient, granted: &Granted) -> Result<(), Failure> {
+pub fn revoke(story: &mut Story, world: &World, darcy: &Patient, granted: &Granted) -> Result<(), Failure> {
     let fhir = &world.lakeside.fhir;
     story.chapter("The patient sees, and revokes");
-    story.step("Alice", "asks hospital A who looked");
-    let path = format!("AuditEvent?patient={}", alice.id);
+    story.step("Darcy", "asks hospital A who looked");
+    let path = format!("AuditEvent?patient={}", darcy.id);
     let events = world.general.fhir.get(story, &path)?.expect(200)?;
     let named = String::from_utf8_lossy(events.bytes()).contains(&world.lakeside.account);
     story.check("the access log names hospital B", named)?;
 
-    story.step("Alice", "revokes, from her own device");
-    story.call("careledgerd tx revoke-consent --from alice --derive <hospital A> …");
+    story.step("Darcy", "revokes, from her own device");
+    story.call("careledgerd tx revoke-consent --from darcy --derive <hospital A> …");
     let revoked = world.send(&[
-        "revoke-consent", "--from", "alice", "--derive", &world.general.account, "--subject", &alice.subject,
-        "--grant", &granted.grant,
+        "revoke-consent",
+        "--from",
+        "darcy",
+        "--derive",
+        &world.general.account,
+        "--subject",
+        &darcy.subject,
+        "--grant",
+        &granted.grant,
     ])?;
     story.answer(format!("committed at height {}", revoked["height"]));
 

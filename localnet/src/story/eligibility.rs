@@ -6,7 +6,7 @@ use super::Story;
 use super::consent::base64;
 use super::http::Fhir;
 use super::records::Patient;
-use super::world::{World, argument, date, instant, now, text};
+use super::world::{World, argument, date, hexadecimal, instant, now, text};
 use crate::failure::Failure;
 use crate::places;
 
@@ -22,11 +22,11 @@ struct Condition {
 }
 
 /// From plan to confirmed claim.
-pub fn prove(story: &mut Story, world: &World, alice: &Patient) -> Result<(), Failure> {
+pub fn prove(story: &mut Story, world: &World, darcy: &Patient) -> Result<(), Failure> {
     story.chapter("Eligibility without a diagnosis");
     let plan = publish(story, world)?;
-    let condition = condition(story, world, alice)?;
-    attest(story, world, alice, &condition)?;
+    let condition = condition(story, world, darcy)?;
+    attest(story, world, darcy, &condition)?;
     enrol(story, world, &plan)?;
     let claim = "c1".repeat(32);
     let expires = now() + 3_600;
@@ -71,9 +71,9 @@ fn publish(story: &mut Story, world: &World) -> Result<String, Failure> {
     Ok(commitment)
 }
 
-fn condition(story: &mut Story, world: &World, alice: &Patient) -> Result<Condition, Failure> {
-    story.step("Alice", "chooses the event she claims for; its code stays between her and hospital A");
-    let path = format!("Condition?patient={}&_count=50", alice.id);
+fn condition(story: &mut Story, world: &World, darcy: &Patient) -> Result<Condition, Failure> {
+    story.step("Darcy", "chooses the event she claims for; its code stays between her and hospital A");
+    let path = format!("Condition?patient={}&_count=50", darcy.id);
     let found = world.general.fhir.get(story, &path)?.expect(200)?.json()?;
     let entries = found["entry"].as_array().cloned().unwrap_or_default();
     let usable = entries.iter().map(|entry| &entry["resource"]).find(|condition| {
@@ -86,8 +86,8 @@ fn condition(story: &mut Story, world: &World, alice: &Patient) -> Result<Condit
     Ok(condition)
 }
 
-fn attest(story: &mut Story, world: &World, alice: &Patient, condition: &Condition) -> Result<(), Failure> {
-    story.step("Hospital A", "attests the event to Alice under a fresh pseudonym; the ledger gets a commitment");
+fn attest(story: &mut Story, world: &World, darcy: &Patient, condition: &Condition) -> Result<(), Failure> {
+    story.step("Hospital A", "attests the event to Darcy under a fresh pseudonym; the ledger gets a commitment");
     let (wallet, pseudonym) = (argument(&world.file("wallet.json")), argument(&world.file("pseudonym.json")));
     if !world.file("wallet.json").exists() {
         world.prove(&["secret", "--out", &wallet]).capture()?;
@@ -104,16 +104,17 @@ fn attest(story: &mut Story, world: &World, alice: &Patient, condition: &Conditi
             ]},
         ],
     });
-    let answer = world.general.fhir.post(story, &format!("Patient/{}/$attest", alice.id), &ask)?.expect(200)?.json()?;
+    let answer = world.general.fhir.post(story, &format!("Patient/{}/$attest", darcy.id), &ask)?.expect(200)?.json()?;
     world.write("attestation.json", &parameter_json(&answer, "opening")?)?;
     Ok(())
 }
 
 fn enrol(story: &mut Story, world: &World, plan: &str) -> Result<(), Failure> {
     let fhir = &world.insurer.fhir;
-    story.step("The insurer", "enrols Alice by a number that only this insurer can know her by");
+    story.step("The insurer", "enrols Darcy by a number that only this insurer can know her by");
     let wallet = argument(&world.file("wallet.json"));
-    let member = world.prove(&["member", "--wallet", &wallet, "--insurer", &world.insurer.account]).capture()?;
+    let insurer = hexadecimal(&world.insurer.account)?;
+    let member = world.prove(&["member", "--wallet", &wallet, "--insurer", &insurer]).capture()?;
     let coverage = json!({
         "resourceType": "Coverage",
         "extension": [{"url": "urn:careledger:extension:member", "valueString": member.trim()}],
@@ -133,7 +134,7 @@ fn enrol(story: &mut Story, world: &World, plan: &str) -> Result<(), Failure> {
 }
 
 fn make_proof(story: &mut Story, world: &World, claim: &str, expires: i64) -> Result<Value, Failure> {
-    story.step("Alice", "fetches both Merkle paths and proves, on her own device");
+    story.step("Darcy", "fetches both Merkle paths and proves, on her own device");
     for (kind, insurer) in [("attestation", None), ("enrolment", Some(world.insurer.account.as_str()))] {
         let opening = argument(&world.file(&format!("{kind}.json")));
         let commitment = world.prove(&["commit", kind, &opening]).capture()?;
@@ -155,7 +156,14 @@ fn make_proof(story: &mut Story, world: &World, claim: &str, expires: i64) -> Re
         .args(["--attestation", &file("attestation.json"), "--attestation-path", &file("attestation-path.json")])
         .args(["--enrolment", &file("enrolment.json"), "--enrolment-path", &file("enrolment-path.json")])
         .args(["--plan", &file("plan.json"), "--fact", "0", "--as-of", &date(now()), "--chain-id", &world.chain_id])
-        .args(["--claim", claim, "--submitter", &world.insurer.account, "--expiry", &expires.to_string()])
+        .args([
+            "--claim",
+            claim,
+            "--submitter",
+            &hexadecimal(&world.insurer.account)?,
+            "--expiry",
+            &expires.to_string(),
+        ])
         .args(["--out", &argument(&out), "--amount-out", &argument(&amount), "--snarkjs", &file("snarkjs")])
         .capture()?;
     story.answer(format!("a proof of 128 bytes, after {} ms", started.elapsed().as_millis()));
@@ -201,7 +209,7 @@ fn submit(
     refused(story, insurer, "expired", &request(world, claim, now() - 60, proof), &["87"])?;
     refused(story, &world.general.fhir, "re-addressed", &honest, &["89"])?;
 
-    story.step("Alice", "sends the proof to the insurer");
+    story.step("Darcy", "sends the proof to the insurer");
     let response = outcome(story, insurer, &honest)?;
     story.check("the ledger verified it: she is eligible", response["outcome"] == "complete")?;
     let confirmed = world.query(&["eligibility", &world.insurer.account, claim])?;
@@ -211,7 +219,13 @@ fn submit(
 
     story.step("Someone", "replays it");
     refused(story, insurer, "replayed", &honest, &["84", "85", "86"])?;
-    refused(story, insurer, "replayed for another claim", &request(world, &"c2".repeat(32), expires, proof), &["84", "85", "89"])
+    refused(
+        story,
+        insurer,
+        "replayed for another claim",
+        &request(world, &"c2".repeat(32), expires, proof),
+        &["84", "85", "89"],
+    )
 }
 
 fn outcome(story: &Story, fhir: &Fhir, request: &Value) -> Result<Value, Failure> {

@@ -81,11 +81,6 @@ impl Fhir {
         self.send(story, Method::POST, path, kind, bytes)
     }
 
-    /// Updates.
-    pub fn put(&self, story: &Story, path: &str, resource: &Value) -> Result<Answer, Failure> {
-        self.send(story, Method::PUT, path, "application/fhir+json", resource.to_string().as_bytes())
-    }
-
     fn send(&self, story: &Story, method: Method, path: &str, kind: &str, body: &[u8]) -> Result<Answer, Failure> {
         let url = match path {
             "" => self.base.clone(),
@@ -161,7 +156,8 @@ impl Answer {
         }
         let outcome: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let issue = &outcome["issue"][0];
-        let reason = issue["details"]["text"].as_str().or(issue["diagnostics"].as_str()).unwrap_or("no OperationOutcome");
+        let reason =
+            issue["details"]["text"].as_str().or(issue["diagnostics"].as_str()).unwrap_or("no OperationOutcome");
         let reason: String = reason.chars().take(REASON_CHARACTERS_MAX).collect();
         format!("{status}: {reason}")
     }

@@ -25,7 +25,10 @@ pub fn register(story: &mut Story, world: &World) -> Result<(), Failure> {
 
 fn approve(story: &Story, world: &World, organization: &Organization, index: usize) -> Result<(), Failure> {
     let registrar = registrar(index);
-    story.call(format!("careledgerd tx register-organization --from {registrar} --organization {}", organization.account));
+    story.call(format!(
+        "careledgerd tx register-organization --from {registrar} --organization {}",
+        organization.account
+    ));
     let answer = world.send(&[
         "register-organization",
         "--from",

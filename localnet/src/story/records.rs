@@ -11,12 +11,12 @@ use super::world::{World, text};
 use crate::failure::{Doing, Failure};
 
 /// Where the synthetic patient's Bundle is in the repository.
-const PATIENT: &str = "fhir-gateway/golden/synthea/patient.json.gz";
+const PATIENT: &str = "fhir-gateway/golden/synthea/darcy-schmidt.json.gz";
 /// The documents that are filed: file, media type, what it is.
 const DOCUMENTS: [(&str, &str, &str); 3] = [
-    ("fhir-gateway/golden/documents/discharge.pdf", "application/pdf", "Discharge summary"),
-    ("fhir-gateway/golden/documents/xray.jpg", "image/jpeg", "Chest X-ray"),
-    ("fhir-gateway/golden/documents/summary.xml", "application/hl7-cda+xml", "Continuity of care document"),
+    ("fhir-gateway/golden/documents/laboratory.pdf", "application/pdf", "Laboratory report"),
+    ("fhir-gateway/golden/documents/radiograph.jpg", "image/jpeg", "Chest X-ray"),
+    ("fhir-gateway/golden/documents/discharge.cda.xml", "application/hl7-cda+xml", "Discharge summary"),
 ];
 
 /// The patient, as hospital A knows her.
@@ -34,7 +34,7 @@ pub struct Patient {
 /// Registers the patient and files three documents.
 pub fn file(story: &mut Story, world: &World) -> Result<Patient, Failure> {
     story.chapter("Records");
-    world.make_key("alice")?;
+    world.make_key("darcy")?;
     let id = register(story, world)?;
     let subject = claim(story, world, &id)?;
     let mut documents = Vec::new();
@@ -48,7 +48,7 @@ pub fn file(story: &mut Story, world: &World) -> Result<Patient, Failure> {
 /// The EHR posts a whole synthetic history, with the account that the patient's wallet derived.
 fn register(story: &mut Story, world: &World) -> Result<String, Failure> {
     let general = &world.general;
-    let account = world.account("alice", Some(general))?;
+    let account = world.account("darcy", Some(general))?;
     let mut bundle = bundle(world)?;
     let entries = bundle["entry"].as_array_mut().expect("the Bundle in the repository has entries");
     let patient = entries.iter_mut().find(|entry| entry["resource"]["resourceType"] == "Patient");
@@ -60,7 +60,10 @@ fn register(story: &mut Story, world: &World) -> Result<String, Failure> {
     story.step("Hospital A's EHR", &format!("posts a patient and her history: one Bundle of {count} resources"));
     let answer = general.fhir.post(story, "", &bundle)?.expect(200)?.json()?;
     let created = answer["entry"].as_array().map_or(0, |entries| {
-        entries.iter().filter(|entry| entry["response"]["status"].as_str().is_some_and(|it| it.starts_with("201"))).count()
+        entries
+            .iter()
+            .filter(|entry| entry["response"]["status"].as_str().is_some_and(|it| it.starts_with("201")))
+            .count()
     });
     story.check_same("every resource was created, in one ledger transaction", created, count)?;
     let search = format!("Patient?identifier=urn:careledger:account|{account}");
@@ -73,15 +76,15 @@ fn register(story: &mut Story, world: &World) -> Result<String, Failure> {
 
 fn claim(story: &mut Story, world: &World, id: &str) -> Result<String, Failure> {
     let general = &world.general;
-    story.step("Alice", "takes over what hospital A opened for her: from here on only her key grants");
+    story.step("Darcy", "takes over what hospital A opened for her: from here on only her key grants");
     let answer = general.fhir.get(story, &format!("Patient/{id}/$subject"))?.expect(200)?.json()?;
     let parameters = answer["parameter"].as_array().cloned().unwrap_or_default();
     let named = |parameter: &&Value| parameter["name"] == "subject";
     let parameter = parameters.iter().find(named).cloned().unwrap_or_default();
     let subject = parameter["valueString"].as_str().or(parameter["valueIdentifier"]["value"].as_str());
     let subject = subject.ok_or_else(|| Failure::Check(format!("$subject named no subject: {answer}")))?.to_owned();
-    story.call("careledgerd tx claim-subject --from alice --derive <hospital A>");
-    let claimed = world.send(&["claim-subject", "--from", "alice", "--derive", &general.account])?;
+    story.call("careledgerd tx claim-subject --from darcy --derive <hospital A>");
+    let claimed = world.send(&["claim-subject", "--from", "darcy", "--derive", &general.account])?;
     story.answer(format!("committed at height {}", claimed["height"]));
     story.check("the ledger has her subject", world.query(&["subject", &subject])?.is_some())?;
     Ok(subject)

@@ -8,6 +8,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::http::Fhir;
 use crate::failure::Failure;
+use crate::gateways::{GATEWAYS, SEATS};
 use crate::network::prepare;
 use crate::places::{self, Places};
 use crate::program::Program;
@@ -47,6 +48,26 @@ pub struct World {
 }
 
 impl World {
+    /// The world of a home whose gateways listen on `ports`, with a fresh token for each organization.
+    pub fn open(
+        places: &Places,
+        home: &Path,
+        rpc: String,
+        chain_id: String,
+        ports: &[u16; GATEWAYS],
+    ) -> Result<Self, Failure> {
+        let [general, insurer, lakeside] = SEATS.each_ref().map(|seat| seat.organization(places, home, ports));
+        Ok(Self {
+            places: places.clone(),
+            home: home.to_path_buf(),
+            rpc,
+            chain_id,
+            general: general?,
+            lakeside: lakeside?,
+            insurer: insurer?,
+        })
+    }
+
     /// The story's own folder, for files that people pass to each other.
     pub fn folder(&self) -> PathBuf {
         self.home.join("story")
@@ -89,7 +110,7 @@ impl World {
         let program = self.careledgerd(&[&["query"], arguments, &["--prove"]].concat());
         match program.capture() {
             Ok(answer) => json(&answer).map(Some),
-            Err(Failure::Program { outcome, .. }) if outcome.contains("absent") => Ok(None),
+            Err(Failure::Program { outcome, .. }) if outcome.contains("absence is proven") => Ok(None),
             Err(failure) => Err(failure),
         }
     }
@@ -110,6 +131,11 @@ impl World {
         }
     }
 
+    /// `careledger-gateway`, for what a patient does with it: it needs no keys and talks to nobody.
+    pub fn gateway(&self, arguments: &[&str]) -> Program {
+        Program::new(self.places.built("careledger-gateway")).args(arguments)
+    }
+
     /// `prove`, the patient's prover.
     pub fn prove(&self, arguments: &[&str]) -> Program {
         Program::new(self.places.built("prove")).args(arguments)
@@ -125,6 +151,12 @@ pub fn json(text: &str) -> Result<Value, Failure> {
 pub fn text(value: &Value, name: &str) -> Result<String, Failure> {
     let found = value[name].as_str().map(str::to_owned);
     found.ok_or_else(|| Failure::Check(format!("an answer has no {name}: {value}")))
+}
+
+/// An account's 20 bytes as hexadecimal digits, which is how the prover knows it.
+pub fn hexadecimal(account: &str) -> Result<String, Failure> {
+    let (_, bytes) = bech32::decode(account).map_err(|error| Failure::Check(format!("{account}: {error}")))?;
+    Ok(hex::encode(bytes))
 }
 
 /// A file's name as an argument.
