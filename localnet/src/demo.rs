@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::binaries::{self, Built};
 use crate::failure::{Doing, Failure};
-use crate::gateways::{self, GATEWAYS, Ledger, SEATS};
+use crate::gateways::{self, Endpoint, Endpoints, Ledger, SEATS};
 use crate::home;
 use crate::network::prepare;
 use crate::places::{self, Places};
@@ -49,8 +49,8 @@ struct Ports {
 impl Ports {
     const COUNT: u16 = 3;
 
-    fn gateways(&self) -> [u16; GATEWAYS] {
-        [self.first, self.first + 1]
+    fn gateways(&self) -> Endpoints {
+        [self.first, self.first + 1].map(Endpoint::loopback)
     }
 
     fn rpc(&self) -> u16 {
@@ -121,7 +121,7 @@ fn tell(places: &Places, home: &Path, ports: &Ports) -> Result<(), Failure> {
 fn environment(world: &World, home: &Path, ports: &Ports) -> String {
     let mut text = format!(
         "# Tokens are valid for 24 hours here, so that this file stays usable; elsewhere for five minutes:\n\
-         # careledger-gateway token --client ID --key FILE --url BASE_URL\n\
+         # careledger-gateway token --client CLIENT_ID --key CLIENT_KEY --url URL    (the base URL without /fhir)\n\
          CARELEDGER_HOME='{}'\nCARELEDGER_CHAIN_ID='{}'\nCARELEDGER_RPC='{}'\nSNARKJS='{}'\n\
          FHIR_BASE_URL='{}'\nFHIR_TOKEN='{}'\n",
         home.display(),

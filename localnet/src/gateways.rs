@@ -5,12 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use ureq::Agent;
 
 use crate::failure::{Doing, Failure};
 use crate::home;
-use crate::network::prepare::random_passphrase;
 use crate::network::record::App;
 use crate::places::{self, Places};
 use crate::program::Program;
@@ -45,6 +44,29 @@ pub const SEATS: [Seat; 3] = [
     Seat { name: "lakeside", kind: "provider", gateway: 1 },
 ];
 
+/// Where a gateway is, for each who wants to reach it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// What it listens on.
+    pub listen: String,
+    /// How clients reach it. Tokens are issued for this address.
+    pub url: String,
+    /// How the other gateway reaches it.
+    pub peer_url: String,
+}
+
+/// Both gateways.
+pub type Endpoints = [Endpoint; GATEWAYS];
+
+impl Endpoint {
+    /// On a port of this machine's loopback.
+    pub fn loopback(port: u16) -> Self {
+        let address = format!("127.0.0.1:{port}");
+        let url = format!("http://{address}");
+        Self { listen: address, url: url.clone(), peer_url: url }
+    }
+}
+
 /// The ledger that a gateway uses.
 #[derive(Clone, Debug)]
 pub enum Ledger {
@@ -75,16 +97,16 @@ pub fn check_count(gateways: usize, app: App) -> Result<(), Failure> {
 
 impl Seat {
     fn folder(&self, home: &Path) -> PathBuf {
-        folder(home).join(self.name)
+        folder(home, self.gateway).join(self.name)
     }
 
     /// Its FHIR endpoint, without a slash at the end.
-    pub fn base_url(&self, ports: &[u16; GATEWAYS]) -> String {
-        format!("{}/fhir", self.url(ports))
+    pub fn base_url(&self, at: &Endpoints) -> String {
+        format!("{}/fhir", self.url(at))
     }
 
-    fn url(&self, ports: &[u16; GATEWAYS]) -> String {
-        format!("http://127.0.0.1:{}/{}", ports[self.gateway], self.name)
+    fn url(&self, at: &Endpoints) -> String {
+        format!("{}/{}", at[self.gateway].url, self.name)
     }
 
     /// The private key of its client.
@@ -92,11 +114,12 @@ impl Seat {
         self.folder(home).join(format!("{CLIENT}.pem"))
     }
 
-    /// Its account and encryption key, as `keys add` told them.
+    /// Its account and encryption key.
     fn public(&self, home: &Path) -> Result<Value, Failure> {
-        let file = self.folder(home).join("public.json");
-        serde_json::from_str(&places::read(&file)?)
-            .map_err(|error| Failure::Check(format!("{}: {error}", file.display())))
+        let file = public_file(home, self.gateway);
+        let all: Value = serde_json::from_str(&places::read(&file)?)
+            .map_err(|error| Failure::Check(format!("{}: {error}", file.display())))?;
+        Ok(all[self.name].clone())
     }
 
     fn account(&self, home: &Path) -> Result<String, Failure> {
@@ -104,28 +127,23 @@ impl Seat {
     }
 
     /// A token for its client, through the real exchange.
-    pub fn token(&self, places: &Places, home: &Path, ports: &[u16; GATEWAYS]) -> Result<String, Failure> {
+    pub fn token(&self, places: &Places, home: &Path, at: &Endpoints) -> Result<String, Failure> {
         let token = gateway(places)
-            .args(["token", "--client", CLIENT, "--url", &self.base_url(ports), "--key"])
+            .args(["token", "--client", CLIENT, "--url", &self.url(at), "--key"])
             .arg(self.client_key(home))
             .capture()?;
         Ok(token.trim().to_owned())
     }
 
     /// The organization as the story meets it, with a fresh token.
-    pub fn organization(
-        &'static self,
-        places: &Places,
-        home: &Path,
-        ports: &[u16; GATEWAYS],
-    ) -> Result<Organization, Failure> {
+    pub fn organization(&'static self, places: &Places, home: &Path, at: &Endpoints) -> Result<Organization, Failure> {
         let public = self.public(home)?;
         Ok(Organization {
             name: self.name,
             kind: self.kind,
             account: text(&public, "address")?,
             encryption_key: text(&public, "encryption_key")?,
-            fhir: crate::story::http::Fhir::new(self.base_url(ports), self.token(places, home, ports)?),
+            fhir: crate::story::http::Fhir::new(self.base_url(at), self.token(places, home, at)?),
         })
     }
 }
@@ -134,8 +152,8 @@ fn gateway(places: &Places) -> Program {
     Program::new(places.built("careledger-gateway"))
 }
 
-fn folder(home: &Path) -> PathBuf {
-    home.join("gateways")
+fn folder(home: &Path, index: usize) -> PathBuf {
+    home.join("gateways").join(name(index))
 }
 
 fn name(index: usize) -> String {
@@ -143,49 +161,54 @@ fn name(index: usize) -> String {
 }
 
 fn configuration_file(home: &Path, index: usize) -> PathBuf {
-    folder(home).join(name(index)).with_extension("toml")
+    folder(home, index).join("gateway.toml")
+}
+
+fn public_file(home: &Path, index: usize) -> PathBuf {
+    folder(home, index).join("public.json")
 }
 
 /// Makes the keys of the organizations and of their clients, where they are not there yet.
 pub fn create(places: &Places, home: &Path) -> Result<(), Failure> {
-    for seat in &SEATS {
-        let folder = seat.folder(home);
-        if folder.join("public.json").exists() {
+    for index in 0..GATEWAYS {
+        let folder = folder(home, index);
+        let finished = public_file(home, index);
+        if finished.exists() {
             continue;
         }
         if folder.exists() {
             // Whatever is there was not made to its end.
             fs::remove_dir_all(&folder).doing(|| format!("removing {}", folder.display()))?;
         }
-        places::make_folder(&folder)?;
-        places::write_secret(&folder.join("passphrase"), &random_passphrase()?)?;
-        gateway(places)
-            .args(["keys", "client", "--key"])
-            .arg(seat.client_key(home))
-            .arg("--jwks")
-            .arg(folder.join(format!("{CLIENT}.jwks.json")))
+        let organizations = SEATS.iter().filter(|seat| seat.gateway == index);
+        let printed = gateway(places)
+            // `configure` writes the configuration anew, with this home's own addresses.
+            .args(["init", "--comet", "http://127.0.0.1:26657", "--folder"])
+            .arg(&folder)
+            .args(organizations.map(|seat| format!("--organization={}={}", seat.name, seat.kind)))
             .capture()?;
-        let public = gateway(places)
-            .args(["keys", "add", "--keystore"])
-            .arg(folder.join("keystore.json"))
-            .arg("--passphrase-file")
-            .arg(folder.join("passphrase"))
-            .capture()?;
+        let public = public_keys(&printed);
         // Last: it is what says that all of this was finished.
-        places::write(&folder.join("public.json"), &public)?;
+        places::write(&finished, &Value::from(public).to_string())?;
     }
     Ok(())
 }
 
+/// Accounts and encryption keys, by organization, from what `init` prints:
+/// `  general: address care1…, encryption key 5f…`.
+fn public_keys(printed: &str) -> Map<String, Value> {
+    let parsed = printed.lines().filter_map(|line| {
+        let (name, rest) = line.trim().split_once(": address ")?;
+        let (address, key) = rest.split_once(", encryption key ")?;
+        Some((name.to_owned(), json!({"address": address, "encryption_key": key})))
+    });
+    parsed.collect()
+}
+
 /// Writes both configurations; to be repeated when the ports change.
-pub fn configure(
-    home: &Path,
-    ports: &[u16; GATEWAYS],
-    ledgers: &[Ledger; GATEWAYS],
-    token_seconds: u32,
-) -> Result<(), Failure> {
+pub fn configure(home: &Path, at: &Endpoints, ledgers: &[Ledger; GATEWAYS], token_seconds: u32) -> Result<(), Failure> {
     for (index, ledger) in ledgers.iter().enumerate() {
-        let text = configuration(home, index, ports, ledger, token_seconds)?;
+        let text = configuration(home, index, at, ledger, token_seconds)?;
         places::write(&configuration_file(home, index), &text)?;
     }
     Ok(())
@@ -194,7 +217,7 @@ pub fn configure(
 fn configuration(
     home: &Path,
     index: usize,
-    ports: &[u16; GATEWAYS],
+    at: &Endpoints,
     ledger: &Ledger,
     token_seconds: u32,
 ) -> Result<String, Failure> {
@@ -202,7 +225,7 @@ fn configuration(
         Ledger::Embedded { rpc_port, chain_id, genesis } => (
             "embedded",
             format!(
-                "[embedded]\npath = \"../ledger/state\"\nrpc_listen = \"127.0.0.1:{rpc_port}\"\n\
+                "[embedded]\npath = \"ledger\"\nrpc_listen = \"127.0.0.1:{rpc_port}\"\n\
                  chain_id = {}\ngenesis = {}\n",
                 quoted(chain_id),
                 quoted(&genesis.display().to_string()),
@@ -210,11 +233,11 @@ fn configuration(
         ),
         Ledger::Comet { rpc } => ("comet", format!("[comet]\nrpc = {}\n", quoted(rpc))),
     };
-    let port = ports[index];
+    let Endpoint { listen, url, .. } = &at[index];
     let mut text = format!(
         "# Written by careledger-localnet, again at each start. fhir-gateway/example.toml explains every key.\n\
          ledger = \"{kind}\"\n\n\
-         [server]\nlisten = \"127.0.0.1:{port}\"\nbase_url = \"http://127.0.0.1:{port}\"\n\
+         [server]\nlisten = \"{listen}\"\nbase_url = \"{url}\"\n\
          body_bytes_max = 33554432\nworkers = 2\n\n\
          [auth]\ntoken_seconds = {token_seconds}\nrequests_per_second = 500\nrequest_burst = 2000\n\
          token_requests_per_second = 20\n\n\
@@ -231,8 +254,8 @@ fn configuration(
                  scopes = \"system/*.cruds\"\n",
             )
         } else {
-            let (account, url) = (seat.account(home)?, seat.url(ports));
-            write!(text, "\n[[peer]]\norganization = \"{account}\"\nurl = \"{url}\"\n")
+            let (account, peer) = (seat.account(home)?, &at[seat.gateway].peer_url);
+            write!(text, "\n[[peer]]\norganization = \"{account}\"\nurl = \"{peer}/{}\"\n", seat.name)
         }
         .expect("a String takes any text");
     }
@@ -257,9 +280,9 @@ pub fn processes(places: &Places, home: &Path) -> [Process; GATEWAYS] {
 }
 
 /// Waits until every organization's endpoint answers.
-pub fn wait_until_ready(home: &Path, ports: &[u16; GATEWAYS]) -> Result<(), Failure> {
+pub fn wait_until_ready(home: &Path, at: &Endpoints) -> Result<(), Failure> {
     for seat in &SEATS {
-        let url = seat.base_url(ports);
+        let url = seat.base_url(at);
         home::wait(&format!("{url} to answer"), READY_TIME_MAX, || answers(&url)).map_err(|failure| {
             let log = log_file(home, &name(seat.gateway));
             let text = places::read(&log).unwrap_or_default();
@@ -278,7 +301,7 @@ pub fn answers(base_url: &str) -> bool {
 }
 
 /// Lines of an environment file: each organization's endpoint, account and client.
-pub fn environment(home: &Path, ports: &[u16; GATEWAYS]) -> String {
+pub fn environment(home: &Path, at: &Endpoints) -> String {
     let mut lines = String::new();
     for seat in &SEATS {
         let name = seat.name.to_uppercase();
@@ -287,7 +310,7 @@ pub fn environment(home: &Path, ports: &[u16; GATEWAYS]) -> String {
         write!(
             lines,
             "{name}_BASE_URL='{}'\n{name}_ACCOUNT='{account}'\n{name}_CLIENT_ID='{CLIENT}'\n{name}_CLIENT_KEY='{}'\n",
-            seat.base_url(ports),
+            seat.base_url(at),
             seat.client_key(home).display(),
         )
         .expect("a String takes any text");
@@ -302,14 +325,25 @@ mod tests {
     #[test]
     fn each_gateway_serves_its_own_and_knows_the_others() {
         let home = tempfile::tempdir().unwrap();
-        for seat in &SEATS {
-            places::make_folder(&seat.folder(home.path())).unwrap();
-            let public = format!("{{\"address\": \"care1{}\"}}", seat.name);
-            places::write(&seat.folder(home.path()).join("public.json"), &public).unwrap();
+        for (index, printed) in [
+            "Wrote x.\n  general: address care1general, encryption key 01\n  general: client ehr, key k\n  \
+             insurer: address care1insurer, encryption key 02",
+            "  lakeside: address care1lakeside, encryption key 03",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            places::make_folder(&folder(home.path(), index)).unwrap();
+            let public = Value::from(public_keys(printed)).to_string();
+            places::write(&public_file(home.path(), index), &public).unwrap();
         }
+        assert_eq!(SEATS[1].public(home.path()).unwrap()["encryption_key"], "02");
         let ledger = Ledger::Comet { rpc: "http://127.0.0.1:1".into() };
         let read = |index| -> toml::Table {
-            configuration(home.path(), index, &[8_100, 8_101], &ledger, 300).unwrap().parse().unwrap()
+            configuration(home.path(), index, &[8_100, 8_101].map(Endpoint::loopback), &ledger, 300)
+                .unwrap()
+                .parse()
+                .unwrap()
         };
         let names = |table: &toml::Table, list: &str, key: &str| -> Vec<String> {
             let items = table[list].as_array().unwrap().iter();

@@ -72,6 +72,9 @@ enum Command {
         #[arg(long, default_value = "docker.io/library/debian:bookworm-slim")]
         base: String,
     },
+    /// Builds the node programs, CometBFT's and ours (for tests that start networks themselves).
+    #[command(hide = true)]
+    BuildNodes,
     /// Checks that a node's height moves: the health check of a validator.
     Moves {
         /// The node's RPC, like http://127.0.0.1:26657.
@@ -192,6 +195,7 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Story(at) => open(&at)?.tell_story(&places),
         Command::Verify => verify::run(&places),
+        Command::BuildNodes => binaries::build_nodes(&places),
         Command::Up(up) => start(&places, up),
         Command::Status(at) => status(&open(&at)?),
         Command::Check(at) => {
@@ -228,7 +232,7 @@ fn start(places: &Places, up: Up) -> Result<(), Failure> {
         places,
         Options {
             home: up.at.home.unwrap_or_else(|| places.default_home()),
-            gateways: up.gateways.unwrap_or(manifest.gateways),
+            gateways: up.gateways.unwrap_or(if up.app == App::Careledger { manifest.gateways } else { 0 }),
             manifest,
             app: up.app,
             node: up.node,
@@ -264,7 +268,7 @@ fn status(network: &Network) -> Result<(), Failure> {
     }
     if network.record().gateways > 0 {
         for seat in &gateways::SEATS {
-            let url = seat.base_url(&network.record().gateway_ports());
+            let url = seat.base_url(&network.record().endpoints());
             println!("{} {url} {}", seat.name, if gateways::answers(&url) { "answers" } else { "does not answer" });
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use self::record::{App, Layout, NodeKind, Record, group};
 use crate::binaries::{self, Built};
 use crate::failure::Failure;
-use crate::gateways::{self, Ledger};
+use crate::gateways;
 use crate::home::{absolute, remove, wait};
 use crate::manifest::Manifest;
 use crate::places::Places;
@@ -24,8 +24,6 @@ pub mod settings;
 
 /// How long the first block, or the one after a change, may take. The first is due after 1 to 2 seconds.
 const BLOCK_TIME_MAX: Duration = Duration::from_secs(60);
-/// Lifetime of the gateways' access tokens, in seconds: their default.
-const TOKEN_SECONDS: u32 = 300;
 /// How many heights back `check` compares.
 const HEIGHTS_COMPARED_MAX: u64 = 20;
 
@@ -132,8 +130,8 @@ impl Network {
         if *gateways == 0 {
             return Err(Failure::Needs("the story needs gateways; start the network with `up --gateways 2`".into()));
         }
-        let ports = self.record.gateway_ports();
-        let world = World::open(places, &self.home, self.record.rpc_address(0), manifest.chain_id.clone(), &ports)?;
+        let at = self.record.endpoints();
+        let world = World::open(places, &self.home, self.record.rpc_address(0), manifest.chain_id.clone(), &at)?;
         story::tell(&world).map(drop)
     }
 
@@ -191,7 +189,7 @@ impl Network {
             |failure| Failure::Check(format!("{failure}; the logs are in {}", self.home.join("logs").display()));
         self.wait_for_height(1).map_err(see_logs)?;
         if self.record.gateways > 0 {
-            gateways::wait_until_ready(&self.home, &self.record.gateway_ports())?;
+            gateways::wait_until_ready(&self.home, &self.record.endpoints())?;
         }
         Ok(())
     }
@@ -269,9 +267,7 @@ fn set_up(places: &Places, home: &Path, options: &Options, choosing: &Choosing) 
     prepare::configure(places, home, &record)?;
     let mut plan = prepare::plan(places, home, &record)?;
     if record.gateways > 0 {
-        gateways::create(places, home)?;
-        let ledger = |index| Ledger::Comet { rpc: record.rpc_address(index % record.manifest.validators) };
-        gateways::configure(home, &record.gateway_ports(), &[ledger(0), ledger(1)], TOKEN_SECONDS)?;
+        prepare::gateways(places, home, &record)?;
         plan.processes.extend(gateways::processes(places, home));
     }
     plan.save(home)?;

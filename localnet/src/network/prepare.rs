@@ -10,9 +10,13 @@ use serde_json::Value;
 use super::record::{App, NodeKind, Record, group, validator_home};
 use super::{genesis, settings};
 use crate::failure::{Doing, Failure};
+use crate::gateways::{self, Ledger};
 use crate::places::{self, Places};
 use crate::program::Program;
 use crate::supervisor::plan::{Plan, Process, Stage};
+
+/// Lifetime of the gateways' access tokens, in seconds: their default.
+const TOKEN_SECONDS: u32 = 300;
 
 /// The folder with the keys that people and organizations of this network use.
 pub fn client_home(home: &Path) -> PathBuf {
@@ -107,8 +111,7 @@ pub fn add_key(places: &Places, home: &Path, name: &str) -> Result<String, Failu
     }
 }
 
-/// A passphrase that nobody has to remember.
-pub fn random_passphrase() -> Result<String, Failure> {
+fn random_passphrase() -> Result<String, Failure> {
     let mut bytes = [0; 32];
     let source = "/dev/urandom";
     File::open(source).and_then(|mut file| file.read_exact(&mut bytes)).doing(|| format!("reading {source}"))?;
@@ -165,6 +168,13 @@ fn filled_in(home: &Path, record: &Record, index: usize, peers: &str) -> Result<
         ("p2p.persistent_peers", peers.to_owned()),
         ("tx_index.indexer", if indexed { "kv" } else { "null" }.into()),
     ])
+}
+
+/// Makes keys and configurations of the gateways. Each has a validator of its own, so that one may fail.
+pub fn gateways(places: &Places, home: &Path, record: &Record) -> Result<(), Failure> {
+    gateways::create(places, home)?;
+    let ledger = |index| Ledger::Comet { rpc: record.node_address(index % record.manifest.validators) };
+    gateways::configure(home, &record.endpoints(), &[ledger(0), ledger(1)], TOKEN_SECONDS)
 }
 
 /// The processes of the validators.

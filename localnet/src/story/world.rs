@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::http::Fhir;
 use crate::failure::Failure;
-use crate::gateways::{GATEWAYS, SEATS};
+use crate::gateways::{Endpoints, SEATS};
 use crate::network::prepare;
 use crate::places::{self, Places};
 use crate::program::Program;
@@ -48,15 +48,9 @@ pub struct World {
 }
 
 impl World {
-    /// The world of a home whose gateways listen on `ports`, with a fresh token for each organization.
-    pub fn open(
-        places: &Places,
-        home: &Path,
-        rpc: String,
-        chain_id: String,
-        ports: &[u16; GATEWAYS],
-    ) -> Result<Self, Failure> {
-        let [general, insurer, lakeside] = SEATS.each_ref().map(|seat| seat.organization(places, home, ports));
+    /// The world of a home whose gateways are there, with a fresh token for each organization.
+    pub fn open(places: &Places, home: &Path, rpc: String, chain_id: String, at: &Endpoints) -> Result<Self, Failure> {
+        let [general, insurer, lakeside] = SEATS.each_ref().map(|seat| seat.organization(places, home, at));
         Ok(Self {
             places: places.clone(),
             home: home.to_path_buf(),
