@@ -49,5 +49,10 @@ pub fn build(places: &Places) -> Result<(), Failure> {
     }
     // The same selection as `cargo test --workspace`, so that dependencies are built with one set of features.
     let build = Program::new(toolbox::cargo()).args(["build", "--locked", "--workspace", "--bins"]);
-    toolbox::with_build_environment(build).in_folder(&places.repository).run()
+    toolbox::with_build_environment(build).in_folder(&places.repository).run()?;
+    // By itself: within the workspace its feature would put the prover into every program.
+    Program::new(toolbox::cargo())
+        .args(["build", "--locked", "--package", "careledger_zk", "--features", "prover", "--bins"])
+        .in_folder(&places.repository)
+        .run()
 }

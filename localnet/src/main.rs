@@ -72,9 +72,8 @@ enum Command {
         #[arg(long, default_value = "docker.io/library/debian:bookworm-slim")]
         base: String,
     },
-    /// Builds the node programs, CometBFT's and ours (for tests that start networks themselves).
-    #[command(hide = true)]
-    BuildNodes,
+    /// Builds every program that a network or the demo runs.
+    Build,
     /// Checks that a node's height moves: the health check of a validator.
     Moves {
         /// The node's RPC, like http://127.0.0.1:26657.
@@ -195,7 +194,7 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Story(at) => open(&at)?.tell_story(&places),
         Command::Verify => verify::run(&places),
-        Command::BuildNodes => binaries::build_nodes(&places),
+        Command::Build => binaries::build_nodes(&places).and_then(|()| binaries::build(&places)),
         Command::Up(up) => start(&places, up),
         Command::Status(at) => status(&open(&at)?),
         Command::Check(at) => {

@@ -91,13 +91,18 @@ fn nodes(places: &Places) -> Result<Outcome, Failure> {
 }
 
 fn lints(places: &Places) -> Result<Outcome, Failure> {
-    cargo(places, &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    cargo(places, &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    let prover = ["--package", "careledger_zk", "--features", "prover"];
+    let arguments = [&["clippy", "--locked"], &prover[..], &["--all-targets", "--", "-D", "warnings"]].concat();
+    cargo(places, &arguments)
 }
 
 fn tests(places: &Places) -> Result<Outcome, Failure> {
     // The end-to-end tests start the programs, which `cargo test` alone would not build for them.
     binaries::build(places)?;
-    cargo(places, &["test", "--locked", "--workspace"])
+    cargo(places, &["test", "--locked", "--workspace"])?;
+    // The prover is not part of what the workspace links, see `binaries::build`.
+    cargo(places, &["test", "--locked", "--package", "careledger_zk", "--features", "prover"])
 }
 
 fn node_tests(places: &Places) -> Result<Outcome, Failure> {

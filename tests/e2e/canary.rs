@@ -40,10 +40,9 @@ pub fn plant(home: &Home) -> Planted {
         "content": [{"attachment": {"contentType": "text/plain", "data": BASE64_STANDARD.encode(&text)}}],
     }));
     // Found where they belong: by search, and in what is served. So the index has them, under its key.
-    for (path, canary) in [
-        (format!("Patient?family={family}"), &family),
-        (format!("DocumentReference/{document}"), &sentence),
-    ] {
+    for (path, canary) in
+        [(format!("Patient?family={family}"), &family), (format!("DocumentReference/{document}"), &sentence)]
+    {
         let (status, body) = fhir.get(&path);
         assert_eq!(status, 200);
         assert!(contains(&body, canary.as_bytes()), "{path} does not give what was planted");

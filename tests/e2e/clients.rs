@@ -72,8 +72,7 @@ fn address(folder: &Path, key: &str) -> String {
          const wallet = await DirectSecp256k1Wallet.fromKey(fromHex('{key}'), 'care');\
          console.log((await wallet.getAccounts())[0].address);"
     );
-    let printed =
-        succeeded(Command::new("node").args(["--input-type=module", "--eval", &script]).current_dir(folder));
+    let printed = succeeded(Command::new("node").args(["--input-type=module", "--eval", &script]).current_dir(folder));
     printed.trim().to_owned()
 }
 

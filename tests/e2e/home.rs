@@ -35,7 +35,7 @@ pub fn built(program: &str) -> PathBuf {
     target().join("debug").join(program)
 }
 
-/// Builds all programs: cargo builds for a test only those of its own package. Then what the Go module gives.
+/// Builds all programs: cargo builds for a test only those of its own package.
 fn build() {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -43,7 +43,7 @@ fn build() {
     succeeded(&mut command);
     succeeded(
         Command::new(target().join("debug/careledger-localnet"))
-            .arg("build-nodes")
+            .arg("build")
             .env("CARGO_TARGET_DIR", target())
             .current_dir(root()),
     );

@@ -1,7 +1,5 @@
 //! Chapters 3 to 5: a doctor asks, the patient narrows and grants, the doctor reads, the patient revokes.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::Story;
@@ -120,13 +118,8 @@ fn arrived(story: &mut Story, world: &World, darcy: &Patient) -> Result<String, 
 pub fn grant(story: &mut Story, world: &World, darcy: &Patient, request: &Request) -> Result<Granted, Failure> {
     let fhir = &world.general.fhir;
     story.chapter("The patient decides");
-    let consent = consent(world, darcy, request);
-    story.step("Hospital A's EHR", "tries to make the consent itself, without the patient");
-    let refused = fhir.post(story, "Consent", &consent)?.expect(422)?;
-    story.check("it is refused with an OperationOutcome", refused.json()?["resourceType"] == "OperationOutcome")?;
-
-    story.step("Darcy", "narrows it to documents alone, to this doctor, for 30 days, and signs on her own device");
-    let asked = world.write("consent.json", &consent)?;
+    story.step("Darcy", "narrows it to documents alone, to this doctor, for 30 days");
+    let asked = world.write("consent.json", &consent(world, darcy, request))?;
     let completed = world.file("consent-to-post.json");
     story.call("careledger-gateway consent prepare --consent consent.json --out consent-to-post.json");
     let prepared = world
@@ -134,8 +127,15 @@ pub fn grant(story: &mut Story, world: &World, darcy: &Patient, request: &Reques
         .capture()?;
     let prepared = json(&prepared)?;
     let grant = text(&prepared, "grant")?;
-    let transaction = sign(story, world, darcy, request, &prepared)?;
     let consent = json(&crate::places::read(&completed)?)?;
+
+    story.step("Hospital A's EHR", "tries to put it in force itself, without her signature");
+    let refused = fhir.post(story, "Consent", &consent)?.expect(422)?;
+    story.check("it is refused with an OperationOutcome", refused.json()?["resourceType"] == "OperationOutcome")?;
+    story.check("nothing is on the ledger", world.query(&["grant", &darcy.subject, &grant])?.is_none())?;
+
+    story.step("Darcy", "signs on her own device; her EHR posts Consent and signature together");
+    let transaction = sign(story, world, darcy, request, &prepared)?;
     let bundle = signed_bundle(&consent, &darcy.id, &transaction);
     let answer = fhir.post(story, "", &bundle)?.expect(200)?.json()?;
     let status = answer["entry"][0]["response"]["status"].as_str().unwrap_or_default();
@@ -305,9 +305,4 @@ pub fn revoke(story: &mut Story, world: &World, darcy: &Patient, granted: &Grant
 fn same_but_for(one: &Answer, one_id: &str, other: &Answer, other_id: &str) -> bool {
     let plain = |answer: &Answer, id: &str| String::from_utf8_lossy(answer.bytes()).replace(id, "");
     plain(one, one_id) == plain(other, other_id)
-}
-
-/// A proof document as an extension carries it.
-pub fn base64(bytes: &[u8]) -> String {
-    BASE64_STANDARD.encode(bytes)
 }

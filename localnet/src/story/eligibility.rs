@@ -1,12 +1,13 @@
 //! Chapter 6: the patient proves to an insurer that a plan covers her, and nothing else.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::Story;
-use super::consent::base64;
 use super::http::Fhir;
 use super::records::Patient;
-use super::world::{World, argument, date, hexadecimal, instant, now, text};
+use super::world::{World, argument, date, instant, now, text};
 use crate::failure::Failure;
 use crate::places;
 
@@ -113,8 +114,7 @@ fn enrol(story: &mut Story, world: &World, plan: &str) -> Result<(), Failure> {
     let fhir = &world.insurer.fhir;
     story.step("The insurer", "enrols Darcy by a number that only this insurer can know her by");
     let wallet = argument(&world.file("wallet.json"));
-    let insurer = hexadecimal(&world.insurer.account)?;
-    let member = world.prove(&["member", "--wallet", &wallet, "--insurer", &insurer]).capture()?;
+    let member = world.prove(&["member", "--wallet", &wallet, "--insurer", &world.insurer.account]).capture()?;
     let coverage = json!({
         "resourceType": "Coverage",
         "extension": [{"url": "urn:careledger:extension:member", "valueString": member.trim()}],
@@ -156,14 +156,7 @@ fn make_proof(story: &mut Story, world: &World, claim: &str, expires: i64) -> Re
         .args(["--attestation", &file("attestation.json"), "--attestation-path", &file("attestation-path.json")])
         .args(["--enrolment", &file("enrolment.json"), "--enrolment-path", &file("enrolment-path.json")])
         .args(["--plan", &file("plan.json"), "--fact", "0", "--as-of", &date(now()), "--chain-id", &world.chain_id])
-        .args([
-            "--claim",
-            claim,
-            "--submitter",
-            &hexadecimal(&world.insurer.account)?,
-            "--expiry",
-            &expires.to_string(),
-        ])
+        .args(["--claim", claim, "--submitter", &world.insurer.account, "--expiry", &expires.to_string()])
         .args(["--out", &argument(&out), "--amount-out", &argument(&amount), "--snarkjs", &file("snarkjs")])
         .capture()?;
     story.answer(format!("a proof of 128 bytes, after {} ms", started.elapsed().as_millis()));
@@ -176,7 +169,7 @@ fn request(world: &World, claim: &str, expires: i64, proof: &Value) -> Value {
         "extension": [{
             "url": "urn:careledger:extension:eligibility-proof",
             "extension": [
-                {"url": "proof", "valueBase64Binary": base64(proof.to_string().as_bytes())},
+                {"url": "proof", "valueBase64Binary": BASE64_STANDARD.encode(proof.to_string())},
                 {"url": "expires", "valueInstant": instant(expires)},
             ],
         }],
@@ -246,6 +239,9 @@ fn parameter(parameters: &Value, name: &str) -> Result<String, Failure> {
     value.ok_or_else(|| Failure::Check(format!("the answer has no parameter {name}: {parameters}")))
 }
 
+/// A file that stands in a parameter.
 fn parameter_json(parameters: &Value, name: &str) -> Result<Value, Failure> {
-    super::world::json(&parameter(parameters, name)?)
+    let bytes = BASE64_STANDARD.decode(parameter(parameters, name)?);
+    let bytes = bytes.map_err(|error| Failure::Check(format!("the parameter {name} is no base64: {error}")))?;
+    super::world::json(&String::from_utf8_lossy(&bytes))
 }

@@ -147,12 +147,6 @@ pub fn text(value: &Value, name: &str) -> Result<String, Failure> {
     found.ok_or_else(|| Failure::Check(format!("an answer has no {name}: {value}")))
 }
 
-/// An account's 20 bytes as hexadecimal digits, which is how the prover knows it.
-pub fn hexadecimal(account: &str) -> Result<String, Failure> {
-    let (_, bytes) = bech32::decode(account).map_err(|error| Failure::Check(format!("{account}: {error}")))?;
-    Ok(hex::encode(bytes))
-}
-
 /// A file's name as an argument.
 pub fn argument(file: &Path) -> String {
     file.display().to_string()
