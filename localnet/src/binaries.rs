@@ -4,7 +4,6 @@ use std::thread;
 
 use crate::failure::Failure;
 use crate::places::{self, Places};
-use crate::program::Program;
 use crate::toolbox::{self, Need};
 
 /// What the first build takes on one core, nearly all of it RocksDB, OpenSSL and arkworks.
@@ -48,11 +47,9 @@ pub fn build(places: &Places) -> Result<(), Failure> {
         println!("building CareLedger: about {minutes} minutes on {cores} cores, once");
     }
     // The same selection as `cargo test --workspace`, so that dependencies are built with one set of features.
-    let build = Program::new(toolbox::cargo()).args(["build", "--locked", "--workspace", "--bins"]);
-    toolbox::with_build_environment(build).in_folder(&places.repository).run()?;
+    toolbox::cargo_here(places).args(["build", "--locked", "--workspace", "--bins"]).run()?;
     // By itself: within the workspace its feature would put the prover into every program.
-    Program::new(toolbox::cargo())
+    toolbox::cargo_here(places)
         .args(["build", "--locked", "--package", "careledger_zk", "--features", "prover", "--bins"])
-        .in_folder(&places.repository)
         .run()
 }

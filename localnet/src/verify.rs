@@ -131,8 +131,7 @@ fn deny(places: &Places, arguments: &[&str]) -> Program {
 }
 
 fn cargo(places: &Places, arguments: &[&str]) -> Result<Outcome, Failure> {
-    let cargo = Program::new(toolbox::cargo()).args(arguments).in_folder(&places.repository);
-    toolbox::with_build_environment(cargo).run()?;
+    toolbox::cargo_here(places).args(arguments).run()?;
     Ok(Outcome::Passed)
 }
 

@@ -35,18 +35,25 @@ pub fn built(program: &str) -> PathBuf {
     target().join("debug").join(program)
 }
 
-/// Builds all programs: cargo builds for a test only those of its own package.
+/// Builds all programs: cargo builds for a test only those of its own package. The first of them builds the rest.
 fn build() {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--locked", "--workspace", "--bins"]).env("CARGO_TARGET_DIR", target()).current_dir(root());
-    succeeded(&mut command);
-    succeeded(
-        Command::new(target().join("debug/careledger-localnet"))
-            .arg("build")
-            .env("CARGO_TARGET_DIR", target())
-            .current_dir(root()),
-    );
+    let mut first = Command::new(cargo);
+    first.args(["build", "--locked", "--workspace", "--bins"]);
+    let mut rest = Command::new(target().join("debug/careledger-localnet"));
+    rest.arg("build");
+    for command in [&mut first, &mut rest] {
+        // Build scripts would be run again for what cargo tells this test about itself.
+        for (name, _) in env::vars_os() {
+            if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_NAME", "CARGO_BIN_", "CARGO_PRIMARY_PACKAGE"]
+                .iter()
+                .any(|prefix| name.to_string_lossy().starts_with(prefix))
+            {
+                command.env_remove(name);
+            }
+        }
+        succeeded(command.env("CARGO_TARGET_DIR", target()).current_dir(root()));
+    }
 }
 
 /// Runs a command that must succeed; returns what it printed.
