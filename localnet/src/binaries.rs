@@ -38,6 +38,9 @@ pub fn build_nodes(places: &Places) -> Result<(), Failure> {
     build.run()
 }
 
+/// What is built and tested: everything, with the prover. One selection for all, so that dependencies are built once.
+pub const WHOLE: [&str; 3] = ["--workspace", "--features", "careledger_zk/prover"];
+
 /// Builds the workspace's programs: ledger, gateway, prover.
 pub fn build(places: &Places) -> Result<(), Failure> {
     toolbox::provide(&[Need::CompilerAndMake, Need::Libclang])?;
@@ -46,10 +49,5 @@ pub fn build(places: &Places) -> Result<(), Failure> {
         let minutes = FIRST_BUILD_CORE_MINUTES.div_ceil(cores);
         println!("building CareLedger: about {minutes} minutes on {cores} cores, once");
     }
-    // The same selection as `cargo test --workspace`, so that dependencies are built with one set of features.
-    toolbox::cargo_here(places).args(["build", "--locked", "--workspace", "--bins"]).run()?;
-    // By itself: within the workspace its feature would put the prover into every program.
-    toolbox::cargo_here(places)
-        .args(["build", "--locked", "--package", "careledger_zk", "--features", "prover", "--bins"])
-        .run()
+    toolbox::cargo_here(places).args(["build", "--locked", "--bins"]).args(WHOLE).run()
 }

@@ -168,6 +168,8 @@ fn invitation(told: &Told, places: &Places, file: &Path) -> String {
 /// Serves until Ctrl-C ends this process, and with it the supervisor and what it keeps running.
 fn serve(supervisor: &mut Child) -> Result<(), Failure> {
     println!("serving until Ctrl-C");
+    // Waiting would close the pipe that tells the supervisor that we live.
+    let _bond = supervisor.stdin.take();
     let status = supervisor.wait().doing(|| "waiting for the supervisor".into())?;
     Err(Failure::Check(format!("the supervisor ended by itself: {status}")))
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::binaries;
+use crate::binaries::{self, WHOLE};
 use crate::failure::Failure;
 use crate::places::Places;
 use crate::program::Program;
@@ -91,18 +91,13 @@ fn nodes(places: &Places) -> Result<Outcome, Failure> {
 }
 
 fn lints(places: &Places) -> Result<Outcome, Failure> {
-    cargo(places, &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    let prover = ["--package", "careledger_zk", "--features", "prover"];
-    let arguments = [&["clippy", "--locked"], &prover[..], &["--all-targets", "--", "-D", "warnings"]].concat();
-    cargo(places, &arguments)
+    cargo(places, &[&["clippy", "--locked"], &WHOLE[..], &["--all-targets", "--", "-D", "warnings"]].concat())
 }
 
 fn tests(places: &Places) -> Result<Outcome, Failure> {
     // The end-to-end tests start the programs, which `cargo test` alone would not build for them.
     binaries::build(places)?;
-    cargo(places, &["test", "--locked", "--workspace"])?;
-    // The prover is not part of what the workspace links, see `binaries::build`.
-    cargo(places, &["test", "--locked", "--package", "careledger_zk", "--features", "prover"])
+    cargo(places, &[&["test", "--locked"], &WHOLE[..]].concat())
 }
 
 fn node_tests(places: &Places) -> Result<Outcome, Failure> {

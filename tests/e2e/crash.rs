@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fhir::Fhir,
-    home::{Home, VALIDATORS, eventually, succeeded},
+    home::{Home, POLL, VALIDATORS, eventually, succeeded},
 };
 
 /// The validator that is killed: hospital B's gateway uses it.
@@ -64,12 +64,12 @@ impl<'a> Writer<'a> {
                 "identifier": [{"system": "urn:careledger:account", "value": claimant.to_string()}],
                 "name": [{"family": family}],
             });
-            let Ok((status, body)) = self.fhir.create(&patient) else {
-                *self.refused.lock().unwrap().entry(0).or_default() += 1;
-                continue;
-            };
+            // 0: nobody answered.
+            let (status, body) = self.fhir.create(&patient).unwrap_or_default();
             if status != 201 {
                 *self.refused.lock().unwrap().entry(status).or_default() += 1;
+                // As a client that honours 503 does; or it would be told 429.
+                thread::sleep(POLL);
                 continue;
             }
             let subject = commitment::subject_id(&self.organization, &claimant);

@@ -15,9 +15,9 @@ use careledger_tests::root;
 use serde_json::{Value, json};
 
 /// How often a condition is looked at while waiting for it.
-const POLL: Duration = Duration::from_millis(100);
+pub const POLL: Duration = Duration::from_millis(100);
 /// Only turns a hang into a failure.
-pub const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(120);
 /// How many validators `localnet/networks/four.toml` has.
 pub const VALIDATORS: usize = 4;
 
@@ -39,7 +39,7 @@ pub fn built(program: &str) -> PathBuf {
 fn build() {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut first = Command::new(cargo);
-    first.args(["build", "--locked", "--workspace", "--bins"]);
+    first.args(["build", "--locked", "--workspace", "--features", "careledger_zk/prover", "--bins"]);
     let mut rest = Command::new(target().join("debug/careledger-localnet"));
     rest.arg("build");
     for command in [&mut first, &mut rest] {
