@@ -4,11 +4,19 @@ use std::thread;
 
 use crate::failure::Failure;
 use crate::places::{self, Places};
-use crate::program::Program;
 use crate::toolbox::{self, Need};
 
 /// What the first build takes on one core, nearly all of it RocksDB, OpenSSL and arkworks.
 const FIRST_BUILD_CORE_MINUTES: usize = 50;
+
+/// Whether programs are built before they are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Built {
+    /// What is missing or older than its sources is built.
+    Now,
+    /// They are taken as they are: the caller has built them.
+    Before,
+}
 
 /// Builds the stock CometBFT and our node program from the pinned Go module.
 pub fn build_nodes(places: &Places) -> Result<(), Failure> {
@@ -30,6 +38,9 @@ pub fn build_nodes(places: &Places) -> Result<(), Failure> {
     build.run()
 }
 
+/// What is built and tested: everything, with the prover. One selection for all, so that dependencies are built once.
+pub const WHOLE: [&str; 3] = ["--workspace", "--features", "careledger_zk/prover"];
+
 /// Builds the workspace's programs: ledger, gateway, prover.
 pub fn build(places: &Places) -> Result<(), Failure> {
     toolbox::provide(&[Need::CompilerAndMake, Need::Libclang])?;
@@ -38,7 +49,5 @@ pub fn build(places: &Places) -> Result<(), Failure> {
         let minutes = FIRST_BUILD_CORE_MINUTES.div_ceil(cores);
         println!("building CareLedger: about {minutes} minutes on {cores} cores, once");
     }
-    // The same selection as `cargo test --workspace`, so that dependencies are built with one set of features.
-    let build = Program::new(toolbox::cargo()).args(["build", "--locked", "--workspace", "--bins"]);
-    toolbox::with_build_environment(build).in_folder(&places.repository).run()
+    toolbox::cargo_here(places).args(["build", "--locked", "--bins"]).args(WHOLE).run()
 }

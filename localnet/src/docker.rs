@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::binaries;
 use crate::failure::{Doing, Failure};
+use crate::gateways;
 use crate::manifest::Manifest;
 use crate::network::prepare;
 use crate::network::record::{App, Layout, NodeKind, Record};
@@ -12,6 +13,7 @@ use crate::network::{self, Agreed};
 use crate::places::{self, Places};
 use crate::program::{Program, find};
 use crate::rpc::Rpc;
+use crate::story::{self, world::World};
 
 /// The image's name in compose.yaml.
 const IMAGE: &str = "careledger:local";
@@ -26,16 +28,20 @@ pub fn lay_out(places: &Places, home: &Path, network: &str) -> Result<(), Failur
         println!("{} is laid out already", home.display());
         return Ok(());
     }
+    let manifest = Manifest::load(&places.manifest(network))?;
     let record = Record {
-        manifest: Manifest::load(&places.manifest(network))?,
+        gateways: manifest.gateways,
+        manifest,
         app: App::Careledger,
         node: NodeKind::Careledger,
         layout: Layout::Containers,
-        gateways: 0,
         first_port: 0,
     };
     prepare::create(places, home, &record)?;
     prepare::configure(places, home, &record)?;
+    if record.gateways > 0 {
+        prepare::gateways(places, home, &record)?;
+    }
     // Last: it is what says that all of this was finished.
     record.save(home)
 }
@@ -52,6 +58,7 @@ pub fn check(places: &Places, base: &str) -> Result<(), Failure> {
         network::wait_for_height(&rpcs, 1)?;
         let Agreed { height } = network::agreement(&rpcs)?;
         network::wait_for_height(&rpcs, height + 1)?;
+        tell_story(places)?;
         network::agreement(&rpcs)
     });
     if started.is_err() {
@@ -59,8 +66,20 @@ pub fn check(places: &Places, base: &str) -> Result<(), Failure> {
     }
     compose(places)?.args(["down", "--volumes"]).run()?;
     let Agreed { height } = started?;
-    println!("four validators in containers agreed up to height {height}");
+    println!("four validators and two gateways in containers told the story and agree up to height {height}");
     Ok(())
+}
+
+/// Tells the story from this machine, with the keys that `setup` made in the containers.
+fn tell_story(places: &Places) -> Result<(), Failure> {
+    let copy = places.target.join("docker/network");
+    let container = compose(places)?.args(["ps", "--quiet", "gateway0"]).capture()?;
+    Program::new("docker").args(["cp", &format!("{}:/network", container.trim())]).arg(&copy).run()?;
+    let record = Record::load(&copy)?.ok_or_else(|| Failure::Check("the containers laid out no network".into()))?;
+    let at = record.endpoints();
+    gateways::wait_until_ready(&copy, &at)?;
+    let rpc = format!("http://127.0.0.1:{}", RPC_PORTS[0]);
+    story::tell(&World::open(places, &copy, rpc, record.manifest.chain_id, &at)?).map(drop)
 }
 
 fn build_image(places: &Places, base: &str) -> Result<(), Failure> {
@@ -73,6 +92,8 @@ fn build_image(places: &Places, base: &str) -> Result<(), Failure> {
         return build.arg("--file").arg(recipes.join("Dockerfile.prebuilt")).arg(context).run();
     }
     println!("building the image from sources: about an hour, once");
+    // For the story, which is told from this machine.
+    binaries::build(places)?;
     build.arg("--file").arg(recipes.join("Dockerfile")).arg(&places.repository).run()
 }
 
@@ -154,6 +175,7 @@ fn compose(places: &Places) -> Result<Program, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::record::PUBLISHED_GATEWAY_PORTS;
 
     #[test]
     fn the_libraries_of_a_program_are_read_from_ldd() {
@@ -174,6 +196,9 @@ mod tests {
         for port in RPC_PORTS {
             assert!(compose.contains(&format!("\"127.0.0.1:{port}:26657\"")), "{port}");
         }
-        assert_eq!(compose.matches("ports:").count(), RPC_PORTS.len());
+        for port in PUBLISHED_GATEWAY_PORTS {
+            assert!(compose.contains(&format!("\"127.0.0.1:{port}:8080\"")), "{port}");
+        }
+        assert_eq!(compose.matches("ports:").count(), RPC_PORTS.len() + PUBLISHED_GATEWAY_PORTS.len());
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::binaries::Built;
 use crate::failure::Failure;
 use crate::manifest::Manifest;
 use crate::network::prepare::{client_home, passphrase_file, registrar};
@@ -105,6 +106,7 @@ fn start(places: &Places, node: NodeKind, app: App) -> Result<Network, Failure> 
             gateways: 0,
             earlier: Earlier::Removed,
             lifetime: Lifetime::UntilLauncherEnds,
+            built: Built::Now,
         },
     )
 }

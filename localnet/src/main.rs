@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::binaries::Built;
+use crate::demo::Afterwards;
 use crate::failure::Failure;
 use crate::load::Comparison;
 use crate::manifest::Manifest;
@@ -18,8 +20,11 @@ use crate::rpc::Rpc;
 use crate::supervisor::Lifetime;
 
 mod binaries;
+mod demo;
 mod docker;
 mod failure;
+mod gateways;
+mod home;
 mod load;
 mod manifest;
 mod network;
@@ -27,6 +32,7 @@ mod places;
 mod ports;
 mod program;
 mod rpc;
+mod story;
 mod supervisor;
 mod toolbox;
 mod verify;
@@ -40,6 +46,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Tells the story of README.md on two gateways and their ledger, checks every step, then serves.
+    Demo(Demo),
     /// Checks everything: format, lints, tests (on four real validators too), licences.
     Verify,
     /// Starts a network of validators in the background.
@@ -54,6 +62,8 @@ enum Command {
     Kill(OneValidator),
     /// Starts a killed validator again.
     Revive(OneValidator),
+    /// Tells the demo's story on a network that runs with gateways. Once: it makes its own patient and claim.
+    Story(AtHome),
     /// Measures committed transactions per second on four validators of its own.
     Load(Load),
     /// Builds the image, runs four validators in containers, takes them down; where a docker engine answers.
@@ -62,6 +72,8 @@ enum Command {
         #[arg(long, default_value = "docker.io/library/debian:bookworm-slim")]
         base: String,
     },
+    /// Builds every program that a network or the demo runs.
+    Build,
     /// Checks that a node's height moves: the health check of a validator.
     Moves {
         /// The node's RPC, like http://127.0.0.1:26657.
@@ -87,6 +99,19 @@ enum Command {
         #[arg(long)]
         until_launcher_ends: bool,
     },
+}
+
+#[derive(clap::Args)]
+struct Demo {
+    /// Ends after the story.
+    #[arg(long)]
+    once: bool,
+    /// The demo's folder; what an earlier demo left there is removed [default: demo in cargo's target folder].
+    #[arg(long)]
+    home: Option<PathBuf>,
+    /// Takes the programs as they are and builds nothing.
+    #[arg(long)]
+    no_build: bool,
 }
 
 #[derive(clap::Args)]
@@ -124,6 +149,9 @@ struct Up {
     /// Removes the network that was set up there before.
     #[arg(long)]
     fresh: bool,
+    /// Takes the programs as they are and builds nothing.
+    #[arg(long)]
+    no_build: bool,
 }
 
 #[derive(clap::Args)]
@@ -160,7 +188,13 @@ fn run(command: Command) -> Result<(), Failure> {
     let places = Places::find()?;
     let open = |at: &AtHome| Network::open(at.home.as_deref().unwrap_or(&places.default_home()));
     match command {
+        Command::Demo(demo) => {
+            let afterwards = if demo.once { Afterwards::End } else { Afterwards::Serve };
+            demo::run(&places, demo.home, afterwards, built(demo.no_build))
+        }
+        Command::Story(at) => open(&at)?.tell_story(&places),
         Command::Verify => verify::run(&places),
+        Command::Build => binaries::build_nodes(&places).and_then(|()| binaries::build(&places)),
         Command::Up(up) => start(&places, up),
         Command::Status(at) => status(&open(&at)?),
         Command::Check(at) => {
@@ -187,18 +221,23 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
+fn built(no_build: bool) -> Built {
+    if no_build { Built::Before } else { Built::Now }
+}
+
 fn start(places: &Places, up: Up) -> Result<(), Failure> {
     let manifest = Manifest::load(&places.manifest(&up.network))?;
     let network = Network::up(
         places,
         Options {
             home: up.at.home.unwrap_or_else(|| places.default_home()),
-            gateways: up.gateways.unwrap_or(manifest.gateways),
+            gateways: up.gateways.unwrap_or(if up.app == App::Careledger { manifest.gateways } else { 0 }),
             manifest,
             app: up.app,
             node: up.node,
             earlier: if up.fresh { Earlier::Removed } else { Earlier::Kept },
             lifetime: Lifetime::UntilStopped,
+            built: built(up.no_build),
         },
     )?;
     status(&network)?;
@@ -224,6 +263,12 @@ fn status(network: &Network) -> Result<(), Failure> {
         match network.rpc(index).tip() {
             Ok(tip) => println!("v{index} {address} height {}", tip.height),
             Err(_) => println!("v{index} {address} does not answer"),
+        }
+    }
+    if network.record().gateways > 0 {
+        for seat in &gateways::SEATS {
+            let url = seat.base_url(&network.record().endpoints());
+            println!("{} {url} {}", seat.name, if gateways::answers(&url) { "answers" } else { "does not answer" });
         }
     }
     Ok(())

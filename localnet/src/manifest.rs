@@ -6,13 +6,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::gateways::GATEWAYS;
 use crate::places;
 use crate::ports::RANGE_PORTS_MAX;
 
 /// Largest network that this machine is asked to hold.
 const VALIDATORS_MAX: usize = 16;
-/// Most gateways of one network.
-const GATEWAYS_MAX: usize = 8;
+/// Most gateways of one network: they serve the organizations of the story.
+const GATEWAYS_MAX: usize = GATEWAYS;
 /// Most registrars of one network.
 const REGISTRARS_MAX: usize = 9;
 
@@ -58,8 +59,8 @@ impl Manifest {
         if !(1..=VALIDATORS_MAX).contains(&self.validators) {
             return refuse("validators must be 1 to 16");
         }
-        if self.gateways > GATEWAYS_MAX {
-            return refuse("gateways must be 0 to 8");
+        if ![0, GATEWAYS].contains(&self.gateways) {
+            return refuse("gateways must be 0 or 2");
         }
         if self.chain_id.is_empty() || self.chain_id.len() > 50 {
             return refuse("chain_id must have 1 to 50 characters");

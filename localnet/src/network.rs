@@ -1,19 +1,19 @@
 //! A network of validators and gateways on this machine: started, asked, broken on purpose, stopped.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::record::{App, Layout, NodeKind, Record, group};
-use crate::binaries;
-use crate::failure::{Doing, Failure};
+use crate::binaries::{self, Built};
+use crate::failure::Failure;
+use crate::gateways;
+use crate::home::{absolute, remove, wait};
 use crate::manifest::Manifest;
 use crate::places::Places;
 use crate::ports::{self, Choosing};
 use crate::rpc::Rpc;
+use crate::story::{self, world::World};
 use crate::supervisor::control::{ProcessStatus, Request, ask};
 use crate::supervisor::{self, Lifetime};
 
@@ -24,8 +24,6 @@ pub mod settings;
 
 /// How long the first block, or the one after a change, may take. The first is due after 1 to 2 seconds.
 const BLOCK_TIME_MAX: Duration = Duration::from_secs(60);
-/// How often a condition is looked at while waiting for it.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How many heights back `check` compares.
 const HEIGHTS_COMPARED_MAX: u64 = 20;
 
@@ -46,6 +44,8 @@ pub struct Options {
     pub earlier: Earlier,
     /// How long it runs.
     pub lifetime: Lifetime,
+    /// Whether its programs are built first.
+    pub built: Built,
 }
 
 /// What happens to a network that was set up in the home before.
@@ -73,11 +73,7 @@ impl Network {
         if ask(&home, &Request::Status)?.is_some() {
             return Err(Failure::Needs(format!("a network already runs in {}; stop it with `down`", home.display())));
         }
-        if options.gateways > 0 {
-            return Err(Failure::Needs(
-                "`up` starts validators only; start gateways yourself and give them an RPC address".into(),
-            ));
-        }
+        gateways::check_count(options.gateways, options.app)?;
         let orphans = supervisor::stop_orphans(&home)?;
         if orphans > 0 {
             println!("stopped {orphans} processes that an earlier supervisor left behind");
@@ -85,9 +81,11 @@ impl Network {
         if options.earlier == Earlier::Removed && home.exists() {
             remove(&home)?;
         }
-        binaries::build_nodes(places)?;
-        if options.app == App::Careledger {
-            binaries::build(places)?;
+        if options.built == Built::Now {
+            binaries::build_nodes(places)?;
+            if options.app == App::Careledger {
+                binaries::build(places)?;
+            }
         }
         let choosing = ports::choose()?;
         let record = set_up(places, &home, &options, &choosing)?;
@@ -124,6 +122,17 @@ impl Network {
     /// Its processes; `None` when it does not run.
     pub fn processes(&self) -> Result<Option<Vec<ProcessStatus>>, Failure> {
         ask(&self.home, &Request::Status)
+    }
+
+    /// Tells the story on it.
+    pub fn tell_story(&self, places: &Places) -> Result<(), Failure> {
+        let Record { manifest, gateways, .. } = &self.record;
+        if *gateways == 0 {
+            return Err(Failure::Needs("the story needs gateways; start the network with `up --gateways 2`".into()));
+        }
+        let at = self.record.endpoints();
+        let world = World::open(places, &self.home, self.record.rpc_address(0), manifest.chain_id.clone(), &at)?;
+        story::tell(&world).map(drop)
     }
 
     /// Stops it. Whether it ran.
@@ -176,9 +185,13 @@ impl Network {
     }
 
     fn wait_until_ready(&self) -> Result<(), Failure> {
-        self.wait_for_height(1).map_err(|failure| {
-            Failure::Check(format!("{failure}; the logs are in {}", self.home.join("logs").display()))
-        })
+        let see_logs =
+            |failure| Failure::Check(format!("{failure}; the logs are in {}", self.home.join("logs").display()));
+        self.wait_for_height(1).map_err(see_logs)?;
+        if self.record.gateways > 0 {
+            gateways::wait_until_ready(&self.home, &self.record.endpoints())?;
+        }
+        Ok(())
     }
 }
 
@@ -252,37 +265,12 @@ fn set_up(places: &Places, home: &Path, options: &Options, choosing: &Choosing) 
         Some(_) => {}
     }
     prepare::configure(places, home, &record)?;
-    prepare::plan(places, home, &record)?.save(home)?;
+    let mut plan = prepare::plan(places, home, &record)?;
+    if record.gateways > 0 {
+        prepare::gateways(places, home, &record)?;
+        plan.processes.extend(gateways::processes(places, home));
+    }
+    plan.save(home)?;
     record.save(home)?;
     Ok(record)
-}
-
-/// Removes a home, and only a home: anything else in that place is left alone.
-fn remove(home: &Path) -> Result<(), Failure> {
-    let ours: BTreeSet<_> =
-        ["client", "gateways", "generated", "localnet.env", "logs", "network.json", "pids", "plan.json", "run"].into();
-    for entry in fs::read_dir(home).doing(|| format!("reading {}", home.display()))? {
-        let name = entry.doing(|| format!("reading {}", home.display()))?.file_name();
-        let name = name.to_string_lossy();
-        let is_validator = name.strip_prefix('v').is_some_and(|rest| rest.parse::<usize>().is_ok());
-        if !is_validator && !ours.contains(&*name) {
-            return Err(Failure::Needs(format!("{} holds {name}, which is not of a network", home.display())));
-        }
-    }
-    fs::remove_dir_all(home).doing(|| format!("removing {}", home.display()))
-}
-
-fn wait(what: &str, time_max: Duration, mut condition: impl FnMut() -> bool) -> Result<(), Failure> {
-    let started = Instant::now();
-    while !condition() {
-        if started.elapsed() > time_max {
-            return Err(Failure::Check(format!("waited {} s for {what}", time_max.as_secs())));
-        }
-        thread::sleep(LOOK_EVERY);
-    }
-    Ok(())
-}
-
-fn absolute(home: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(home).doing(|| format!("finding {}", home.display()))
 }

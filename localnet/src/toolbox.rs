@@ -4,7 +4,7 @@
 //! where the rights are missing the exact command is printed and the program stops.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::failure::Failure;
 use crate::places::Places;
@@ -18,6 +18,10 @@ mod packages;
 const NODE_MAJOR_MIN: u32 = 18;
 /// The licence checker, pinned so that a check means the same everywhere.
 const CARGO_DENY_VERSION: &str = "0.20.2";
+
+/// Beginnings of the variables that cargo sets for programs and tests that it runs.
+const SET_BY_CARGO: [&str; 6] =
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_NAME", "CARGO_BIN_", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR"];
 
 /// Something that a command needs on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,17 +72,20 @@ pub fn go(places: &Places) -> Result<Program, Failure> {
     Ok(golang::ENVIRONMENT.iter().fold(go, |go, (name, value)| go.env(name, value)))
 }
 
-/// Adds the variables that let cargo's build scripts find what [`provide`] provided.
-///
-/// Only where they look in vain without: a variable that comes and goes between this and a plain
-/// `cargo build` would have RocksDB compiled anew each time.
-pub fn with_build_environment(cargo: Program) -> Program {
-    if env::var_os("LIBCLANG_PATH").is_some() || cfg!(target_os = "linux") {
-        return cargo;
+/// Cargo, for work on this checkout. Build scripts are run again when a variable that they read has changed, and
+/// RocksDB takes a quarter of an hour: so what is built from here has the environment of what is typed in a shell.
+pub fn cargo_here(places: &Places) -> Program {
+    let mut program = Program::new(cargo()).in_folder(&places.repository);
+    // What cargo tells the programs that it runs, of which we are one.
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if SET_BY_CARGO.iter().any(|prefix| name.starts_with(prefix)) {
+            program = program.without_env(&name);
+        }
     }
-    match libclang::find().as_deref().and_then(Path::parent) {
-        Some(folder) => cargo.env("LIBCLANG_PATH", folder),
-        None => cargo,
+    match libclang::to_be_told() {
+        Some(folder) => program.env("LIBCLANG_PATH", folder),
+        None => program,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::binaries;
+use crate::binaries::{self, WHOLE};
 use crate::failure::Failure;
 use crate::places::Places;
 use crate::program::Program;
@@ -91,13 +91,13 @@ fn nodes(places: &Places) -> Result<Outcome, Failure> {
 }
 
 fn lints(places: &Places) -> Result<Outcome, Failure> {
-    cargo(places, &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    cargo(places, &[&["clippy", "--locked"], &WHOLE[..], &["--all-targets", "--", "-D", "warnings"]].concat())
 }
 
 fn tests(places: &Places) -> Result<Outcome, Failure> {
     // The end-to-end tests start the programs, which `cargo test` alone would not build for them.
     binaries::build(places)?;
-    cargo(places, &["test", "--locked", "--workspace"])
+    cargo(places, &[&["test", "--locked"], &WHOLE[..]].concat())
 }
 
 fn node_tests(places: &Places) -> Result<Outcome, Failure> {
@@ -126,8 +126,7 @@ fn deny(places: &Places, arguments: &[&str]) -> Program {
 }
 
 fn cargo(places: &Places, arguments: &[&str]) -> Result<Outcome, Failure> {
-    let cargo = Program::new(toolbox::cargo()).args(arguments).in_folder(&places.repository);
-    toolbox::with_build_environment(cargo).run()?;
+    toolbox::cargo_here(places).args(arguments).run()?;
     Ok(Outcome::Passed)
 }
 

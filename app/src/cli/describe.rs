@@ -10,6 +10,7 @@ use careledger_wire::{
         state,
     },
 };
+use careledger_zk::tree::ARITY;
 use serde_json::{Value, json};
 
 /// A value of the state that can be shown.
@@ -171,9 +172,11 @@ impl Describe for TransactionResult {
 }
 
 impl Describe for PathResponse {
+    /// As `prove eligibility` reads it: index, and the siblings of each level. The root follows from them.
     fn describe(&self) -> Value {
-        let siblings: Vec<String> = self.siblings.iter().map(hex::encode).collect();
-        json!({ "index": self.index, "siblings": siblings, "root": hex::encode(&self.root) })
+        let levels = self.siblings.chunks(ARITY - 1);
+        let siblings: Vec<Vec<String>> = levels.map(|level| level.iter().map(hex::encode).collect()).collect();
+        json!({ "index": self.index, "siblings": siblings })
     }
 }
 

@@ -10,9 +10,13 @@ use serde_json::Value;
 use super::record::{App, NodeKind, Record, group, validator_home};
 use super::{genesis, settings};
 use crate::failure::{Doing, Failure};
+use crate::gateways::{self, Ledger};
 use crate::places::{self, Places};
 use crate::program::Program;
 use crate::supervisor::plan::{Plan, Process, Stage};
+
+/// Lifetime of the gateways' access tokens, in seconds: their default.
+const TOKEN_SECONDS: u32 = 300;
 
 /// The folder with the keys that people and organizations of this network use.
 pub fn client_home(home: &Path) -> PathBuf {
@@ -53,25 +57,42 @@ pub fn create(places: &Places, home: &Path, record: &Record) -> Result<(), Failu
 
 /// Makes each validator's application home and the network's registrars; returns the genesis state.
 fn create_applications(places: &Places, home: &Path, record: &Record) -> Result<Value, Failure> {
-    let daemon = places.built("careledgerd");
+    let manifest = &record.manifest;
+    let registrars = create_registrars(places, home, manifest.registrars)?;
+    for index in 0..manifest.validators {
+        init(places, &app_home(home, index), &manifest.chain_id, &registrars, manifest.registrar_threshold)?;
+    }
+    let file = genesis_file(&app_home(home, 0));
+    serde_json::from_str(&places::read(&file)?).map_err(|error| Failure::Check(format!("{}: {error}", file.display())))
+}
+
+/// Makes [`client_home`] with the registrars' keys; returns their addresses.
+pub fn create_registrars(places: &Places, home: &Path, count: usize) -> Result<Vec<String>, Failure> {
     places::make_folder(&client_home(home))?;
     places::write_secret(&passphrase_file(home), &random_passphrase()?)?;
-    let mut registrars = Vec::new();
-    for index in 0..record.manifest.registrars {
-        registrars.push("--registrar".to_owned());
-        registrars.push(add_key(places, home, &registrar(index))?);
-    }
-    let threshold = record.manifest.registrar_threshold.to_string();
-    for index in 0..record.manifest.validators {
-        Program::new(&daemon)
-            .args(["init", "--chain-id", &record.manifest.chain_id, "--registrar-threshold", &threshold])
-            .args(&registrars)
-            .arg("--home")
-            .arg(app_home(home, index))
-            .capture()?;
-    }
-    let file = app_home(home, 0).join("config/app_genesis.json");
-    serde_json::from_str(&places::read(&file)?).map_err(|error| Failure::Check(format!("{}: {error}", file.display())))
+    (0..count).map(|index| add_key(places, home, &registrar(index))).collect()
+}
+
+/// Makes the home of a ledger application, with its part of the genesis in [`genesis_file`].
+pub fn init(
+    places: &Places,
+    app: &Path,
+    chain_id: &str,
+    registrars: &[String],
+    threshold: usize,
+) -> Result<(), Failure> {
+    Program::new(places.built("careledgerd"))
+        .args(["init", "--chain-id", chain_id, "--registrar-threshold", &threshold.to_string()])
+        .args(registrars.iter().flat_map(|registrar| ["--registrar", registrar]))
+        .arg("--home")
+        .arg(app)
+        .capture()
+        .map(drop)
+}
+
+/// The ledger's part of the genesis in the home of an application.
+pub fn genesis_file(app: &Path) -> PathBuf {
+    app.join("config/app_genesis.json")
 }
 
 /// Makes a key among those in [`client_home`]; returns its address.
@@ -147,6 +168,13 @@ fn filled_in(home: &Path, record: &Record, index: usize, peers: &str) -> Result<
         ("p2p.persistent_peers", peers.to_owned()),
         ("tx_index.indexer", if indexed { "kv" } else { "null" }.into()),
     ])
+}
+
+/// Makes keys and configurations of the gateways. Each has a validator of its own, so that one may fail.
+pub fn gateways(places: &Places, home: &Path, record: &Record) -> Result<(), Failure> {
+    gateways::create(places, home)?;
+    let ledger = |index| Ledger::Comet { rpc: record.node_address(index % record.manifest.validators) };
+    gateways::configure(home, &record.endpoints(), &[ledger(0), ledger(1)], TOKEN_SECONDS)
 }
 
 /// The processes of the validators.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::gateways::{self, Endpoint, Endpoints, GATEWAYS};
 use crate::manifest::Manifest;
 use crate::places;
 use crate::supervisor::control::socket_folder;
@@ -57,6 +58,10 @@ pub enum Layout {
 const CONTAINER_P2P_PORT: u16 = 26656;
 /// The RPC port inside a container.
 const CONTAINER_RPC_PORT: u16 = 26657;
+/// The HTTP port of a gateway inside a container.
+const CONTAINER_GATEWAY_PORT: u16 = 8080;
+/// The ports on the host's loopback under which compose.yaml publishes the gateways.
+pub const PUBLISHED_GATEWAY_PORTS: [u16; GATEWAYS] = [8080, 8081];
 
 /// A network as it was set up.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -70,7 +75,7 @@ pub struct Record {
     pub node: NodeKind,
     /// Where its parts find each other.
     pub layout: Layout,
-    /// How many gateways were asked for.
+    /// How many gateways it has: none, or those of the story's organizations.
     pub gateways: usize,
     /// The first of its ports.
     pub first_port: u16,
@@ -151,6 +156,26 @@ impl Record {
         self.port(self.manifest.validators * 2 + index)
     }
 
+    /// Where the gateways that serve the story's organizations are.
+    pub fn endpoints(&self) -> Endpoints {
+        std::array::from_fn(|index| match self.layout {
+            Layout::Loopback => Endpoint::loopback(self.gateway_port(index)),
+            Layout::Containers => Endpoint {
+                listen: format!("0.0.0.0:{CONTAINER_GATEWAY_PORT}"),
+                url: format!("http://127.0.0.1:{}", PUBLISHED_GATEWAY_PORTS[index]),
+                peer_url: format!("http://gateway{index}:{CONTAINER_GATEWAY_PORT}"),
+            },
+        })
+    }
+
+    /// Where a gateway finds the RPC of validator `index`.
+    pub fn node_address(&self, index: usize) -> String {
+        match self.layout {
+            Layout::Loopback => self.rpc_address(index),
+            Layout::Containers => format!("http://node{index}:{CONTAINER_RPC_PORT}"),
+        }
+    }
+
     fn port(&self, offset: usize) -> u16 {
         self.first_port + u16::try_from(offset).expect("the manifest bounds it to 40")
     }
@@ -179,6 +204,9 @@ impl Record {
         for index in 0..self.gateways {
             writeln!(text, "CARELEDGER_GATEWAY_{index}='{}'", self.gateway_address(index))
                 .expect("a String takes any text");
+        }
+        if self.gateways > 0 {
+            text.push_str(&gateways::environment(home, &self.endpoints()));
         }
         text
     }

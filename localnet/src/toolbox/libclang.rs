@@ -17,12 +17,23 @@ const FOLDERS: [&str; 9] = [
     "/Applications/Xcode.app/Contents/Developer/Toolchains/XcodeDefault.xctoolchain/usr/lib",
 ];
 
+/// Of these folders, the ones that RocksDB's build script does not know.
+const UNKNOWN_TO_BUILD_SCRIPTS: &str = "/opt/homebrew";
+
 /// Finds the library.
 pub fn find() -> Option<PathBuf> {
     if let Some(folder) = env::var_os("LIBCLANG_PATH") {
         return in_folder(Path::new(&folder));
     }
     FOLDERS.iter().flat_map(|pattern| expand(pattern)).find_map(|folder| in_folder(&folder))
+}
+
+/// The library's folder, where build scripts would not look for it themselves.
+pub fn to_be_told() -> Option<PathBuf> {
+    if env::var_os("LIBCLANG_PATH").is_some() {
+        return None;
+    }
+    find()?.parent().filter(|folder| folder.starts_with(UNKNOWN_TO_BUILD_SCRIPTS)).map(Path::to_path_buf)
 }
 
 /// Whether the headers that belong to the library are there too: on Debian they are a package of their own,
