@@ -97,7 +97,14 @@ impl AuditLog {
             *last = number;
             (number, self.core.store.commit(batch, durability))
         };
-        written.await?;
+        if let Err(error) = written.await {
+            // The number is free again, unless a later leaf went on from it.
+            let mut last = self.core.last.lock();
+            if *last == number {
+                *last = number - 1;
+            }
+            return Err(error.into());
+        }
         if number.is_multiple_of(self.core.batch_leaves) {
             self.core.wake.notify_one();
         }
@@ -260,7 +267,10 @@ impl Core {
     fn gather(&self, after: u64) -> Result<Option<AnchoredBatch>, Refusal> {
         let limit = LEAVES_PER_PAGE.min(usize::try_from(self.batch_leaves).unwrap_or(usize::MAX));
         let page = self.store.scan(Space::Leaf, &[], Some(&after.to_be_bytes()), limit)?;
-        let leaves = page.iter().map(|(key, sealed)| self.open(key, sealed)).collect::<Result<Vec<_>, _>>()?;
+        let mut leaves = page.iter().map(|(key, sealed)| self.open(key, sealed)).collect::<Result<Vec<_>, _>>()?;
+        // A batch has no gaps: a number whose write failed stands between two batches.
+        let unbroken = leaves.windows(2).take_while(|pair| pair[1].number == pair[0].number + 1).count();
+        leaves.truncate(unbroken + 1);
         let (Some(first), Some(last)) = (leaves.first(), leaves.last()) else { return Ok(None) };
         let hashes: Vec<Digest> = leaves.iter().map(Leaf::hash).collect();
         let times = leaves.iter().map(|leaf| leaf.time);

@@ -177,13 +177,7 @@ impl Feed for Index {
     }
 
     fn apply(&self, through: u64, versions: &[Arc<Stored>]) -> Result<(), Refusal> {
-        let documents = versions
-            .iter()
-            .map(|stored| match &stored.content {
-                Content::Json(bytes) => Document::parse(bytes.clone()).map(Some),
-                Content::Raw { .. } | Content::Deleted => Ok(None),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let documents: Vec<Option<Document>> = versions.iter().map(|stored| parsed(stored)).collect();
         let entries: Vec<Entry<'_>> = versions
             .iter()
             .zip(&documents)
@@ -206,6 +200,18 @@ impl Feed for Index {
     fn clear(&self) -> Result<(), Refusal> {
         schema::clear(&self.writer.lock()).map_err(fault)
     }
+}
+
+/// The JSON of a version. One that does not parse is found by id only: a single damaged body must
+/// not keep everything after it out of the index.
+fn parsed(stored: &Stored) -> Option<Document> {
+    let Content::Json(bytes) = &stored.content else { return None };
+    let document = Document::parse(bytes.clone());
+    if document.is_err() {
+        let (resource_type, version) = (&stored.resource_type, stored.version);
+        tracing::error!(resource_type, version, "a kept resource does not parse and is indexed by its id alone");
+    }
+    document.ok()
 }
 
 /// What a resource says about itself, Unix seconds.

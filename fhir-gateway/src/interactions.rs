@@ -17,6 +17,8 @@ pub mod transaction;
 pub mod update;
 pub mod vread;
 
+use std::collections::BTreeSet;
+
 use actix_web::{http::StatusCode, web::Bytes};
 use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
 
@@ -285,13 +287,25 @@ pub async fn log(context: &Context<'_>, action: Action, stored: &Stored) -> Resu
     log_access(context, action, about(stored), entity).await
 }
 
-/// Logs a search, with the patient whose compartment it looked into if it named one.
-pub async fn log_search(context: &Context<'_>, resource_type: &str, patient: Option<&str>) -> Result<(), Refusal> {
-    let entity = Entity { resource_type: resource_type.to_string(), id: None, version: None };
-    log_access(context, Action::Execute, patient, entity).await
+/// Logs one access for each of the patients whom it showed, or one that names nobody: each of them
+/// finds it in their own part of the log.
+pub async fn log_patients(
+    context: &Context<'_>,
+    action: Action,
+    patients: &BTreeSet<String>,
+    entity: &Entity,
+) -> Result<(), Refusal> {
+    if patients.is_empty() {
+        return log_access(context, action, None, entity.clone()).await;
+    }
+    for patient in patients {
+        log_access(context, action, Some(patient), entity.clone()).await?;
+    }
+    Ok(())
 }
 
-async fn log_access(
+/// Logs one access.
+pub async fn log_access(
     context: &Context<'_>,
     action: Action,
     patient: Option<&str>,

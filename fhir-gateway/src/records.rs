@@ -159,6 +159,25 @@ impl Records {
         }
     }
 
+    /// The current version, a deletion too: whose it was decides who may learn that it is gone.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] where the resource never existed.
+    pub async fn latest(&self, resource_type: &str, id: &str) -> Result<Stored, Refusal> {
+        let record = self.core.keys.record_id(resource_type, id);
+        let (version, _) = self.core.current(&record)?.ok_or(Refusal::NotFound)?;
+        self.core.stored(&record, version)?.ok_or(Refusal::NotFound)
+    }
+
+    /// One version, a deletion too.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`].
+    pub async fn any_version(&self, resource_type: &str, id: &str, version: u32) -> Result<Stored, Refusal> {
+        let record = self.core.keys.record_id(resource_type, id);
+        self.core.stored(&record, version)?.ok_or(Refusal::NotFound)
+    }
+
     /// Every version, newest first, deletions among them.
     ///
     /// # Errors
@@ -176,7 +195,18 @@ impl Records {
     /// As [`Self::read`].
     pub async fn sealed(&self, resource_type: &str, id: &str) -> Result<Sealed, Refusal> {
         let record = self.core.keys.record_id(resource_type, id);
-        let (version, time) = self.core.current(&record)?.ok_or(Refusal::NotFound)?;
+        let (version, _) = self.core.current(&record)?.ok_or(Refusal::NotFound)?;
+        self.sealed_version(resource_type, id, version).await
+    }
+
+    /// One committed version as it lies in the vault.
+    ///
+    /// # Errors
+    /// As [`Self::vread`].
+    pub async fn sealed_version(&self, resource_type: &str, id: &str, version: u32) -> Result<Sealed, Refusal> {
+        let record = self.core.keys.record_id(resource_type, id);
+        let committed = self.core.store.get(Space::Committed, &entry::key(&record, version))?;
+        let (_, time) = entry::version_and_time(&committed.ok_or(Refusal::NotFound)?)?;
         let entry = self.core.entry(&record, version)?.ok_or(Refusal::NotFound)?;
         if entry.is_deletion() {
             return Err(Refusal::Gone);

@@ -40,10 +40,12 @@ pub async fn handle(
     let headers = Headers::read(|name| request.headers().get(name)?.to_str().ok()).map_err(unauthorized)?;
     let own = organization.address();
     let signed = Request { chain_id: organization.ledger.chain_id(), recipient: &own, path: request.path(), body };
-    let accepted = organization.network.acceptance().accept(&signed, &headers, ledger::clock());
-    let (address, exchange) = accepted.map_err(unauthorized)?;
+    let (acceptance, now) = (organization.network.acceptance(), ledger::clock());
+    let (address, exchange) = acceptance.verify(&signed, &headers, now).map_err(unauthorized)?;
     let asker = answer::asker(organization, address).await?;
     let asker = asker.ok_or(Refusal::Unauthorized("the signing organization is not registered on the ledger"))?;
+    acceptance.remember(&exchange, headers.time, now).map_err(unauthorized)?;
+    organization.network.rates().check(&asker.address.to_string())?;
     let answer = match operation {
         "search" => answer::search(organization, &asker, &parse(body)?).await?,
         "read" => answer::read(organization, &asker, &parse(body)?).await?,

@@ -17,7 +17,11 @@ use std::{
 use careledger_wire::ids::Address;
 use url::Url;
 
-use crate::{ledger, release::signed::Acceptance};
+use crate::{auth::rates::Rates, ledger, release::signed::Acceptance};
+
+/// Requests of one other organization: over time, and at once.
+const PEER_REQUESTS_PER_SECOND: u32 = 50;
+const PEER_REQUEST_BURST: u32 = 200;
 
 pub mod approved;
 pub mod lookup;
@@ -27,16 +31,16 @@ pub mod peer;
 pub mod rewrite;
 
 /// One organization's side of the exchange between gateways. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Network {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     peers: BTreeMap<Address, Url>,
     outbox: outbox::Outbox,
     acceptance: Acceptance,
+    rates: Rates,
     client: OnceLock<reqwest::Client>,
 }
 
@@ -49,7 +53,8 @@ impl Network {
     pub fn new(peers: BTreeMap<Address, Url>, folder: &Path) -> std::io::Result<Self> {
         let outbox = outbox::Outbox::open(&folder.join("outbox"))?;
         let acceptance = Acceptance::new(ledger::clock());
-        Ok(Self { inner: Arc::new(Inner { peers, outbox, acceptance, client: OnceLock::new() }) })
+        let rates = Rates::new(PEER_REQUESTS_PER_SECOND, PEER_REQUEST_BURST);
+        Ok(Self { inner: Arc::new(Inner { peers, outbox, acceptance, rates, client: OnceLock::new() }) })
     }
 
     /// Where the gateway of `organization` answers, where the configuration says so.
@@ -65,6 +70,12 @@ impl Network {
     /// Which signed requests were accepted.
     pub fn acceptance(&self) -> &Acceptance {
         &self.inner.acceptance
+    }
+
+    /// How often other organizations may ask, each by its account: every answer costs a synced
+    /// line of the access log.
+    pub fn rates(&self) -> &Rates {
+        &self.inner.rates
     }
 
     pub(crate) fn client(&self) -> &reqwest::Client {

@@ -54,6 +54,7 @@ impl Leaf {
             let purpose = coding("http://terminology.hl7.org/CodeSystem/v3-ActReason", purpose);
             event["purposeOfEvent"] = json!([{"coding": [purpose]}]);
         }
+        printable(&mut event);
         event
     }
 
@@ -97,6 +98,19 @@ impl Leaf {
             entities.push(json!({"what": what, "type": coding(object, "2"), "role": role("4")}));
         }
         Value::Array(entities)
+    }
+}
+
+/// Replaces what FHIR's strings may not hold. A leaf never changes, so one that was written with
+/// such characters has to be shown all the same.
+fn printable(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains(char::is_control) => {
+            *text = text.replace(char::is_control, "\u{fffd}");
+        }
+        Value::Array(items) => items.iter_mut().for_each(printable),
+        Value::Object(members) => members.values_mut().for_each(printable),
+        _ => {}
     }
 }
 

@@ -174,3 +174,19 @@ async fn a_leaf_is_rendered_as_an_audit_event() {
         assert_eq!(event::number(id), None, "{id}");
     }
 }
+
+#[test]
+fn a_leaf_with_control_characters_is_still_shown_as_valid_fhir() {
+    let access = Access {
+        action: Action::Read,
+        outcome: Outcome::Permitted,
+        agent: Agent::Client("ehr\0".to_owned()),
+        purpose: Some("TRE\u{1}AT".to_owned()),
+        patient: Some("p1".to_owned()),
+        entities: vec![Entity { resource_type: "Binary\n".to_owned(), id: Some("\0".to_owned()), version: None }],
+        grant: None,
+    };
+    let event = Leaf::new(1, 1_000_000, access).event("http://here/fhir");
+    let document = crate::json::Document::parse(event.to_string()).unwrap();
+    assert!(!document.to_value().to_string().contains("\\u0000"));
+}

@@ -67,7 +67,14 @@ async fn facts(organization: &Organization, patient: &str, ask: &Ask) -> Result<
     }
     let total = known.len();
     let mut chosen = Vec::with_capacity(ask.facts.len());
-    for asked in &ask.facts {
+    for (at, asked) in ask.facts.iter().enumerate() {
+        if ask.facts[..at].iter().any(|earlier| earlier.condition == asked.condition) {
+            // Twice would count what happened once twice, and make the list look complete.
+            return Err(Refusal::invalid(
+                "Parameters.parameter.part.valueReference",
+                "names the same Condition as another fact",
+            ));
+        }
         let found = known.iter().find(|(id, _)| **id == asked.condition);
         let found = found.ok_or_else(|| {
             Refusal::invalid(

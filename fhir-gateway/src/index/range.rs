@@ -67,9 +67,12 @@ fn time_of(date: Date, clock: &str) -> Option<Range> {
         "Z" => UtcOffset::UTC,
         text => {
             let (hours, minutes) = text[1..].split_once(':')?;
-            let (hours, minutes): (i8, i8) = (hours.parse().ok()?, minutes.parse().ok()?);
-            let sign = if text.starts_with('-') { -1 } else { 1 };
-            UtcOffset::from_hms(sign * hours, sign * minutes, 0).ok()?
+            let two_digits = |text: &str| -> Option<i8> {
+                (text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
+            };
+            let (hours, minutes) = (two_digits(hours)?, two_digits(minutes)?);
+            let sign: i8 = if text.starts_with('-') { -1 } else { 1 };
+            UtcOffset::from_hms(sign.checked_mul(hours)?, sign.checked_mul(minutes)?, 0).ok()?
         }
     };
     let (time, fraction) = match time.split_once('.') {
@@ -154,5 +157,13 @@ mod tests {
         }
         assert_eq!(amount("five"), None);
         assert_eq!(amount("inf"), None);
+    }
+
+    #[test]
+    fn an_offset_that_is_none_is_refused_and_never_overflows() {
+        for text in ["+-128:00", "-128:00", "--1:00", "+1:00", "+00:-1", "+99:99", "+é:00"] {
+            assert_eq!(date(&format!("2020-01-02T03:04:05{text}")), None, "{text}");
+        }
+        assert!(date("2020-01-02T03:04:05-11:30").is_some());
     }
 }

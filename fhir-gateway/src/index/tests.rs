@@ -259,3 +259,27 @@ proptest! {
         prop_assert!(seen.iter().all(|id| id.as_str() < "p20"), "nothing from after the search began");
     }
 }
+
+#[test]
+fn a_body_that_does_not_parse_keeps_nothing_else_out_of_the_index() {
+    let fixture = fixture();
+    let stored = |id: &str, body: &str| {
+        Arc::new(Stored {
+            resource_type: "Task".to_owned(),
+            id: id.to_owned(),
+            version: 1,
+            last_updated: 1,
+            content: Content::Json(body.as_bytes().to_vec()),
+            patient: None,
+            subject: None,
+            salt: [0; 32],
+            address: careledger_wire::ids::Digest::new([0; 32]),
+        })
+    };
+    let poisoned = stored("bad", r#"{"resourceType":"Task","requester":{"display":"\u0000"}}"#);
+    let sound = stored("good", r#"{"resourceType":"Task","status":"requested","intent":"order"}"#);
+    fixture.index.apply(2, &[poisoned, sound]).expect("applies");
+    assert_eq!(fixture.index.applied(), Ok(2));
+    assert_eq!(fixture.ids("Task", "status=requested"), ["good"]);
+    assert_eq!(fixture.ids("Task", "_id=bad"), ["bad"]);
+}

@@ -15,10 +15,10 @@ const AT_ONCE: usize = 16;
 /// Runs every entry.
 pub async fn batch(context: &Context<'_>, bundle: &Document) -> Result<Answer, Refusal> {
     let entries = super::transaction::entries(bundle)?;
-    let answers: Vec<Result<Answer, Refusal>> =
-        stream::iter(entries.iter().map(|entry| run(context, bundle, entry))).buffered(AT_ONCE).collect().await;
+    let mut answers = stream::iter(entries.iter().map(|entry| run(context, bundle, entry))).buffered(AT_ONCE);
     let mut response = Writer::new("batch-response");
-    for answer in answers {
+    // One by one: what does not fit into the response is let go before the next is made.
+    while let Some(answer) = answers.next().await {
         match answer {
             Ok(answer) => response.answer(None, &answer),
             Err(refusal) => response.refusal(&refusal),

@@ -9,6 +9,24 @@ use crate::{
     outcome::Refusal,
 };
 
+/// Most bytes of one answer.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How large an answer is so far.
+#[derive(Debug, Default)]
+pub struct Size(usize);
+
+impl Size {
+    /// Counts another `bytes`.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLarge`] past [`ANSWER_BYTES_MAX`].
+    pub fn add(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.0 = self.0.saturating_add(bytes);
+        if self.0 > ANSWER_BYTES_MAX { Err(Refusal::TooLarge { limit: ANSWER_BYTES_MAX }) } else { Ok(()) }
+    }
+}
+
 /// A Bundle being written.
 pub struct Writer {
     bytes: Vec<u8>,
@@ -70,6 +88,12 @@ impl Writer {
         }
         let resource =
             answer.body.as_ref().filter(|body| body.content_type.is_none()).map(|body| body.bytes.as_slice());
+        // What was done stays told; only what it is about does not fit any more.
+        let fits = resource.is_none_or(|resource| self.bytes.len() + resource.len() <= ANSWER_BYTES_MAX);
+        if !fits {
+            response["outcome"] = Refusal::TooLarge { limit: ANSWER_BYTES_MAX }.outcome();
+        }
+        let resource = resource.filter(|_| fits);
         self.entry(full_url, resource, &[("response", response)]);
     }
 
@@ -97,6 +121,20 @@ fn status_line(status: StatusCode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_has_a_largest_size() {
+        let mut size = Size::default();
+        assert_eq!(size.add(ANSWER_BYTES_MAX), Ok(()));
+        assert_eq!(size.add(1), Err(Refusal::TooLarge { limit: ANSWER_BYTES_MAX }));
+        let mut bundle = Writer::new("batch-response");
+        let large = Answer::fhir(StatusCode::OK, vec![b' '; ANSWER_BYTES_MAX]);
+        bundle.answer(None, &large);
+        bundle.answer(None, &large);
+        let bytes = bundle.finish();
+        assert!(bytes.len() < ANSWER_BYTES_MAX);
+        assert!(String::from_utf8(bytes).expect("UTF-8").contains("too-long"));
+    }
 
     #[test]
     fn resources_go_in_byte_for_byte() {

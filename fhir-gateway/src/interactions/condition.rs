@@ -62,13 +62,14 @@ pub async fn one(
     let pairs: Vec<(String, String)> =
         url::form_urlencoded::parse(condition.trim_start_matches('?').as_bytes()).into_owned().collect();
     let organization = context.organization;
-    let query = Query::parse(resource, &pairs, Handling::Strict, &organization.base_url)?;
+    let mut query = Query::parse(resource, &pairs, Handling::Strict, &organization.base_url)?;
     if query.criteria.is_empty() {
         return Err(Refusal::BadRequest("the condition has no criterion".to_string()));
     }
     for resource_type in query.types() {
         super::permit(context, resource_type, Interaction::Search)?;
     }
+    super::search::restrict(context, resource, &mut query)?;
     let mut hits = organization.index.matches(&query, 2)?;
     match hits.len() {
         0 | 1 => Ok(hits.pop().map(|hit| hit.id)),

@@ -2,8 +2,8 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Context, Incoming, accepted, check, commit, condition, permit, permit_about, writable};
-use crate::{auth::scopes::Interaction, hooks::Proposed, outcome::Refusal, records::Change};
+use super::{Answer, Context, Incoming, accepted, check, commit, condition, log, permit, permit_about, writable};
+use crate::{audit::Action, auth::scopes::Interaction, hooks::Proposed, outcome::Refusal, records::Change};
 
 /// Stores a new resource under an id that the server chooses; with `if_none_exist`, only if no
 /// resource meets it.
@@ -23,6 +23,7 @@ pub async fn create(
     {
         let stored = context.organization.records.read(resource_type, &id).await?;
         context.caller.may_see(Interaction::Read, &stored)?;
+        log(context, Action::Read, &stored).await?;
         return Ok(Answer::written(context, StatusCode::OK, &stored));
     }
     let id = new_id();

@@ -1,42 +1,65 @@
 //! `GET /{type}/{id}/_history`: docs/api/history.md
 
-use actix_web::http::StatusCode;
+use std::collections::BTreeSet;
 
-use super::{Answer, Context, bundle::Writer, kept, log, permit, served};
+use actix_web::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{
+    Answer, Context,
+    bundle::{Size, Writer},
+    kept, log_patients, permit, served,
+};
 use crate::{
-    audit::Action,
+    audit::{Action, Entity},
     auth::scopes::Interaction,
     json::instant,
     outcome::Refusal,
     records::{Content, Stored},
 };
 
-/// Every version of a resource, newest first.
+/// Every version of a resource that the caller may see, newest first.
 pub async fn history(context: &Context<'_>, resource_type: &str, id: &str) -> Result<Answer, Refusal> {
     kept(resource_type)?;
     permit(context, resource_type, Interaction::Read)?;
-    let versions = context.organization.records.history(resource_type, id).await?;
-    // A deletion carries no patient of its own: the whole resource counts.
-    if let Some(about) = versions.iter().find(|version| version.content != Content::Deleted) {
-        context.caller.may_see(Interaction::Read, about)?;
-        log(context, Action::Read, about).await?;
-    }
+    let records = &context.organization.records;
+    let newest = records.latest(resource_type, id).await?.version;
     let mut bundle = Writer::new("history");
-    bundle.total(versions.len() as u64);
     let base_url = &context.organization.base_url;
-    for version in &versions {
-        let (method, url, status) = request(version);
-        let request = serde_json::json!({"method": method, "url": url});
-        let response = serde_json::json!({
-            "status": status,
-            "etag": format!("W/\"{}\"", version.version),
-            "lastModified": instant(version.last_updated),
-        });
-        let resource = (version.content != Content::Deleted).then(|| served(version));
+    let (mut entries, mut patients) = (Vec::new(), BTreeSet::new());
+    let mut size = Size::default();
+    for version in (1..=newest).rev() {
+        let stored = records.any_version(resource_type, id, version).await?;
+        // A version may have been about somebody else than the next one.
+        if context.caller.may_see(Interaction::Read, &stored).is_ok() {
+            let resource = (stored.content != Content::Deleted).then(|| served(&stored));
+            size.add(resource.as_ref().map_or(0, Vec::len))?;
+            patients.extend(stored.about().map(str::to_owned));
+            entries.push((members(&stored), resource));
+        }
+    }
+    if entries.is_empty() {
+        return Err(Refusal::NotFound);
+    }
+    let entity = Entity { resource_type: resource_type.to_owned(), id: Some(id.to_owned()), version: None };
+    log_patients(context, Action::Read, &patients, &entity).await?;
+    bundle.total(entries.len() as u64);
+    for (members, resource) in &entries {
         let full_url = format!("{base_url}/{resource_type}/{id}");
-        bundle.entry(Some(&full_url), resource.as_deref(), &[("request", request), ("response", response)]);
+        bundle.entry(Some(&full_url), resource.as_deref(), members);
     }
     Ok(Answer::fhir(StatusCode::OK, bundle.finish()))
+}
+
+/// `request` and `response` of an entry.
+fn members(version: &Stored) -> [(&'static str, Value); 2] {
+    let (method, url, status) = request(version);
+    let response = json!({
+        "status": status,
+        "etag": format!("W/\"{}\"", version.version),
+        "lastModified": instant(version.last_updated),
+    });
+    [("request", json!({"method": method, "url": url})), ("response", response)]
 }
 
 fn request(version: &Stored) -> (&'static str, String, &'static str) {

@@ -5,8 +5,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Context, Incoming, create, permit, served};
+use super::{Answer, Context, Incoming, create, log, permit, served};
 use crate::{
+    audit::Action,
     auth::scopes::Interaction,
     hooks::{attest, coverage, eligibility, plan},
     json::Document,
@@ -38,6 +39,7 @@ async fn subject(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
     let stored = context.organization.records.read("Patient", id).await?;
     context.caller.may_see(Interaction::Read, &stored)?;
     let subject = context.organization.records.subject_of(id)?.ok_or(Refusal::NotFound)?;
+    log(context, Action::Execute, &stored).await?;
     let value = json!({"system": naming::SUBJECT, "value": subject.to_string()});
     let parameters = json!({
         "resourceType": "Parameters",
@@ -54,6 +56,7 @@ async fn attest(context: &Context<'_>, id: &str, body: &Bytes) -> Result<Answer,
     let stored = context.organization.records.read("Patient", id).await?;
     context.caller.may_see(Interaction::Update, &stored)?;
     let parameters = Document::parse(body.clone())?.to_value();
+    log(context, Action::Execute, &stored).await?;
     let opening = attest::attest(context.organization, id, &parameters).await?;
     let commitment = opening.commitment().map_err(|error| Refusal::Rule(error.to_string()))?;
     parameters_of(&[("commitment", json!({"valueString": commitment})), ("opening", file(&opening)?)])
@@ -64,6 +67,7 @@ async fn opening(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
     permit(context, "Coverage", Interaction::Read)?;
     let stored = context.organization.records.read("Coverage", id).await?;
     context.caller.may_see(Interaction::Read, &stored)?;
+    log(context, Action::Execute, &stored).await?;
     let opening = coverage::opening(context.organization, id).await?;
     let commitment = json!({"valueString": opening.commitment()});
     parameters_of(&[("commitment", commitment), ("opening", file(&opening)?)])

@@ -2,12 +2,12 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Body, Context, audit_event, binary, kept, log, permit, served};
+use super::{Answer, Body, Context, audit_event, binary, kept, log, log_access, permit, served};
 use crate::{
-    audit::Action,
+    audit::{Action, Entity},
     auth::scopes::Interaction,
     outcome::{FHIR_JSON, Refusal},
-    records::Stored,
+    records::{Content, Stored},
     remote::{merge, rewrite::RemoteId},
     resources::Access,
 };
@@ -29,10 +29,13 @@ pub async fn read(context: &Context<'_>, resource_type: &str, id: &str, wanted: 
         return audit_event::read(context, id).await;
     }
     if let Some(remote) = RemoteId::parse(id) {
-        return elsewhere(context, resource_type, &remote, wanted).await;
+        return elsewhere(context, resource_type, id, &remote, wanted).await;
     }
-    let stored = context.organization.records.read(resource_type, id).await?;
+    let stored = context.organization.records.latest(resource_type, id).await?;
     context.caller.may_see(Interaction::Read, &stored)?;
+    if stored.content == Content::Deleted {
+        return Err(Refusal::Gone);
+    }
     log(context, Action::Read, &stored).await?;
     shown(&stored, wanted)
 }
@@ -57,10 +60,15 @@ pub fn shown(stored: &Stored, wanted: Wanted<'_>) -> Result<Answer, Refusal> {
 async fn elsewhere(
     context: &Context<'_>,
     resource_type: &str,
+    id: &str,
     remote: &RemoteId,
     wanted: Wanted<'_>,
 ) -> Result<Answer, Refusal> {
-    let opened = merge::read(context.organization, resource_type, remote).await?;
+    let own = context.caller.compartment(Interaction::Read, resource_type);
+    let opened = merge::read(context.organization, resource_type, remote, own).await?;
+    let entity =
+        Entity { resource_type: resource_type.to_owned(), id: Some(id.to_owned()), version: Some(opened.version) };
+    log_access(context, Action::Read, Some(&opened.patient), entity).await?;
     let is_fhir = opened.content_type.starts_with("application/fhir+json");
     let content_type = if is_fhir { FHIR_JSON.to_string() } else { opened.content_type };
     let body = match resource_type {

@@ -1,15 +1,23 @@
 //! `GET /{type}?…` and `POST /{type}/_search`: docs/api/search.md
 
+use std::collections::BTreeSet;
+
 use actix_web::http::StatusCode;
 use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
 use serde_json::json;
 
-use super::{Answer, Context, audit_event, bundle::Writer, kept, log_search, permit, served};
+use super::{
+    Answer, Context, audit_event,
+    bundle::{Size, Writer},
+    kept, log_patients, permit, served,
+};
 use crate::{
+    audit::{Action, Entity},
     auth::scopes::Interaction,
     index::{Index, Page},
     json::Document,
     outcome::{Issue, Refusal, operation_outcome},
+    records::Stored,
     remote::merge,
     resources::{Access, Resource},
     search::{CURSOR, Cursor, Query},
@@ -28,9 +36,18 @@ pub async fn search(context: &Context<'_>, resource_type: &str, pairs: &[(String
     if resource.access == Access::ReadOnly {
         return audit_event::search(context, &query).await;
     }
-    log_search(context, resource_type, query.patients().first().copied()).await?;
     let page = organization.index.search(&query)?;
-    let (found, gaps) = elsewhere(context, &query).await?;
+    let Elsewhere { found, gaps, patients: remote } = elsewhere(context, &query).await?;
+    let is_last = page.next.is_none();
+    let local = if query.only_count { Vec::new() } else { local(context, resource, &page).await? };
+    // One line for each patient on the page. A page that shows nobody still asked about somebody.
+    let shown = local.iter().filter_map(|stored| stored.about().map(str::to_owned));
+    let mut patients: BTreeSet<String> = shown.chain(remote.into_iter().filter(|_| is_last)).collect();
+    if patients.is_empty() {
+        patients.extend(query.patients().into_iter().map(str::to_owned));
+    }
+    let entity = Entity { resource_type: resource_type.to_owned(), id: None, version: None };
+    log_patients(context, Action::Execute, &patients, &entity).await?;
     let total = page.total.map(|total| total + found.len() as u64);
     let mut bundle = Writer::new("searchset");
     if let Some(total) = total {
@@ -38,10 +55,16 @@ pub async fn search(context: &Context<'_>, resource_type: &str, pairs: &[(String
     }
     bundle.links(&links(context, &query, page.next));
     if !query.only_count {
-        local(context, resource, &page, &mut bundle).await?;
-        let is_last = page.next.is_none();
+        let mut size = Size::default();
+        for stored in &local {
+            let full_url = format!("{}/{resource_type}/{}", organization.base_url, stored.id);
+            let bytes = served(stored);
+            size.add(bytes.len())?;
+            bundle.entry(Some(&full_url), Some(&bytes), &[("search", json!({"mode": "match"}))]);
+        }
         for (id, resource) in found.iter().filter(|_| is_last) {
             let full_url = format!("{}/{resource_type}/{id}", organization.base_url);
+            size.add(resource.len())?;
             bundle.entry(Some(&full_url), Some(resource), &[("search", json!({"mode": "match"}))]);
         }
     }
@@ -52,8 +75,14 @@ pub async fn search(context: &Context<'_>, resource_type: &str, pairs: &[(String
     Ok(Answer::fhir(StatusCode::OK, bundle.finish()))
 }
 
-/// A caller who is limited to one patient searches that patient's compartment only.
-fn restrict(context: &Context<'_>, resource: &'static Resource, query: &mut Query) -> Result<(), Refusal> {
+/// A caller who is limited to one patient searches that patient's compartment only. A chained
+/// criterion would tell something of resources that are not looked at one by one.
+pub(super) fn restrict(context: &Context<'_>, resource: &'static Resource, query: &mut Query) -> Result<(), Refusal> {
+    for chained in query.types().into_iter().skip(1) {
+        if context.caller.compartment(Interaction::Search, chained).is_some() {
+            return Err(Refusal::Forbidden(format!("system/{chained}.s")));
+        }
+    }
     let Some(patient) = context.caller.compartment(Interaction::Search, resource.name) else { return Ok(()) };
     let name = match resource.name {
         "Patient" => "_id",
@@ -63,35 +92,53 @@ fn restrict(context: &Context<'_>, resource: &'static Resource, query: &mut Quer
     query.require(name, patient, &context.organization.base_url)
 }
 
-async fn local(context: &Context<'_>, resource: &Resource, page: &Page, bundle: &mut Writer) -> Result<(), Refusal> {
-    let organization = context.organization;
+/// What stands on the page, as it is now.
+async fn local(context: &Context<'_>, resource: &Resource, page: &Page) -> Result<Vec<Stored>, Refusal> {
+    let mut found = Vec::with_capacity(page.hits.len());
+    let mut size = Size::default();
     for hit in &page.hits {
-        match organization.records.read(resource.name, &hit.id).await {
+        match context.organization.records.read(resource.name, &hit.id).await {
             Ok(stored) => {
-                let full_url = format!("{}/{}/{}", organization.base_url, resource.name, hit.id);
-                bundle.entry(Some(&full_url), Some(&served(&stored)), &[("search", json!({"mode": "match"}))]);
+                size.add(stored.content.bytes().len())?;
+                // The index may be behind a version that moved to another patient.
+                if context.caller.may_see(Interaction::Search, &stored).is_ok() {
+                    found.push(stored);
+                }
             }
             // Deleted since the index was asked.
             Err(Refusal::NotFound | Refusal::Gone) => {}
             Err(other) => return Err(other),
         }
     }
-    Ok(())
+    Ok(found)
 }
 
-/// A resource of another custodian as it is served here: id and bytes.
-type Remote = (String, Vec<u8>);
+/// What other custodians hold that meets the same criteria.
+#[derive(Default)]
+struct Elsewhere {
+    /// Id here and bytes as they are served.
+    found: Vec<(String, Vec<u8>)>,
+    /// What custodians did not answer.
+    gaps: Vec<serde_json::Value>,
+    /// Local ids of the Patients of whom something was found.
+    patients: BTreeSet<String>,
+}
 
-/// What other custodians hold that meets the same criteria, and what they did not answer.
-async fn elsewhere(context: &Context<'_>, query: &Query) -> Result<(Vec<Remote>, Vec<serde_json::Value>), Refusal> {
-    let (mut found, mut gaps) = (Vec::new(), Vec::new());
+async fn elsewhere(context: &Context<'_>, query: &Query) -> Result<Elsewhere, Refusal> {
+    let Elsewhere { mut found, mut gaps, mut patients } = Elsewhere::default();
     if !merge::REMOTE_TYPES.contains(&query.resource.name) {
-        return Ok((found, gaps));
+        return Ok(Elsewhere::default());
     }
-    for patient in query.patients() {
+    let own = context.caller.compartment(Interaction::Search, query.resource.name);
+    let asked: BTreeSet<&str> =
+        query.patients().into_iter().filter(|patient| own.is_none_or(|own| own == *patient)).collect();
+    for patient in asked {
         for entry in merge::search(context.organization, query.resource.name, patient).await? {
             match entry {
-                merge::Entry::Found { id, resource } => found.push((id, resource.to_string().into_bytes())),
+                merge::Entry::Found { id, resource } => {
+                    patients.insert(patient.to_owned());
+                    found.push((id, resource.to_string().into_bytes()));
+                }
                 merge::Entry::Gap(outcome) => gaps.push(outcome),
             }
         }
@@ -105,7 +152,7 @@ async fn elsewhere(context: &Context<'_>, query: &Query) -> Result<(Vec<Remote>,
         let matching = Index::matching(&documents, query, &organization.base_url, organization.address())?;
         found.retain(|(id, _)| matching.contains(id));
     }
-    Ok((found, gaps))
+    Ok(Elsewhere { found, gaps, patients })
 }
 
 /// `self`, and `next` where another page begins.

@@ -11,10 +11,11 @@ use std::collections::BTreeSet;
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Context, accepted, bundle::Writer, commit, condition, create::new_id, delete, permit, permit_about, read,
-    search, update, vread, writable,
+    Answer, Context, accepted, bundle::Writer, commit, condition, create::new_id, delete, log, permit, permit_about,
+    read, search, update, vread, writable,
 };
 use crate::{
+    audit::Action,
     auth::scopes::Interaction,
     hooks::Proposed,
     json::{Document, Node},
@@ -158,6 +159,7 @@ async fn respond(
             Plan::Exists(id) => {
                 let stored = context.organization.records.read(&entry.target.resource_type, id).await?;
                 context.caller.may_see(Interaction::Read, &stored)?;
+                log(context, Action::Read, &stored).await?;
                 Answer::written(context, StatusCode::OK, &stored)
             }
             Plan::Nothing => Answer::status(StatusCode::NO_CONTENT),

@@ -2,10 +2,15 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Context, Incoming, about, accepted, check, commit, permit, permit_about, writable};
+use super::{Answer, Context, Incoming, accepted, check, commit, permit, permit_about, writable};
 use crate::{
-    auth::scopes::Interaction, hooks::Proposed, outcome::Refusal, records::Change, remote::rewrite::RemoteId,
-    resources::Resource, validate::is_id,
+    auth::scopes::Interaction,
+    hooks::Proposed,
+    outcome::Refusal,
+    records::{Change, Content},
+    remote::rewrite::RemoteId,
+    resources::Resource,
+    validate::is_id,
 };
 
 /// What is under an id now.
@@ -45,7 +50,7 @@ pub async fn update(
     Ok(Answer::written(context, status, stored))
 }
 
-/// What is under `id`.
+/// What is under `id`, as far as the caller may know: what is another patient's is absent.
 pub async fn current(
     context: &Context<'_>,
     resource_type: &str,
@@ -53,18 +58,16 @@ pub async fn current(
     interaction: Interaction,
 ) -> Result<Current, Refusal> {
     let records = &context.organization.records;
-    match records.read(resource_type, id).await {
-        Ok(stored) => {
-            permit_about(context, resource_type, interaction, about(&stored))?;
-            Ok(Current::Present(stored.version))
-        }
-        Err(Refusal::NotFound) => Ok(Current::Absent),
-        Err(Refusal::Gone) => {
-            let version = records.version(resource_type, id).await?;
-            Ok(version.map_or(Current::Absent, Current::Deleted))
-        }
-        Err(other) => Err(other),
-    }
+    let stored = match records.latest(resource_type, id).await {
+        Ok(stored) => stored,
+        Err(Refusal::NotFound) => return Ok(Current::Absent),
+        Err(other) => return Err(other),
+    };
+    Ok(match context.caller.may_see(interaction, &stored) {
+        Err(_) => Current::Absent,
+        Ok(()) if stored.content == Content::Deleted => Current::Deleted(stored.version),
+        Ok(()) => Current::Present(stored.version),
+    })
 }
 
 /// The change that makes `incoming` what is under `id`, and the status that says so.
@@ -78,6 +81,11 @@ pub fn propose(
 ) -> Result<(Proposed, StatusCode), Refusal> {
     if !is_id(id) || RemoteId::parse(id).is_some() {
         return Err(Refusal::BadRequest("the id is not one that clients may choose".to_string()));
+    }
+    // Who is limited to one patient cannot tell an id that is free from one that is another
+    // patient's, and so chooses none.
+    if current == Current::Absent && context.caller.compartment(Interaction::Update, kind.name).is_some() {
+        return Err(Refusal::NotFound);
     }
     let found = match current {
         Current::Present(version) => Some(version),
@@ -93,6 +101,7 @@ pub fn propose(
     let (change, status) = match current {
         Current::Absent => {
             permit(context, kind.name, Interaction::Create)?;
+            permit_about(context, kind.name, Interaction::Create, patient.as_deref())?;
             (Change::Create { resource_type, id, content, patient }, StatusCode::CREATED)
         }
         Current::Present(expected) => {
@@ -100,6 +109,7 @@ pub fn propose(
         }
         Current::Deleted(expected) => {
             permit(context, kind.name, Interaction::Create)?;
+            permit_about(context, kind.name, Interaction::Create, patient.as_deref())?;
             (Change::Update { resource_type, id, content, patient, expected }, StatusCode::CREATED)
         }
     };

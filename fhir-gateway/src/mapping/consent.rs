@@ -132,6 +132,7 @@ pub fn permit(consent: &Value) -> Result<Permit, Refusal> {
     if provision.get("type").text() != Some("permit") {
         return Err(provision.get("type").refuse("must be permit: everything else is denied without being asked"));
     }
+    understood(&root, &provision)?;
     if let Some(nested) = provision.get("provision").items().next() {
         return Err(nested.refuse("nested provisions cannot be granted; post one Consent for each"));
     }
@@ -153,6 +154,25 @@ pub fn permit(consent: &Value) -> Result<Permit, Refusal> {
         grant: grant.parse().map_err(|_| identifiers.refuse("the grant must be 64 hexadecimal digits"))?,
         patient: local.ok_or_else(|| patient.get("reference").refuse("must be a Patient of this server"))?.to_owned(),
     })
+}
+
+/// Refuses what would narrow the Consent and is not part of the terms: whoever signs it must get
+/// all of what it says.
+fn understood(root: &Element<'_>, provision: &Element<'_>) -> Result<(), Refusal> {
+    const OF_PROVISION: [&str; 9] =
+        ["id", "type", "period", "actor", "purpose", "class", "dataPeriod", "securityLabel", "provision"];
+    const OF_ACTOR: [&str; 3] = ["id", "role", "reference"];
+    let problem = "is not part of the terms that can be granted";
+    if !root.get("modifierExtension").is_missing() {
+        return Err(root.get("modifierExtension").refuse(problem));
+    }
+    let unknown = |element: &Element<'_>, known: &[&str]| {
+        let members = element.value().as_object();
+        let name = members.and_then(|members| members.keys().find(|name| !known.contains(&name.as_str())));
+        name.map_or(Ok(()), |name| Err(element.get(name).refuse(problem)))
+    };
+    unknown(provision, &OF_PROVISION)?;
+    provision.get("actor").items().try_for_each(|actor| unknown(&actor, &OF_ACTOR))
 }
 
 fn terms(provision: &Element<'_>) -> Result<Terms, Refusal> {
@@ -305,6 +325,14 @@ mod tests {
             (changed("/provision/purpose", json!([])), "Consent.provision.purpose"),
             (changed("/provision/purpose", json!([{"code": "TREAT"}])), "Consent.provision.purpose[0].system"),
             (changed("/provision/class", Value::Null), "Consent.provision.class"),
+            // What narrows a provision and is not in the terms would be ignored by a release.
+            (changed("/provision/data", json!([{}])), "Consent.provision.data"),
+            (changed("/provision/code", json!([{"text": "x"}])), "Consent.provision.code"),
+            (changed("/provision/action", json!([{"text": "x"}])), "Consent.provision.action"),
+            (changed("/provision/extension", json!([{}])), "Consent.provision.extension"),
+            (changed("/provision/modifierExtension", json!([{}])), "Consent.provision.modifierExtension"),
+            (changed("/modifierExtension", json!([{}])), "Consent.modifierExtension"),
+            (changed("/provision/actor/0/extension", json!([{}])), "Consent.provision.actor[0].extension"),
             (changed("/identifier", json!([])), "Consent.identifier"),
             (changed("/patient", json!({"display": "me"})), "Consent.patient.reference"),
             (changed("/extension", json!([])), "Consent.extension"),

@@ -181,15 +181,19 @@ impl Delivery {
             "requester": requester,
             "owner": {"type": "Organization", "identifier": account(organization)},
             "reasonCode": {"coding": [{"system": naming::ACT_REASON, "code": self.purpose}]},
-            "restriction": {"period": {"end": timestamp(self.expires_at - 1)}},
+            "restriction": {"period": {"end": timestamp(self.expires_at.saturating_sub(1))}},
             "input": inputs,
         })
     }
 }
 
-/// A time as FHIR writes an instant.
+/// First second after the calendar of FHIR's instants, whose years have four digits.
+pub const CALENDAR_END: i64 = 253_402_300_800;
+
+/// A time as FHIR writes an instant. A time that it cannot write is the nearest one that it can.
 pub fn timestamp(seconds: i64) -> String {
     use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+    let seconds = seconds.clamp(0, CALENDAR_END - 1);
     let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     time.format(&Rfc3339).expect("a time within the calendar has an RFC 3339 form")
 }

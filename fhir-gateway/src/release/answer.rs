@@ -16,12 +16,18 @@ use crate::{
     naming,
     organization::Organization,
     outcome::Refusal,
-    records::Sealed,
+    records::Stored,
     remote::lookup,
+    resources::resource,
+    validate,
 };
 
 /// Documents in one answer.
 const DOCUMENTS_MAX: usize = 500;
+/// Resources that one decision looks at.
+const RESOURCES_MAX: u32 = 10_000;
+/// Longest word of a request that goes into the access log.
+const PLAIN_LENGTH_MAX: usize = 64;
 
 /// The organization that asks, as the ledger knows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,9 +63,12 @@ async fn case(organization: &Organization, asker: &Asker, right: &Right) -> Resu
     let enrolment = ledger.get_proven(&keys::practitioner(&asker.address, &right.practitioner)).await?.value;
     let patient = organization.records.patient_of(&right.subject)?;
     let kept = lookup::by_identifier(organization, "Consent", naming::GRANT, &right.grant.to_string()).await?;
-    let permit = kept.and_then(|(_, consent)| consent::permit(&consent).ok());
-    // The Consent must be that of the patient whose subject was named.
-    let permit = permit.filter(|permit| patient.as_deref() == Some(permit.patient.as_str()));
+    // The Consent must be that of the patient whose subject was named, with the terms that the
+    // patient signed; others may carry the same identifier.
+    let permit = kept.into_iter().filter_map(|(_, consent)| consent::permit(&consent).ok()).find(|permit| {
+        patient.as_deref() == Some(permit.patient.as_str())
+            && state.as_ref().is_some_and(|state| permit.terms.commitment(&permit.salt).as_bytes() == &state.terms[..])
+    });
     let ask = Ask {
         organization: asker.address,
         standing: Some(asker.standing.clone()),
@@ -84,16 +93,16 @@ impl Case {
 
 /// What consent opens of one type. One access-log leaf, before the answer.
 pub async fn search(organization: &Organization, asker: &Asker, search: &Search) -> Result<Answer, Refusal> {
+    plain(&search.right, &search.resource_type, None)?;
     let case = case(organization, asker, &search.right).await?;
     let mut answer = Answer::default();
     let mut rule = case.closed();
     if let (None, Some(patient)) = (rule, &case.patient) {
-        let all = lookup::of_patient(organization, &search.resource_type, patient).await?;
-        for (id, resource) in &all {
+        let criteria = [("patient", format!("Patient/{patient}"))];
+        for (stored, resource) in &about(organization, &search.resource_type, &criteria).await? {
             match case.decide(&facts::of(resource)) {
                 Decision::Permit(_) if answer.documents.len() < DOCUMENTS_MAX => {
-                    let sealed = organization.records.sealed(&search.resource_type, id).await?;
-                    answer.documents.push(released(organization, asker, sealed)?);
+                    answer.documents.push(released(organization, asker, stored).await?);
                 }
                 Decision::Permit(_) => answer.is_truncated = true,
                 Decision::Deny(broken) => rule = rule.or_else(|| broken.first().map(|(_, rule)| *rule)),
@@ -111,24 +120,24 @@ pub async fn search(organization: &Organization, asker: &Asker, search: &Search)
 
 /// One resource, where consent opens it. One access-log leaf, before the answer.
 pub async fn read(organization: &Organization, asker: &Asker, read: &Read) -> Result<Answer, Refusal> {
+    plain(&read.right, &read.resource_type, Some(&read.id))?;
     let case = case(organization, asker, &read.right).await?;
     let found = match &case.patient {
         Some(patient) => deciding(organization, patient, read).await?,
-        None => Vec::new(),
+        None => None,
     };
     let mut rule = case.closed().or(Some(Rule::ResourceType));
     let mut answer = Answer::default();
-    for resource in &found {
-        match case.decide(&facts::of(resource)) {
-            Decision::Permit(_) => {
-                let sealed = organization.records.sealed(&read.resource_type, &read.id).await;
-                if let Some(sealed) = present(sealed)? {
-                    answer.documents.push(released(organization, asker, sealed)?);
-                }
-                rule = None;
-                break;
-            }
-            Decision::Deny(broken) => rule = broken.first().map(|(_, rule)| *rule),
+    if let Some(found) = found {
+        // Every one of them has to be permitted: whoever may see one document that points at a
+        // Binary may not for that see one that another of them closes.
+        let denied = found.on.iter().find_map(|resource| match case.decide(&facts::of(resource)) {
+            Decision::Permit(_) => None,
+            Decision::Deny(broken) => Some(broken.first().map_or(Rule::ResourceType, |(_, rule)| *rule)),
+        });
+        rule = denied;
+        if denied.is_none() {
+            answer.documents.push(released(organization, asker, &found.version).await?);
         }
     }
     let verdict = rule.map_or(Verdict::Permitted, Verdict::Denied);
@@ -136,35 +145,76 @@ pub async fn read(organization: &Organization, asker: &Asker, read: &Read) -> Re
     Ok(answer)
 }
 
-/// The resources on which a read is decided: the resource itself, or the patient's documents that
-/// point at a Binary.
-async fn deciding(organization: &Organization, patient: &str, read: &Read) -> Result<Vec<Value>, Refusal> {
+/// What a read would release, and the resources on which that is decided; at least one.
+struct Found {
+    version: Stored,
+    on: Vec<Value>,
+}
+
+/// What a read is decided on: the resource itself, or all documents that point at a Binary.
+/// `None` where there is no such resource of this patient.
+async fn deciding(organization: &Organization, patient: &str, read: &Read) -> Result<Option<Found>, Refusal> {
     if read.resource_type == "Binary" {
-        let documents = lookup::of_patient(organization, "DocumentReference", patient).await?;
-        let points_at =
-            |document: &Value| facts::binaries(document, &organization.base_url).iter().any(|id| **id == read.id);
-        return Ok(documents.into_iter().map(|(_, document)| document).filter(points_at).collect());
+        return deciding_binary(organization, patient, &read.id).await;
     }
     let criteria = [("_id", read.id.clone()), ("patient", format!("Patient/{patient}"))];
-    let found = lookup::matches(organization, &read.resource_type, &criteria, 1).await;
-    match found {
-        Ok(found) => Ok(found.into_iter().map(|(_, resource)| resource).collect()),
-        // A type that is not kept, or is about no patient, is absent.
+    let found = about(organization, &read.resource_type, &criteria).await?;
+    Ok(found.into_iter().next().map(|(version, resource)| Found { version, on: vec![resource] }))
+}
+
+async fn deciding_binary(organization: &Organization, patient: &str, id: &str) -> Result<Option<Found>, Refusal> {
+    let version = match organization.records.read("Binary", id).await {
+        Ok(version) => version,
+        Err(Refusal::NotFound | Refusal::Gone) => return Ok(None),
+        Err(other) => return Err(other),
+    };
+    // One that names nobody belongs to whom its documents are about.
+    if version.about().is_some_and(|about| about != patient) {
+        return Ok(None);
+    }
+    let location = format!("Binary/{id},{}/Binary/{id}", organization.base_url);
+    let documents = about(organization, "DocumentReference", &[("location:below", location)]).await?;
+    let points_at = |document: &Value| facts::binaries(document, &organization.base_url).contains(&id);
+    let on: Vec<(Stored, Value)> = documents.into_iter().filter(|(_, document)| points_at(document)).collect();
+    let is_the_patients = !on.is_empty() && on.iter().all(|(document, _)| document.about() == Some(patient));
+    Ok(is_the_patients.then(|| Found { version, on: on.into_iter().map(|(_, document)| document).collect() }))
+}
+
+/// The resources that meet `criteria`. A type that is about no patient has none.
+async fn about(
+    organization: &Organization,
+    resource_type: &str,
+    criteria: &[(&str, String)],
+) -> Result<Vec<(Stored, Value)>, Refusal> {
+    match lookup::versions(organization, resource_type, criteria, RESOURCES_MAX).await {
         Err(Refusal::UnsupportedResource | Refusal::UnsupportedParameter(_)) => Ok(Vec::new()),
-        Err(other) => Err(other),
+        other => other,
     }
 }
 
-fn present(sealed: Result<Sealed, Refusal>) -> Result<Option<Sealed>, Refusal> {
-    match sealed {
-        Ok(sealed) => Ok(Some(sealed)),
-        Err(Refusal::NotFound | Refusal::Gone) => Ok(None),
-        Err(other) => Err(other),
+/// Refuses what does not belong into the access log, whose lines stay for good.
+fn plain(right: &Right, resource_type: &str, id: Option<&str>) -> Result<(), Refusal> {
+    let is_plain = |text: &str| {
+        (1..=PLAIN_LENGTH_MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    if !is_plain(&right.purpose) {
+        return Err(Refusal::BadRequest("right.purpose is not a code".to_owned()));
     }
+    if resource(resource_type).is_none() {
+        return Err(Refusal::BadRequest("resource_type is not one that is kept here".to_owned()));
+    }
+    if id.is_some_and(|id| !is_plain(id) || !validate::is_id(id)) {
+        return Err(Refusal::BadRequest("id is not an id".to_owned()));
+    }
+    Ok(())
 }
 
-fn released(organization: &Organization, asker: &Asker, sealed: Sealed) -> Result<Released, Refusal> {
-    let wrap = organization.records.wrap_for(&sealed, &asker.key)?;
+/// Releases the version that the decision was about, whatever was written since.
+async fn released(organization: &Organization, asker: &Asker, decided: &Stored) -> Result<Released, Refusal> {
+    let records = &organization.records;
+    let sealed = records.sealed_version(&decided.resource_type, &decided.id, decided.version).await?;
+    let wrap = records.wrap_for(&sealed, &asker.key)?;
     Ok(Released {
         content_type: sealed.content_type.clone().ok_or(Refusal::Internal("a release of a deletion"))?,
         resource_type: sealed.resource_type,
@@ -196,4 +246,38 @@ async fn log(
         verdict,
     };
     organization.audit.disclosed(disclosure).await
+}
+
+#[cfg(test)]
+mod tests {
+    use careledger_wire::ids::{GrantId, SubjectId};
+
+    use super::*;
+
+    #[test]
+    fn what_another_gateway_sends_goes_into_the_access_log_only_when_it_is_plain() {
+        let right = |purpose: &str| Right {
+            grant: GrantId::new([1; 32]),
+            subject: SubjectId::new([2; 32]),
+            purpose: purpose.to_owned(),
+            practitioner: Address::new([3; 20]),
+        };
+        assert_eq!(plain(&right("TREAT"), "Condition", Some("a-1.b")), Ok(()));
+        assert_eq!(plain(&right("TREAT"), "Condition", None), Ok(()));
+        let long = "a".repeat(65);
+        for (purpose, resource_type, id) in [
+            ("", "Condition", "a"),
+            ("TRE\0AT", "Condition", "a"),
+            ("<b>", "Condition", "a"),
+            (long.as_str(), "Condition", "a"),
+            ("TREAT", "Spaceship", "a"),
+            ("TREAT", "Condition\n", "a"),
+            ("TREAT", "Condition", ""),
+            ("TREAT", "Condition", "a/b"),
+            ("TREAT", "Condition", long.as_str()),
+        ] {
+            let refused = plain(&right(purpose), resource_type, Some(id));
+            assert!(matches!(refused, Err(Refusal::BadRequest(_))), "{purpose:?} {resource_type:?} {id:?}");
+        }
+    }
 }

@@ -132,8 +132,12 @@ impl Acceptance {
         Self { started: now, seen: Arc::default() }
     }
 
-    /// Accepts a request at `now`, Unix seconds: who signed it, and the name of the exchange.
-    pub fn accept(
+    /// Checks a request at `now`, Unix seconds: who signed it, and the name of the exchange. It is
+    /// accepted only once it is remembered with [`Self::remember`].
+    ///
+    /// # Errors
+    /// [`SignatureError::Time`], [`SignatureError::Signature`].
+    pub fn verify(
         &self,
         request: &Request<'_>,
         headers: &Headers,
@@ -146,6 +150,15 @@ impl Acceptance {
         if !keys::verify_digest(&headers.key, *digest.as_bytes(), &headers.signature) {
             return Err(SignatureError::Signature);
         }
+        Ok((Address::of_key(&headers.key), digest))
+    }
+
+    /// Remembers an exchange that was signed at `time`, so that it is accepted once. Called for
+    /// organizations that the ledger knows: keys that anybody can make fill no memory.
+    ///
+    /// # Errors
+    /// [`SignatureError::Replayed`], [`SignatureError::Busy`].
+    pub fn remember(&self, digest: &Digest, time: i64, now: i64) -> Result<(), SignatureError> {
         let mut seen = self.seen.lock();
         if seen.len() >= REMEMBERED_MAX {
             seen.retain(|_, time| now - *time <= WINDOW_SECONDS);
@@ -156,14 +169,27 @@ impl Acceptance {
         if seen.len() >= REMEMBERED_MAX {
             return Err(SignatureError::Busy);
         }
-        seen.insert(*digest.as_bytes(), headers.time);
-        Ok((Address::of_key(&headers.key), digest))
+        seen.insert(*digest.as_bytes(), time);
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Acceptance {
+        fn accept(
+            &self,
+            request: &Request<'_>,
+            headers: &Headers,
+            now: i64,
+        ) -> Result<(Address, Digest), SignatureError> {
+            let (address, digest) = self.verify(request, headers, now)?;
+            self.remember(&digest, headers.time, now)?;
+            Ok((address, digest))
+        }
+    }
 
     const NOW: i64 = 1_000_000;
     const REQUEST: Request<'_> = Request {

@@ -59,8 +59,14 @@ async fn answered(organization: &Organization, id: &str, request: task::Request)
     let state = organization.ledger.get_proven(&keys::request(&request_id)).await?.value;
     let grant = state.and_then(|state| GrantId::try_from(state.grant.as_slice()).ok());
     let Some(grant) = grant else { return Ok(None) };
-    let requester = request_task::requester(organization, &request.requester).await?;
-    let Some(practitioner) = practitioner::account(&requester)? else { return Ok(None) };
+    // A Practitioner who is gone, or names no account any more, asks for nothing; the other
+    // approvals of the patient stand.
+    let requester = match request_task::requester(organization, &request.requester).await {
+        Ok(requester) => requester,
+        Err(Refusal::Invalid { .. }) => return Ok(None),
+        Err(other) => return Err(other),
+    };
+    let Ok(Some(practitioner)) = practitioner::account(&requester) else { return Ok(None) };
     let state = organization.ledger.get_proven(&keys::consent(&request.subject, &grant)).await?.value;
     let now = organization.ledger.now();
     let is_open = state.is_some_and(|state| state.revoked_at == 0 && state.not_before <= now && now < state.expires_at);

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     organization::Organization,
     outcome::Refusal,
-    records::Content,
+    records::{Content, Stored},
     resources::resource,
     search::{Handling, Query},
 };
@@ -21,6 +21,18 @@ pub async fn matches(
     criteria: &[(&str, String)],
     limit: u32,
 ) -> Result<Vec<(String, Value)>, Refusal> {
+    let found = versions(organization, resource_type, criteria, limit).await?;
+    Ok(found.into_iter().map(|(stored, value)| (stored.id, value)).collect())
+}
+
+/// Current versions and contents of the resources of one type that meet every criterion, at most
+/// `limit`.
+pub async fn versions(
+    organization: &Organization,
+    resource_type: &str,
+    criteria: &[(&str, String)],
+    limit: u32,
+) -> Result<Vec<(Stored, Value)>, Refusal> {
     let resource = resource(resource_type).ok_or(Refusal::UnsupportedResource)?;
     let pairs: Vec<(String, String)> =
         criteria.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
@@ -30,10 +42,10 @@ pub async fn matches(
     for hit in hits {
         match organization.records.read(resource_type, &hit.id).await {
             Ok(stored) => {
-                if let Content::Json(bytes) = stored.content
-                    && let Ok(value) = serde_json::from_slice(&bytes)
+                if let Content::Json(bytes) = &stored.content
+                    && let Ok(value) = serde_json::from_slice(bytes)
                 {
-                    found.push((stored.id, value));
+                    found.push((stored, value));
                 }
             }
             Err(Refusal::NotFound | Refusal::Gone) => {}
@@ -53,13 +65,13 @@ pub async fn of_patient(
     matches(organization, resource_type, &criteria, OF_PATIENT_MAX).await
 }
 
-/// The one resource with an identifier; `None` where there is none, or more than one.
+/// Every resource with an identifier. Anybody may have written one, so a caller keeps those that
+/// the ledger agrees with.
 pub async fn by_identifier(
     organization: &Organization,
     resource_type: &str,
     system: &str,
     value: &str,
-) -> Result<Option<(String, Value)>, Refusal> {
-    let mut found = matches(organization, resource_type, &[("identifier", format!("{system}|{value}"))], 2).await?;
-    Ok(if found.len() == 1 { found.pop() } else { None })
+) -> Result<Vec<(String, Value)>, Refusal> {
+    matches(organization, resource_type, &[("identifier", format!("{system}|{value}"))], OF_PATIENT_MAX).await
 }

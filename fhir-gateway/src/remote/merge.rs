@@ -12,11 +12,13 @@ use super::{
 };
 use crate::{
     envelope,
-    mapping::task::timestamp,
+    json::Document,
+    mapping::task::{CALENDAR_END, timestamp},
     naming,
     organization::Organization,
     outcome::{Issue, Refusal, operation_outcome},
     release::messages::{Answer, Read, Released, Search},
+    validate,
 };
 
 /// Types that are asked for at other custodians.
@@ -47,6 +49,8 @@ pub struct Opened {
     pub version: u32,
     /// Time of the version's block, Unix seconds.
     pub last_updated: i64,
+    /// Local id of the Patient whose approval opened it.
+    pub patient: String,
 }
 
 /// What consent opens for the local Patient `patient` elsewhere: documents in order of grant and
@@ -84,7 +88,7 @@ fn entries(organization: &Organization, approved: &Approved, answer: Answer) -> 
     let mut documents = answer.documents;
     documents.sort_by(|left, right| left.id.cmp(&right.id));
     for released in documents {
-        let opened = open(organization, approved, &released).ok();
+        let opened = open(organization, approved, &released, "DocumentReference").ok();
         let resource = opened.and_then(|opened| serde_json::from_slice::<Value>(&opened.bytes).ok());
         match resource {
             Some(resource) => {
@@ -96,48 +100,87 @@ fn entries(organization: &Organization, approved: &Approved, answer: Answer) -> 
     entries
 }
 
-/// Reads a resource of another custodian by its id here. Denied and absent are both
-/// [`Refusal::NotFound`].
-pub async fn read(organization: &Organization, resource_type: &str, remote: &RemoteId) -> Result<Opened, Refusal> {
+/// Reads a resource of another custodian by its id here; with `only`, where that is the Patient
+/// whom it is about. Denied and absent are both [`Refusal::NotFound`].
+pub async fn read(
+    organization: &Organization,
+    resource_type: &str,
+    remote: &RemoteId,
+    only: Option<&str>,
+) -> Result<Opened, Refusal> {
     if !REMOTE_TYPES.contains(&resource_type) {
         return Err(Refusal::NotFound);
     }
     let approved = approved::by_prefix(organization, &remote.prefix).await?.ok_or(Refusal::NotFound)?;
+    if only.is_some_and(|patient| patient != approved.patient) {
+        return Err(Refusal::NotFound);
+    }
     let read = Read { right: approved.right.clone(), resource_type: resource_type.to_owned(), id: remote.id.clone() };
     let answer = peer::read(organization, &approved.custodian, &read).await.map_err(|error| {
         tracing::warn!(%error, custodian = %approved.custodian, "a custodian did not answer");
         Refusal::CustodianUnavailable
     })?;
     let released = answer.documents.into_iter().next().ok_or(Refusal::NotFound)?;
-    if released.resource_type != resource_type || released.id != remote.id {
-        return Err(Refusal::NotFound);
+    if released.id != remote.id {
+        return Err(Refusal::CustodianUnavailable);
     }
-    open(organization, &approved, &released)
+    open(organization, &approved, &released, resource_type)
 }
 
-/// Opens a released document with this organization's key.
-fn open(organization: &Organization, approved: &Approved, released: &Released) -> Result<Opened, Refusal> {
+/// Opens a released document of the type that was asked for with this organization's key.
+fn open(
+    organization: &Organization,
+    approved: &Approved,
+    released: &Released,
+    resource_type: &str,
+) -> Result<Opened, Refusal> {
+    if !is_usable(released, resource_type) {
+        return Err(Refusal::CustodianUnavailable);
+    }
     let refused = |_| Refusal::CustodianUnavailable;
     let key =
         envelope::unwrap_for(&released.document, &released.wrap, &organization.keys.encryption).map_err(refused)?;
     let bytes = envelope::open(&released.document, &key, &released.body).map_err(refused)?;
-    let is_json = released.content_type.starts_with("application/fhir+json");
-    let bytes = if is_json { as_served(organization, approved, released, &bytes)? } else { bytes };
+    let bytes = if is_fhir(released) { as_served(organization, approved, released, bytes)? } else { bytes };
     Ok(Opened {
         content_type: released.content_type.clone(),
         bytes,
         version: released.document.version,
         last_updated: released.last_updated,
+        patient: approved.patient.clone(),
     })
+}
+
+fn is_fhir(released: &Released) -> bool {
+    released.content_type.starts_with("application/fhir+json")
+}
+
+/// Whether what stands beside a sealed body can be used: a custodian's word is not taken for it.
+fn is_usable(released: &Released, resource_type: &str) -> bool {
+    released.resource_type == resource_type
+        && validate::is_id(&released.id)
+        && (0..CALENDAR_END).contains(&released.last_updated)
+        && released.content_type.parse::<mime::Mime>().is_ok()
+        && (is_fhir(released) || resource_type == "Binary")
+}
+
+/// The resource in an opened body, where it is the one that was released and is valid FHIR: it
+/// passes the same checks as what a client sends here.
+fn checked(released: &Released, bytes: Vec<u8>) -> Result<Value, Refusal> {
+    let refused = |_| Refusal::CustodianUnavailable;
+    let document = Document::parse(bytes).map_err(refused)?;
+    validate::resource(&document).map_err(refused)?;
+    let is_it = document.resource_type() == Some(&released.resource_type) && document.id() == Some(&released.id);
+    if is_it { Ok(document.to_value()) } else { Err(Refusal::CustodianUnavailable) }
 }
 
 fn as_served(
     organization: &Organization,
     approved: &Approved,
     released: &Released,
-    bytes: &[u8],
+    bytes: Vec<u8>,
 ) -> Result<Vec<u8>, Refusal> {
-    let mut resource: Value = serde_json::from_slice(bytes).map_err(|_| Refusal::CustodianUnavailable)?;
+    let mut resource = checked(released, bytes)?;
     let peer = organization.network.peer(&approved.custodian);
     let source = match peer {
         Some(url) => format!("{}/fhir", url.as_str().trim_end_matches('/')),
@@ -158,4 +201,64 @@ fn as_served(
 fn gap(custodian: &Address, why: &str) -> Value {
     let diagnostics = format!("documents of custodian {custodian} may be missing: {why}");
     operation_outcome([Issue::new(IssueSeverity::Warning, IssueType::Incomplete, diagnostics)])
+}
+
+#[cfg(test)]
+mod tests {
+    use careledger_wire::ids::RecordId;
+
+    use super::*;
+    use crate::{envelope::DocumentKey, keys::EncryptionPair};
+
+    fn released() -> Released {
+        let document = envelope::Document::new(RecordId::new([1; 32]), 1);
+        let key = DocumentKey::random();
+        let wrap = envelope::wrap_for(&document, &key, &EncryptionPair::random().public()).unwrap();
+        Released {
+            resource_type: "DocumentReference".to_owned(),
+            id: "d".to_owned(),
+            last_updated: 1_000_000,
+            content_type: "application/fhir+json".to_owned(),
+            document,
+            body: Vec::new(),
+            wrap,
+        }
+    }
+
+    #[test]
+    fn what_a_custodian_says_beside_a_body_is_checked() {
+        assert!(is_usable(&released(), "DocumentReference"));
+        assert!(!is_usable(&released(), "Binary"));
+        let changes: [fn(&mut Released); 6] = [
+            |released| released.last_updated = -1,
+            |released| released.last_updated = i64::MAX,
+            |released| released.last_updated = CALENDAR_END,
+            |released| released.id = "a/b".to_owned(),
+            |released| released.content_type = "application/pdf".to_owned(),
+            |released| released.content_type = "application/fhir+json\n".to_owned(),
+        ];
+        for (at, change) in changes.into_iter().enumerate() {
+            let mut released = released();
+            change(&mut released);
+            assert!(!is_usable(&released, "DocumentReference"), "change {at}");
+        }
+    }
+
+    #[test]
+    fn a_custodians_resource_is_the_one_that_was_asked_for_and_valid() {
+        let valid = r#"{"resourceType":"DocumentReference","id":"d","status":"current","content":[{"attachment":{"title":"x"}}]}"#;
+        assert!(checked(&released(), valid.as_bytes().to_vec()).is_ok());
+        for body in [
+            valid.replace("\"d\"", "\"e\""),
+            valid.replace("DocumentReference", "Observation"),
+            valid.replace("{\"title\":\"x\"}", "[]"),
+            valid.replace("\"current\"", "\"\\u0000\""),
+            valid.replace("\"status\"", "\"meta\":\"text\",\"status\""),
+            "null".to_owned(),
+            "{".to_owned(),
+        ] {
+            let refused = checked(&released(), body.clone().into_bytes());
+            assert_eq!(refused, Err(Refusal::CustodianUnavailable), "{body}");
+        }
+    }
 }

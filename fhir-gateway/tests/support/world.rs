@@ -56,7 +56,7 @@ fn configuration(folder: &Path) -> Config {
         id: id.to_owned(),
         jwks: folder.join("jwks.json"),
         scopes: scopes.to_owned(),
-        patient: None,
+        patient: scopes.starts_with("patient/").then(|| "p1".to_owned()),
     };
     Config {
         ledger: config::LedgerKind::Embedded,
@@ -80,7 +80,11 @@ fn configuration(folder: &Path) -> Config {
             keystore: folder.join("keystore.json"),
             passphrase_file: folder.join("passphrase"),
             data: folder.join("data"),
-            clients: vec![client("ehr", "system/*.cruds"), client("reader", "system/Patient.rs")],
+            clients: vec![
+                client("ehr", "system/*.cruds"),
+                client("reader", "system/Patient.rs"),
+                client("portal", "patient/*.cruds"),
+            ],
         }],
         peers: Vec::new(),
     }
@@ -120,7 +124,7 @@ impl World {
         let assertion = jsonwebtoken::encode(&header, &claims, &key).unwrap();
         let form = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "client_credentials")
-            .append_pair("scope", "system/*.cruds")
+            .append_pair("scope", "system/*.cruds patient/*.cruds")
             .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
             .append_pair("client_assertion", &assertion)
             .finish();
