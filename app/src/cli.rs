@@ -161,6 +161,7 @@ impl From<ClientError> for Failure {
             }
             ClientError::Proof(_) => "do not believe this node; ask another one".to_owned(),
             ClientError::NoHeader(_) => "see that the chain makes blocks, then ask again".to_owned(),
+            ClientError::Height { .. } => "ask a node that keeps up with the chain".to_owned(),
         };
         Self::new(error).next(next)
     }

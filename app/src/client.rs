@@ -6,6 +6,10 @@
 
 use std::{
     str::FromStr as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -77,6 +81,15 @@ pub enum ClientError {
     /// The proof does not show what the node says.
     #[error("the answer is not proven: {0}")]
     Proof(#[from] tree::ProofError),
+    /// The answer is of another height than was asked for, or of one before what it proved already:
+    /// an old state would show what was revoked since.
+    #[error("the ledger answered from height {answered} where {expected} was expected")]
+    Height {
+        /// Height that was asked for, or the latest that was proven before.
+        expected: u64,
+        /// Height of the answer.
+        answered: u64,
+    },
     /// The header that would seal the proof did not appear before the deadline.
     #[error("no header seals the state of height {0} yet")]
     NoHeader(u64),
@@ -111,6 +124,8 @@ pub struct Proven {
 pub struct Client {
     rpc: HttpClient,
     url: String,
+    /// Highest state height that was proven, by this client and its clones.
+    proven: Arc<AtomicU64>,
 }
 
 impl Client {
@@ -120,7 +135,7 @@ impl Client {
         let address = address.map_err(|_| ClientError::Address(url.to_owned()))?;
         let rpc = HttpClient::builder(address).compat_mode(CompatMode::V0_38).timeout(CALL_TIMEOUT).build();
         let rpc = rpc.map_err(|_| ClientError::Address(url.to_owned()))?;
-        Ok(Self { rpc, url: url.to_owned() })
+        Ok(Self { rpc, url: url.to_owned(), proven: Arc::default() })
     }
 
     /// Address that is asked.
@@ -214,10 +229,12 @@ impl Client {
     }
 
     /// The value under a key, or its absence, proven against a header's app hash. `height` is the
-    /// state's height; `None` for the newest that a header seals.
+    /// state's height; `None` for the newest that a header seals, which is never older than what this
+    /// client proved before.
     pub async fn get_proven(&self, key: &[u8], height: Option<u64>) -> Result<Proven, ClientError> {
-        let height = height.map(height_of).transpose()?;
-        let answer = self.rpc.abci_query(Some(KEY.to_owned()), key, height, true).await;
+        let known = self.proven.load(Ordering::Acquire);
+        let asked = height.map(height_of).transpose()?;
+        let answer = self.rpc.abci_query(Some(KEY.to_owned()), key, asked, true).await;
         let answer = answer.map_err(|error| self.unreachable(&error))?;
         if answer.code.is_err() && !answer.log.contains("NotFound") {
             return Err(ClientError::Query { code: answer.code.value(), log: answer.log });
@@ -225,17 +242,24 @@ impl Client {
         let operation = answer.proof.as_ref().and_then(|proof| proof.ops.first());
         let operation = operation.ok_or(ClientError::Proof(tree::ProofError::Malformed))?;
         let state_height = answer.height.value();
+        check_height(height, known, state_height)?;
         let value = (!answer.value.is_empty()).then_some(answer.value);
         let seals = |root: &[u8; 32]| tree::verify(root, key, value.as_deref(), &operation.data);
-        // An app hash that did not change stands in the header of the same height already.
-        if let Some(header) = self.header(state_height).await?
-            && seals(&header.app_hash).is_ok()
-        {
-            return Ok(header.proven(value, state_height));
-        }
-        let header = self.wait_for_header(state_height + 1).await?;
+        // A root that did not change stands in the header of the same height already, which seals
+        // the state of the height before.
+        let sealed = match height {
+            None => self.header(state_height).await?.filter(|header| seals(&header.app_hash).is_ok()),
+            Some(_) => None,
+        };
+        let header = match sealed {
+            Some(header) => header,
+            None => self.wait_for_header(state_height + 1).await?,
+        };
         seals(&header.app_hash)?;
-        Ok(header.proven(value, state_height))
+        let proven = header.proven(value);
+        check_height(height, known, proven.height)?;
+        self.proven.fetch_max(proven.height, Ordering::AcqRel);
+        Ok(proven)
     }
 
     /// The pairs whose keys start with `prefix` and are greater than `after`, in key order, and
@@ -335,12 +359,50 @@ struct Header {
 }
 
 impl Header {
-    fn proven(&self, value: Option<Vec<u8>>, height: u64) -> Proven {
+    fn proven(&self, value: Option<Vec<u8>>) -> Proven {
+        let height = self.height.saturating_sub(1);
         let Self { height: header_height, app_hash, time: header_time } = *self;
         Proven { value, height, app_hash, header_height, header_time }
     }
 }
 
+/// Refuses an answer of another height than `asked`; where none was, one before `known`.
+fn check_height(asked: Option<u64>, known: u64, answered: u64) -> Result<(), ClientError> {
+    let expected = asked.unwrap_or(known);
+    let is_right = if asked.is_some() { answered == expected } else { answered >= expected };
+    if is_right { Ok(()) } else { Err(ClientError::Height { expected, answered }) }
+}
+
 fn height_of(height: u64) -> Result<Height, ClientError> {
     Height::try_from(height).map_err(|_| ClientError::NoHeader(height))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_another_height_or_of_an_older_state_is_refused() {
+        let cases = [
+            (Some(5), 0, 5, true),
+            (Some(5), 9, 5, true),
+            (Some(5), 0, 4, false),
+            (Some(5), 0, 6, false),
+            (None, 0, 0, true),
+            (None, 5, 4, false),
+            (None, 5, 5, true),
+            (None, 5, 6, true),
+        ];
+        for (asked, known, answered, is_right) in cases {
+            let checked = check_height(asked, known, answered);
+            assert_eq!(checked.is_ok(), is_right, "asked {asked:?}, known {known}, answered {answered}");
+        }
+    }
+
+    #[test]
+    fn a_header_proves_the_state_of_the_height_before() {
+        let header = Header { height: 8, app_hash: [3; 32], time: 5 };
+        let proven = header.proven(None);
+        assert_eq!((proven.height, proven.header_height, proven.app_hash), (7, 8, [3; 32]));
+    }
 }

@@ -21,8 +21,11 @@ use crate::{
     state::{Changes, Overlay, StateWrite},
 };
 
-/// Chains whose id starts so accept keys under which anyone can forge proofs.
-pub const DEVELOPMENT_CHAIN_PREFIX: &str = "careledger-dev";
+/// Whether a chain of this id accepts keys under which anyone can forge proofs: `careledger-dev`,
+/// or `careledger-dev-` and anything.
+pub fn is_development_chain(chain_id: &str) -> bool {
+    chain_id.strip_prefix("careledger-dev").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
 
 /// `app_state` of the genesis file. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +91,7 @@ pub enum GenesisError {
     /// A development key on a chain that is not a development chain.
     #[error(
         "verifying key {0} (counted from 0) is a development key: anyone can forge proofs under it, \
-         so only a chain whose id starts with {DEVELOPMENT_CHAIN_PREFIX} accepts it"
+         so only a chain whose id is careledger-dev, or starts with careledger-dev-, accepts it"
     )]
     DevelopmentKey(usize),
     /// An organization is named twice, is a registrar, or has ended before the chain begins.
@@ -138,7 +141,7 @@ impl Genesis {
             let refused = |reason: String| GenesisError::VerifyingKey(number, reason);
             let bytes = hex::decode(text).map_err(|error| refused(error.to_string()))?;
             let key = key::VerifyingKey::decode(&bytes).map_err(|error: KeyError| refused(error.to_string()))?;
-            if key.is_development() && !chain_id.starts_with(DEVELOPMENT_CHAIN_PREFIX) {
+            if key.is_development() && !is_development_chain(chain_id) {
                 return Err(GenesisError::DevelopmentKey(number));
             }
             let id = CircuitId::new(key.id(&CIRCUIT_DIGEST));
@@ -161,6 +164,7 @@ impl Genesis {
                 evidence: organization.evidence.to_vec(),
                 expires_at: organization.expires_at,
                 suspended: SuspensionReason::Unspecified.into(),
+                generation: 1,
             };
             state.put(&keys::organization(address), &value);
         }

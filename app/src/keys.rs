@@ -59,7 +59,7 @@ pub fn account(address: &Address) -> Key<state::Account> {
     Key::new("account", &[address.as_bytes()])
 }
 
-/// `registration/<digest of the content>`: approvals below the threshold, by RegisterOrganization.
+/// `registration/<digest of content and standing>`: approvals below the threshold, by RegisterOrganization.
 pub fn registration(content: &Digest) -> Key<state::Registration> {
     Key::new("registration", &[content.as_bytes()])
 }

@@ -2,6 +2,9 @@
 
 /// Largest accepted transaction. Bounds gossip cost; holds a batch of [`ANCHORS_PER_TRANSACTION_MAX`].
 pub const TX_BYTES_MAX: usize = 512 * 1024;
+/// Smallest transaction that can be one: a signature, a key, a message with its sender. Bounds how
+/// many a block can hold.
+pub const TX_BYTES_MIN: usize = 150;
 /// Most bytes of transactions in one block.
 pub const BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Messages in one transaction.
@@ -13,7 +16,7 @@ const SUPERSESSION_BYTES: usize = 2 + 34 + 6 + 34;
 
 /// Longest that an unordered transaction may stay valid after the block that takes it.
 pub const UNORDERED_SECONDS_MAX: i64 = 600;
-/// Remembered unordered transactions that one block forgets.
+/// Remembered unordered transactions that one block forgets, or twice those that it takes.
 pub const UNORDERED_PRUNED_PER_BLOCK_MAX: usize = 2_000;
 /// Blocks for which a node keeps the outcome of each transaction.
 pub const RESULTS_RETAINED_BLOCKS: u64 = 100_000;
@@ -45,6 +48,21 @@ pub const PROOF_SECONDS_MAX: i64 = 7 * DAY_SECONDS;
 /// Eligibility proofs that one block checks; about 1.5 ms each on one core.
 pub const PROOFS_PER_BLOCK_MAX: usize = 256;
 
+/// Poseidon hashes that one block computes: those of 34 plans of the most intervals, or of 705
+/// commitments.
+pub const HASHES_PER_BLOCK_MAX: usize = 12_000;
+/// Hashes of a leaf that is appended to a tree of commitments, and of its path.
+pub const HASHES_PER_APPEND: usize = 17;
+
+/// Hashes of the commitment to a plan of this many intervals: each, the whole tree above them
+/// however few they are, one path once more, and the commitment. A plan of more than
+/// [`PLAN_INTERVALS_MAX`] is refused
+/// before any.
+pub const fn hashes_of_plan(intervals: usize) -> usize {
+    let intervals = if intervals < PLAN_INTERVALS_MAX { intervals } else { PLAN_INTERVALS_MAX };
+    8 + intervals + PLAN_INTERVALS_MAX / 3
+}
+
 /// Pairs that one subspace query answers.
 pub const QUERY_PAIRS_MAX: usize = 1_000;
 /// Verified signatures that are remembered. Bounds memory: about 64 bytes each.
@@ -66,4 +84,9 @@ const _: () = assert!(
 );
 const _: () =
     assert!(MESSAGES_PER_TRANSACTION_MAX <= PROOFS_PER_BLOCK_MAX, "a transaction full of proofs must fit a block");
+const _: () = assert!(
+    MESSAGES_PER_TRANSACTION_MAX * hashes_of_plan(PLAN_INTERVALS_MAX) <= HASHES_PER_BLOCK_MAX
+        && MESSAGES_PER_TRANSACTION_MAX * HASHES_PER_APPEND <= HASHES_PER_BLOCK_MAX,
+    "no transaction alone may be more work than a block, or it could never be answered"
+);
 const _: () = assert!(CLOCK_AHEAD_SECONDS_MAX < UNORDERED_SECONDS_MAX, "a fast clock must not lock a gateway out");

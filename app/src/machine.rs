@@ -6,18 +6,21 @@
 
 mod authentication;
 mod execution;
+mod work;
 
 use careledger_wire::transaction::hash;
 use parking_lot::Mutex;
+use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 pub use crate::types::{Block, CheckKind, Event, Finalized, Outcome, ProofOperation, Prove, QueryAnswer};
 use crate::{
     genesis::{Genesis, GenesisError},
-    limits::{BLOCK_BYTES_MAX, CLOCK_AHEAD_SECONDS_MAX, PROOFS_PER_BLOCK_MAX},
+    limits::{BLOCK_BYTES_MAX, CLOCK_AHEAD_SECONDS_MAX, TX_BYTES_MIN},
     machine::{
         authentication::{SignatureRule, Signatures},
-        execution::{Candidate, Delivered, Execution, Read},
+        execution::{Candidate, Delivered, Execution, Read, Trial},
+        work::Work,
     },
     proofs::ProofVerifier,
     query,
@@ -108,16 +111,18 @@ impl<S: Store> Machine<S> {
     }
 
     /// CheckTx: whether a transaction would take effect after those that wait before it. A
-    /// recheck only asks whether it may still be in a block: there it gets its code.
+    /// recheck only asks whether it may still be in a block: there it gets its code, and what is
+    /// costly is tried there alone.
     pub fn check(&self, transaction: &[u8], kind: CheckKind) -> Outcome {
         let Some(execution) = self.execution(self.store.height() + 1, self.store.time(), self.time_max()) else {
             return Outcome::refused(Reject::UnknownAccount, 0);
         };
-        let read = execution.read_signed(transaction);
+        let read = Read::signed(transaction);
+        let trial = if kind == CheckKind::New { Trial::Whole } else { Trial::Cheap };
         let mut pending = self.pending.lock();
         let mut state = Overlay::with_changes(&self.store, std::mem::take(&mut *pending));
         let mut tried = Overlay::new(&state);
-        let delivered = execution.deliver(&read, SignatureRule::Required, &mut tried);
+        let delivered = execution.deliver(&read, SignatureRule::Required, trial, &mut tried);
         let keeps = match (&delivered, kind) {
             (Delivered::NotAuthentic(_), _) => false,
             (Delivered::Refused(_), CheckKind::New) => false,
@@ -139,9 +144,11 @@ impl<S: Store> Machine<S> {
         let mut block = execution.begin();
         let mut room = max_bytes.min(BLOCK_BYTES_MAX);
         let mut kept = Vec::with_capacity(transactions.len());
-        for (read, bytes) in execution.read_all(&transactions).into_iter().zip(transactions) {
+        let mut reads: Vec<Read> = transactions.par_iter().map(|bytes| Read::signed(bytes)).collect();
+        execution.work_ahead(&mut reads);
+        for (read, bytes) in reads.into_iter().zip(transactions) {
             let size = proto_size(bytes.len());
-            if size > room || block.proofs + read.proofs() > PROOFS_PER_BLOCK_MAX {
+            if size > room || bytes.len() < TX_BYTES_MIN {
                 continue;
             }
             if execution.deliver_in_block(&read, &mut block).is_ok() {
@@ -149,7 +156,7 @@ impl<S: Store> Machine<S> {
                 kept.push(bytes);
             }
         }
-        *self.candidate.lock() = Some(block.into_candidate(height, time, &kept));
+        *self.candidate.lock() = Some(execution.finish(block, &kept));
         kept
     }
 
@@ -162,15 +169,23 @@ impl<S: Store> Machine<S> {
         if transactions.iter().map(|bytes| proto_size(bytes.len())).sum::<usize>() > BLOCK_BYTES_MAX {
             return Err(Reject::TooLarge);
         }
+        if transactions.iter().any(|bytes| bytes.len() < TX_BYTES_MIN) {
+            return Err(Reject::Malformed);
+        }
         let execution = self.execution(height, time, time).ok_or(Reject::UnknownAccount)?;
+        let well_formed = |bytes: &Vec<u8>| {
+            let read = Read::signed(bytes);
+            read.malformed().map_or(Ok(read), Err)
+        };
+        let mut reads = transactions.par_iter().map(well_formed).collect::<Result<Vec<Read>, Reject>>()?;
+        // Every transaction counts here, so a block with too much work is refused before any of it.
+        reads.iter().map(Read::work).fold(Work::default(), Work::and).check_block()?;
+        execution.work_ahead(&mut reads);
         let mut block = execution.begin();
-        for read in execution.read_all(transactions) {
-            if block.proofs + read.proofs() > PROOFS_PER_BLOCK_MAX {
-                return Err(Reject::TooManyProofs);
-            }
+        for read in reads {
             execution.deliver_in_block(&read, &mut block)?;
         }
-        *self.candidate.lock() = Some(block.into_candidate(height, time, transactions));
+        *self.candidate.lock() = Some(execution.finish(block, transactions));
         Ok(())
     }
 
@@ -209,29 +224,29 @@ impl<S: Store> Machine<S> {
         query::answer(&self.store, path, data, height, prove)
     }
 
-    /// What a transaction would give now. Its signature may be missing.
+    /// What a transaction would give now. Its signature may be missing, so nothing costly is done
+    /// for it: such a transaction is answered with its gas once its account is found.
     fn simulate(&self, transaction: &[u8]) -> Outcome {
         let Some(execution) = self.execution(self.store.height() + 1, self.store.time(), self.time_max()) else {
             return Outcome::refused(Reject::UnknownAccount, 0);
         };
         let read = Read::unsigned(transaction);
         let mut state = Overlay::new(&self.store);
-        execution.deliver(&read, SignatureRule::Waived, &mut state).into_outcome(&read)
+        execution.deliver(&read, SignatureRule::Waived, Trial::Cheap, &mut state).into_outcome(&read)
     }
 
     fn execute(&self, block: &Block) -> Candidate {
         let execution = self.execution(block.height, block.time, block.time).expect("genesis comes before blocks");
         let mut running = execution.begin();
-        for read in execution.read_all(&block.transactions) {
-            let has_room = running.proofs + read.proofs() <= PROOFS_PER_BLOCK_MAX;
-            let delivered =
-                if has_room { execution.deliver_in_block(&read, &mut running) } else { Err(Reject::TooManyProofs) };
+        let mut reads: Vec<Read> = block.transactions.par_iter().map(|bytes| Read::signed(bytes)).collect();
+        execution.work_ahead(&mut reads);
+        for read in reads {
             // The block is decided: what should not be in it still gets its code, as everywhere.
-            if let Err(reject) = delivered {
+            if let Err(reject) = execution.deliver_in_block(&read, &mut running) {
                 running.refuse(&read, reject);
             }
         }
-        running.into_candidate(block.height, block.time, &block.transactions)
+        execution.finish(running, &block.transactions)
     }
 
     fn execution(&self, height: u64, time: i64, time_max: i64) -> Option<Execution<'_, S>> {

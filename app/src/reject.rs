@@ -53,6 +53,10 @@ rejects! {
     TimeoutTooFar = 11, "the transaction's timeout is too far away";
     /// More eligibility proofs than a block checks.
     TooManyProofs = 12, "the block has too many eligibility proofs";
+    /// More hashes than a block computes.
+    TooMuchWork = 13, "the block has too much to compute";
+    /// The organization is registered with exactly this content, and in good standing.
+    AlreadyRegistered = 14, "the organization is registered so already";
 
     /// Only a registrar may send this.
     NotARegistrar = 20, "the sender is not a registrar";

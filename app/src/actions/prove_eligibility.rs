@@ -79,9 +79,13 @@ impl ProveEligibility {
         if is_old || is_ahead { Err(Reject::AsOfOutOfRange) } else { Ok(()) }
     }
 
-    fn check_plan(&self, state: &impl StateRead) -> Result<(), Reject> {
+    fn check_plan(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
         let plan = state.get(&keys::plan(&fields::field_bytes(self.plan))).ok_or(Reject::UnknownPlan)?;
-        if plan.insurer == self.insurer.as_bytes() { Ok(()) } else { Err(Reject::PlanOfAnotherInsurer) }
+        if plan.insurer != self.insurer.as_bytes() {
+            return Err(Reject::PlanOfAnotherInsurer);
+        }
+        // The plan of an insurer that may not act any more covers nobody.
+        standing::in_good_standing(&self.insurer, block, state).map(|_| ())
     }
 
     fn check_roots(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
@@ -146,7 +150,7 @@ impl Action for ProveEligibility {
         if block.is_beyond(self.expires_at, PROOF_SECONDS_MAX) {
             return Err(Reject::EndsTooLate);
         }
-        self.check_plan(state)?;
+        self.check_plan(block, state)?;
         self.check_date(block)?;
         self.check_roots(block, state)?;
         self.check_unused(state)?;

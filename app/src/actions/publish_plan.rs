@@ -47,8 +47,11 @@ impl Action for PublishPlan {
             wait_days: interval.wait_days,
             cap: interval.cap,
         };
+        let policy: Digest = fields::id("policy_id", &message.policy_id)?;
         let plan = Plan {
-            policy_id: fields::element("policy_id", &message.policy_id)?,
+            // Derived: whoever chose it freely could choose another insurer's, and tell from equal
+            // period nullifiers who is a member of both.
+            policy_id: binding::policy_id_of(sender.address().as_bytes(), policy.as_bytes()),
             scope: binding::scope_of(sender.address().as_bytes()),
             intervals: message.intervals.iter().map(interval).collect(),
             terms: Terms {

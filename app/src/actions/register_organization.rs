@@ -8,6 +8,7 @@ use careledger_wire::{
         state::{AccountRole, Organization, Registration},
     },
 };
+use prost::Message as _;
 
 use super::{Action, fields, standing};
 use crate::{
@@ -30,18 +31,37 @@ pub struct RegisterOrganization {
 }
 
 impl RegisterOrganization {
-    /// What registrars must agree on, every field but the sender.
-    fn content(&self) -> Digest {
+    /// What registrars must agree on: every field but the sender, and what the ledger holds of the
+    /// organization. Its standing changes with every registration and suspension, so an approval
+    /// that comes late, or was given before a suspension, never counts for another registration.
+    fn content(&self, state: &impl StateRead) -> Digest {
         let kind = i32::from(self.kind).to_be_bytes();
         let expires_at = self.expires_at.to_be_bytes();
         let organization = self.organization.as_bytes().as_slice();
-        let fields =
-            [organization, &kind, self.encryption_key.as_bytes(), self.evidence.as_bytes(), expires_at.as_slice()];
-        Digest::new(commitment::hash("careledger/registration/1", &fields))
+        let standing = self.registered(state).map(|organization| organization.encode_to_vec()).unwrap_or_default();
+        let (key, evidence) = (self.encryption_key.as_bytes(), self.evidence.as_bytes());
+        let fields = [organization, &kind, key, evidence, expires_at.as_slice(), standing.as_slice()];
+        Digest::new(commitment::hash("careledger/registration/2", &fields))
+    }
+
+    fn registered(&self, state: &impl StateRead) -> Option<Organization> {
+        state.get(&keys::organization(&self.organization))
     }
 
     fn approvals(&self, state: &impl StateRead) -> Registration {
-        state.get(&keys::registration(&self.content())).unwrap_or_default()
+        state.get(&keys::registration(&self.content(state))).unwrap_or_default()
+    }
+
+    /// The organization as this registration leaves it.
+    fn organization(&self, generation: u64) -> Organization {
+        Organization {
+            kind: self.kind.into(),
+            encryption_key: self.encryption_key.to_vec(),
+            evidence: self.evidence.to_vec(),
+            expires_at: self.expires_at,
+            suspended: SuspensionReason::Unspecified.into(),
+            generation,
+        }
     }
 }
 
@@ -65,6 +85,10 @@ impl Action for RegisterOrganization {
         if !accounts::is_free_for(&self.organization, AccountRole::Organization, state) {
             return Err(Reject::AddressInUse);
         }
+        if self.registered(state).is_some_and(|organization| organization == self.organization(organization.generation))
+        {
+            return Err(Reject::AlreadyRegistered);
+        }
         let sender = self.sender.address().as_bytes().as_slice();
         if self.approvals(state).approvals.iter().any(|approval| approval == sender) {
             return Err(Reject::AlreadyApproved);
@@ -73,7 +97,7 @@ impl Action for RegisterOrganization {
     }
 
     fn execute(self, _block: &BlockContext, state: &mut impl StateWrite) {
-        let pending = keys::registration(&self.content());
+        let pending = keys::registration(&self.content(state));
         let mut registration = self.approvals(state);
         registration.approvals.push(self.sender.address().to_vec());
         let threshold = accounts::parameters(state).registrar_threshold as usize;
@@ -83,13 +107,8 @@ impl Action for RegisterOrganization {
         }
         state.delete(&pending);
         accounts::open(&self.organization, AccountRole::Organization, state);
-        let organization = Organization {
-            kind: self.kind.into(),
-            encryption_key: self.encryption_key.to_vec(),
-            evidence: self.evidence.to_vec(),
-            expires_at: self.expires_at,
-            suspended: SuspensionReason::Unspecified.into(),
-        };
+        let generation = self.registered(state).map_or(0, |organization| organization.generation) + 1;
+        let organization = self.organization(generation);
         state.put(&keys::organization(&self.organization), &organization);
     }
 }

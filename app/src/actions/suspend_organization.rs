@@ -48,6 +48,7 @@ impl Action for SuspendOrganization {
     fn execute(self, _block: &BlockContext, state: &mut impl StateWrite) {
         let key = keys::organization(&self.organization);
         let organization: Organization = state.get(&key).expect("check found it");
-        state.put(&key, &Organization { suspended: self.reason.into(), ..organization });
+        let generation = organization.generation + 1;
+        state.put(&key, &Organization { suspended: self.reason.into(), generation, ..organization });
     }
 }

@@ -44,6 +44,7 @@ impl Describe for state::Organization {
             "evidence": hex::encode(&self.evidence),
             "expires_at": self.expires_at,
             "suspended": suspended,
+            "generation": self.generation,
         })
     }
 }

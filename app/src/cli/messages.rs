@@ -177,6 +177,9 @@ pub enum Action {
         /// The plan as JSON (docs/circuits/eligibility.md).
         #[arg(long, value_name = "FILE")]
         plan: PathBuf,
+        /// Name of the policy; only its SHA-256 is sent. The plan's `policy_id` follows from it.
+        #[arg(long, value_name = "NAME")]
+        policy: String,
         /// The contract's text; only its SHA-256 is sent.
         #[arg(long, value_name = "FILE")]
         contract: PathBuf,

@@ -11,7 +11,7 @@ use careledger_app::{
         Ledger,
         server::{Address as AbciAddress, Server},
     },
-    genesis::{DEVELOPMENT_CHAIN_PREFIX, Genesis},
+    genesis::{Genesis, is_development_chain},
     machine::Machine,
     store::disk::{DiskStore, Retention},
 };
@@ -52,7 +52,7 @@ pub struct Init {
     #[arg(long, default_value_t = 1)]
     registrar_threshold: u32,
     /// Verifying key of the eligibility circuit, hexadecimal; repeat for several. On chains whose
-    /// id starts with `careledger-dev` the insecure development key is used where none is given.
+    /// id is `careledger-dev`, or starts with `careledger-dev-`, the insecure development key is used where none is given.
     #[arg(long = "verifying-key", value_name = "HEX")]
     verifying_keys: Vec<String>,
 }
@@ -61,9 +61,9 @@ impl Init {
     pub fn run(self) -> Result<()> {
         let mut verifying_keys = self.verifying_keys;
         if verifying_keys.is_empty() {
-            if !self.chain_id.starts_with(DEVELOPMENT_CHAIN_PREFIX) {
+            if !is_development_chain(&self.chain_id) {
                 return Err(Failure::new("a chain needs a verifying key of the eligibility circuit")
-                    .next("pass --verifying-key, or use a chain id that starts with careledger-dev for a trial"));
+                    .next("pass --verifying-key, or use a chain id that starts with careledger-dev- for a trial"));
             }
             verifying_keys.push(hex::encode(VerifyingKey::development().encode()));
         }

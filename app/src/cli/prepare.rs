@@ -9,7 +9,7 @@ use careledger_wire::{
     message::Message,
     proto::{audit, consent, identity, insurance, records},
 };
-use careledger_zk::{document::ProofDocument, plan::Plan};
+use careledger_zk::{binding, document::ProofDocument, plan::Plan};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -186,12 +186,14 @@ impl Action {
     fn insurance(&self, sending: &Sending, ids: &mut Map<String, Value>) -> Result<Message> {
         let sender = sending.sender.to_string();
         Ok(match self {
-            Self::PublishPlan { plan, contract } => {
+            Self::PublishPlan { plan, policy, contract } => {
                 let plan: Plan = serde_json::from_slice(&read(plan)?)
                     .map_err(|error| Failure::new(format!("{}: {error}", plan.display())))?;
                 plan.check_partition().map_err(Failure::new)?;
+                let policy = Sha256::digest(policy.as_bytes()).to_vec();
+                check_policy(&plan, &sending.sender, &policy)?;
                 ids.insert("plan".to_owned(), json!(plan.commitment()));
-                publish_plan(sender, &plan, Sha256::digest(read(contract)?).to_vec()).into()
+                publish_plan(sender, &plan, policy, Sha256::digest(read(contract)?).to_vec()).into()
             }
             Self::AnchorAttestation { commitment } => {
                 insurance::MsgAnchorAttestation { sender, commitment: commitment.to_vec() }.into()
@@ -231,7 +233,19 @@ impl Action {
     }
 }
 
-fn publish_plan(sender: String, plan: &Plan, terms: Vec<u8>) -> insurance::MsgPublishPlan {
+/// Refuses a plan that the ledger would know under another commitment than its file.
+fn check_policy(plan: &Plan, insurer: &Address, policy: &[u8]) -> Result<()> {
+    let policy_id = binding::policy_id_of(insurer.as_bytes(), policy);
+    let scope = binding::scope_of(insurer.as_bytes());
+    if (plan.policy_id, plan.scope) == (policy_id, scope) {
+        return Ok(());
+    }
+    let (policy_id, scope) = (hex::encode(policy_id.to_bytes()), hex::encode(scope.to_bytes()));
+    Err(Failure::new("the plan is of another insurer or policy")
+        .next(format!("for this sender and --policy its policy_id is {policy_id} and its scope {scope}")))
+}
+
+fn publish_plan(sender: String, plan: &Plan, policy_id: Vec<u8>, terms: Vec<u8>) -> insurance::MsgPublishPlan {
     let intervals = plan.intervals.iter().map(|interval| insurance::Interval {
         low: interval.lo,
         high: interval.hi,
@@ -241,7 +255,7 @@ fn publish_plan(sender: String, plan: &Plan, terms: Vec<u8>) -> insurance::MsgPu
     });
     insurance::MsgPublishPlan {
         sender,
-        policy_id: plan.policy_id.to_bytes().to_vec(),
+        policy_id,
         intervals: intervals.collect(),
         claims_per_period: plan.terms.claims_per_period.into(),
         period_days: plan.terms.period_days,

@@ -10,7 +10,7 @@ use secp256k1::{PublicKey, ecdsa, ecdsa::Signature};
 
 use crate::{
     keys,
-    limits::{UNORDERED_PRUNED_PER_BLOCK_MAX, UNORDERED_SECONDS_MAX, VERIFIED_SIGNATURES_MAX},
+    limits::{UNORDERED_SECONDS_MAX, VERIFIED_SIGNATURES_MAX},
     proofs::Remembered,
     reject::Reject,
     state::{StateRead, StateWrite},
@@ -101,9 +101,9 @@ pub(super) fn consume(transaction: &Transaction, account: Account, block: &Block
     state.put(&keys::account(&transaction.signer()), &next);
 }
 
-/// Forgets unordered transactions that their expiry now protects.
-pub(super) fn prune(block: &BlockContext, state: &mut impl StateWrite) {
-    for (path, _) in state.scan(keys::UNORDERED, None, UNORDERED_PRUNED_PER_BLOCK_MAX) {
+/// Forgets unordered transactions that their expiry now protects, at most `most`.
+pub(super) fn prune(block: &BlockContext, most: usize, state: &mut impl StateWrite) {
+    for (path, _) in state.scan(keys::UNORDERED, None, most) {
         let expiry = keys::unordered_expiry(&path).expect("unordered paths carry their expiry");
         if !block.has_passed(expiry) {
             return;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use careledger_wire::{
     ids::{CircuitId, TransactionHash},
     proto::{query::TransactionResult, tx::TxMsgData},
-    transaction::{Transaction, TransactionError, hash},
+    transaction::{Replay, Transaction, TransactionError, hash},
 };
 use prost::Message as _;
 use prost_types::Any;
@@ -14,11 +14,12 @@ use rayon::prelude::*;
 use super::{
     authentication::{self, SignatureRule, Signatures},
     block_digest,
+    work::Work,
 };
 use crate::{
     actions::AnyAction,
     keys,
-    limits::{MESSAGES_PER_TRANSACTION_MAX, PROOFS_PER_BLOCK_MAX, TX_BYTES_MAX},
+    limits::{MESSAGES_PER_TRANSACTION_MAX, PROOFS_PER_BLOCK_MAX, TX_BYTES_MAX, UNORDERED_PRUNED_PER_BLOCK_MAX},
     proofs::Claimed,
     reject::Reject,
     state::{Changes, Overlay, StateRead},
@@ -31,7 +32,10 @@ pub(super) struct Read {
     hash: TransactionHash,
     bytes: usize,
     transaction: Result<Transaction, Reject>,
-    actions: Result<Vec<AnyAction>, Reject>,
+    work: Work,
+    /// What it asks for; none before its signature held. Understanding it can cost much more than
+    /// a signature, which is not done for what nobody signed.
+    actions: Option<Result<Vec<AnyAction>, Reject>>,
 }
 
 impl Read {
@@ -44,22 +48,23 @@ impl Read {
                 if messages > MESSAGES_PER_TRANSACTION_MAX { Err(Reject::TooManyMessages) } else { Ok(transaction) }
             })
         };
-        Self { hash: hash(bytes), bytes: bytes.len(), transaction, actions: Err(Reject::Malformed) }
+        let work = transaction.as_ref().map(|transaction| Work::of(transaction.messages())).unwrap_or_default();
+        Self { hash: hash(bytes), bytes: bytes.len(), transaction, work, actions: None }
+    }
+
+    /// Reads a transaction.
+    pub(super) fn signed(bytes: &[u8]) -> Self {
+        Self::new(bytes, Transaction::decode)
     }
 
     /// Reads a transaction whose signature may be missing.
     pub(super) fn unsigned(bytes: &[u8]) -> Self {
-        let mut read = Self::new(bytes, Transaction::decode_unsigned);
-        read.parse();
-        read
+        Self::new(bytes, Transaction::decode_unsigned)
     }
 
-    fn parse(&mut self) {
-        if let Ok(transaction) = &self.transaction {
-            let sender = Sender::new(transaction.signer());
-            self.actions =
-                transaction.messages().iter().map(|message| AnyAction::parse(&sender, message.clone())).collect();
-        }
+    /// Why these bytes can be in no block, whatever the state is.
+    pub(super) fn malformed(&self) -> Option<Reject> {
+        self.transaction.as_ref().err().copied()
     }
 
     /// Gas: the transaction's bytes.
@@ -67,10 +72,24 @@ impl Read {
         self.bytes as u64
     }
 
-    /// Eligibility proofs in it.
-    pub(super) fn proofs(&self) -> usize {
-        self.actions.iter().flatten().filter(|action| matches!(action, AnyAction::ProveEligibility(_))).count()
+    /// What it costs besides its bytes and its signature.
+    pub(super) fn work(&self) -> Work {
+        self.work
     }
+}
+
+fn parse(transaction: &Transaction) -> Result<Vec<AnyAction>, Reject> {
+    let sender = Sender::new(transaction.signer());
+    transaction.messages().iter().map(|message| AnyAction::parse(&sender, message.clone())).collect()
+}
+
+/// How far a transaction is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trial {
+    /// Until it took effect.
+    Whole,
+    /// Until it took effect, or no further than its signature where the rest is [`Work`].
+    Cheap,
 }
 
 /// What became of a transaction.
@@ -100,8 +119,8 @@ pub(super) struct Running<'a, S> {
     state: Overlay<'a, S>,
     outcomes: Vec<Outcome>,
     answered: Vec<(TransactionHash, usize)>,
-    /// Eligibility proofs so far.
-    pub(super) proofs: usize,
+    work: Work,
+    unordered: usize,
 }
 
 /// A block's result that nothing was done with yet.
@@ -122,13 +141,18 @@ impl Candidate {
 }
 
 impl<S: StateRead> Running<'_, S> {
+    /// Refuses a transaction whose work the block has no room for.
+    pub(super) fn room(&self, read: &Read) -> Result<(), Reject> {
+        self.work.and(read.work()).check_block()
+    }
+
     /// Answers a transaction with a refusal without trying it.
     pub(super) fn refuse(&mut self, read: &Read, reject: Reject) {
         self.outcomes.push(Outcome::refused(reject, read.gas()));
     }
 
     /// The result, as that of the block of `transactions`.
-    pub(super) fn into_candidate(self, height: u64, time: i64, transactions: &[Vec<u8>]) -> Candidate {
+    fn into_candidate(self, height: u64, time: i64, transactions: &[Vec<u8>]) -> Candidate {
         let result = |outcome: &Outcome| TransactionResult {
             height: i64::try_from(height).expect("CometBFT's heights are positive 64-bit integers"),
             code: outcome.code,
@@ -155,26 +179,27 @@ pub(super) struct Execution<'a, S> {
 }
 
 impl<'a, S: Store> Execution<'a, S> {
-    /// Reads one transaction, and checks its signature as far as the committed state allows.
-    pub(super) fn read_signed(&self, bytes: &[u8]) -> Read {
-        let mut read = Read::new(bytes, Transaction::decode);
-        if let Ok(transaction) = &read.transaction {
-            let account = self.store.get(&keys::account(&transaction.signer()));
-            let is_signed = |number| self.signatures.verify(transaction, self.context.chain_id, number);
-            // Parsing can cost much more than a signature: not for what nobody signed. An account
-            // that an earlier transaction of the block opens has no number yet.
-            if account.is_none_or(|account| is_signed(account.number)) {
-                read.parse();
+    /// Checks the signatures of a block's transactions on every core, understands what is signed,
+    /// and checks its proofs together, as far as one block's work goes. Changes no verdict: what is
+    /// left over, also of accounts that an earlier transaction opens, is done where it is tried.
+    pub(super) fn work_ahead(&self, reads: &mut [Read]) {
+        let mut sum = Work::default();
+        let has_room: Vec<bool> = reads
+            .iter()
+            .map(|read| {
+                sum = sum.and(read.work());
+                read.work() == Work::default() || sum.check_block().is_ok()
+            })
+            .collect();
+        reads.par_iter_mut().zip(has_room).for_each(|(read, has_room)| {
+            let Ok(transaction) = &read.transaction else { return };
+            let Some(account) = self.store.get(&keys::account(&transaction.signer())) else { return };
+            if self.signatures.verify(transaction, self.context.chain_id, account.number) && has_room {
+                read.actions = Some(parse(transaction));
             }
-        }
-        read
-    }
-
-    /// Reads a block's transactions on every core, and checks their proofs together.
-    pub(super) fn read_all(&self, transactions: &[Vec<u8>]) -> Vec<Read> {
-        let reads: Vec<Read> = transactions.par_iter().map(|bytes| self.read_signed(bytes)).collect();
+        });
         let mut claims: BTreeMap<CircuitId, Vec<Claimed>> = BTreeMap::new();
-        for action in reads.iter().flat_map(|read| read.actions.iter().flatten()) {
+        for action in reads.iter().flat_map(|read| read.actions.iter().flatten().flatten()) {
             if let AnyAction::ProveEligibility(action) = action {
                 claims.entry(*action.circuit()).or_default().push(action.claimed(self.context.chain_id));
             }
@@ -185,25 +210,34 @@ impl<'a, S: Store> Execution<'a, S> {
                 self.context.verifier.verify_ahead(&key.key, &circuit, &claimed);
             }
         }
-        reads
     }
 
     /// The state at the beginning of the block.
     pub(super) fn begin(&self) -> Running<'a, S> {
-        let mut state = Overlay::new(self.store);
-        authentication::prune(&self.context, &mut state);
-        Running { state, outcomes: Vec::new(), answered: Vec::new(), proofs: 0 }
+        let state = Overlay::new(self.store);
+        Running { state, outcomes: Vec::new(), answered: Vec::new(), work: Work::default(), unordered: 0 }
+    }
+
+    /// The block of `transactions`, which were all tried. Forgets more unordered transactions than
+    /// it remembers, so that they cannot pile up.
+    pub(super) fn finish(&self, mut block: Running<'a, S>, transactions: &[Vec<u8>]) -> Candidate {
+        let most = UNORDERED_PRUNED_PER_BLOCK_MAX.max(2 * block.unordered);
+        authentication::prune(&self.context, most, &mut block.state);
+        block.into_candidate(self.context.height, self.context.time, transactions)
     }
 
     /// Tries the block's next transaction and notes its outcome. One that may not be in this block
     /// changes and notes nothing; one that fails with a code may be in it.
     pub(super) fn deliver_in_block(&self, read: &Read, block: &mut Running<'a, S>) -> Result<(), Reject> {
-        let delivered = self.deliver(read, SignatureRule::Required, &mut block.state);
+        block.room(read)?;
+        let delivered = self.deliver(read, SignatureRule::Required, Trial::Whole, &mut block.state);
         if let Delivered::NotAuthentic(reject) = delivered {
             return Err(reject);
         }
         block.answered.push((read.hash, block.outcomes.len()));
-        block.proofs += read.proofs();
+        block.work = block.work.and(read.work());
+        let replay = read.transaction.as_ref().map(Transaction::replay);
+        block.unordered += usize::from(matches!(replay, Ok(Replay::UntilTime(_))));
         block.outcomes.push(delivered.into_outcome(read));
         Ok(())
     }
@@ -213,6 +247,7 @@ impl<'a, S: Store> Execution<'a, S> {
         &self,
         read: &Read,
         rule: SignatureRule,
+        trial: Trial,
         state: &mut Overlay<'_, B>,
     ) -> Delivered {
         let transaction = match &read.transaction {
@@ -224,7 +259,11 @@ impl<'a, S: Store> Execution<'a, S> {
             Err(reject) => return Delivered::NotAuthentic(reject),
         };
         authentication::consume(transaction, account, &self.context, state);
-        let done = read.actions.clone().and_then(|actions| self.execute(actions, state));
+        if trial == Trial::Cheap && read.work() != Work::default() {
+            return Delivered::Executed(events(transaction));
+        }
+        let actions = read.actions.clone().unwrap_or_else(|| parse(transaction));
+        let done = actions.and_then(|actions| self.execute(actions, state));
         match done {
             Ok(changes) => {
                 state.apply(changes);
@@ -259,4 +298,46 @@ fn events(transaction: &Transaction) -> Vec<Event> {
         attributes: vec![("action".to_owned(), url.to_owned()), ("sender".to_owned(), sender.clone())],
     };
     transaction.messages().iter().map(|message| event(message.type_url())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use careledger_wire::{ids::Address, proto::insurance::MsgPublishPlan, transaction::Unsigned};
+    use secp256k1::{PublicKey, SecretKey, ecdsa};
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+    use crate::{machine::Machine, store::memory::MemoryStore};
+
+    const CHAIN: &str = "careledger-1";
+
+    /// A signed plan: what costs most to understand.
+    fn plan(secret: &SecretKey) -> Vec<u8> {
+        let key = PublicKey::from_secret_key(secret).serialize();
+        let plan = MsgPublishPlan {
+            sender: Address::of_key(&key).to_string(),
+            policy_id: vec![1; 32],
+            ..MsgPublishPlan::default()
+        };
+        let unsigned = Unsigned::new(&[plan.into()], &key, CHAIN, 0, Replay::Sequence(0));
+        let digest: [u8; 32] = Sha256::digest(unsigned.sign_bytes()).into();
+        let signature = ecdsa::sign(secp256k1::Message::from_digest(digest), secret);
+        unsigned.signed(signature.serialize_compact())
+    }
+
+    #[test]
+    fn only_what_a_known_account_signed_is_understood_ahead() {
+        let [known, unknown] = [1, 2].map(|byte| SecretKey::from_secret_bytes([byte; 32]).expect("a small scalar"));
+        let registrar = Address::of_key(&PublicKey::from_secret_key(&known).serialize());
+        let genesis = format!(r#"{{"registrars": ["{registrar}"], "registrar_threshold": 1}}"#);
+        let mut machine = Machine::new(MemoryStore::new());
+        machine.init_chain(CHAIN, genesis.as_bytes(), 1).expect("genesis is accepted");
+        let execution = machine.execution(1, 2, 2).expect("there was a genesis");
+        let signed = plan(&known);
+        let mut forged = signed.clone();
+        *forged.last_mut().expect("a signature") ^= 1;
+        let mut reads = [signed, forged, plan(&unknown)].map(|bytes| Read::signed(&bytes));
+        execution.work_ahead(&mut reads);
+        assert_eq!(reads.map(|read| read.actions.is_some()), [true, false, false]);
+    }
 }

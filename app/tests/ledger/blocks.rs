@@ -1,11 +1,18 @@
 //! Blocks: order, atomicity, proposals, the mempool.
 
 use careledger_app::{
-    limits::{MESSAGES_PER_TRANSACTION_MAX, PROOFS_PER_BLOCK_MAX},
+    limits::{
+        HASHES_PER_BLOCK_MAX, MESSAGES_PER_TRANSACTION_MAX, PLAN_INTERVALS_MAX, PROOFS_PER_BLOCK_MAX, TX_BYTES_MIN,
+        hashes_of_plan,
+    },
     machine::{Block, CheckKind},
     reject::Reject,
 };
-use careledger_wire::{message::Message, transaction::Replay};
+use careledger_wire::{
+    message::Message,
+    proto::insurance::{Interval, MsgPublishPlan},
+    transaction::Replay,
+};
 use proptest::prelude::*;
 
 use crate::{
@@ -147,6 +154,109 @@ fn a_block_checks_a_bounded_number_of_proofs() {
     let outcomes = world.decide(proofs);
     assert_eq!(outcomes.iter().filter(|outcome| outcome.code == 0).count(), PROOFS_PER_BLOCK_MAX);
     assert_eq!(name_of(&outcomes[PROOFS_PER_BLOCK_MAX]), "TooManyProofs");
+}
+
+/// Plans of the most intervals: the most hashes that bytes can buy.
+fn largest_plans(world: &World, sender: &str, count: usize) -> Vec<Vec<u8>> {
+    let mut plan = match messages(world, sender, "publishes gold").remove(0) {
+        Message::PublishPlan(plan) => plan,
+        other => panic!("{other:?} is no plan"),
+    };
+    let width = 1u64 << 56;
+    let interval = |number: u64| Interval {
+        low: number * width,
+        high: number * width + (width - 1),
+        class: 0,
+        wait_days: 0,
+        cap: 0,
+    };
+    plan.intervals = (0..PLAN_INTERVALS_MAX as u64).map(interval).collect();
+    (0..count)
+        .map(|number| {
+            let named =
+                MsgPublishPlan { policy_id: crate::world::bytes(&format!("policy {number}")).to_vec(), ..plan.clone() };
+            world.signed_with(sender, &[named.into()], Replay::UntilTime(START + 500))
+        })
+        .collect()
+}
+
+#[test]
+fn a_block_computes_a_bounded_number_of_hashes() {
+    let mut world = familiar();
+    let fit = HASHES_PER_BLOCK_MAX / hashes_of_plan(PLAN_INTERVALS_MAX);
+    let plans = largest_plans(&world, "payer", fit + 2);
+    let (height, time) = (world.machine.height() + 1, START);
+    assert_eq!(world.machine.process(&plans, height, time), Err(Reject::TooMuchWork));
+    assert_eq!(world.replica.process(&plans[..fit], height, time), Ok(()));
+    assert_eq!(world.machine.prepare(plans.clone(), 1 << 22, height, time), plans[..fit]);
+    // Decided all the same, it is answered alike everywhere, and what is cheap still takes effect.
+    let mut block = plans;
+    block.push(world.signed("clinic", &messages(&world, "clinic", "anchors a")));
+    let outcomes = world.decide(block);
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.code == 0).count(), fit + 1);
+    assert_eq!(name_of(&outcomes[fit]), "TooMuchWork");
+    assert_eq!(name_of(&outcomes[fit + 2]), "ok");
+}
+
+/// Who has no account, or did not sign, gets no hash computed: a plan that does not even parse is
+/// refused for its signer, from an account that exists for what it is.
+#[test]
+fn what_nobody_signed_is_not_understood() {
+    let mut world = familiar();
+    for (sender, expected) in [("nobody", "UnknownAccount"), ("payer", "InvalidPlan")] {
+        let plan = world.signed(sender, &messages(&world, sender, "publishes gold with gap"));
+        assert_eq!(name_of(&world.machine.check(&plan, CheckKind::New)), expected);
+        assert_eq!(name_of(&world.send(plan)), expected);
+    }
+    let mut forged = world.signed("payer", &messages(&world, "payer", "publishes gold with gap"));
+    *forged.last_mut().expect("a signature") ^= 1;
+    assert_eq!(name_of(&world.send(forged)), "BadSignature");
+}
+
+/// A transaction of another account, opened earlier in the block, is understood when its turn comes.
+#[test]
+fn an_insurer_that_a_block_registers_publishes_in_it() {
+    let mut world = familiar();
+    run(&mut world, "r1 registers other as insurer");
+    let registers = world.signed("r2", &messages(&world, "r2", "registers other as insurer"));
+    let number = {
+        let mut later = familiar();
+        run(&mut later, "r1 registers other as insurer\nr2 registers other as insurer");
+        later.account("other").0
+    };
+    let plan = messages(&world, "other", "publishes gold");
+    let key = crate::world::public_key("other");
+    let unsigned =
+        careledger_wire::transaction::Unsigned::new(&plan, &key, crate::world::CHAIN, number, Replay::Sequence(0));
+    let block = vec![registers, crate::world::sign(unsigned, "other")];
+    assert_eq!(world.machine.process(&block, world.machine.height() + 1, START), Ok(()));
+    assert_eq!(world.decide(block).iter().map(name_of).collect::<Vec<_>>(), ["ok", "ok"]);
+}
+
+#[test]
+fn a_block_of_crumbs_is_refused_before_it_is_read() {
+    let world = familiar();
+    let signed = world.signed("clinic", &messages(&world, "clinic", "anchors a"));
+    assert!(signed.len() >= TX_BYTES_MIN);
+    let (height, time) = (world.machine.height() + 1, START);
+    for crumb in [vec![], vec![0x0a], vec![0; TX_BYTES_MIN - 1]] {
+        let block = vec![signed.clone(), crumb];
+        assert_eq!(world.machine.process(&block, height, time), Err(Reject::Malformed));
+        assert_eq!(world.machine.prepare(block, 1 << 22, height, time), [signed.clone()]);
+    }
+}
+
+/// A recheck does not try again what is costly; the block does.
+#[test]
+fn a_recheck_leaves_costly_work_to_the_block() {
+    let mut world = familiar();
+    let plan = world.signed("payer", &messages(&world, "payer", "publishes gold"));
+    assert_eq!(name_of(&world.machine.check(&plan, CheckKind::New)), "ok");
+    world.decide(Vec::new());
+    assert_eq!(name_of(&world.machine.check(&plan, CheckKind::Recheck)), "ok");
+    let again = world.signed_with("payer", &messages(&world, "payer", "publishes gold"), Replay::UntilTime(START + 9));
+    assert_eq!(name_of(&world.machine.check(&again, CheckKind::New)), "ok", "the recheck computed no plan");
+    assert_eq!(world.decide(vec![plan, again]).iter().map(name_of).collect::<Vec<_>>(), ["ok", "PlanExists"]);
 }
 
 #[test]

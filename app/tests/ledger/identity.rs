@@ -32,6 +32,31 @@ fn a_renewal_needs_the_registrars_again_and_lifts_a_suspension() {
     );
 }
 
+/// Approvals are of one standing: none is left over that lets one registrar alone lift a suspension
+/// or bring back a key.
+#[test]
+fn a_late_approval_registers_nobody_again() {
+    check_familiar(
+        "r3 registers clinic as provider
+         r3 registers clinic as provider until 999
+         r3 registers clinic as provider until 2000000
+         r3 suspends clinic
+         r1 registers clinic as provider until 2000000
+         clinic anchors a
+         r1 registers clinic as provider
+         clinic anchors a
+         r2 registers clinic as provider
+         clinic anchors a
+         r2 registers clinic as provider until 2000000
+         clinic anchors b
+         r1 registers clinic as provider until 2000000
+         r1 suspends clinic
+         r2 registers clinic as provider until 2000000
+         clinic anchors c",
+        "AlreadyRegistered ok ok ok ok OrganizationSuspended ok OrganizationSuspended ok ok ok ok ok ok ok OrganizationSuspended",
+    );
+}
+
 #[test]
 fn an_accreditation_ends_to_the_second() {
     check_familiar(

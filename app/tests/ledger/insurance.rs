@@ -2,7 +2,7 @@
 
 use careledger_app::{keys, state::StateRead as _};
 use careledger_wire::{
-    ids::ClaimId,
+    ids::{ClaimId, FieldBytes},
     proto::query::{PathRequest, PathResponse},
 };
 use careledger_zk::{
@@ -36,6 +36,51 @@ fn plans_are_published_once_and_hold_together() {
          r2 registers other as insurer
          other publishes gold",
         "ok PlanExists InvalidPlan ok ok ok",
+    );
+}
+
+/// Members of two insurers would have one period nullifier at both if both plans had one policy id.
+#[test]
+fn an_insurer_cannot_choose_anothers_policy_id() {
+    let mut world = familiar();
+    run(&mut world, "r1 registers other as insurer\nr2 registers other as insurer");
+    assert_eq!(run(&mut world, "payer publishes gold\nother publishes gold"), ["ok", "ok"]);
+    let policy_id = |world: &crate::world::World, insurer: &str| {
+        let plan = FieldBytes::new(plan_commitment(insurer, "gold").to_bytes());
+        world.machine.store().get(&keys::plan(&plan)).expect("the plan is published").policy_id
+    };
+    let theirs = policy_id(&world, "payer");
+    assert_ne!(policy_id(&world, "other"), theirs);
+    // The other insurer names the derived identifier itself.
+    let mut copied = crate::script::message(&world, None, "other", "publishes gold");
+    if let careledger_wire::message::Message::PublishPlan(plan) = &mut copied {
+        plan.policy_id.clone_from(&theirs);
+    }
+    let before = world.state();
+    let transaction = world.signed("other", &[copied]);
+    assert_eq!(world.send(transaction).code, 0);
+    let plans = world.state().into_iter().filter(|(key, _)| key.starts_with(b"plan/") && !before.contains_key(key));
+    for (_, plan) in plans {
+        let plan = careledger_wire::proto::state::Plan::decode(plan.as_slice()).expect("a plan");
+        assert_ne!(plan.policy_id, theirs);
+    }
+}
+
+#[test]
+fn the_plan_of_a_suspended_or_expired_insurer_proves_nothing() {
+    check_covered(
+        "at 999999
+         lab proves gold claim c event e period p expires=1000100
+         r3 registers lab as laboratory until 2000000
+         r2 registers lab as laboratory until 2000000
+         at 1000000
+         lab proves gold claim d event f period q expires=1000100",
+        "ok ok ok OrganizationExpired",
+    );
+    check_covered(
+        "r3 suspends payer
+         lab proves gold claim c event e period p",
+        "ok OrganizationSuspended",
     );
 }
 

@@ -63,6 +63,13 @@ fn a_cosmos_wallet_simulates_before_it_signs() {
     assert!(response.gas_info.unwrap().gas_used > 0);
     assert_eq!(response.result.unwrap().msg_responses[0].type_url, "/careledger.records.v1.MsgAnchorRecordsResponse");
     assert_eq!(unsigned("supersedes a:2").code, 51);
+    // Nobody signed it, so nothing costly is done for it: the gas is its bytes, whatever it asks for.
+    for costly in ["publishes gold with gap", "attests a", "covers a", "proves gold claim c event e period p"] {
+        let answer = unsigned(costly);
+        assert_eq!(answer.code, 0, "{}", answer.log);
+        let response = SimulateResponse::decode(answer.value.as_slice()).unwrap();
+        assert!(response.gas_info.unwrap().gas_used > 0);
+    }
     assert!(world.state().keys().all(|key| !key.starts_with(b"record/")), "a simulation leaves nothing");
 }
 

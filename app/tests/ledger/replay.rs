@@ -1,6 +1,6 @@
 //! A transaction takes effect once, on one chain, for one account, in its time.
 
-use careledger_app::machine::CheckKind;
+use careledger_app::{limits::UNORDERED_PRUNED_PER_BLOCK_MAX, machine::CheckKind};
 use careledger_wire::{
     message::Message,
     proto::tx::{TxBody, TxRaw},
@@ -87,6 +87,24 @@ fn what_is_remembered_is_forgotten_after_its_expiry_and_still_refused() {
         assert_eq!(remembered(&world), expected, "at {time}");
         assert_ne!(name_of(&world.send(transaction.clone())), "ok");
     }
+}
+
+/// A block forgets more than it remembers, however many it takes.
+#[test]
+fn remembered_transactions_cannot_pile_up() {
+    let mut world = familiar();
+    let unordered = |world: &World, count: usize, until: i64| -> Vec<Vec<u8>> {
+        let replay = Replay::UntilTime(START + until);
+        (0..count).map(|n| world.signed_with("clinic", &[anchor(world, &format!("{until} {n}"))], replay)).collect()
+    };
+    let most = UNORDERED_PRUNED_PER_BLOCK_MAX;
+    let first = unordered(&world, most + most / 2, 10);
+    world.decide(first);
+    world.time = 20;
+    let second = unordered(&world, most * 3 / 4, 500);
+    world.decide(second);
+    let remembered = world.state().keys().filter(|key| key.starts_with(b"unordered/")).count();
+    assert_eq!(remembered, most * 3 / 4, "all that expired is forgotten");
 }
 
 #[test]

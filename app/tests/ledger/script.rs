@@ -279,7 +279,7 @@ fn publish(from: String, words: &Words<'_>) -> MsgPublishPlan {
     }
     MsgPublishPlan {
         sender: from,
-        policy_id: element(words.at(1)).to_vec(),
+        policy_id: bytes(words.at(1)).to_vec(),
         intervals,
         claims_per_period: 2,
         period_days: 365,
@@ -300,7 +300,7 @@ pub fn plan_commitment(insurer: &str, name: &str) -> Element {
         cap: interval.cap,
     };
     plan::Plan {
-        policy_id: Element::from_bytes(&element(name)).expect("canonical"),
+        policy_id: binding::policy_id_of(address(insurer).as_bytes(), &bytes(name)),
         scope: binding::scope_of(address(insurer).as_bytes()),
         intervals: intervals().iter().map(interval).collect(),
         terms: Terms {

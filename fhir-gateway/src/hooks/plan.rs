@@ -26,7 +26,7 @@ pub async fn before(organization: &Organization, proposed: &Proposed, effects: &
     let plan = plan::plan(&resource, &insurer)?;
     let commitment = FieldBytes::new(plan.commitment().to_bytes());
     if organization.ledger.get(&keys::plan(&commitment)).await?.is_none() {
-        effects.messages.push(plan::message(&plan, &insurer, document.bytes()));
+        effects.messages.push(plan::message(&plan, plan::policy(&resource)?, &insurer, document.bytes()));
     }
     Ok(())
 }

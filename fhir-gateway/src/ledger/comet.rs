@@ -114,7 +114,7 @@ fn refusal(error: ClientError) -> Refusal {
             tracing::warn!(%error, "the ledger did not answer");
             Refusal::LedgerUnavailable
         }
-        ClientError::Answer(_) | ClientError::Proof(_) => {
+        ClientError::Answer(_) | ClientError::Proof(_) | ClientError::Height { .. } => {
             tracing::error!(%error, "the ledger's answer was not accepted");
             Refusal::LedgerUnavailable
         }

@@ -19,13 +19,10 @@ const OLDEST_AGE_DAYS: u64 = 150 * 366;
 /// Reads the plan that an InsurancePlan publishes.
 pub fn plan(resource: &Value, insurer: &Address) -> Result<Plan, Refusal> {
     let root = Element::resource(resource);
-    let identifier = root.get("identifier").items().next();
-    let identifier = identifier.ok_or_else(|| root.get("identifier").refuse("is required: it names the policy"))?;
-    let system = identifier.get("system").text().unwrap_or_default();
-    let name = format!("{system}|{}", identifier.get("value").required()?);
+    let policy = policy(resource)?;
     let product = root.get("plan").items().next().ok_or_else(|| root.get("plan").refuse("is required"))?;
     let plan = Plan {
-        policy_id: binding::policy_id_of(insurer.as_bytes(), name.as_bytes()),
+        policy_id: binding::policy_id_of(insurer.as_bytes(), &policy),
         scope: binding::scope_of(insurer.as_bytes()),
         intervals: intervals(&product)?,
         terms: terms(&product)?,
@@ -34,8 +31,19 @@ pub fn plan(resource: &Value, insurer: &Address) -> Result<Plan, Refusal> {
     Ok(plan)
 }
 
+/// SHA-256 of the policy's name, `system|value` of its identifier. The ledger and [`plan`] derive
+/// the policy's identifier from it and the insurer.
+pub fn policy(resource: &Value) -> Result<[u8; 32], Refusal> {
+    let root = Element::resource(resource);
+    let identifier = root.get("identifier").items().next();
+    let identifier = identifier.ok_or_else(|| root.get("identifier").refuse("is required: it names the policy"))?;
+    let system = identifier.get("system").text().unwrap_or_default();
+    let name = format!("{system}|{}", identifier.get("value").required()?);
+    Ok(Sha256::digest(name).into())
+}
+
 /// What the ledger is told. `bytes` are those of the InsurancePlan, the contract's text.
-pub fn message(plan: &Plan, insurer: &Address, bytes: &[u8]) -> Message {
+pub fn message(plan: &Plan, policy: [u8; 32], insurer: &Address, bytes: &[u8]) -> Message {
     let interval = |interval: &Interval| insurance::Interval {
         low: interval.lo,
         high: interval.hi,
@@ -45,7 +53,7 @@ pub fn message(plan: &Plan, insurer: &Address, bytes: &[u8]) -> Message {
     };
     let message = insurance::MsgPublishPlan {
         sender: insurer.to_string(),
-        policy_id: plan.policy_id.to_bytes().to_vec(),
+        policy_id: policy.to_vec(),
         intervals: plan.intervals.iter().map(interval).collect(),
         claims_per_period: u32::from(plan.terms.claims_per_period),
         period_days: plan.terms.period_days,

@@ -24,7 +24,8 @@ pub struct MsgPublishPlan {
     /// The insurer's account, bech32.
     #[prost(string, tag = "1")]
     pub sender: ::prost::alloc::string::String,
-    /// A canonical field element, 32 bytes big-endian.
+    /// SHA-256 of the policy's name, 32 bytes. The ledger derives the policy's identifier from it
+    /// and the sender.
     #[prost(bytes = "vec", tag = "2")]
     pub policy_id: ::prost::alloc::vec::Vec<u8>,
     /// Sorted; they partition the whole code space.

@@ -24,7 +24,7 @@ pub struct Parameters {
     #[prost(uint64, tag = "3")]
     pub next_account_number: u64,
 }
-/// Registrars that approved one content of a registration.
+/// Registrars that approved one content of a registration, in one standing of the organization.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Registration {
     #[prost(bytes = "vec", repeated, tag = "1")]
@@ -43,6 +43,9 @@ pub struct Organization {
     /// Unspecified while the organization is in good standing.
     #[prost(enumeration = "super::super::identity::v1::SuspensionReason", tag = "5")]
     pub suspended: i32,
+    /// Raised by each registration and each suspension: approvals hold for one standing only.
+    #[prost(uint64, tag = "6")]
+    pub generation: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Practitioner {

@@ -1,0 +1,46 @@
+//! What a transaction costs besides its bytes and its signature, known from its messages alone.
+
+use careledger_wire::message::Message;
+
+use crate::{
+    limits::{HASHES_PER_APPEND, HASHES_PER_BLOCK_MAX, PROOFS_PER_BLOCK_MAX, hashes_of_plan},
+    reject::Reject,
+};
+
+/// Eligibility proofs to check and Poseidon hashes to compute.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Work {
+    proofs: usize,
+    hashes: usize,
+}
+
+impl Work {
+    /// The work of these messages.
+    pub(super) fn of(messages: &[Message]) -> Self {
+        messages.iter().map(Self::of_message).fold(Self::default(), Self::and)
+    }
+
+    fn of_message(message: &Message) -> Self {
+        match message {
+            Message::ProveEligibility(_) => Self { proofs: 1, hashes: 0 },
+            Message::AnchorAttestation(_) | Message::AnchorEnrolment(_) => {
+                Self { proofs: 0, hashes: HASHES_PER_APPEND }
+            }
+            Message::PublishPlan(plan) => Self { proofs: 0, hashes: hashes_of_plan(plan.intervals.len()) },
+            _ => Self::default(),
+        }
+    }
+
+    /// Both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { proofs: self.proofs + other.proofs, hashes: self.hashes + other.hashes }
+    }
+
+    /// Whether a block may hold this much.
+    pub(super) fn check_block(self) -> Result<(), Reject> {
+        if self.proofs > PROOFS_PER_BLOCK_MAX {
+            return Err(Reject::TooManyProofs);
+        }
+        if self.hashes > HASHES_PER_BLOCK_MAX { Err(Reject::TooMuchWork) } else { Ok(()) }
+    }
+}
