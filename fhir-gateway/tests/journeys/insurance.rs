@@ -27,7 +27,8 @@ fn prover() -> PathBuf {
     if let Some(program) = std::env::var_os("CARELEDGER_PROVE") {
         return program.into();
     }
-    let build = ["build", "--quiet", "--package", "careledger_zk", "--features", "prover", "--bin", "prove"];
+    // The same selection as `cargo verify`, which has built it before: nothing is compiled twice then.
+    let build = ["build", "--quiet", "--workspace", "--features", "careledger_zk/prover", "--bin", "prove"];
     let built = Command::new(env!("CARGO")).args(build).status().unwrap();
     assert!(built.success(), "the prove program does not build");
     let own = std::env::current_exe().unwrap();
