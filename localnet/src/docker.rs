@@ -72,7 +72,11 @@ pub fn check(places: &Places, base: &str) -> Result<(), Failure> {
 
 /// Tells the story from this machine, with the keys that `setup` made in the containers.
 fn tell_story(places: &Places) -> Result<(), Failure> {
-    let copy = places.target.join("docker/network");
+    let copy = places.target.join("docker-network");
+    if copy.exists() {
+        // Of an earlier check.
+        fs::remove_dir_all(&copy).doing(|| format!("removing {}", copy.display()))?;
+    }
     let container = compose(places)?.args(["ps", "--quiet", "gateway0"]).capture()?;
     Program::new("docker").args(["cp", &format!("{}:/network", container.trim())]).arg(&copy).run()?;
     let record = Record::load(&copy)?.ok_or_else(|| Failure::Check("the containers laid out no network".into()))?;
