@@ -326,10 +326,13 @@ pub async fn log_access(
 /// Commits all of `proposed` with what the hooks ask for, or nothing. Gives what was stored, in
 /// the order of `proposed`.
 pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Vec<Stored>, Refusal> {
+    let accounts = hooks::patient::accounts(&proposed)?;
+    let _held = context.conditions.hold_accounts(&accounts).await;
     let effects = hooks::before_commit(context.organization, context.caller, &proposed).await?;
     for transaction in effects.relay {
         context.organization.ledger.relay(transaction).await?;
     }
+    hooks::consent::still_granted(context.organization, &effects.granted).await?;
     let asked = proposed.len();
     let changes = proposed.into_iter().map(|proposed| proposed.change).chain(effects.also).collect();
     let mut stored = context.organization.records.commit(changes, effects.messages).await?;

@@ -240,6 +240,13 @@ impl Records {
     pub async fn link_subject(&self, patient: &str, subject: &SubjectId) -> Result<(), Refusal> {
         let mut batch = Batch::default();
         let (forward, back) = (self.core.patient_key(patient), self.core.subject_key(subject));
+        // What either was linked to before, by a request that came to nothing, is unlinked.
+        if let Some(before) = self.subject_of(patient)? {
+            batch.delete(Space::Subject, self.core.subject_key(&before));
+        }
+        if let Some(before) = self.patient_of(subject)? {
+            batch.delete(Space::Subject, self.core.patient_key(&before));
+        }
         batch.put(Space::Subject, forward.clone(), self.core.seal_link(&forward, subject.as_bytes()));
         batch.put(Space::Subject, back.clone(), self.core.seal_link(&back, patient.as_bytes()));
         Ok(self.core.store.commit(batch, Durability::Synced).await?)

@@ -1,7 +1,7 @@
 //! HTTP: routes, limits, authentication, request ids. docs/api/http.md
 //!
-//! One handler takes every request, so that the order of checks is one and the same: size, then
-//! who asks, then what ([`route`]), then the interaction.
+//! One handler takes every request, so that the order of checks is one and the same: who asks,
+//! then what ([`route`]), then the body up to its route's limit, then the interaction.
 //!
 //! Absent on purpose: cross-origin headers (browsers of other origins are kept out unless a proxy
 //! says otherwise), and the content or the query of requests in logs.
@@ -9,18 +9,19 @@
 pub mod headers;
 pub mod route;
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Instant};
 
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer, ResponseError as _,
-    dev::Server,
-    error::PayloadError,
+    dev::{Decompress, Server},
     http::{Method, StatusCode, header},
     middleware::Compress,
     web::{self, Bytes},
 };
+use futures::StreamExt as _;
 
 use crate::{
+    auth::routes::TOKEN_REQUEST_BYTES_MAX,
     interactions::{self, Answer, Context, condition::Locks},
     json::Document,
     organization::Organization,
@@ -60,10 +61,7 @@ impl Gateway {
 
 /// Adds the gateway to an actix application: for the server below and for tests.
 pub fn configure(config: &mut web::ServiceConfig, gateway: &Arc<Gateway>) {
-    config
-        .app_data(web::Data::from(Arc::clone(gateway)))
-        .app_data(web::PayloadConfig::new(gateway.body_bytes_max))
-        .default_service(web::to(handle));
+    config.app_data(web::Data::from(Arc::clone(gateway))).default_service(web::to(handle));
 }
 
 /// Listens on `address` with `workers` threads.
@@ -83,14 +81,10 @@ pub fn serve(
     Ok(HttpServer::new(app).workers(workers).bind(address)?.run())
 }
 
-async fn handle(
-    request: HttpRequest,
-    body: Result<Bytes, actix_web::Error>,
-    gateway: web::Data<Gateway>,
-) -> HttpResponse {
+async fn handle(request: HttpRequest, payload: web::Payload, gateway: web::Data<Gateway>) -> HttpResponse {
     let began = Instant::now();
     let id = request_id(&request);
-    let mut response = match answer(&request, body, &gateway).await {
+    let mut response = match answer(&request, payload, &gateway.into_inner()).await {
         Ok(response) => response,
         Err(refusal) => refusal.error_response(),
     };
@@ -101,31 +95,36 @@ async fn handle(
     response
 }
 
-async fn answer(
-    request: &HttpRequest,
-    body: Result<Bytes, actix_web::Error>,
-    gateway: &Gateway,
-) -> Result<HttpResponse, Refusal> {
-    let body = body.map_err(|error| unreadable(&error, gateway.body_bytes_max))?;
+async fn answer(request: &HttpRequest, payload: web::Payload, gateway: &Arc<Gateway>) -> Result<HttpResponse, Refusal> {
     let path = route::decoded(request.path())?;
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
     match *segments.as_slice() {
         [name, "peer", "v1", operation] if request.method() == Method::POST => {
-            release::handle(&gateway.served(name)?.organization, operation, request, &body).await
+            let served = gateway.served(name)?;
+            let body = read(request, payload, release::BODY_BYTES_MAX).await?;
+            release::handle(&served.organization, operation, request, &body).await
         }
         [name, "auth", "token"] if request.method() == Method::POST => {
-            Ok(gateway.served(name)?.organization.authority.token(request, &body).await)
+            let served = gateway.served(name)?;
+            let body = read(request, payload, TOKEN_REQUEST_BYTES_MAX).await?;
+            Ok(served.organization.authority.token(request, &body).await)
         }
         [name, "fhir", ".well-known", "smart-configuration"] if request.method() == Method::GET => {
             Ok(gateway.served(name)?.organization.authority.smart_configuration())
         }
-        [name, "fhir", ref rest @ ..] => fhir(request, &body, gateway.served(name)?, rest).await,
+        [name, "fhir", ref rest @ ..] => fhir(request, payload, gateway, name, rest).await,
         _ => Err(Refusal::NotFound),
     }
 }
 
-async fn fhir(request: &HttpRequest, body: &Bytes, served: &Served, rest: &[&str]) -> Result<HttpResponse, Refusal> {
-    let organization = &*served.organization;
+async fn fhir(
+    request: &HttpRequest,
+    payload: web::Payload,
+    gateway: &Arc<Gateway>,
+    name: &str,
+    rest: &[&str],
+) -> Result<HttpResponse, Refusal> {
+    let organization = &*gateway.served(name)?.organization;
     let route = Route::of(request.method(), rest);
     if matches!(route, Ok(Route::Capabilities)) {
         headers::acceptable(request)?;
@@ -138,9 +137,38 @@ async fn fhir(request: &HttpRequest, body: &Bytes, served: &Served, rest: &[&str
     if !is_binary {
         headers::acceptable(request)?;
     }
-    let context =
-        Context { organization, conditions: &served.conditions, caller: &caller, prefer: headers::prefer(request) };
-    run(&context, route, request, body).await.map(respond)
+    let body = read(request, payload, gateway.body_bytes_max).await?;
+    let (gateway, request, name) = (Arc::clone(gateway), request.clone(), name.to_owned());
+    let path: Vec<String> = rest.iter().map(|&segment| segment.to_owned()).collect();
+    // In a task of its own: a client that hangs up stops nothing between a patient's transaction
+    // that was relayed and the line of the access log that says so.
+    let task = actix_web::rt::spawn(async move {
+        let served = gateway.served(&name)?;
+        let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+        let route = Route::of(request.method(), &segments)?;
+        let (organization, conditions) = (&*served.organization, &served.conditions);
+        let context = Context { organization, conditions, caller: &caller, prefer: headers::prefer(&request) };
+        run(&context, route, &request, &body).await.map(respond)
+    });
+    task.await.map_err(|_| Refusal::Internal("an interaction was interrupted"))?
+}
+
+/// The body, unpacked; not one byte more than `limit` is kept.
+async fn read(request: &HttpRequest, payload: web::Payload, limit: usize) -> Result<Bytes, Refusal> {
+    let declared = headers::text(request, header::CONTENT_LENGTH.as_str()).and_then(|text| text.parse::<usize>().ok());
+    if declared.is_some_and(|declared| declared > limit) {
+        return Err(Refusal::TooLarge { limit });
+    }
+    let mut chunks = pin!(Decompress::from_headers(payload.into_inner(), request.headers()));
+    let mut body = web::BytesMut::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Refusal::BadRequest("the body could not be read".to_string()))?;
+        if body.len() + chunk.len() > limit {
+            return Err(Refusal::TooLarge { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
 }
 
 async fn run(context: &Context<'_>, route: Route<'_>, request: &HttpRequest, body: &Bytes) -> Result<Answer, Refusal> {
@@ -221,13 +249,6 @@ fn respond(answer: Answer) -> HttpResponse {
             let content_type = body.content_type.unwrap_or_else(|| FHIR_JSON.to_string());
             response.insert_header((header::CONTENT_TYPE, content_type)).body(body.bytes)
         }
-    }
-}
-
-fn unreadable(error: &actix_web::Error, limit: usize) -> Refusal {
-    match error.as_error::<PayloadError>() {
-        Some(PayloadError::Overflow) => Refusal::TooLarge { limit },
-        _ => Refusal::BadRequest("the body could not be read".to_string()),
     }
 }
 

@@ -453,3 +453,87 @@ async fn a_search_is_logged_for_every_patient_whom_it_showed() {
         assert_eq!(actions, expected, "{patient}, newest first");
     }
 }
+
+#[actix_web::test]
+async fn a_body_is_bounded_and_not_read_before_the_caller_is_known() {
+    use std::io::Write as _;
+    let world = world().await;
+    let huge = vec![b' '; support::BODY_BYTES_MAX + 1];
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&huge).unwrap();
+    let packed = packed.finish().unwrap();
+    let ehr = world.client("ehr").await;
+    ehr.post("/Patient", huge.clone()).await.expect(413);
+    let gzip = [("content-encoding", "gzip"), ("content-type", "application/fhir+json")];
+    ehr.send("POST", "/Patient", &gzip, packed).await.expect(413);
+    ehr.with_token("no").post("/Patient", huge).await.expect(401);
+}
+
+#[actix_web::test]
+async fn an_account_is_not_locked_to_a_patient_that_never_came_to_be() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let account = careledger_wire::ids::Address::new([9; 20]);
+    let patient = |id: &str| {
+        json!({"resourceType": "Patient", "id": id,
+            "identifier": [{"system": "urn:careledger:account", "value": account}]})
+    };
+    // The second entry is refused after the first was looked at.
+    let bundle = json!({"resourceType": "Bundle", "type": "transaction", "entry": [
+        {"resource": patient("ghost"), "request": {"method": "PUT", "url": "Patient/ghost"}},
+        {"resource": consent("active", "05"), "request": {"method": "POST", "url": "Consent"}},
+    ]});
+    client.post("/", bundle.to_string()).await.expect(422);
+    client.send("PUT", "/Patient/p1", &[], patient("p1").to_string()).await.expect(201);
+    client.get("/Patient/p1/$subject").await.expect(200);
+    client.send("PUT", "/Patient/ghost", &[], patient("ghost").to_string()).await.expect(422);
+    client.get("/Patient/p1/$subject").await.expect(200);
+}
+
+fn consent(status: &str, grant: &str) -> Value {
+    json!({
+        "resourceType": "Consent", "status": status,
+        "scope": {"coding": [{"code": "patient-privacy"}]},
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": "Patient/p1"},
+        "identifier": [{"system": "urn:careledger:grant", "value": grant.repeat(32)}],
+    })
+}
+
+#[actix_web::test]
+async fn a_grant_is_named_by_one_consent() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let created = client.post("/Consent", consent("draft", "05").to_string()).await.expect(201);
+    client.post("/Consent", consent("draft", "05").to_string()).await.expect(422);
+    client.post("/Consent", consent("draft", "06").to_string()).await.expect(201);
+    let mut changed = consent("draft", "05");
+    changed["id"] = json!(created.id());
+    client.send("PUT", &format!("/Consent/{}", created.id()), &[], changed.to_string()).await.expect(200);
+}
+
+#[actix_web::test]
+async fn audit_events_are_counted_without_being_shown() {
+    let (_world, ehr, _portal) = two_patients().await;
+    let count = |got: support::Got| (got.json()["total"].as_u64(), got.json()["entry"].is_null());
+    assert_eq!(count(ehr.get("/AuditEvent?patient=p1&_summary=count").await.expect(200)), (Some(2), true));
+    assert_eq!(count(ehr.get("/AuditEvent?_summary=count").await.expect(200)), (Some(4), true));
+    assert_eq!(count(ehr.get("/AuditEvent?patient=p1&action=C&_summary=count").await.expect(200)), (Some(2), true));
+}
+
+#[actix_web::test]
+async fn a_client_that_hangs_up_stops_nothing() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let body = r#"{"resourceType":"Patient","id":"p1"}"#;
+    {
+        let mut hung = std::pin::pin!(client.send("PUT", "/Patient/p1", &[], body));
+        assert!(futures::poll!(&mut hung).is_pending());
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while client.get("/AuditEvent?patient=p1&action=C&_summary=count").await.expect(200).json()["total"] != 1 {
+        assert!(std::time::Instant::now() < deadline, "the write was stopped, or its line of the log");
+        tokio::task::yield_now().await;
+    }
+    client.get("/Patient/p1").await.expect(200);
+}

@@ -1,18 +1,21 @@
 //! A Consent: a proposal until the patient's signed transaction stands beside it. docs/api/consent.md
 
 use careledger_app::keys;
-use careledger_wire::ids::SubjectId;
+use careledger_wire::ids::{GrantId, SubjectId};
 use serde_json::Value;
 
 use super::{Effects, Proposed, patient};
 use crate::{
     mapping::{
         consent::{self, Permit, Status},
+        element::Element,
         signed::{self, Signed},
     },
+    naming,
     organization::Organization,
     outcome::Refusal,
     records::{Change, Content},
+    remote::lookup,
 };
 
 const HOW: &str = "a Consent in force needs the patient's signature: post a transaction Bundle with the Consent and a \
@@ -34,6 +37,9 @@ pub async fn before(
     let consent = document.to_value();
     let status = consent::status(&consent)?;
     let before = if is_new { None } else { in_force(organization, id).await? };
+    if before.is_none() {
+        alone(organization, id, &consent, all).await?;
+    }
     match (before, status) {
         (None, Status::Proposed | Status::Inactive) => Ok(()),
         (None, Status::Active) => {
@@ -41,6 +47,7 @@ pub async fn before(
             let subject = patient::subject_of(organization, &permit.patient, all).await?;
             let signed = beside(id, all)?.ok_or_else(|| Refusal::Rule(HOW.to_owned()))?;
             signed::agrees(&signed, &permit, &consent, &subject)?;
+            effects.granted.push((subject, permit.grant));
             effects.relay.push(signed.bytes);
             Ok(())
         }
@@ -61,6 +68,41 @@ async fn in_force(organization: &Organization, id: &str) -> Result<Option<Permit
     let Content::Json(bytes) = &stored.content else { return Ok(None) };
     let kept: Value = serde_json::from_slice(bytes).map_err(|_| Refusal::Internal("a Consent does not parse"))?;
     if consent::status(&kept)? == Status::Active { consent::permit(&kept).map(Some) } else { Ok(None) }
+}
+
+/// Refuses a Consent that names a grant which another Consent names: which of them the patient
+/// meant must never be a question.
+async fn alone(organization: &Organization, id: &str, consent: &Value, all: &[Proposed]) -> Result<(), Refusal> {
+    let taken = || Refusal::Rule("another Consent names the same grant; a grant is of one Consent".to_owned());
+    for grant in grants(consent) {
+        let kept = lookup::by_identifier(organization, "Consent", naming::GRANT, grant).await?;
+        if kept.iter().any(|(other, _)| other != id) {
+            return Err(taken());
+        }
+        let documents = all.iter().filter_map(|proposed| proposed.document.as_ref());
+        let consents = documents.filter(|document| document.resource_type() == Some("Consent"));
+        if consents.filter(|document| grants(&document.to_value()).contains(&grant)).count() > 1 {
+            return Err(taken());
+        }
+    }
+    Ok(())
+}
+
+fn grants(consent: &Value) -> Vec<&str> {
+    let identifiers = Element::resource(consent).get("identifier");
+    identifiers.items().filter_map(|identifier| identifier.identifier_value(naming::GRANT)).collect()
+}
+
+/// Refuses where a grant that was relayed is not in force: the same transaction may have been
+/// relayed before, and revoked since.
+pub async fn still_granted(organization: &Organization, granted: &[(SubjectId, GrantId)]) -> Result<(), Refusal> {
+    for (subject, grant) in granted {
+        let state = organization.ledger.get(&keys::consent(subject, grant)).await?;
+        if state.is_none_or(|state| state.revoked_at != 0) {
+            return Err(Refusal::Rule("the grant is not in force on the ledger: the patient revoked it".to_owned()));
+        }
+    }
+    Ok(())
 }
 
 async fn revoke(

@@ -20,19 +20,38 @@ pub async fn before(organization: &Organization, proposed: &Proposed, effects: &
     let own = organization.address();
     let subject = patient::subject(&own, &claimant);
     let linked = organization.records.subject_of(id)?;
-    if linked.is_some_and(|linked| linked != subject) {
+    if let Some(linked) = linked.filter(|linked| *linked != subject)
+        && is_bound(organization, id, &linked).await?
+    {
         return Err(Refusal::Rule("the patient's account cannot be changed: consents were given with it".to_owned()));
     }
     let holder = organization.records.patient_of(&subject)?;
-    if holder.is_some_and(|holder| holder != *id) {
+    if let Some(holder) = holder.filter(|holder| holder != id)
+        && is_bound(organization, &holder, &subject).await?
+    {
         return Err(Refusal::Rule("another Patient of this server has that account".to_owned()));
     }
     if organization.ledger.get(&keys::subject(&subject)).await?.is_none() {
         effects.messages.push(patient::open_subject(&own, &claimant));
     }
-    // Before the commit, so that no crash can lose it. A link to a subject that was never opened
-    // opens nothing.
+    // Before the commit, so that no crash can lose it. What never came to be binds nobody.
     organization.records.link_subject(id, &subject).await
+}
+
+/// Whether a link holds: a request that was refused after it was linked leaves one behind, for a
+/// Patient or a subject that never came to be.
+async fn is_bound(organization: &Organization, patient: &str, subject: &SubjectId) -> Result<bool, Refusal> {
+    let is_open = organization.ledger.get(&keys::subject(subject)).await?.is_some();
+    Ok(is_open && organization.records.version("Patient", patient).await?.is_some())
+}
+
+/// The accounts that the Patients of a request name: requests that name the same one wait for one
+/// another.
+pub fn accounts(all: &[Proposed]) -> Result<Vec<String>, Refusal> {
+    let documents = all.iter().filter_map(|proposed| proposed.document.as_ref());
+    let patients = documents.filter(|document| document.resource_type() == Some("Patient"));
+    let accounts = patients.map(|document| patient::claimant(&document.to_value())).collect::<Result<Vec<_>, _>>()?;
+    Ok(accounts.into_iter().flatten().map(|account| account.to_string()).collect())
 }
 
 /// The subject of the Patient `id`, who may be in the same request.

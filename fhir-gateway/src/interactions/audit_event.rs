@@ -34,6 +34,9 @@ pub async fn read(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
 
 /// One page, newest first. `total` is given only where it is known without counting everything.
 pub async fn search(context: &Context<'_>, query: &Query) -> Result<Answer, Refusal> {
+    if query.only_count && names_patients_only(query) {
+        return counted(context, query);
+    }
     let wanted = if query.only_count { usize::MAX } else { query.count as usize };
     let mut found: Vec<(u64, Vec<u8>)> = Vec::new();
     let mut before = query.cursor.and_then(|cursor| u64::try_from(cursor.after).ok());
@@ -46,7 +49,11 @@ pub async fn search(context: &Context<'_>, query: &Query) -> Result<Answer, Refu
         let leaves = context.organization.audit.leaves(before, CHUNK, about)?;
         is_whole = leaves.len() < CHUNK;
         before = leaves.last().map(|leaf| leaf.number);
-        found.extend(matching(context, query, &leaves)?);
+        let matching = matching(context, query, &leaves)?;
+        // A count needs no bytes.
+        found.extend(
+            matching.into_iter().map(|(number, bytes)| (number, if query.only_count { Vec::new() } else { bytes })),
+        );
     }
     let total = (is_whole && query.cursor.is_none()).then_some(found.len() as u64);
     let has_more = found.len() > wanted;
@@ -62,6 +69,36 @@ pub async fn search(context: &Context<'_>, query: &Query) -> Result<Answer, Refu
         let full_url = format!("{}/AuditEvent/{}", context.organization.base_url, event::id(*number));
         bundle.entry(Some(&full_url), Some(bytes), &[("search", json!({"mode": "match"}))]);
     }
+    Ok(Answer::fhir(StatusCode::OK, bundle.finish()))
+}
+
+/// Whether the criteria are at most one list of patients, which leaves know without being rendered.
+fn names_patients_only(query: &Query) -> bool {
+    match query.criteria.as_slice() {
+        [] => true,
+        [criterion] => criterion.chain.is_none() && query.patients().len() == criterion.wanted.len(),
+        _ => false,
+    }
+}
+
+/// How many leaves are about the patients, without rendering one.
+fn counted(context: &Context<'_>, query: &Query) -> Result<Answer, Refusal> {
+    let patients = query.patients();
+    let about = |leaf: &Leaf| {
+        patients.is_empty() || leaf.access.patient.as_deref().is_some_and(|patient| patients.contains(&patient))
+    };
+    let (mut total, mut before) = (0, None);
+    loop {
+        let leaves = context.organization.audit.leaves(before, CHUNK, about)?;
+        total += leaves.len() as u64;
+        before = leaves.last().map(|leaf| leaf.number);
+        if leaves.len() < CHUNK {
+            break;
+        }
+    }
+    let mut bundle = Writer::new("searchset");
+    bundle.total(total);
+    bundle.links(&super::search::links(context, query, None));
     Ok(Answer::fhir(StatusCode::OK, bundle.finish()))
 }
 

@@ -23,24 +23,35 @@ const STRIPES: usize = 256;
 /// Locks of one organization's conditional writes.
 pub struct Locks {
     stripes: Vec<Mutex<()>>,
+    /// Waited for only while the others are held already, so the two cannot deadlock.
+    accounts: Vec<Mutex<()>>,
 }
 
 impl Default for Locks {
     fn default() -> Self {
-        Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect() }
+        let stripes = || (0..STRIPES).map(|_| Mutex::default()).collect();
+        Self { stripes: stripes(), accounts: stripes() }
     }
 }
 
 impl Locks {
     /// Waits for every condition, in an order that cannot deadlock.
     pub async fn hold(&self, conditions: &[(&str, &str)]) -> Vec<MutexGuard<'_, ()>> {
-        let stripes: BTreeSet<usize> = conditions.iter().map(stripe).collect();
-        let mut held = Vec::with_capacity(stripes.len());
-        for stripe in stripes {
-            held.push(self.stripes[stripe].lock().await);
-        }
-        held
+        hold(&self.stripes, conditions.iter().map(stripe).collect()).await
     }
+
+    /// Waits for every account, so that an account is given to one Patient at a time.
+    pub async fn hold_accounts(&self, accounts: &[String]) -> Vec<MutexGuard<'_, ()>> {
+        hold(&self.accounts, accounts.iter().map(|account| stripe(&("account", account.as_str()))).collect()).await
+    }
+}
+
+async fn hold(all: &[Mutex<()>], stripes: BTreeSet<usize>) -> Vec<MutexGuard<'_, ()>> {
+    let mut held = Vec::with_capacity(stripes.len());
+    for stripe in stripes {
+        held.push(all[stripe].lock().await);
+    }
+    held
 }
 
 fn stripe(condition: &(&str, &str)) -> usize {

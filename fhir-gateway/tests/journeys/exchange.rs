@@ -367,3 +367,48 @@ async fn another_gateways_request_is_accepted_once_and_from_the_ledgers_organiza
     assert_eq!(send(asker, b"{}").await, [401, 401], "another body than was signed");
     assert_eq!(send(&OrganizationSigner::random(), &body).await, [401, 401], "nobody whom the ledger knows");
 }
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binary_is_closed_when_any_document_that_points_at_it_is() {
+    let world = World::new().await;
+    let task = world.ask().await;
+    let (reply, grant) = world.approve(&task, |_| {}).await;
+    reply.expect(200);
+    let binary = format!("/Binary/r.{}.{}", &grant.to_string()[..16], world.binary);
+    assert_eq!(world.b.get(&binary).await.status, 200);
+    let labelled = document(&world.at_a, &world.binary, &["PSY"]);
+    let labelled = id(world.a.post("/DocumentReference", &labelled).await.expect(201));
+    assert_eq!(world.b.get(&binary).await.status, 404, "one of its documents is closed");
+    let opened = document(&world.at_a, &world.binary, &[]);
+    let mut opened = opened.clone();
+    opened["id"] = json!(labelled);
+    world.a.put(&format!("/DocumentReference/{labelled}"), &opened).await.expect(200);
+    assert_eq!(world.b.get(&binary).await.status, 200);
+    let other = id(world.a.post("/Patient", &json!({"resourceType": "Patient"})).await.expect(201));
+    world.a.post("/DocumentReference", &document(&other, &world.binary, &[])).await.expect(201);
+    assert_eq!(world.b.get(&binary).await.status, 404, "one of its documents is about somebody else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_grant_is_not_brought_back_by_the_same_transaction() {
+    let world = World::new().await;
+    let task = world.ask().await;
+    let (reply, grant) = world.approve(&task, |_| {}).await;
+    reply.expect(200);
+    let mut consent = world.a.get("/Consent/c1").await.expect(200);
+    consent["id"] = json!("c2");
+    let mut provenance = world.a.get("/Provenance").await.expect(200)["entry"][0]["resource"].clone();
+    provenance["target"] = json!([{"reference": "Consent/c2"}]);
+    let again = json!({"resourceType": "Bundle", "type": "transaction", "entry": [
+        {"resource": consent, "request": {"method": "PUT", "url": "Consent/c2"}},
+        {"resource": provenance, "request": {"method": "POST", "url": "Provenance"}},
+    ]});
+    assert_eq!(world.a.post("", &again).await.status, 422, "another Consent has that grant");
+    world.revoke(&grant).await;
+    let deletion = json!({"resourceType": "Bundle", "type": "transaction", "entry": [
+        {"request": {"method": "DELETE", "url": "Consent/c1"}},
+    ]});
+    world.a.post("", &deletion).await.expect(200);
+    let refused = world.a.post("", &again).await;
+    assert_eq!(refused.status, 422, "{}", String::from_utf8_lossy(&refused.bytes));
+    assert_eq!(world.a.get("/Consent/c2").await.status, 404);
+}
