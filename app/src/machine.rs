@@ -224,14 +224,20 @@ impl<S: Store> Machine<S> {
         query::answer(&self.store, path, data, height, prove)
     }
 
-    /// What a transaction would give now. Its signature may be missing, so nothing costly is done
-    /// for it: such a transaction is answered with its gas once its account is found.
+    /// What a transaction would give now. Its signature may be missing: then nothing costly is done
+    /// for it, and it is answered with its gas once its account is found. One that is signed and
+    /// could be in the next block is tried wholly, as CheckTx would.
     fn simulate(&self, transaction: &[u8]) -> Outcome {
         let Some(execution) = self.execution(self.store.height() + 1, self.store.time(), self.time_max()) else {
             return Outcome::refused(Reject::UnknownAccount, 0);
         };
-        let read = Read::unsigned(transaction);
+        let signed = Read::signed(transaction);
         let mut state = Overlay::new(&self.store);
+        match execution.deliver(&signed, SignatureRule::Required, Trial::Whole, &mut state) {
+            Delivered::NotAuthentic(_) => {}
+            delivered => return delivered.into_outcome(&signed),
+        }
+        let read = Read::unsigned(transaction);
         execution.deliver(&read, SignatureRule::Waived, Trial::Cheap, &mut state).into_outcome(&read)
     }
 

@@ -73,6 +73,21 @@ fn a_cosmos_wallet_simulates_before_it_signs() {
     assert!(world.state().keys().all(|key| !key.starts_with(b"record/")), "a simulation leaves nothing");
 }
 
+/// A gateway asks before it files a claim: its signature pays for the verdict.
+#[test]
+fn a_signed_transaction_is_simulated_wholly() {
+    let mut world = familiar();
+    run(&mut world, "payer publishes gold\nclinic attests fact\npayer covers alice");
+    let simulated = |world: &World, part: &str| {
+        let tx_bytes = world.signed("lab", &[message(world, None, "lab", part)]);
+        world.machine.query(query::SIMULATE, &SimulateRequest { tx_bytes }.encode_to_vec(), 0, Prove::No).code
+    };
+    assert_eq!(simulated(&world, "proves gold claim c event e period p"), 0);
+    assert_eq!(simulated(&world, "proves gold claim c event e period p made-by=clinic"), 89);
+    assert_eq!(simulated(&world, "attests fact"), 73);
+    assert!(world.state().keys().all(|key| !key.starts_with(b"nullifier/")), "a simulation leaves nothing");
+}
+
 #[test]
 fn every_key_is_proven_present_or_absent_at_every_height() {
     let mut world = familiar();
