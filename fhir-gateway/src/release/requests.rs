@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn a_delivery_with_control_characters_is_never_stored() {
-        let cases: [(fn(&mut Delivery), bool); 5] = [
+        type Change = fn(&mut Delivery);
+        let cases: [(Change, bool); 5] = [
             (|_| {}, true),
             (|delivery| delivery.display = Some("\0".to_owned()), false),
             (|delivery| delivery.purpose = "TRE\0AT".to_owned(), false),
