@@ -242,7 +242,7 @@ fn a_block_of_crumbs_is_refused_before_it_is_read() {
     for crumb in [vec![], vec![0x0a], vec![0; TX_BYTES_MIN - 1]] {
         let block = vec![signed.clone(), crumb];
         assert_eq!(world.machine.process(&block, height, time), Err(Reject::Malformed));
-        assert_eq!(world.machine.prepare(block, 1 << 22, height, time), [signed.clone()]);
+        assert_eq!(world.machine.prepare(block, 1 << 22, height, time), std::slice::from_ref(&signed));
     }
 }
 
