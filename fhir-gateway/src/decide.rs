@@ -1,13 +1,11 @@
 //! The access decision: a pure function of proven ledger state, the opened terms, the request and
-//! the record. It explains itself by naming the first rule that denies under every grant.
-//!
-//! The order of the grants never matters: any grant that permits is enough, and of several the one
-//! with the smallest id is named.
+//! the record. It explains itself by naming the first rule that does not hold, in the order of
+//! [`Rule`]. A request names one grant, and no other is looked at.
 
 use std::collections::BTreeSet;
 
 use careledger_wire::{
-    ids::{Address, GrantId},
+    ids::Address,
     proto::{
         consent::ConsentMode,
         identity::SuspensionReason,
@@ -26,8 +24,6 @@ const OPEN_LABELS: [&str; 4] = ["U", "L", "M", "N"];
 /// A grant as the ledger and the custodian know it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
-    /// Its id.
-    pub grant: GrantId,
     /// The ledger's state, proven; `None` where there is no such grant.
     pub state: Option<Grant>,
     /// The Consent that opens the commitments; `None` where the custodian holds none.
@@ -95,73 +91,52 @@ pub enum Rule {
     Labels,
 }
 
-/// What was decided, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// This grant opens the record.
-    Permit(GrantId),
-    /// No grant does. For each one, in order of their ids, the first rule that does not hold.
-    Deny(Vec<(GrantId, Rule)>),
-}
-
-impl Decision {
-    /// Whether the record is opened.
-    pub fn is_permit(&self) -> bool {
-        matches!(self, Self::Permit(_))
-    }
-}
-
-/// Decides whether `ask` may read the record of which `facts` are known.
-pub fn decide(candidates: &[Candidate], ask: &Ask, facts: &Facts) -> Decision {
-    let mut sorted: Vec<&Candidate> = candidates.iter().collect();
-    sorted.sort_by_key(|candidate| candidate.grant);
-    let mut broken = Vec::new();
-    for candidate in sorted {
-        match first_broken(candidate, ask, facts) {
-            None => return Decision::Permit(candidate.grant),
-            Some(rule) => broken.push((candidate.grant, rule)),
-        }
-    }
-    Decision::Deny(broken)
-}
-
-/// The first rule that does not hold whatever the record; `None` where the grant may open some.
-pub fn first_broken_by_grant(candidate: &Candidate, ask: &Ask) -> Option<Rule> {
-    let Some(standing) = &ask.standing else { return Some(Rule::OrganizationInGoodStanding) };
-    let is_suspended = standing.suspended != SuspensionReason::Unspecified as i32;
-    let Some(grant) = &candidate.state else {
-        return Some(if is_suspended { Rule::OrganizationInGoodStanding } else { Rule::GrantExists });
-    };
-    let enrolled_until = ask.enrolment.as_ref().map_or(i64::MIN, |enrolment| enrolment.expires_at);
-    let is_for = |terms: &Terms| terms.practitioner.is_none_or(|only| only == ask.practitioner);
-    let terms = opened(candidate, grant);
-    let rules = [
-        (Rule::OrganizationInGoodStanding, !is_suspended && ask.now < standing.expires_at),
-        (Rule::PractitionerEnrolled, ask.now < enrolled_until),
-        (Rule::NotRevoked, grant.revoked_at == 0),
-        (Rule::Begun, ask.now >= grant.not_before),
-        (Rule::NotEnded, ask.now < grant.expires_at),
-        (Rule::Mode, grant.mode == ConsentMode::View as i32),
-        (Rule::Grantee, grant.grantee == ask.organization.as_bytes()),
-        (Rule::TermsOpened, terms.is_some()),
-        (Rule::Actor, terms.is_some_and(is_for)),
-        (Rule::Purpose, terms.is_some_and(|terms| terms.purposes.contains(&ask.purpose))),
-    ];
-    rules.into_iter().find(|(_, holds)| !holds).map(|(rule, _)| rule)
-}
-
-fn first_broken(candidate: &Candidate, ask: &Ask, facts: &Facts) -> Option<Rule> {
-    if let Some(rule) = first_broken_by_grant(candidate, ask) {
-        return Some(rule);
-    }
+/// Whether `ask` may read the record of which `facts` are known.
+///
+/// # Errors
+/// The first rule that does not hold.
+pub fn decide(candidate: &Candidate, ask: &Ask, facts: &Facts) -> Result<(), Rule> {
+    decide_grant(candidate, ask)?;
     let terms = candidate.state.as_ref().and_then(|grant| opened(candidate, grant));
     let holds = |rule: fn(&Terms, &Facts) -> bool| terms.is_some_and(|terms| rule(terms, facts));
-    let rules = [
+    first_broken(&[
         (Rule::ResourceType, holds(|terms, facts| terms.resource_types.contains(&facts.resource_type))),
         (Rule::DataPeriod, holds(is_within_data_period)),
         (Rule::Labels, holds(opens_labels)),
-    ];
-    rules.into_iter().find(|(_, holds)| !holds).map(|(rule, _)| rule)
+    ])
+}
+
+/// Whether the grant may open some record to `ask`.
+///
+/// # Errors
+/// The first rule that does not hold whatever the record.
+pub fn decide_grant(candidate: &Candidate, ask: &Ask) -> Result<(), Rule> {
+    let grant = candidate.state.as_ref();
+    let terms = grant.and_then(|grant| opened(candidate, grant));
+    let stands = |standing: &Organization| {
+        standing.suspended == SuspensionReason::Unspecified as i32 && ask.now < standing.expires_at
+    };
+    let is_for = |terms: &Terms| terms.practitioner.is_none_or(|only| only == ask.practitioner);
+    first_broken(&[
+        (Rule::OrganizationInGoodStanding, ask.standing.as_ref().is_some_and(stands)),
+        (Rule::PractitionerEnrolled, ask.enrolment.as_ref().is_some_and(|enrolment| ask.now < enrolment.expires_at)),
+        (Rule::GrantExists, grant.is_some()),
+        (Rule::NotRevoked, grant.is_some_and(|grant| grant.revoked_at == 0)),
+        (Rule::Begun, grant.is_some_and(|grant| ask.now >= grant.not_before)),
+        (Rule::NotEnded, grant.is_some_and(|grant| ask.now < grant.expires_at)),
+        (Rule::Mode, grant.is_some_and(|grant| grant.mode == ConsentMode::View as i32)),
+        (Rule::Grantee, grant.is_some_and(|grant| grant.grantee == ask.organization.as_bytes())),
+        (Rule::TermsOpened, terms.is_some()),
+        (Rule::Actor, terms.is_some_and(is_for)),
+        (Rule::Purpose, terms.is_some_and(|terms| terms.purposes.contains(&ask.purpose))),
+    ])
+}
+
+fn first_broken(rules: &[(Rule, bool)]) -> Result<(), Rule> {
+    match rules.iter().find(|(_, holds)| !holds) {
+        None => Ok(()),
+        Some((rule, _)) => Err(*rule),
+    }
 }
 
 /// The terms, where they are those that the ledger's commitment is of and name its grantee.
