@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::element::Element;
 use crate::{naming, outcome::Refusal};
 
-/// Days in a year, for ages.
+/// Oldest age that a plan can name, in days.
 const OLDEST_AGE_DAYS: u64 = 150 * 366;
 
 /// Reads the plan that an InsurancePlan publishes.
