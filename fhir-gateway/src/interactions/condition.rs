@@ -81,7 +81,7 @@ pub async fn one(
         super::permit(context, resource_type, Interaction::Search)?;
     }
     super::search::restrict(context, resource, &mut query)?;
-    let mut hits = organization.index.matches(&query, 2)?;
+    let mut hits = organization.index.run(move |index| index.matches(&query, 2)).await?;
     match hits.len() {
         0 | 1 => Ok(hits.pop().map(|hit| hit.id)),
         _ => Err(Refusal::MultipleMatches),

@@ -9,8 +9,9 @@ use std::sync::{Arc, Weak};
 
 use careledger_app::limits::ANCHORS_PER_TRANSACTION_MAX;
 use careledger_wire::{
+    ids::Address,
     message::Message,
-    proto::records::{MsgAnchorRecords, MsgSupersedeRecords},
+    proto::records::{Anchor, MsgAnchorRecords, MsgSupersedeRecords, Supersession},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -20,6 +21,8 @@ use super::{
 };
 use crate::outcome::Refusal;
 
+/// Messages that anchor the versions of one transaction: first ones, and later ones.
+pub const ANCHORING_MESSAGES_MAX: usize = 2;
 /// Writes that may wait in the queue; more wait before it.
 const WAITING_UNITS_MAX: usize = 4096;
 /// Writes that share one transaction. Bounds how many are submitted again after a refusal.
@@ -98,6 +101,23 @@ fn gather(first: Waiting, receiver: &mut mpsc::Receiver<Waiting>) -> Vec<Vec<Wai
     alone
 }
 
+/// The messages of one transaction: `extra`, then at most [`ANCHORING_MESSAGES_MAX`] more.
+pub(super) fn messages(
+    sender: &Address,
+    extra: Vec<Message>,
+    anchors: Vec<Anchor>,
+    supersessions: Vec<Supersession>,
+) -> Vec<Message> {
+    let (mut messages, sender) = (extra, sender.to_string());
+    if !anchors.is_empty() {
+        messages.push(MsgAnchorRecords { sender: sender.clone(), anchors }.into());
+    }
+    if !supersessions.is_empty() {
+        messages.push(MsgSupersedeRecords { sender, supersessions }.into());
+    }
+    messages
+}
+
 impl Core {
     async fn anchor_group(self: &Arc<Self>, group: Vec<Waiting>) {
         let units: Vec<&Unit> = group.iter().map(|(unit, _)| unit).collect();
@@ -124,18 +144,11 @@ impl Core {
     }
 
     fn messages(&self, units: &[&Unit]) -> Vec<Message> {
-        let sender = self.keys.signer.address().to_string();
         let prepared = || units.iter().flat_map(|unit| &unit.prepared);
-        let anchors: Vec<_> = prepared().filter_map(Prepared::anchor).collect();
-        let supersessions: Vec<_> = prepared().filter_map(Prepared::supersession).collect();
-        let mut messages: Vec<Message> = units.iter().flat_map(|unit| unit.extra.clone()).collect();
-        if !anchors.is_empty() {
-            messages.push(MsgAnchorRecords { sender: sender.clone(), anchors }.into());
-        }
-        if !supersessions.is_empty() {
-            messages.push(MsgSupersedeRecords { sender, supersessions }.into());
-        }
-        messages
+        let anchors = prepared().filter_map(Prepared::anchor).collect();
+        let supersessions = prepared().filter_map(Prepared::supersession).collect();
+        let extra = units.iter().flat_map(|unit| unit.extra.clone()).collect();
+        messages(&self.keys.signer.address(), extra, anchors, supersessions)
     }
 
     async fn finish(self: &Arc<Self>, group: Vec<Waiting>, outcome: Result<i64, Refusal>) {

@@ -102,6 +102,18 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Type and id of what it changes, and the version that it replaces; none for a first one.
+    pub fn target(&self) -> (&str, &str, Option<u32>) {
+        match self {
+            Self::Create { resource_type, id, .. } => (resource_type, id, None),
+            Self::Update { resource_type, id, expected, .. } | Self::Delete { resource_type, id, expected } => {
+                (resource_type, id, Some(*expected))
+            }
+        }
+    }
+}
+
 /// A version as it lies in the vault, for release to another organization.
 #[derive(Debug, Clone)]
 pub struct Sealed {
@@ -111,11 +123,11 @@ pub struct Sealed {
     pub body: Vec<u8>,
     /// The organization's own wrap of the document key.
     pub own_wrap: Wrap,
-    /// The version without its content.
+    /// FHIR resource type.
     pub resource_type: String,
     /// FHIR id.
     pub id: String,
-    /// Media type of the content; `None` for a deletion.
+    /// Media type of the content. A deletion, which has none, is never sealed for release.
     pub content_type: Option<String>,
     /// Time of the version's block, Unix seconds.
     pub last_updated: i64,
