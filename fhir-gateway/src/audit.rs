@@ -25,6 +25,7 @@ use crate::{
     keys::{OrganizationKeys, Secret},
     ledger::Ledger,
     outcome::Refusal,
+    records::blocking,
     vault::{Batch, Durability, Space, Store},
 };
 
@@ -172,7 +173,8 @@ impl AuditLog {
                 if self.core.ledger.get(&key).await?.is_none() {
                     return Ok(None);
                 }
-                let hashes = self.core.hashes(&batch.leaves)?;
+                let (core, leaves) = (Arc::clone(&self.core), batch.leaves.clone());
+                let hashes = blocking(move || core.hashes(&leaves)).await?;
                 let index = usize::try_from(number - batch.leaves.start())
                     .map_err(|_| Refusal::Internal("a batch is larger than memory"))?;
                 let path = access_log::inclusion_path(&hashes, index)

@@ -78,6 +78,12 @@ pub enum Refusal {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The answer would be larger than any is.
+    #[error("the answer would be larger than {limit} bytes; ask for less at once, for example with _count")]
+    AnswerTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// No token, or one that is not valid.
     #[error("authentication is required: {0}")]
     Unauthorized(&'static str),
@@ -169,7 +175,7 @@ impl Refusal {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, IssueType::NotSupported),
             Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, IssueType::NotSupported),
             Self::UnsupportedMedia => (StatusCode::UNSUPPORTED_MEDIA_TYPE, IssueType::NotSupported),
-            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, IssueType::TooLong),
+            Self::TooLarge { .. } | Self::AnswerTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, IssueType::TooLong),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, IssueType::Login),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, IssueType::Forbidden),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, IssueType::Throttled),
