@@ -243,7 +243,7 @@ pub fn accepted(context: &Context<'_>, kind: &Resource, id: &str, incoming: &Inc
                 None => document.clone(),
             };
             let patient = patient_of(context, kind, id, &document);
-            let content = Content::Json(document.bytes().to_vec());
+            let content = Content::Json(document.bytes().clone());
             Ok(Accepted { content, patient, document: Some(document) })
         }
         Incoming::Raw { content_type, bytes, security_context } => {
@@ -252,7 +252,7 @@ pub fn accepted(context: &Context<'_>, kind: &Resource, id: &str, incoming: &Inc
                     .ok_or_else(|| Refusal::invalid("X-Security-Context", "must be Patient/{id} of this server"))
             };
             let patient = security_context.as_ref().map(about).transpose()?;
-            let content = Content::Raw { content_type: content_type.clone(), bytes: bytes.to_vec() };
+            let content = Content::Raw { content_type: content_type.clone(), bytes: bytes.clone() };
             Ok(Accepted { content, patient, document: None })
         }
     }

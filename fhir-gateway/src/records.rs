@@ -275,7 +275,8 @@ impl Core {
         let key = envelope::unwrap_own(&document, &own, &self.keys.storage).map_err(refused)?;
         let sealed = vault::get_body(self.store.as_ref(), &entry.address)?;
         let plaintext = envelope::open(&document, &key, &sealed).map_err(refused)?;
-        Ok(Some(entry.stored(version, time, plaintext)))
+        let content = entry.content(plaintext);
+        Ok(Some(entry.stored(version, time, content)))
     }
 
     fn own_wrap(&self, document: &Document) -> Result<Wrap, Refusal> {

@@ -81,7 +81,7 @@ mod tests {
     fn proposed(text: &str) -> Proposed {
         let document = Document::parse(text.to_owned()).unwrap();
         let (resource_type, id) = (document.resource_type().unwrap().to_owned(), "x".to_owned());
-        let change = Change::Create { resource_type, id, content: Content::Json(Vec::new()), patient: None };
+        let change = Change::Create { resource_type, id, content: Content::Json(Default::default()), patient: None };
         Proposed { change, document: Some(document), entry: None }
     }
 

@@ -34,7 +34,7 @@ pub async fn before(organization: &Organization, proposed: &Proposed, effects: &
     effects.also.push(Change::Create {
         resource_type: "CoverageEligibilityResponse".to_owned(),
         id: response_id,
-        content: Content::Json(json!(response).to_string().into_bytes()),
+        content: Content::Json(json!(response).to_string().into()),
         patient: patient.clone(),
     });
     Ok(())

@@ -280,7 +280,7 @@ fn a_body_that_does_not_parse_keeps_nothing_else_out_of_the_index() {
             id: id.to_owned(),
             version: 1,
             last_updated: 1,
-            content: Content::Json(body.as_bytes().to_vec()),
+            content: Content::Json(body.as_bytes().to_vec().into()),
             patient: None,
             subject: None,
             salt: [0; 32],

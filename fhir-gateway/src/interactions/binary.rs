@@ -39,7 +39,7 @@ pub fn negotiated(stored: &Stored, accept: Option<&str>) -> Result<Body, Refusal
         return Ok(Body { content_type: None, bytes: served(stored) });
     }
     let (content_type, bytes) = match &stored.content {
-        Content::Raw { content_type, bytes } => (content_type.clone(), bytes.clone()),
+        Content::Raw { content_type, bytes } => (content_type.clone(), bytes.to_vec()),
         Content::Json(bytes) => native(bytes)?,
         Content::Deleted => return Err(Refusal::Gone),
     };

@@ -222,7 +222,7 @@ impl Core {
         let mut stored = Vec::with_capacity(versions.len());
         for (Prepared { record, version, entry, content }, time) in versions {
             stored.push(Arc::new(match content {
-                Some(content) => entry.stored(version, time, content_bytes(content)),
+                Some(content) => entry.stored(version, time, content),
                 None => self.stored(&record, version)?.ok_or(Refusal::Internal("a published version is missing"))?,
             }));
         }
@@ -264,11 +264,4 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, Refusal> {
     let task = tokio::task::spawn_blocking(work);
     task.await.map_err(|_| Refusal::Internal("the index stopped in the middle of its work"))?
-}
-
-fn content_bytes(content: Content) -> Vec<u8> {
-    match content {
-        Content::Json(bytes) | Content::Raw { bytes, .. } => bytes,
-        Content::Deleted => Vec::new(),
-    }
 }

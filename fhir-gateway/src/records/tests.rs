@@ -117,7 +117,7 @@ impl World {
 }
 
 fn json(text: &str) -> Content {
-    Content::Json(text.as_bytes().to_vec())
+    Content::Json(text.as_bytes().to_vec().into())
 }
 
 fn create(id: &str, text: &str) -> Change {
@@ -315,7 +315,7 @@ async fn a_sealed_record_opens_for_its_recipient_and_matches_the_ledger() {
     let records = world.records();
     let subject = SubjectId::new([5; 32]);
     records.link_subject("p", &subject).await.unwrap();
-    let raw = Content::Raw { content_type: "application/pdf".to_owned(), bytes: b"%PDF-1.7".to_vec() };
+    let raw = Content::Raw { content_type: "application/pdf".to_owned(), bytes: b"%PDF-1.7".to_vec().into() };
     let (resource_type, id) = ("Binary".to_owned(), "b".to_owned());
     let change = Change::Create { resource_type, id, content: raw, patient: Some("p".to_owned()) };
     records.commit(vec![change], vec![]).await.unwrap();
@@ -364,7 +364,7 @@ async fn a_canary_is_in_no_file() {
     const CANARY: &str = "canary-Zaphod-7f3a";
     let mut world = World::new().await;
     let text = format!("{{\"name\":\"{CANARY}\"}}");
-    let raw = Content::Raw { content_type: format!("text/{CANARY}"), bytes: CANARY.repeat(5000).into_bytes() };
+    let raw = Content::Raw { content_type: format!("text/{CANARY}"), bytes: CANARY.repeat(5000).into_bytes().into() };
     world.records().link_subject(CANARY, &SubjectId::new([1; 32])).await.unwrap();
     let patient = Some(CANARY.to_owned());
     let document = Change::Create { resource_type: "Binary".to_owned(), id: CANARY.to_owned(), content: raw, patient };

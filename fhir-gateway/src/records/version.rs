@@ -1,6 +1,7 @@
 //! What is kept: versions of resources, changes that are asked for, and a version as it lies in the
 //! vault.
 
+use actix_web::web::Bytes;
 use careledger_wire::{
     commitment::Salt,
     ids::{Digest, SubjectId},
@@ -8,17 +9,17 @@ use careledger_wire::{
 
 use crate::envelope::{Document, Wrap};
 
-/// What a version of a resource contains.
+/// What a version of a resource contains. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// FHIR JSON, byte for byte as accepted, with the id set.
-    Json(Vec<u8>),
+    Json(Bytes),
     /// A Binary that was sent in its own format.
     Raw {
         /// Its media type, as sent.
         content_type: String,
         /// The bytes, as sent.
-        bytes: Vec<u8>,
+        bytes: Bytes,
     },
     /// The resource was deleted with this version.
     Deleted,
