@@ -70,7 +70,12 @@ pub async fn earlier(
     if stored.content == accepted.content {
         return Ok(Some(stored));
     }
-    Err(Refusal::Rule("the Idempotency-Key was used for another body; a new request needs a new key".to_owned()))
+    Err(another_body())
+}
+
+/// The refusal of a key that was used for something else.
+pub fn another_body() -> Refusal {
+    Refusal::Rule("the Idempotency-Key was used for another body; a new request needs a new key".to_owned())
 }
 
 #[cfg(test)]

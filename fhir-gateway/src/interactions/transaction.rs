@@ -179,10 +179,13 @@ impl Planning<'_> {
         let incoming = entry.rewritten(self.bundle, self.edits)?;
         let accepted = accepted(context, kind, id, &incoming)?;
         permit_about(context, kind.name, Interaction::Create, accepted.patient.as_deref())?;
-        if self.is_again
-            && let Some(stored) = idempotency::earlier(context, kind.name, id, &accepted).await?
-        {
-            return Ok(Plan::Stored(Box::new(stored), StatusCode::CREATED));
+        if self.is_again {
+            match idempotency::earlier(context, kind.name, id, &accepted).await? {
+                Some(stored) => return Ok(Plan::Stored(Box::new(stored), StatusCode::CREATED)),
+                // The earlier try found by condition what it did not create.
+                None if entry.if_none_exist.is_some() => {}
+                None => return Err(idempotency::another_body()),
+            }
         }
         let (resource_type, id) = (kind.name.to_string(), id.to_string());
         let change = Change::Create { resource_type, id, content: accepted.content, patient: accepted.patient };

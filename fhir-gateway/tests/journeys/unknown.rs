@@ -133,6 +133,11 @@ async fn a_transaction_whose_answer_was_lost_is_repeated_under_its_key_and_store
         first["entry"].as_array().unwrap().iter().filter_map(|entry| entry["response"]["status"].as_str()).collect();
     assert_eq!(statuses, ["201 Created", "200 OK", "201 Created"]);
     assert_eq!(world.site.post_with("", &key, &bundle).await.expect(200), first);
+    let mut longer = bundle.clone();
+    let more = json!({"resource": patient("Poe"), "request": {"method": "POST", "url": "Patient"}});
+    longer["entry"].as_array_mut().unwrap().push(more);
+    let refused = world.site.post_with("", &key, &longer).await.expect(422);
+    assert_eq!(refused["issue"][0]["expression"][0], "Bundle.entry[3]");
     assert_eq!(world.count().await, json!(2));
     assert_eq!(world.site.get("/Condition/c1").await.expect(200)["meta"]["versionId"], "1");
 }
