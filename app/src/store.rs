@@ -6,6 +6,8 @@ pub mod tree;
 
 use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
 
+use tree::Tree;
+
 use crate::state::{Changes, StateRead};
 
 /// What a node knows of its chain outside the Merkle state.
@@ -28,8 +30,8 @@ pub struct Staged {
     pub app_hash: [u8; 32],
     /// Changes of the state; deletions only of what is there.
     pub changes: Changes,
-    /// The Merkle tree's next version; `None` when nothing changed.
-    pub tree: Option<tree::Update>,
+    /// The Merkle tree after the changes.
+    pub tree: Tree,
     /// Outcome of each transaction, local to this node and pruned.
     pub results: Vec<(TransactionHash, TransactionResult)>,
 }
@@ -39,7 +41,7 @@ pub struct Staged {
 pub struct Proven {
     /// `None` when the proof is one of absence.
     pub value: Option<Vec<u8>>,
-    /// ICS 23 `CommitmentProof` under `jmt::ics23_spec`, protobuf bytes.
+    /// ICS 23 `CommitmentProof` under [`tree::spec`], protobuf bytes.
     pub proof: Vec<u8>,
 }
 
@@ -75,7 +77,7 @@ pub trait Store: StateRead + Send + Sync {
         results: Vec<(TransactionHash, TransactionResult)>,
     ) -> Staged;
 
-    /// State, tree nodes, results, height, time and root in one durable step.
+    /// State, results, height, time and root in one durable step.
     fn commit(&mut self, staged: Staged);
 
     /// Outcome of a recent transaction ([`crate::limits::RESULTS_RETAINED_BLOCKS`]).

@@ -29,6 +29,8 @@ pub struct Config {
 pub struct RetentionConfig {
     /// Heights whose state can be proven.
     pub heights: u64,
+    /// Changes of state that all but the two newest of these heights have together.
+    pub changes: usize,
     /// Blocks whose transactions' outcomes can be asked for.
     pub results_blocks: u64,
     /// Blocks that CometBFT keeps; 0 for all.
@@ -44,8 +46,8 @@ impl Default for Config {
 
 impl Default for RetentionConfig {
     fn default() -> Self {
-        let Retention { heights, .. } = Retention::default();
-        Self { heights, results_blocks: RESULTS_RETAINED_BLOCKS, blocks: 0 }
+        let Retention { heights, changes, .. } = Retention::default();
+        Self { heights, changes, results_blocks: RESULTS_RETAINED_BLOCKS, blocks: 0 }
     }
 }
 

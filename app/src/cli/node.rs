@@ -133,8 +133,8 @@ impl Start {
         let is_terminal = io::stderr().is_terminal();
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(io::stderr).init();
         tracing::info!(?config, "careledgerd starts");
-        let retention =
-            Retention { heights: config.retention.heights, results_blocks: config.retention.results_blocks };
+        let config::RetentionConfig { heights, changes, results_blocks, .. } = config.retention;
+        let retention = Retention { heights, changes, results_blocks };
         let store = DiskStore::open(&home.join(STATE_FOLDER), retention).map_err(|error| {
             Failure::new(error).next("see that no other careledgerd uses this home, and that its disk has room")
         })?;

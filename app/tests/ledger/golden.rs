@@ -122,6 +122,7 @@ fn golden_blocks_replay() {
         machine.commit();
         assert_eq!(hexed(finalized.app_hash), block["app_hash"], "height {height}");
     }
+    assert!(machine.store().pairs().values().all(|value| !value.is_empty()), "ICS 23 cannot prove an empty value");
 }
 
 fn path(name: &str) -> std::path::PathBuf {
