@@ -181,11 +181,8 @@ fn as_served(
     bytes: Vec<u8>,
 ) -> Result<Vec<u8>, Refusal> {
     let mut resource = checked(released, bytes)?;
-    let peer = organization.network.peer(&approved.custodian);
-    let source = match peer {
-        Some(url) => format!("{}/fhir", url.as_str().trim_end_matches('/')),
-        None => format!("{}|{}", naming::ACCOUNT, approved.custodian),
-    };
+    // Its account, which the ledger knows; the address at which this gateway reaches it may be internal.
+    let source = format!("{}:{}", naming::ACCOUNT, approved.custodian);
     let origin = Origin {
         grant: &approved.right.grant,
         patient: &approved.patient,

@@ -7,6 +7,7 @@ use careledger_wire::ids::{Address, Digest};
 use serde::Serialize;
 
 use crate::{
+    http_client,
     organization::Organization,
     release::{
         messages::{AccessRequest, Answer, Read, Sealed, Search},
@@ -38,10 +39,11 @@ pub enum PeerError {
     Answer,
 }
 
-pub(super) fn client() -> reqwest::Client {
-    let builder = reqwest::Client::builder().timeout(DEADLINE).connect_timeout(CONNECT_DEADLINE);
-    let builder = builder.redirect(reqwest::redirect::Policy::none()).no_proxy();
-    builder.build().expect("a client without custom certificates can always be built")
+pub(super) fn client() -> reqwest::Result<reqwest::Client> {
+    http_client::build(|| {
+        let builder = reqwest::Client::builder().timeout(DEADLINE).connect_timeout(CONNECT_DEADLINE);
+        builder.redirect(reqwest::redirect::Policy::none()).no_proxy()
+    })
 }
 
 /// What `custodian` releases of one type.
