@@ -22,7 +22,9 @@ pub enum Command {
     ///
     /// Example:
     ///   careledger-gateway consent prepare --consent consent.json --out signed-consent.json
-    ///   careledgerd tx grant-consent --subject … --grant … --grantee … --terms … --body … --offline
+    ///   careledgerd tx grant-consent --from alice --derive care1hospital… --subject 5d86… --grant 77ab… \
+    ///       --grantee care1clinic… --mode view --not-before 1800000000 --expires-at 1802592000 \
+    ///       --terms 9f31… --body 42c7… --offline --chain-id careledger-1 --account-number 7 --sequence 0
     #[command(verbatim_doc_comment)]
     Prepare(Prepare),
 }
