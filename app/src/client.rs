@@ -26,7 +26,7 @@ use tendermint::block::Height;
 use tendermint_rpc::{Client as _, HttpClient, client::CompatMode, endpoint::abci_query::AbciQuery};
 
 use crate::{
-    query::{ACCOUNT, KEY, PATH, SIMULATE, SUBSPACE, TRANSACTION, continuation},
+    query::{ACCOUNT, KEY, NOT_FOUND, PATH, SIMULATE, SUBSPACE, TRANSACTION, continuation},
     store::tree,
 };
 
@@ -158,11 +158,7 @@ impl Client {
     /// Number and sequence of an account; `None` where it has no role and cannot send anything.
     pub async fn account(&self, address: &Address) -> Result<Option<Account>, ClientError> {
         let request = QueryAccountRequest { address: address.to_string() }.encode_to_vec();
-        let answer = match self.query(ACCOUNT, request).await {
-            Ok(answer) => answer,
-            Err(ClientError::Query { log, .. }) if log.contains("NotFound") => return Ok(None),
-            Err(other) => return Err(other),
-        };
+        let Some(answer) = self.find(ACCOUNT, request).await? else { return Ok(None) };
         let unread = |_| ClientError::Answer(ACCOUNT);
         let response = QueryAccountResponse::decode(answer.value.as_slice()).map_err(unread)?;
         let any = response.account.ok_or(ClientError::Answer(ACCOUNT))?;
@@ -192,12 +188,8 @@ impl Client {
 
     /// What became of a transaction; `None` while it is in no block, or long after.
     pub async fn result(&self, hash: &TransactionHash) -> Result<Option<TransactionResult>, ClientError> {
-        let answer = match self.query(TRANSACTION, hash.to_vec()).await {
-            Ok(answer) if answer.value.is_empty() => return Ok(None),
-            Ok(answer) => answer,
-            Err(ClientError::Query { log, .. }) if log.contains("NotFound") => return Ok(None),
-            Err(other) => return Err(other),
-        };
+        let answer = self.find(TRANSACTION, hash.to_vec()).await?.filter(|answer| !answer.value.is_empty());
+        let Some(answer) = answer else { return Ok(None) };
         let read = TransactionResult::decode(answer.value.as_slice());
         read.map(Some).map_err(|_| ClientError::Answer(TRANSACTION))
     }
@@ -221,11 +213,8 @@ impl Client {
 
     /// The value under a key of the newest state, on the node's word alone.
     pub async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ClientError> {
-        match self.query(KEY, key.to_vec()).await {
-            Ok(answer) => Ok((!answer.value.is_empty()).then_some(answer.value)),
-            Err(ClientError::Query { log, .. }) if log.contains("NotFound") => Ok(None),
-            Err(other) => Err(other),
-        }
+        let answer = self.find(KEY, key.to_vec()).await?;
+        Ok(answer.map(|answer| answer.value).filter(|value| !value.is_empty()))
     }
 
     /// The value under a key, or its absence, proven against a header's app hash. `height` is the
@@ -236,7 +225,7 @@ impl Client {
         let asked = height.map(height_of).transpose()?;
         let answer = self.rpc.abci_query(Some(KEY.to_owned()), key, asked, true).await;
         let answer = answer.map_err(|error| self.unreachable(&error))?;
-        if answer.code.is_err() && !answer.log.contains("NotFound") {
+        if answer.code.is_err() {
             return Err(ClientError::Query { code: answer.code.value(), log: answer.log });
         }
         let operation = answer.proof.as_ref().and_then(|proof| proof.ops.first());
@@ -281,14 +270,8 @@ impl Client {
 
     /// The authentication path of a commitment; `None` where it was never anchored.
     pub async fn path(&self, request: &PathRequest) -> Result<Option<PathResponse>, ClientError> {
-        match self.query(PATH, request.encode_to_vec()).await {
-            Ok(answer) => {
-                let read = PathResponse::decode(answer.value.as_slice());
-                read.map(Some).map_err(|_| ClientError::Answer(PATH))
-            }
-            Err(ClientError::Query { log, .. }) if log.contains("NotFound") => Ok(None),
-            Err(other) => Err(other),
-        }
+        let Some(answer) = self.find(PATH, request.encode_to_vec()).await? else { return Ok(None) };
+        PathResponse::decode(answer.value.as_slice()).map(Some).map_err(|_| ClientError::Answer(PATH))
     }
 
     /// What the ledger would say to a transaction now; its signature may be missing.
@@ -306,6 +289,15 @@ impl Client {
             return Err(ClientError::Query { code: answer.code.value(), log: answer.log });
         }
         Ok(answer)
+    }
+
+    /// As [`Client::query`]; `None` where the ledger says that nothing is there.
+    async fn find(&self, path: &str, data: Vec<u8>) -> Result<Option<AbciQuery>, ClientError> {
+        match self.query(path, data).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(ClientError::Query { code: NOT_FOUND, .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     async fn wait_for_header(&self, height: u64) -> Result<Header, ClientError> {
