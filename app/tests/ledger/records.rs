@@ -1,7 +1,10 @@
 //! Anchors, supersessions, errors, access logs.
 
-use careledger_app::limits::ANCHORS_PER_TRANSACTION_MAX;
-use careledger_wire::proto::records::{Anchor, MsgAnchorRecords};
+use careledger_app::limits::{ANCHORS_PER_TRANSACTION_MAX, SUPERSESSIONS_PER_TRANSACTION_MAX};
+use careledger_wire::{
+    message::Message,
+    proto::records::{Anchor, MsgAnchorRecords, MsgSupersedeRecords, Supersession},
+};
 
 use crate::{
     script::{check_familiar, familiar},
@@ -77,20 +80,29 @@ fn an_access_log_has_no_gap_and_no_overlap() {
 
 #[test]
 fn a_full_batch_fits_a_transaction() {
-    let mut world = familiar();
-    let anchors = |count: usize| {
-        let anchors = (0..count).map(|number| Anchor {
-            record: bytes(&format!("record {number}")).to_vec(),
-            commitment: bytes("commitment").to_vec(),
-        });
-        MsgAnchorRecords { sender: address("clinic").to_string(), anchors: anchors.collect() }.into()
+    let sender = || address("clinic").to_string();
+    let record = |number| bytes(&format!("record {number}")).to_vec();
+    let commitment = || bytes("commitment").to_vec();
+    let anchors = |count: usize| -> Message {
+        let anchors = (0..count).map(|number| Anchor { record: record(number), commitment: commitment() });
+        MsgAnchorRecords { sender: sender(), anchors: anchors.collect() }.into()
     };
-    for (count, expected) in [
-        (ANCHORS_PER_TRANSACTION_MAX + 1, "InvalidField"),
-        (ANCHORS_PER_TRANSACTION_MAX, "ok"),
-        (ANCHORS_PER_TRANSACTION_MAX * 2, "TooLarge"),
+    let supersessions = |count: usize| -> Message {
+        // The version of most bytes. None of the records has it, which is found last of all.
+        let version = u32::MAX;
+        let records =
+            (0..count).map(|number| Supersession { record: record(number), version, commitment: commitment() });
+        MsgSupersedeRecords { sender: sender(), supersessions: records.collect() }.into()
+    };
+    let mut world = familiar();
+    for (message, expected) in [
+        (anchors(ANCHORS_PER_TRANSACTION_MAX + 1), "InvalidField"),
+        (anchors(ANCHORS_PER_TRANSACTION_MAX), "ok"),
+        (anchors(ANCHORS_PER_TRANSACTION_MAX * 2), "TooLarge"),
+        (supersessions(SUPERSESSIONS_PER_TRANSACTION_MAX + 1), "InvalidField"),
+        (supersessions(SUPERSESSIONS_PER_TRANSACTION_MAX), "WrongVersion"),
     ] {
-        let transaction = world.signed("clinic", &[anchors(count)]);
-        assert_eq!(name_of(&world.send(transaction)), expected, "{count} anchors");
+        let transaction = world.signed("clinic", std::slice::from_ref(&message));
+        assert_eq!(name_of(&world.send(transaction)), expected, "{}", message.to_any().type_url);
     }
 }
