@@ -36,7 +36,8 @@ const EXAMPLES: &str = "\
 Examples:
   A development validator (CometBFT runs beside it):
     careledgerd keys add registrar
-    careledgerd init --chain-id careledger-dev-1 --registrar $(careledgerd keys show registrar --address)
+    careledgerd init --chain-id careledger-dev-1 \\
+        --registrar $(careledgerd keys show registrar --address)
     careledgerd start --abci unix:///tmp/careledger.sock
 
   A patient opens a window for a clinic, and closes it:
@@ -228,6 +229,9 @@ fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
 mod tests {
     use super::*;
 
+    /// Columns at which clap breaks the lines of a help.
+    const HELP_COLUMNS: usize = 100;
+
     /// The commands of an example: lines that start with the program's name, with what they go on to.
     fn examples(text: &str) -> Vec<String> {
         let joined = text.replace("\\\n", " ");
@@ -258,6 +262,9 @@ mod tests {
         }
         let mut texts = vec![];
         helps(&Cli::command(), &mut texts);
+        for line in texts.iter().flat_map(|text| text.lines()) {
+            assert!(line.chars().count() <= HELP_COLUMNS, "clap would break this example in two: {line}");
+        }
         texts.push(include_str!("../../docs/careledgerd.md").to_owned());
         texts.push(include_str!("../../docs/api/consent.md").to_owned());
         let commands: Vec<String> = texts.iter().flat_map(|text| examples(text)).collect();

@@ -35,8 +35,8 @@ pub const STATE_FOLDER: &str = "state";
 #[command(after_long_help = "\
 Examples:
   careledgerd init --chain-id careledger-dev-1 --registrar care1…
-  careledgerd init --chain-id careledger-1 --registrar care1… --registrar care1… --registrar care1… \\
-      --registrar-threshold 2 --verifying-key 01ab…")]
+  careledgerd init --chain-id careledger-1 --registrar-threshold 2 --verifying-key 01ab… \\
+      --registrar care1… --registrar care1… --registrar care1…")]
 pub struct Init {
     #[command(flatten)]
     home: Home,

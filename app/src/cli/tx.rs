@@ -40,8 +40,8 @@ Examples:
   careledgerd tx revoke-consent --from alice --derive care1hospital… --subject 5d… --grant 77…
 
 Signing where there is no network, to attach the transaction to a FHIR request:
-  careledgerd tx grant-consent --from alice --derive care1hospital… --subject 5d86… --grantee care1clinic… \\
-      --mode view --expires-at 2027-01-31 --terms 9f31… --body 42c7… \\
+  careledgerd tx grant-consent --from alice --derive care1hospital… --subject 5d86… \\
+      --grantee care1clinic… --mode view --expires-at 2027-01-31 --terms 9f31… --body 42c7… \\
       --offline --chain-id careledger-1 --account-number 7 --sequence 0
   (account number and sequence: careledgerd query account care1alice…)
 

@@ -78,31 +78,47 @@ fn an_access_log_has_no_gap_and_no_overlap() {
     );
 }
 
-#[test]
-fn a_full_batch_fits_a_transaction() {
-    let sender = || address("clinic").to_string();
-    let record = |number| bytes(&format!("record {number}")).to_vec();
-    let commitment = || bytes("commitment").to_vec();
-    let anchors = |count: usize| -> Message {
-        let anchors = (0..count).map(|number| Anchor { record: record(number), commitment: commitment() });
-        MsgAnchorRecords { sender: sender(), anchors: anchors.collect() }.into()
-    };
-    let supersessions = |count: usize| -> Message {
-        // The version of most bytes. None of the records has it, which is found last of all.
-        let version = u32::MAX;
-        let records =
-            (0..count).map(|number| Supersession { record: record(number), version, commitment: commitment() });
-        MsgSupersedeRecords { sender: sender(), supersessions: records.collect() }.into()
-    };
+fn full_batches_answer(cases: impl IntoIterator<Item = (Message, &'static str)>) {
     let mut world = familiar();
-    for (message, expected) in [
-        (anchors(ANCHORS_PER_TRANSACTION_MAX + 1), "InvalidField"),
-        (anchors(ANCHORS_PER_TRANSACTION_MAX), "ok"),
-        (anchors(ANCHORS_PER_TRANSACTION_MAX * 2), "TooLarge"),
-        (supersessions(SUPERSESSIONS_PER_TRANSACTION_MAX + 1), "InvalidField"),
-        (supersessions(SUPERSESSIONS_PER_TRANSACTION_MAX), "WrongVersion"),
-    ] {
+    for (message, expected) in cases {
         let transaction = world.signed("clinic", std::slice::from_ref(&message));
         assert_eq!(name_of(&world.send(transaction)), expected, "{}", message.to_any().type_url);
     }
+}
+
+fn anchors(count: usize) -> Message {
+    let anchors = (0..count).map(|number| Anchor {
+        record: bytes(&format!("record {number}")).to_vec(),
+        commitment: bytes("commitment").to_vec(),
+    });
+    MsgAnchorRecords { sender: address("clinic").to_string(), anchors: anchors.collect() }.into()
+}
+
+fn supersessions(count: usize, version: u32) -> Message {
+    let supersessions = (0..count).map(|number| Supersession {
+        record: bytes(&format!("record {number}")).to_vec(),
+        version,
+        commitment: bytes("commitment").to_vec(),
+    });
+    MsgSupersedeRecords { sender: address("clinic").to_string(), supersessions: supersessions.collect() }.into()
+}
+
+#[test]
+fn a_full_batch_fits_a_transaction() {
+    full_batches_answer([
+        (anchors(ANCHORS_PER_TRANSACTION_MAX + 1), "InvalidField"),
+        (anchors(ANCHORS_PER_TRANSACTION_MAX), "ok"),
+        (anchors(ANCHORS_PER_TRANSACTION_MAX * 2), "TooLarge"),
+    ]);
+}
+
+#[test]
+fn a_full_batch_of_supersessions_fits_however_long_the_versions_are() {
+    full_batches_answer([
+        (anchors(SUPERSESSIONS_PER_TRANSACTION_MAX), "ok"),
+        (supersessions(SUPERSESSIONS_PER_TRANSACTION_MAX + 1, 2), "InvalidField"),
+        (supersessions(SUPERSESSIONS_PER_TRANSACTION_MAX, 2), "ok"),
+        // The version of most bytes: within every limit, and refused only by what the state says.
+        (supersessions(SUPERSESSIONS_PER_TRANSACTION_MAX, u32::MAX), "WrongVersion"),
+    ]);
 }
