@@ -19,6 +19,9 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Longest wait for its connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+/// Longest that an unused connection is kept: less than after which servers close theirs, so that a
+/// request, which is signed for one use, does not meet a closing one.
+const IDLE_MAX: Duration = Duration::from_secs(3);
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 
@@ -42,7 +45,7 @@ pub enum PeerError {
 pub(super) fn client() -> reqwest::Result<reqwest::Client> {
     http_client::build(|| {
         let builder = reqwest::Client::builder().timeout(DEADLINE).connect_timeout(CONNECT_DEADLINE);
-        builder.redirect(reqwest::redirect::Policy::none()).no_proxy()
+        builder.pool_idle_timeout(IDLE_MAX).redirect(reqwest::redirect::Policy::none()).no_proxy()
     })
 }
 
