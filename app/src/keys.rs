@@ -49,6 +49,11 @@ impl<V> fmt::Debug for Key<V> {
     }
 }
 
+/// `chain`: written at genesis.
+pub fn chain() -> Key<state::Chain> {
+    Key::new("chain", &[])
+}
+
 /// `parameters`: written at genesis and when an account gets its number.
 pub fn parameters() -> Key<state::Parameters> {
     Key::new("parameters", &[])

@@ -38,6 +38,8 @@ pub mod query;
 #[deny(clippy::float_arithmetic)]
 pub mod reject;
 #[deny(clippy::float_arithmetic)]
+pub mod snapshot;
+#[deny(clippy::float_arithmetic)]
 pub mod state;
 pub mod store;
 #[deny(clippy::float_arithmetic)]

@@ -141,7 +141,7 @@ fn open(
     let key =
         envelope::unwrap_for(&released.document, &released.wrap, &organization.keys.encryption).map_err(refused)?;
     let bytes = envelope::open(&released.document, &key, &released.body).map_err(refused)?;
-    let bytes = if is_fhir(released) { as_served(organization, approved, released, bytes)? } else { bytes };
+    let bytes = if is_fhir(released) { as_served(approved, released, bytes)? } else { bytes };
     Ok(Opened {
         content_type: released.content_type.clone(),
         bytes,
@@ -174,12 +174,7 @@ fn checked(released: &Released, bytes: Vec<u8>) -> Result<Value, Refusal> {
     if is_it { Ok(document.to_value()) } else { Err(Refusal::CustodianUnavailable) }
 }
 
-fn as_served(
-    organization: &Organization,
-    approved: &Approved,
-    released: &Released,
-    bytes: Vec<u8>,
-) -> Result<Vec<u8>, Refusal> {
+fn as_served(approved: &Approved, released: &Released, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
     let mut resource = checked(released, bytes)?;
     // Its account, which the ledger knows; the address at which this gateway reaches it may be internal.
     let source = format!("{}:{}", naming::ACCOUNT, approved.custodian);
