@@ -1,7 +1,5 @@
 //! `careledger-gateway` as a process of its own.
 
-#![expect(clippy::unwrap_used, reason = "a helper of tests fails as they do")]
-
 use std::{fs, process::Command};
 
 const SMART_CONFIGURATION: &str = "http://127.0.0.1:9/general/fhir/.well-known/smart-configuration";

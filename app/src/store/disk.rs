@@ -16,18 +16,19 @@
 //! committed; older versions are made from it by undoing `replaced`.
 
 mod layout;
+mod open_error;
+mod results;
 mod snapshots;
 
 use std::{collections::VecDeque, path::Path};
 
 use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
-use prost::Message as _;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 
-use layout::{
-    FAMILIES, FORMAT, META, REPLACED, RESULTS, RESULTS_BY_HEIGHT, STATE, TIP, Tip, families, height_of, replaced_key,
-};
+use layout::{FAMILIES, FORMAT, META, REPLACED, STATE, TIP, Tip, families, height_of, replaced_key};
 
+pub use open_error::OpenError;
+use open_error::database;
 pub use snapshots::Schedule;
 use snapshots::Snapshots;
 
@@ -64,28 +65,6 @@ impl Default for Retention {
     fn default() -> Self {
         Self { heights: 1_000, changes: 200_000, results_blocks: RESULTS_RETAINED_BLOCKS }
     }
-}
-
-/// Why a store could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// RocksDB's own words: another process has it open, the disk is full, files are damaged.
-    #[error("the state in {path} cannot be opened: {reason}")]
-    Database {
-        /// Folder of the database.
-        path: String,
-        /// What RocksDB said.
-        reason: String,
-    },
-    /// Another version of this program wrote it.
-    #[error("the state was written in format {0}, this program reads format {FORMAT}")]
-    Format(u32),
-    /// The state's own description cannot be read.
-    #[error("the description of the state is damaged")]
-    Damaged,
-    /// A file was changed or lost.
-    #[error("the state does not have the root that was committed at height {0}: its files are damaged (docs/RUNBOOK.md)")]
-    Root(u64),
 }
 
 /// Committed state in a folder of its own.
@@ -277,33 +256,6 @@ impl DiskStore {
         }
         oldest + 1
     }
-
-    /// Adds the outcomes of a block and removes those of the block that leaves the window.
-    fn write_results(&self, batch: &mut WriteBatch, height: u64, outcomes: Vec<(TransactionHash, TransactionResult)>) {
-        let (results, by_height) = (self.family(RESULTS), self.family(RESULTS_BY_HEIGHT));
-        let first_kept = (height + 1).saturating_sub(self.retention.results_blocks);
-        for (key, _) in self.pairs_from(RESULTS_BY_HEIGHT, &[]) {
-            let Some(old) = height_of(&key).filter(|old| *old < first_kept) else { break };
-            let hash = &key[8..];
-            if self.read_result(hash).is_some_and(|result| result.height as u64 == old) {
-                batch.delete_cf(results, hash);
-            }
-            batch.delete_cf(by_height, &key);
-        }
-        for (hash, result) in outcomes {
-            // The same bytes may stand in a later block again, refused: what took effect stays known.
-            if self.read_result(hash.as_bytes()).is_some_and(|earlier| earlier.code == 0) {
-                continue;
-            }
-            batch.put_cf(results, hash.as_bytes(), result.encode_to_vec());
-            batch.put_cf(by_height, [&height.to_be_bytes()[..], hash.as_bytes()].concat(), []);
-        }
-    }
-
-    fn read_result(&self, hash: &[u8]) -> Option<TransactionResult> {
-        let bytes = self.read(RESULTS, hash)?;
-        Some(TransactionResult::decode(bytes.as_slice()).unwrap_or_else(|error| fault::stop("reading a result", error)))
-    }
 }
 
 impl StateRead for DiskStore {
@@ -424,8 +376,4 @@ impl Store for DiskStore {
 
 fn decode_replaced(row: &[u8]) -> Option<Vec<u8>> {
     borsh::from_slice(row).unwrap_or_else(|error| fault::stop("reading what was replaced", error))
-}
-
-fn database(path: &Path, error: &rocksdb::Error) -> OpenError {
-    OpenError::Database { path: path.display().to_string(), reason: error.to_string() }
 }
