@@ -150,7 +150,7 @@ fn consensus_parameters_are_ones_that_comet_bft_accepts() {
     for (max_bytes, max_gas, evidence) in [(0, 0, 1), (-1, -1, 1 << 20), (1 << 20, 5, 1 << 22), (i64::MAX, -1, 0)] {
         let request = RequestInitChain { consensus_params: Some(given(max_bytes, max_gas, evidence)), ..init_chain() };
         let answer = ledger().init_chain(request).consensus_params.unwrap();
-        let (block, evidence) = (answer.block.unwrap(), answer.evidence.clone().unwrap());
+        let (block, evidence) = (answer.block.unwrap(), answer.evidence.unwrap());
         assert_eq!(block.max_gas, -1);
         assert_eq!(answer.version.unwrap().app, APP_VERSION, "headers carry it, and nodes that join compare it");
         assert!(block.max_bytes > 0 && block.max_bytes <= 2 * BLOCK_BYTES_MAX as i64);
