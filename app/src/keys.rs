@@ -49,6 +49,11 @@ impl<V> fmt::Debug for Key<V> {
     }
 }
 
+/// `chain`: written at genesis.
+pub fn chain() -> Key<state::Chain> {
+    Key::new("chain", &[])
+}
+
 /// `parameters`: written at genesis and when an account gets its number.
 pub fn parameters() -> Key<state::Parameters> {
     Key::new("parameters", &[])
@@ -90,11 +95,6 @@ pub fn request(request: &RequestId) -> Key<state::AccessRequest> {
 /// `consent/<subject>/<grant>`: written by GrantConsent and RevokeConsent, read by every access decision.
 pub fn consent(subject: &SubjectId, grant: &GrantId) -> Key<state::Grant> {
     Key::new("consent", &[subject.as_bytes(), grant.as_bytes()])
-}
-
-/// Prefix of every grant of one subject.
-pub fn consents_of(subject: &SubjectId) -> Vec<u8> {
-    [b"consent/", subject.as_bytes().as_slice(), b"/"].concat()
 }
 
 /// `record/<organization>/<record>`: written by AnchorRecords, SupersedeRecords, MarkEnteredInError.

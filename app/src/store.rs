@@ -6,7 +6,12 @@ pub mod tree;
 
 use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
 
-use crate::state::{Changes, StateRead};
+use tree::Tree;
+
+use crate::{
+    snapshot::{Manifest, Restored},
+    state::{Changes, StateRead},
+};
 
 /// What a node knows of its chain outside the Merkle state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +33,8 @@ pub struct Staged {
     pub app_hash: [u8; 32],
     /// Changes of the state; deletions only of what is there.
     pub changes: Changes,
-    /// The Merkle tree's next version; `None` when nothing changed.
-    pub tree: Option<tree::Update>,
+    /// The Merkle tree after the changes.
+    pub tree: Tree,
     /// Outcome of each transaction, local to this node and pruned.
     pub results: Vec<(TransactionHash, TransactionResult)>,
 }
@@ -39,7 +44,7 @@ pub struct Staged {
 pub struct Proven {
     /// `None` when the proof is one of absence.
     pub value: Option<Vec<u8>>,
-    /// ICS 23 `CommitmentProof` under `jmt::ics23_spec`, protobuf bytes.
+    /// ICS 23 `CommitmentProof` under [`tree::spec`], protobuf bytes.
     pub proof: Vec<u8>,
 }
 
@@ -75,8 +80,20 @@ pub trait Store: StateRead + Send + Sync {
         results: Vec<(TransactionHash, TransactionResult)>,
     ) -> Staged;
 
-    /// State, tree nodes, results, height, time and root in one durable step.
+    /// State, results, height, time and root in one durable step.
     fn commit(&mut self, staged: Staged);
+
+    /// Takes the place of everything that is there, durably: how a node joins.
+    ///
+    /// # Panics
+    /// When a block was committed already.
+    fn install(&mut self, restored: Restored);
+
+    /// Manifests of the snapshots that this node can give to others.
+    fn snapshots(&self) -> Vec<Manifest>;
+
+    /// A chunk of one of them.
+    fn snapshot_chunk(&self, height: u64, index: u32) -> Option<Vec<u8>>;
 
     /// Outcome of a recent transaction ([`crate::limits::RESULTS_RETAINED_BLOCKS`]).
     fn result(&self, hash: &TransactionHash) -> Option<TransactionResult>;

@@ -8,7 +8,7 @@ use careledger_app::{
     state::{Changes, StateRead as _},
     store::{
         ChainMeta, Store,
-        disk::{DiskStore, Retention},
+        disk::{DiskStore, OpenError, Retention},
         memory::MemoryStore,
         tree,
     },
@@ -20,7 +20,7 @@ use proptest::prelude::*;
 const RETAINED: u64 = 4;
 
 fn open(path: &Path) -> DiskStore {
-    DiskStore::open(path, Retention { heights: RETAINED, results_blocks: 3 }).unwrap()
+    DiskStore::open(path, Retention { heights: RETAINED, results_blocks: 3, ..Retention::default() }).unwrap()
 }
 
 fn chain() -> ChainMeta {
@@ -172,20 +172,18 @@ fn what_is_pruned_leaves_the_disk() {
     assert!(rows.iter().all(|(_, count)| *count < 60), "{rows:?}");
 }
 
-/// A range tombstone for each block would make this cost the square of the number of blocks.
 #[test]
 fn empty_blocks_leave_only_the_retained_heights() {
     let folder = tempfile::tempdir().unwrap();
     let mut disk = open(folder.path());
     disk.init(chain(), genesis());
-    let heights = |disk: &DiskStore| disk.rows().into_iter().find(|(family, _)| *family == "heights").unwrap().1;
     let mut last = 0;
     for blocks in [3_000, 50] {
         for height in last + 1..=last + blocks {
             disk.commit(disk.stage(height, 9, Changes::new(), Vec::new()));
         }
         last += blocks;
-        assert_eq!(heights(&disk) as u64, RETAINED);
+        assert_eq!(disk.rows(), [("meta", 1), ("state", 1), ("replaced", 0), ("results", 0), ("results-by-height", 0)]);
         assert!(disk.prove(b"k", last + 1 - RETAINED).is_some());
         assert!(disk.prove(b"k", last - RETAINED).is_none());
         drop(disk);
@@ -197,7 +195,9 @@ fn empty_blocks_leave_only_the_retained_heights() {
 #[test]
 fn a_window_that_was_shortened_and_lengthened_proves_what_is_there() {
     let folder = tempfile::tempdir().unwrap();
-    let window = |heights| DiskStore::open(folder.path(), Retention { heights, results_blocks: 3 }).unwrap();
+    let window = |heights| {
+        DiskStore::open(folder.path(), Retention { heights, results_blocks: 3, ..Retention::default() }).unwrap()
+    };
     let mut disk = window(2_000);
     disk.init(chain(), genesis());
     let change = |height: u64| Changes::from([(b"k".to_vec(), Some(height.to_be_bytes().to_vec()))]);
@@ -227,4 +227,37 @@ fn another_process_is_refused_and_reading_beside_it_is_not() {
     assert!(DiskStore::open(folder.path(), Retention::default()).is_err());
     let beside = DiskStore::open_read_only(folder.path()).unwrap();
     assert_eq!(beside.get_bytes(b"k"), Some(vec![0]));
+}
+
+/// Each change costs memory in every version of the tree that is kept.
+#[test]
+fn a_busy_network_retains_fewer_heights() {
+    let folder = tempfile::tempdir().unwrap();
+    let retention = Retention { heights: 100, changes: 25, results_blocks: 3 };
+    let mut disk = DiskStore::open(folder.path(), retention).unwrap();
+    disk.init(chain(), genesis());
+    let busy = |height: u64| (0..10u8).map(|key| (vec![b'k', key], Some(height.to_be_bytes().to_vec()))).collect();
+    for height in 1..=20 {
+        disk.commit(disk.stage(height, 9, busy(height), Vec::new()));
+    }
+    for round in ["as committed", "opened again"] {
+        let provable: Vec<u64> = (0..=20).filter(|height| disk.prove(b"k", *height).is_some()).collect();
+        assert_eq!(provable, [19, 20], "{round}");
+        drop(disk);
+        disk = DiskStore::open(folder.path(), retention).unwrap();
+    }
+}
+
+#[test]
+fn a_state_that_lost_a_value_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = open(folder.path());
+    disk.init(chain(), genesis());
+    drop(disk);
+    let families = rocksdb::DB::list_cf(&rocksdb::Options::default(), folder.path()).unwrap();
+    let db = rocksdb::DB::open_cf(&rocksdb::Options::default(), folder.path(), &families).unwrap();
+    db.put_cf(db.cf_handle("state").unwrap(), b"k", [1]).unwrap();
+    drop(db);
+    let refused = DiskStore::open(folder.path(), Retention::default()).err().unwrap();
+    assert!(matches!(refused, OpenError::Root(0)), "{refused}");
 }

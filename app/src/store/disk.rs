@@ -1,47 +1,52 @@
-//! The store on disk: RocksDB.
+//! The store on disk: RocksDB, and the Merkle tree over it in memory.
 //!
 //! | column family | key | value |
 //! |---|---|---|
-//! | `meta` | `tip` | what was committed last: height, time, root, tree version, chain |
+//! | `meta` | `tip` | what was committed last: height, time, root, oldest height that can be proven, chain |
 //! | `state` | key | value; the newest state only |
-//! | `nodes` | version, nibbles | node of the Merkle tree |
-//! | `values` | key hash, version | key and value from that version on |
-//! | `heights` | height | tree version after it |
-//! | `stale` | version, kind, key | a node or value that this version made needless |
+//! | `replaced` | height, key | what this height replaced at the key: a value, or nothing |
 //! | `results` | transaction hash | its outcome |
 //! | `results-by-height` | height, transaction hash | nothing |
 //!
 //! A block is one write batch, on disk before [`Store::commit`] returns: a crash leaves all of it
 //! or nothing. What older heights alone need goes with the batch that leaves the window. A disk
 //! that fails stops the process: see [`crate::fault`].
+//!
+//! The tree is made from `state` when the store is opened, and must have the root that was
+//! committed; older versions are made from it by undoing `replaced`.
 
 mod layout;
+mod open_error;
+mod results;
+mod snapshots;
 
-use std::path::Path;
+use std::{collections::VecDeque, path::Path};
 
 use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
-use prost::Message as _;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 
-use layout::{
-    FAMILIES, FORMAT, HEIGHTS, META, NODES, RESULTS, RESULTS_BY_HEIGHT, STALE, STALE_NODE, STALE_VALUE, STATE, TIP,
-    Tip, VALUES, ValueRow, families, stale_key, value_key, version_of,
-};
+use layout::{FAMILIES, FORMAT, META, REPLACED, STATE, TIP, Tip, families, height_of, replaced_key};
 
-use super::tree::{self, Change, Nodes, Update};
+pub use open_error::OpenError;
+use open_error::database;
+pub use snapshots::Schedule;
+use snapshots::Snapshots;
+
+use super::tree::Tree;
 use crate::{
     fault,
     limits::RESULTS_RETAINED_BLOCKS,
+    snapshot::{Manifest, Restored},
     state::{Changes, Pairs, StateRead},
     store::{ChainMeta, Proven, Staged, Store},
 };
 
-/// Needless nodes and values that one block removes at most, so that a shorter window does not
-/// make one block slow.
+/// Needless rows that one block removes at most, so that a shorter window does not make one block
+/// slow.
 const PRUNED_PER_BLOCK_MAX: usize = 50_000;
-/// Heights that one block removes at most: one leaves the window with each block, more only after
-/// the window was made shorter.
-const HEIGHTS_PRUNED_PER_BLOCK_MAX: u64 = 1_000;
+
+/// Pairs of a snapshot that are written at once.
+const INSTALLED_PER_BATCH: usize = 10_000;
 
 /// How long what is no longer newest stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,33 +54,17 @@ pub struct Retention {
     /// Heights whose state can be proven, the newest among them; at least 2, because the header
     /// that seals a height comes with the next.
     pub heights: u64,
+    /// Changes of state that all but the two newest of these heights have together: each costs
+    /// memory in every version of the tree. Busy networks retain fewer heights for it.
+    pub changes: usize,
     /// Blocks whose transactions' outcomes can be asked for.
     pub results_blocks: u64,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { heights: 1_000, results_blocks: RESULTS_RETAINED_BLOCKS }
+        Self { heights: 1_000, changes: 200_000, results_blocks: RESULTS_RETAINED_BLOCKS }
     }
-}
-
-/// Why a store could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// RocksDB's own words: another process has it open, the disk is full, files are damaged.
-    #[error("the state in {path} cannot be opened: {reason}")]
-    Database {
-        /// Folder of the database.
-        path: String,
-        /// What RocksDB said.
-        reason: String,
-    },
-    /// Another version of this program wrote it.
-    #[error("the state was written in format {0}, this program reads format {FORMAT}")]
-    Format(u32),
-    /// The state's own description cannot be read.
-    #[error("the description of the state is damaged")]
-    Damaged,
 }
 
 /// Committed state in a folder of its own.
@@ -83,11 +72,19 @@ pub struct DiskStore {
     db: DB,
     retention: Retention,
     tip: Tip,
-    /// Versions up to this one have nothing needless left. Only saves looking there again.
-    pruned_version: u64,
-    /// Heights below this one are removed. Never a range: a range tombstone for each block costs
-    /// RocksDB memory and time with the square of their number.
+    /// The heights that can be proven, the newest last, without gap.
+    versions: VecDeque<Version>,
+    /// Rows of `replaced` below this height are removed. Only saves looking there again.
     pruned_height: u64,
+    /// Those for others, if this node takes any.
+    snapshots: Option<Snapshots>,
+}
+
+/// The tree after one height.
+struct Version {
+    tree: Tree,
+    /// Keys that this height changed.
+    changes: usize,
 }
 
 impl DiskStore {
@@ -103,6 +100,18 @@ impl DiskStore {
         Self::of(db.map_err(|error| database(path, &error))?, retention)
     }
 
+    /// Removes everything; there is no tip then.
+    fn clear(&mut self) {
+        let mut batch = WriteBatch::default();
+        for family in FAMILIES {
+            batch.delete_range_cf(self.family(family), &[][..], &[0xff; 128][..]);
+        }
+        self.write(batch);
+        self.versions.clear();
+        self.pruned_height = 0;
+        self.tip.oldest = 0;
+    }
+
     /// Opens the state in `path` to read what is committed now, also while a node runs on it.
     pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
         let db = DB::open_cf_descriptors_read_only(&Options::default(), path, families(), false);
@@ -111,17 +120,49 @@ impl DiskStore {
 
     fn of(db: DB, retention: Retention) -> Result<Self, OpenError> {
         let retention = Retention { heights: retention.heights.max(2), ..retention };
-        let empty = Tip { format: FORMAT, height: 0, time: 0, app_hash: [0; 32], version: None, chain: None };
-        let mut store = Self { db, retention, tip: empty, pruned_version: 0, pruned_height: 0 };
-        let oldest = store.pairs_from(HEIGHTS, &[]).next().and_then(|(key, _)| version_of(&key));
-        store.pruned_height = oldest.unwrap_or_default();
-        if let Some(bytes) = store.read(META, TIP) {
-            store.tip = borsh::from_slice(&bytes).map_err(|_| OpenError::Damaged)?;
+        let tip = Tip { format: FORMAT, height: 0, time: 0, app_hash: [0; 32], oldest: 0, chain: None };
+        let mut store = Self { db, retention, tip, versions: VecDeque::new(), pruned_height: 0, snapshots: None };
+        let Some(bytes) = store.read(META, TIP) else { return Ok(store) };
+        let format = bytes.first_chunk().map(|first| u32::from_le_bytes(*first)).ok_or(OpenError::Damaged)?;
+        if format != FORMAT {
+            return Err(OpenError::Format(format));
         }
-        match store.tip.format {
-            FORMAT => Ok(store),
-            other => Err(OpenError::Format(other)),
+        store.tip = borsh::from_slice(&bytes).map_err(|_| OpenError::Damaged)?;
+        if store.tip.chain.is_some() {
+            store.versions = store.load()?;
         }
+        Ok(store)
+    }
+
+    /// Makes the tree of every height that can be proven, from the newest state backwards.
+    fn load(&self) -> Result<VecDeque<Version>, OpenError> {
+        let Tip { height: newest, oldest, app_hash, .. } = self.tip;
+        let pairs = self.pairs_from(STATE, &[]);
+        let mut tree = Tree::of(pairs.map(|(key, value)| (key.into_vec(), value.into_vec())));
+        if tree.root() != app_hash {
+            return Err(OpenError::Root(newest));
+        }
+        let mut versions = VecDeque::new();
+        for height in (oldest.max(self.first_kept(newest))..=newest).rev() {
+            let replaced = self.replaced_by(height);
+            let older = tree.with(&replaced);
+            versions.push_front(Version { tree, changes: replaced.len() });
+            tree = older;
+        }
+        Ok(versions)
+    }
+
+    /// What `height` changed, as it was before.
+    fn replaced_by(&self, height: u64) -> Changes {
+        let from = height.to_be_bytes();
+        let rows = self.pairs_from(REPLACED, &from).take_while(|(row, _)| row.starts_with(&from));
+        rows.map(|(row, old)| (row[8..].to_vec(), decode_replaced(&old))).collect()
+    }
+
+    /// Takes snapshots into `folder`, and gives those that are there to nodes that join.
+    pub fn with_snapshots(mut self, folder: &Path, schedule: Schedule) -> std::io::Result<Self> {
+        self.snapshots = Some(Snapshots::open(folder.to_owned(), schedule)?);
+        Ok(self)
     }
 
     /// Rows of each column family, counted by reading them all.
@@ -144,15 +185,21 @@ impl DiskStore {
             .map(|pair| pair.unwrap_or_else(|error| fault::stop("reading the state", error)))
     }
 
-    /// The newest row of a key that is at most `version`, and its version.
-    fn value_row(&self, key_hash: &[u8; 32], version: u64) -> Option<(u64, ValueRow)> {
-        let last = value_key(key_hash, version);
-        let mode = IteratorMode::From(&last, Direction::Reverse);
-        let newest = self.db.iterator_cf(self.family(VALUES), mode).next();
-        let (key, bytes) = newest?.unwrap_or_else(|error| fault::stop("reading the state", error));
-        let found = u64::from_be_bytes(key.strip_prefix(key_hash)?.try_into().ok()?);
-        let row = borsh::from_slice(&bytes).unwrap_or_else(|error| fault::stop("reading a value", error));
-        Some((found, row))
+    /// The value that a key had after `height`, which is retained.
+    fn value_at(&self, key: &[u8], height: u64) -> Option<Vec<u8>> {
+        let oldest = self.oldest();
+        let later = (height + 1..=self.tip.height).zip(self.versions.iter().skip((height + 1 - oldest) as usize));
+        for (later, _) in later.filter(|(_, version)| version.changes > 0) {
+            if let Some(old) = self.read(REPLACED, &replaced_key(later, key)) {
+                return decode_replaced(&old);
+            }
+        }
+        self.get_bytes(key)
+    }
+
+    /// The oldest height that can be proven.
+    fn oldest(&self) -> u64 {
+        (self.tip.height + 1).saturating_sub(self.versions.len() as u64)
     }
 
     fn write(&self, batch: WriteBatch) {
@@ -165,95 +212,49 @@ impl DiskStore {
         batch.put_cf(self.family(META), TIP, borsh::to_vec(tip).expect("a vector grows as needed"));
     }
 
-    /// Adds the new state and its tree to the batch, and remembers what `version` made needless.
-    fn write_state(&self, batch: &mut WriteBatch, version: u64, update: Update) {
-        let (nodes, values) = (self.family(NODES), self.family(VALUES));
-        let (state, stale) = (self.family(STATE), self.family(STALE));
-        for (key, node) in update.nodes {
-            batch.put_cf(nodes, key, node);
-        }
-        for node in update.stale {
-            batch.put_cf(stale, stale_key(version, STALE_NODE, &node), []);
-        }
-        for Change { key_hash, key, value } in update.values {
-            let row = value_key(&key_hash, version);
-            if self.get_bytes(&key).is_some()
-                && let Some((replaced, _)) = self.value_row(&key_hash, version)
-            {
-                batch.put_cf(stale, stale_key(version, STALE_VALUE, &value_key(&key_hash, replaced)), []);
+    /// Adds the new state to the batch, and what it replaces where an older height is retained.
+    fn write_state(&self, batch: &mut WriteBatch, height: u64, changes: Changes, oldest: u64) {
+        let (state, replaced) = (self.family(STATE), self.family(REPLACED));
+        for (key, value) in changes {
+            if height > oldest {
+                let old = borsh::to_vec(&self.get_bytes(&key)).expect("a vector grows as needed");
+                batch.put_cf(replaced, replaced_key(height, &key), old);
             }
-            match &value {
-                Some(value) => batch.put_cf(state, &key, value),
-                None => {
-                    batch.delete_cf(state, &key);
-                    // Once nothing older is left, this row says no more than its absence.
-                    batch.put_cf(stale, stale_key(version, STALE_VALUE, &row), []);
-                }
+            match value {
+                Some(value) => batch.put_cf(state, key, value),
+                None => batch.delete_cf(state, key),
             }
-            batch.put_cf(values, row, borsh::to_vec(&ValueRow { key, value }).expect("a vector grows as needed"));
         }
     }
 
-    /// The oldest height that can be proven.
+    /// The oldest height within the window of heights.
     fn first_kept(&self, height: u64) -> u64 {
         (height + 1).saturating_sub(self.retention.heights)
     }
 
-    /// Removes what only heights outside the window need. Goes before the new writes of the same
-    /// batch, which win over it. Returns the height and the version that are now the oldest.
-    fn prune_state(&self, batch: &mut WriteBatch, height: u64) -> (u64, u64) {
-        let step = self.pruned_height.saturating_add(HEIGHTS_PRUNED_PER_BLOCK_MAX);
-        let pruned_height = self.first_kept(height).min(step).max(self.pruned_height);
-        for gone in self.pruned_height..pruned_height {
-            batch.delete_cf(self.family(HEIGHTS), gone.to_be_bytes());
+    /// Forgets the versions that are outside the window, of heights or of changes.
+    fn forget_versions(&mut self, height: u64) {
+        let mut changes: usize = self.versions.iter().map(|version| version.changes).sum();
+        let mut oldest = (height + 1).saturating_sub(self.versions.len() as u64);
+        while self.versions.len() > 2 && (oldest < self.first_kept(height) || changes > self.retention.changes) {
+            changes -= self.versions.pop_front().map_or(0, |version| version.changes);
+            oldest += 1;
         }
-        // What a height that is still there needs stays, also where the window was made longer.
-        let oldest = self.read(HEIGHTS, &pruned_height.to_be_bytes()).and_then(|bytes| version_of(&bytes));
-        let Some(oldest) = oldest else { return (pruned_height, self.pruned_version) };
-        let from = self.pruned_version.to_be_bytes();
-        let mut pruned_version = oldest;
-        for (count, (key, _)) in self.pairs_from(STALE, &from).enumerate() {
-            let Some(version) = version_of(&key).filter(|version| *version <= oldest) else { break };
+    }
+
+    /// Removes what only heights before `oldest` need, a bounded number of rows. Returns the height
+    /// below which nothing is left.
+    fn prune_replaced(&self, batch: &mut WriteBatch, oldest: u64) -> u64 {
+        // What `oldest` itself replaced is needed by the height before it alone.
+        let from = self.pruned_height.to_be_bytes();
+        for (count, (row, _)) in self.pairs_from(REPLACED, &from).enumerate() {
+            let Some(height) = height_of(&row).filter(|height| *height <= oldest) else { break };
             if count == PRUNED_PER_BLOCK_MAX {
-                pruned_version = version;
-                break;
+                return height;
             }
-            let family = if key[8] == STALE_NODE { NODES } else { VALUES };
-            batch.delete_cf(self.family(family), &key[9..]);
-            batch.delete_cf(self.family(STALE), &key);
+            batch.delete_cf(self.family(REPLACED), &row);
         }
-        (pruned_height, pruned_version)
-    }
-
-    /// Adds the outcomes of a block and removes those of the block that leaves the window.
-    fn write_results(&self, batch: &mut WriteBatch, height: u64, outcomes: Vec<(TransactionHash, TransactionResult)>) {
-        let (results, by_height) = (self.family(RESULTS), self.family(RESULTS_BY_HEIGHT));
-        let first_kept = (height + 1).saturating_sub(self.retention.results_blocks);
-        for (key, _) in self.pairs_from(RESULTS_BY_HEIGHT, &[]) {
-            let Some(old) = version_of(&key).filter(|old| *old < first_kept) else { break };
-            let hash = &key[8..];
-            if self.read_result(hash).is_some_and(|result| result.height as u64 == old) {
-                batch.delete_cf(results, hash);
-            }
-            batch.delete_cf(by_height, &key);
-        }
-        for (hash, result) in outcomes {
-            // The same bytes may stand in a later block again, refused: what took effect stays known.
-            if self.read_result(hash.as_bytes()).is_some_and(|earlier| earlier.code == 0) {
-                continue;
-            }
-            batch.put_cf(results, hash.as_bytes(), result.encode_to_vec());
-            batch.put_cf(by_height, [&height.to_be_bytes()[..], hash.as_bytes()].concat(), []);
-        }
-    }
-
-    fn read_result(&self, hash: &[u8]) -> Option<TransactionResult> {
-        let bytes = self.read(RESULTS, hash)?;
-        Some(TransactionResult::decode(bytes.as_slice()).unwrap_or_else(|error| fault::stop("reading a result", error)))
-    }
-
-    fn next_version(&self) -> u64 {
-        self.tip.version.map_or(0, |version| version + 1)
+        oldest + 1
     }
 }
 
@@ -293,14 +294,7 @@ impl Store for DiskStore {
 
     fn init(&mut self, chain: ChainMeta, genesis: Changes) -> [u8; 32] {
         assert_eq!(self.tip.height, 0, "genesis comes before the first block");
-        let mut batch = WriteBatch::default();
-        for family in FAMILIES {
-            batch.delete_range_cf(self.family(family), &[][..], &[0xff; 128][..]);
-        }
-        self.write(batch);
-        (self.pruned_height, self.pruned_version) = (0, 0);
-        self.tip.version = None;
-        self.tip.app_hash = [0; 32];
+        self.clear();
         self.tip.chain = Some((chain.chain_id, chain.genesis_time));
         let staged = self.stage(0, chain.genesis_time, genesis, Vec::new());
         self.commit(staged);
@@ -314,33 +308,58 @@ impl Store for DiskStore {
         changes: Changes,
         results: Vec<(TransactionHash, TransactionResult)>,
     ) -> Staged {
-        if changes.is_empty() {
-            return Staged { height, time, app_hash: self.tip.app_hash, changes, tree: None, results };
-        }
-        let update = tree::update(self, self.next_version(), &changes)
-            .unwrap_or_else(|error| fault::stop("computing the state's root", error));
-        Staged { height, time, app_hash: update.root, changes, tree: Some(update), results }
+        let newest = self.versions.back().map(|version| version.tree.clone()).unwrap_or_default();
+        let tree = newest.with(&changes);
+        Staged { height, time, app_hash: tree.root(), changes, tree, results }
     }
 
     fn commit(&mut self, staged: Staged) {
-        let Staged { height, time, app_hash, tree: update, results, .. } = staged;
+        let Staged { height, time, app_hash, changes, tree, results } = staged;
+        self.versions.push_back(Version { tree, changes: changes.len() });
+        self.forget_versions(height);
+        let oldest = (height + 1).saturating_sub(self.versions.len() as u64);
         let mut batch = WriteBatch::default();
-        let (pruned_height, pruned_version) = self.prune_state(&mut batch, height);
-        let mut tip = Tip { height, time, app_hash, ..self.tip.clone() };
-        if let Some(update) = update {
-            let version = self.next_version();
-            self.write_state(&mut batch, version, update);
-            tip.version = Some(version);
-        }
-        if let Some(version) = tip.version {
-            batch.put_cf(self.family(HEIGHTS), height.to_be_bytes(), version.to_be_bytes());
-        }
+        let pruned_height = self.prune_replaced(&mut batch, oldest);
+        self.write_state(&mut batch, height, changes, oldest);
         self.write_results(&mut batch, height, results);
+        let tip = Tip { height, time, app_hash, oldest, ..self.tip.clone() };
         self.write_tip(&mut batch, &tip);
         self.write(batch);
         self.tip = tip;
-        self.pruned_version = pruned_version;
         self.pruned_height = pruned_height;
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.take(&self.db, height, time);
+        }
+    }
+
+    fn install(&mut self, restored: Restored) {
+        assert_eq!(self.tip.height, 0, "a node joins before its first block");
+        self.clear();
+        let Restored { chain, height, time, pairs, tree } = restored;
+        for pairs in pairs.chunks(INSTALLED_PER_BATCH) {
+            let mut batch = WriteBatch::default();
+            for (key, value) in pairs {
+                batch.put_cf(self.family(STATE), key, value);
+            }
+            self.write(batch);
+        }
+        let chain = Some((chain.chain_id, chain.genesis_time));
+        let tip = Tip { format: FORMAT, height, time, app_hash: tree.root(), oldest: height, chain };
+        // Last: without it there is no state.
+        let mut batch = WriteBatch::default();
+        self.write_tip(&mut batch, &tip);
+        self.write(batch);
+        self.tip = tip;
+        self.versions.push_back(Version { tree, changes: 0 });
+        self.pruned_height = height + 1;
+    }
+
+    fn snapshots(&self) -> Vec<Manifest> {
+        self.snapshots.as_ref().map(Snapshots::list).unwrap_or_default()
+    }
+
+    fn snapshot_chunk(&self, height: u64, index: u32) -> Option<Vec<u8>> {
+        self.snapshots.as_ref()?.chunk(height, index)
     }
 
     fn result(&self, hash: &TransactionHash) -> Option<TransactionResult> {
@@ -348,30 +367,13 @@ impl Store for DiskStore {
     }
 
     fn prove(&self, key: &[u8], height: u64) -> Option<Proven> {
-        if height < self.first_kept(self.tip.height) {
-            return None;
-        }
-        let version = version_of(&self.read(HEIGHTS, &height.to_be_bytes())?)?;
-        let proven = tree::prove(self, version, key).unwrap_or_else(|error| fault::stop("proving a value", error));
-        proven.map(|(value, proof)| Proven { value, proof })
+        let version = self.versions.get(height.checked_sub(self.oldest())? as usize)?;
+        let value =
+            |key: &[u8]| self.value_at(key, height).unwrap_or_else(|| fault::stop("proving a value", "it is gone"));
+        version.tree.prove(key, value)
     }
 }
 
-impl Nodes for DiskStore {
-    fn node(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.read(NODES, key)
-    }
-
-    fn value(&self, version: u64, key_hash: &[u8; 32]) -> Option<Vec<u8>> {
-        self.value_row(key_hash, version)?.1.value
-    }
-
-    fn key(&self, key_hash: &[u8; 32]) -> Option<Vec<u8>> {
-        // Every row of a key carries it, so the newest will do.
-        Some(self.value_row(key_hash, u64::MAX)?.1.key)
-    }
-}
-
-fn database(path: &Path, error: &rocksdb::Error) -> OpenError {
-    OpenError::Database { path: path.display().to_string(), reason: error.to_string() }
+fn decode_replaced(row: &[u8]) -> Option<Vec<u8>> {
+    borsh::from_slice(row).unwrap_or_else(|error| fault::stop("reading what was replaced", error))
 }

@@ -1,16 +1,17 @@
 //! A store in memory: for tests, and to hold the disk store equal to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+};
 
 use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
 
 use crate::{
     limits::RESULTS_RETAINED_BLOCKS,
+    snapshot::{self, Manifest, Restored},
     state::{Changes, Pairs, StateRead},
-    store::{
-        ChainMeta, Proven, Staged, Store,
-        tree::{self, Nodes, Update},
-    },
+    store::{ChainMeta, Proven, Staged, Store, tree::Tree},
 };
 
 /// Everything in memory. Retains every height.
@@ -21,9 +22,10 @@ pub struct MemoryStore {
     time: i64,
     app_hash: [u8; 32],
     state: BTreeMap<Vec<u8>, Vec<u8>>,
-    tree: MemoryNodes,
-    /// Tree version after each height. Versions have no gap; empty blocks add none.
-    versions: BTreeMap<u64, u64>,
+    /// The tree after each height.
+    trees: BTreeMap<u64, Tree>,
+    /// What each height wrote at a key.
+    written: BTreeMap<(Vec<u8>, u64), Option<Vec<u8>>>,
     results: BTreeMap<TransactionHash, TransactionResult>,
     results_by_height: BTreeSet<(u64, TransactionHash)>,
 }
@@ -39,26 +41,8 @@ impl MemoryStore {
         &self.state
     }
 
-    fn version(&self) -> Option<u64> {
-        self.versions.last_key_value().map(|(_, version)| *version)
-    }
-
-    fn next_version(&self) -> u64 {
-        self.version().map_or(0, |version| version + 1)
-    }
-
-    fn write(&mut self, version: u64, changes: Changes, update: Update) {
-        for (key, value) in changes {
-            match value {
-                Some(value) => self.state.insert(key, value),
-                None => self.state.remove(&key),
-            };
-        }
-        self.tree.nodes.extend(update.nodes);
-        for change in update.values {
-            self.tree.keys.insert(change.key_hash, change.key);
-            self.tree.values.insert((change.key_hash, version), change.value);
-        }
+    fn tree(&self) -> Tree {
+        self.trees.last_key_value().map(|(_, tree)| tree.clone()).unwrap_or_default()
     }
 }
 
@@ -105,23 +89,20 @@ impl Store for MemoryStore {
         changes: Changes,
         results: Vec<(TransactionHash, TransactionResult)>,
     ) -> Staged {
-        if changes.is_empty() {
-            return Staged { height, time, app_hash: self.app_hash, changes, tree: None, results };
-        }
-        let update = tree::update(&self.tree, self.next_version(), &changes)
-            .expect("a tree in memory holds every node of its current version");
-        Staged { height, time, app_hash: update.root, changes, tree: Some(update), results }
+        let tree = self.tree().with(&changes);
+        Staged { height, time, app_hash: tree.root(), changes, tree, results }
     }
 
     fn commit(&mut self, staged: Staged) {
-        let version = if staged.tree.is_some() { Some(self.next_version()) } else { self.version() };
-        if let (Some(update), Some(version)) = (staged.tree, version) {
-            self.write(version, staged.changes, update);
+        for (key, value) in staged.changes {
+            match &value {
+                Some(value) => self.state.insert(key.clone(), value.clone()),
+                None => self.state.remove(&key),
+            };
+            self.written.insert((key, staged.height), value);
         }
         (self.height, self.time, self.app_hash) = (staged.height, staged.time, staged.app_hash);
-        if let Some(version) = version {
-            self.versions.insert(staged.height, version);
-        }
+        self.trees.insert(staged.height, staged.tree);
         for (hash, result) in staged.results {
             self.results.insert(hash, result);
             self.results_by_height.insert((staged.height, hash));
@@ -135,37 +116,51 @@ impl Store for MemoryStore {
         }
     }
 
+    fn install(&mut self, restored: Restored) {
+        assert_eq!(self.height, 0, "a node joins before its first block");
+        *self = Self::new();
+        (self.height, self.time, self.app_hash) = (restored.height, restored.time, restored.tree.root());
+        self.chain = Some(restored.chain);
+        self.trees.insert(restored.height, restored.tree);
+        for (key, value) in restored.pairs {
+            self.written.insert((key.clone(), restored.height), Some(value.clone()));
+            self.state.insert(key, value);
+        }
+    }
+
+    /// One: of the newest state.
+    fn snapshots(&self) -> Vec<Manifest> {
+        if self.height == 0 {
+            return Vec::new();
+        }
+        let chunks =
+            snapshot::chunk(self.state.clone(), |_, _| Ok::<(), Infallible>(())).unwrap_or_else(|error| match error {});
+        vec![Manifest { height: self.height, time: self.time, chunks }]
+    }
+
+    fn snapshot_chunk(&self, height: u64, index: u32) -> Option<Vec<u8>> {
+        let mut wanted = None;
+        let keep = |number: usize, bytes| {
+            if number == index as usize {
+                wanted = Some(bytes);
+            }
+            Ok::<(), Infallible>(())
+        };
+        if height == self.height {
+            snapshot::chunk(self.state.clone(), keep).unwrap_or_else(|error| match error {});
+        }
+        wanted
+    }
+
     fn result(&self, hash: &TransactionHash) -> Option<TransactionResult> {
         self.results.get(hash).cloned()
     }
 
     fn prove(&self, key: &[u8], height: u64) -> Option<Proven> {
-        let version = *self.versions.get(&height)?;
-        let (value, proof) =
-            tree::prove(&self.tree, version, key).expect("a tree in memory holds every node of every version")?;
-        Some(Proven { value, proof })
-    }
-}
-
-/// Nodes and values of the tree, of every version.
-#[derive(Clone, Default)]
-struct MemoryNodes {
-    nodes: BTreeMap<Vec<u8>, Vec<u8>>,
-    values: BTreeMap<([u8; 32], u64), Option<Vec<u8>>>,
-    keys: BTreeMap<[u8; 32], Vec<u8>>,
-}
-
-impl Nodes for MemoryNodes {
-    fn node(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.nodes.get(key).cloned()
-    }
-
-    fn value(&self, version: u64, key_hash: &[u8; 32]) -> Option<Vec<u8>> {
-        let newest = self.values.range((*key_hash, 0)..=(*key_hash, version)).next_back();
-        newest.and_then(|(_, value)| value.clone())
-    }
-
-    fn key(&self, key_hash: &[u8; 32]) -> Option<Vec<u8>> {
-        self.keys.get(key_hash).cloned()
+        let value = |key: &[u8]| {
+            let newest = self.written.range((key.to_vec(), 0)..=(key.to_vec(), height)).next_back();
+            newest.and_then(|(_, value)| value.clone()).expect("a key of the tree was written")
+        };
+        self.trees.get(&height)?.prove(key, value)
     }
 }

@@ -1,6 +1,6 @@
 //! Old blocks replay and old clients work: bytes that must never change.
 //!
-//! To refresh on purpose: `UPDATE_GOLDEN=1 cargo test -p careledger_app --test ledger golden`.
+//! To refresh on purpose: `UPDATE_GOLDEN=1 cargo test --workspace --features careledger_zk/prover --test ledger golden`.
 
 use std::{env, fs, path::Path};
 
@@ -122,6 +122,7 @@ fn golden_blocks_replay() {
         machine.commit();
         assert_eq!(hexed(finalized.app_hash), block["app_hash"], "height {height}");
     }
+    assert!(machine.store().pairs().values().all(|value| !value.is_empty()), "ICS 23 cannot prove an empty value");
 }
 
 fn path(name: &str) -> std::path::PathBuf {

@@ -1,4 +1,4 @@
-//! Writing Bundles: resources go in as the bytes that they are.
+//! Writing Bundles (docs/api/search.md): resources go in as the bytes that they are.
 
 use actix_web::http::StatusCode;
 use serde_json::{Value, json};

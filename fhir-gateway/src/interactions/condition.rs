@@ -1,6 +1,7 @@
 //! Conditions that must name at most one resource: `If-None-Exist`, conditional references,
 //! conditional update and delete. A condition and the write that depends on it are one step:
 //! equal conditions wait for one another, so that racing conditional creates give one resource.
+//! docs/api/create.md
 
 use std::{
     collections::{BTreeSet, hash_map::DefaultHasher},

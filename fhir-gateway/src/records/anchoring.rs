@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Weak};
 
-use careledger_app::limits::ANCHORS_PER_TRANSACTION_MAX;
+use careledger_app::limits::SUPERSESSIONS_PER_TRANSACTION_MAX;
 use careledger_wire::{
     ids::Address,
     message::Message,
@@ -27,6 +27,8 @@ pub const ANCHORING_MESSAGES_MAX: usize = 2;
 const WAITING_UNITS_MAX: usize = 4096;
 /// Writes that share one transaction. Bounds how many are submitted again after a refusal.
 const SHARED_UNITS_MAX: usize = 256;
+/// Records that share one transaction, anchored or superseded: as many fit whatever they are.
+const SHARED_RECORDS_MAX: usize = SUPERSESSIONS_PER_TRANSACTION_MAX;
 /// Rounds of transactions that wait for their blocks at the same time.
 const IN_FLIGHT_MAX: usize = 4;
 
@@ -83,14 +85,14 @@ async fn run(core: Weak<Core>, mut receiver: mpsc::Receiver<Waiting>) {
 fn gather(first: Waiting, receiver: &mut mpsc::Receiver<Waiting>) -> Vec<Vec<Waiting>> {
     let mut alone = Vec::new();
     let mut shared = Vec::new();
-    let mut anchors = 0;
+    let mut records = 0;
     let mut next = Some(first);
     while let Some(waiting) = next {
         let size = waiting.0.prepared.len();
-        if !waiting.0.extra.is_empty() || anchors + size > ANCHORS_PER_TRANSACTION_MAX {
+        if !waiting.0.extra.is_empty() || records + size > SHARED_RECORDS_MAX {
             alone.push(vec![waiting]);
         } else {
-            anchors += size;
+            records += size;
             shared.push(waiting);
         }
         next = if alone.len() + shared.len() < SHARED_UNITS_MAX { receiver.try_recv().ok() } else { None };

@@ -143,7 +143,7 @@ fn open(
     let key =
         envelope::unwrap_for(&released.document, &released.wrap, &organization.keys.encryption).map_err(refused)?;
     let bytes = envelope::open(&released.document, &key, &released.body).map_err(refused)?;
-    let source = source(organization, &approved.custodian);
+    let source = source(&approved.custodian);
     let bytes = if is_fhir(released) { as_served(&source, approved, released, bytes)? } else { bytes };
     Ok(Opened {
         content_type: released.content_type.clone(),
@@ -155,12 +155,10 @@ fn open(
     })
 }
 
-/// What `meta.source` says of a custodian's resources.
-fn source(organization: &Organization, custodian: &Address) -> String {
-    match organization.network.peer(custodian) {
-        Some(url) => format!("{}/fhir", url.as_str().trim_end_matches('/')),
-        None => format!("{}|{custodian}", naming::ACCOUNT),
-    }
+/// What `meta.source` says of a custodian's resources: its account, which the ledger knows. The
+/// address at which this gateway reaches it may be internal.
+fn source(custodian: &Address) -> String {
+    format!("{}:{custodian}", naming::ACCOUNT)
 }
 
 fn is_fhir(released: &Released) -> bool {

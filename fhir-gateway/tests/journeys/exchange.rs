@@ -283,7 +283,7 @@ async fn a_doctor_reads_what_the_patient_opened_and_no_more_after_it_was_closed(
     let found = world.documents_at_b().await;
     assert_eq!(found.len(), 1, "{found:?}");
     let resource = &found[0]["resource"];
-    assert_eq!(resource["meta"]["source"], json!(format!("{}/north/fhir", world.a.url)));
+    assert_eq!(resource["meta"]["source"], json!(format!("{ACCOUNT}:{}", world.a.organization.address())));
     assert_eq!(resource["subject"]["reference"], json!(format!("Patient/{}", world.at_b)));
     let url = resource["content"][0]["attachment"]["url"].as_str().unwrap().to_owned();
     let read = world.b.get(&format!("/{url}")).await;
