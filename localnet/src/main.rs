@@ -263,11 +263,13 @@ fn join_network(places: &Places, network: &Network, once: bool) -> Result<(), Fa
     let joined = network::join::start(places, network)?;
     let Joining { first, height } = joined.wait(network)?;
     println!("joined: its first block is {first}, and it agrees with the others up to height {height}");
-    while !once {
+    if once {
+        return Ok(());
+    }
+    loop {
         // Ctrl-C ends this program and, with it, the node.
         std::thread::park();
     }
-    Ok(())
 }
 
 fn status(network: &Network) -> Result<(), Failure> {

@@ -1,5 +1,5 @@
 //! What every interaction that writes ends with: everything that was proposed takes effect, with what
-//! it asks for on the ledger, or nothing does.
+//! it asks for on the ledger, or nothing does (docs/api/http.md).
 
 use super::{Context, log};
 use crate::{
