@@ -13,6 +13,7 @@ mod node;
 mod parse;
 mod prepare;
 mod query;
+mod sim;
 mod tx;
 
 use std::{ffi::OsString, fmt, path::PathBuf, process::ExitCode};
@@ -64,6 +65,8 @@ enum Command {
     Query(query::Query),
     /// Print the committed state as JSON.
     Export(export::Export),
+    /// Play networks from seeds, with crashes and lies, against a model of the rules.
+    Sim(sim::Sim),
     /// Send a bounded load of signed consents and print what the network made of it.
     Load(load::Load),
 }
@@ -205,6 +208,7 @@ pub fn run() -> ExitCode {
         Command::Tx(command) => block_on(command.run()),
         Command::Query(command) => block_on(command.run()),
         Command::Export(command) => command.run(),
+        Command::Sim(sim) => sim.run(),
         Command::Load(command) => command.run(),
     };
     match done {

@@ -37,6 +37,7 @@ pub mod proofs;
 pub mod query;
 #[deny(clippy::float_arithmetic)]
 pub mod reject;
+pub mod sim;
 #[deny(clippy::float_arithmetic)]
 pub mod snapshot;
 #[deny(clippy::float_arithmetic)]
