@@ -10,20 +10,31 @@ mod random;
 mod script;
 mod shrink;
 
+use std::collections::BTreeMap;
+
 pub use network::Violation;
 pub use script::{Event, Script};
 
 /// What one seed came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Blocks that were decided.
     pub blocks: u64,
-    /// Transactions in them that took effect.
-    pub done: u64,
-    /// Transactions in them that were refused with a code.
-    pub refused: u64,
     /// Transactions that no block could hold, each offered and left out.
     pub kept_out: u64,
+    /// How many transactions had each answer: `ok`, or the name of the refusal.
+    pub answers: BTreeMap<&'static str, u64>,
+}
+
+impl Report {
+    /// Counts another seed's with this one's.
+    pub fn add(&mut self, other: &Self) {
+        self.blocks += other.blocks;
+        self.kept_out += other.kept_out;
+        for (answer, count) in &other.answers {
+            *self.answers.entry(answer).or_default() += count;
+        }
+    }
 }
 
 /// A seed that broke something.

@@ -34,7 +34,7 @@ pub struct Sim {
 impl Sim {
     pub fn run(self) -> Result<()> {
         let end = self.from.saturating_add(self.seeds);
-        let mut sums = [0; 4];
+        let mut sum = sim::Report::default();
         let mut start = self.from;
         while start < end {
             let next = end.min(start + SEEDS_PER_LINE);
@@ -43,16 +43,19 @@ impl Sim {
             }
             let played: std::result::Result<Vec<_>, _> = (start..next).into_par_iter().map(sim::run).collect();
             for report in played.map_err(|failure| Failure::new(failure.to_string()))? {
-                let counts = [report.blocks, report.done, report.refused, report.kept_out];
-                sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+                sum.add(&report);
             }
-            let [blocks, done, refused, kept_out] = sums;
             println!(
-                "seeds {} to {}: {blocks} blocks, {done} transactions took effect, {refused} were refused, {kept_out} kept out",
+                "seeds {} to {}: {} blocks, {} transactions kept out",
                 self.from,
-                next - 1
+                next - 1,
+                sum.blocks,
+                sum.kept_out
             );
             start = next;
+        }
+        for (answer, count) in &sum.answers {
+            println!("{count:>9} {answer}");
         }
         Ok(())
     }

@@ -129,7 +129,7 @@ impl Network {
             history: Vec::new(),
             time: START,
             event: 0,
-            report: Report { blocks: 0, done: 0, refused: 0, kept_out: 0 },
+            report: Report::default(),
         }
     }
 
@@ -378,8 +378,9 @@ impl Network {
             return self.broken("the ledger answers as the model does", format!("found and expected: {odd:?}"));
         }
         self.report.blocks += 1;
-        self.report.done += answers.iter().filter(|answer| answer.is_ok()).count() as u64;
-        self.report.refused += answers.iter().filter(|answer| answer.is_err()).count() as u64;
+        for answer in expected {
+            *self.report.answers.entry(answer).or_default() += 1;
+        }
         self.report.kept_out += (offered.len() - answers.len()) as u64;
         self.compare_states()
     }

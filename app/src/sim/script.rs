@@ -103,6 +103,9 @@ impl Script {
         // Something has to be there before much can happen.
         let mut events = Vec::new();
         for organization in 0..ORGANIZATIONS {
+            if random.happens(10) {
+                continue;
+            }
             let until = 200 + random.seconds(END_SECONDS);
             for registrar in 0..2 {
                 let requests = vec![Request::Register { organization, content: 0, until }];
@@ -114,12 +117,14 @@ impl Script {
         let mut ordered = |actor, request| {
             events.push(Event::Send { actor, requests: vec![request], delivery: Delivery::Ordered });
         };
-        let subjects = (0..PATIENTS).map(|patient| Subject { organization: patient % ORGANIZATIONS, patient });
+        let subjects = (0..PATIENTS).map(usual);
         for subject in subjects.clone().skip(1) {
             ordered(Actor::Organization(subject.organization), Request::Open { patient: subject.patient });
         }
+        events.push(decide.clone());
         for subject in subjects.skip(2) {
-            ordered(Actor::Patient(subject.patient), Request::Claim { subject });
+            let requests = vec![Request::Claim { subject }];
+            events.push(Event::Send { actor: Actor::Patient(subject.patient), requests, delivery: Delivery::Ordered });
         }
         events.push(decide);
         while events.len() < EVENTS {
@@ -187,29 +192,52 @@ fn request(random: &mut Random) -> (Actor, Request) {
     let by_patient = if random.happens(90) { Actor::Patient(patient) } else { any_actor(random) };
     let until = random.seconds(END_SECONDS);
     let id = random.below(IDS);
-    match random.below(20) {
-        0 => {
-            let actor = Actor::Registrar(random.below(REGISTRARS));
+    match random.below(40) {
+        0..4 => {
+            // Few contents, so that registrars agree sometimes.
+            let until = i64::from(random.below(3)) * 250 + 200;
+            let actor = if random.happens(90) { Actor::Registrar(random.below(REGISTRARS)) } else { any_actor(random) };
             (actor, Request::Register { organization, content: random.below(2), until })
         }
-        1 => (Actor::Registrar(random.below(REGISTRARS)), Request::Suspend { organization }),
-        2..5 => (Actor::Organization(custodian), Request::Open { patient }),
-        5..8 => (by_patient, Request::Claim { subject }),
-        8..10 => (by_organization, Request::Ask { subject, request: id, until }),
-        10..13 => {
-            let request = random.happens(40).then(|| random.below(IDS));
-            let from = random.seconds(END_SECONDS);
-            let grantee = random.below(ORGANIZATIONS);
-            (by_patient, Request::Grant { subject, grant: id, grantee, from, until, request })
+        4 => (Actor::Registrar(random.below(REGISTRARS)), Request::Suspend { organization }),
+        5..7 => (Actor::Organization(custodian), Request::Open { patient }),
+        7..10 => (by_patient, Request::Claim { subject }),
+        10..16 => {
+            // Mostly the organization and the subject that the grant below expects.
+            let asks = if random.happens(80) { Actor::Organization(asker(id)) } else { by_organization };
+            let about = if random.happens(80) { usual(id) } else { subject };
+            (asks, Request::Ask { subject: about, request: id, until })
         }
-        13..15 => (by_patient, Request::Revoke { subject, grant: id }),
-        15..17 => (by_organization, Request::Anchor { record: id, another: random.below(IDS) }),
-        17..19 => (by_organization, Request::Supersede { record: id, version: random.below(4) }),
-        _ => (
-            if random.happens(90) { by_organization } else { any_actor(random) },
-            Request::Mark { record: id, version: random.below(4) },
-        ),
+        16..24 => {
+            let from = random.seconds(END_SECONDS) / 2;
+            if random.happens(50) {
+                let (subject, grantee) = (usual(id), asker(id));
+                let request =
+                    Request::Grant { subject, grant: random.below(IDS), grantee, from, until, request: Some(id) };
+                return (Actor::Patient(subject.patient), request);
+            }
+            let grantee = random.below(ORGANIZATIONS);
+            let request = random.happens(20).then(|| random.below(IDS));
+            (by_patient, Request::Grant { subject, grant: id / 2, grantee, from, until, request })
+        }
+        24..30 => (by_patient, Request::Revoke { subject, grant: id / 2 }),
+        30..33 => (by_organization, Request::Anchor { record: id, another: random.below(IDS) }),
+        33..37 => (by_organization, Request::Supersede { record: id, version: random.below(4) }),
+        _ => {
+            let actor = if random.happens(90) { by_organization } else { any_actor(random) };
+            (actor, Request::Mark { record: id, version: random.below(2) + random.below(2) })
+        }
     }
+}
+
+/// The subject of the patient with this number at their usual organization.
+fn usual(patient: u8) -> Subject {
+    Subject { organization: patient % ORGANIZATIONS, patient }
+}
+
+/// The organization that usually asks with the request of this number.
+fn asker(request: u8) -> u8 {
+    (request + 1) % ORGANIZATIONS
 }
 
 fn any_actor(random: &mut Random) -> Actor {
