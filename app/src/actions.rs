@@ -28,6 +28,11 @@ mod standing;
 mod supersede_records;
 mod suspend_organization;
 
+mod propose;
+mod rescind;
+mod suspend_practitioner;
+mod vote;
+
 pub use anchor_access_log::AnchorAccessLog;
 pub use anchor_attestation::AnchorAttestation;
 pub use anchor_enrolment::AnchorEnrolment;
@@ -45,6 +50,11 @@ pub use request_access::RequestAccess;
 pub use revoke_consent::RevokeConsent;
 pub use supersede_records::SupersedeRecords;
 pub use suspend_organization::SuspendOrganization;
+
+pub use propose::Propose;
+pub use rescind::Rescind;
+pub use suspend_practitioner::SuspendPractitioner;
+pub use vote::Vote;
 
 /// One thing that a transaction can do. From phase to phase power rises and frequency falls.
 pub trait Action: Sized {
@@ -98,4 +108,5 @@ actions! {
     AnchorRecords, SupersedeRecords, MarkEnteredInError,
     AnchorAccessLog,
     PublishPlan, AnchorAttestation, AnchorEnrolment, ProveEligibility,
+    Propose, Vote, Rescind, SuspendPractitioner,
 }

@@ -1,7 +1,8 @@
 //! The command line, in the manner of Cosmos daemons.
 //!
 //! One file per group of commands. Results go to standard output, everything else to standard
-//! error. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 74 a fault of the node.
+//! error. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 74 a fault of the node, 75 an upgrade
+//! is due that this program does not know.
 
 mod config;
 mod describe;

@@ -6,8 +6,11 @@
 //! - [`actions`]: everything a transaction can do, one file each; the table is in `actions.rs`.
 //! - [`reject`]: why a transaction is refused. [`limits`]: every bound.
 //! - [`keys`]: the paths of the state and the type of value at each. [`state`]: reading and writing it.
+//! - [`access_log_tree`]: the Merkle log of each organization's access log.
 //! - [`accounts`]: addresses, their numbers and roles. [`proofs`]: eligibility proofs and their verdicts.
 //! - [`store`]: committed state and its Merkle root.
+//! - [`governance`]: what registrars decide together. [`evidence`]: what validators did wrong. [`upgrade`]: changes of the
+//!   state's format.
 //! - [`genesis`]: the first state. [`query`]: reading from outside.
 //! - [`abci`]: the machine as CometBFT's application. [`client`]: asking a running ledger. [`wallet`]: keys that sign for it.
 //! - [`fault`]: how a node stops.
@@ -17,13 +20,19 @@
 
 pub mod abci;
 #[deny(clippy::float_arithmetic)]
+pub mod access_log_tree;
+#[deny(clippy::float_arithmetic)]
 pub mod accounts;
 #[deny(clippy::float_arithmetic)]
 pub mod actions;
 pub mod client;
+#[deny(clippy::float_arithmetic)]
+pub mod evidence;
 pub mod fault;
 #[deny(clippy::float_arithmetic)]
 pub mod genesis;
+#[deny(clippy::float_arithmetic)]
+pub mod governance;
 pub mod keys;
 pub mod limits;
 #[deny(clippy::float_arithmetic)]
@@ -39,4 +48,6 @@ pub mod state;
 pub mod store;
 #[deny(clippy::float_arithmetic)]
 pub mod types;
+#[deny(clippy::float_arithmetic)]
+pub mod upgrade;
 pub mod wallet;

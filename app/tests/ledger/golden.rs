@@ -39,6 +39,15 @@ const THEN: &[(&str, &str)] = &[
 /// And in a third.
 const LAST: &[(&str, &str)] = &[("clinic", "marks a:2"), ("lab", "proves gold claim c event e period p")];
 
+/// The registrars agree on an upgrade,
+const AGREED: [&[(&str, &str)]; 2] = [
+    &[("r1", "proposes up upgrade 2 in 2"), ("clinic", "suspends-staff nurse")],
+    &[("r2", "votes up"), ("r3", "proposes q parameter offences-tolerated 1"), ("clinic", "logs 1")],
+];
+
+/// which is made before the transactions of this block.
+const UPGRADED: &[(&str, &str)] = &[("r3", "rescinds q"), ("chemist", "logs 2"), ("lab", "logs 1")];
+
 fn hexed(bytes: impl AsRef<[u8]>) -> Value {
     Value::String(hex::encode(bytes))
 }
@@ -82,7 +91,9 @@ fn golden_block(world: &mut World, requests: &[(&str, &str)]) -> Value {
 #[test]
 fn every_transaction_keeps_its_bytes_keys_values_and_app_hash() {
     let mut world = familiar();
-    let blocks: Vec<Value> = [EVERY, THEN, LAST].map(|requests| golden_block(&mut world, requests)).into();
+    let blocks = [EVERY, THEN, LAST, AGREED[0], AGREED[1], UPGRADED];
+    let blocks: Vec<Value> = blocks.map(|requests| golden_block(&mut world, requests)).into();
+    assert_eq!(world.machine.state_version(), 2);
     let covered: std::collections::BTreeSet<&str> = blocks
         .iter()
         .flat_map(|block| block["transactions"].as_array().unwrap())

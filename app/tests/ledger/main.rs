@@ -4,6 +4,7 @@ mod blocks;
 mod consent;
 mod genesis;
 mod golden;
+mod governance;
 mod identity;
 mod insurance;
 mod matrix;

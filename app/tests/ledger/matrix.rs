@@ -27,7 +27,12 @@ const BEFORE: &str = "
     payer anchors old
     payer publishes gold
     clinic attests fact
-    payer covers fact";
+    payer covers fact
+    lab enrols doctor
+    chemist enrols doctor
+    payer enrols doctor
+    r1 proposes theirs parameter offences-tolerated 3
+    r3 proposes mine parameter offences-tolerated 4";
 
 /// One row for each transaction: the message, then an answer for each role in the order of
 /// [`ROLES`]. `.` stands for ok, `R` NotARegistrar, `O` NotAnOrganization, `K` WrongOrganizationKind,
@@ -49,6 +54,10 @@ const MATRIX: &[(&str, &str)] = &[
     ("attests a", "O . . K K O O U"),
     ("covers a", "O K K K . O O U"),
     ("proves gold claim c event e period p", "O . . . . O O U"),
+    ("proposes p parameter offences-tolerated 2", ". R R R R R R U"),
+    ("votes theirs", ". R R R R R R U"),
+    ("rescinds mine", ". R R R R R R U"),
+    ("suspends-staff doctor", "O . . . . O O U"),
 ];
 
 fn name(symbol: &str) -> &str {

@@ -3,7 +3,7 @@
 use prost::Message as _;
 use prost_types::Any;
 
-use crate::proto::{audit, consent, identity, insurance, records};
+use crate::proto::{audit, consent, governance, identity, insurance, records};
 
 /// Why a message was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +99,15 @@ messages! {
     AnchorEnrolment(insurance::MsgAnchorEnrolment) = "/careledger.insurance.v1.MsgAnchorEnrolment",
     /// docs/transactions/prove-eligibility.md
     ProveEligibility(insurance::MsgProveEligibility) = "/careledger.insurance.v1.MsgProveEligibility",
+
+    /// docs/transactions/propose.md
+    Propose(governance::MsgPropose) = "/careledger.governance.v1.MsgPropose",
+    /// docs/transactions/vote.md
+    Vote(governance::MsgVote) = "/careledger.governance.v1.MsgVote",
+    /// docs/transactions/rescind.md
+    Rescind(governance::MsgRescind) = "/careledger.governance.v1.MsgRescind",
+    /// docs/transactions/suspend-practitioner.md
+    SuspendPractitioner(governance::MsgSuspendPractitioner) = "/careledger.governance.v1.MsgSuspendPractitioner",
 }
 
 /// Decodes `bytes` and refuses every encoding but the canonical one. Prost drops unknown fields
