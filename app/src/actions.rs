@@ -28,8 +28,15 @@ mod standing;
 mod supersede_records;
 mod suspend_organization;
 
+mod anchor_batch;
+mod extract_record;
+mod give_countersignature;
 mod propose;
+mod release_legal_hold;
+mod request_countersignature;
 mod rescind;
+mod set_legal_hold;
+mod shred_record;
 mod suspend_practitioner;
 mod vote;
 
@@ -51,8 +58,15 @@ pub use revoke_consent::RevokeConsent;
 pub use supersede_records::SupersedeRecords;
 pub use suspend_organization::SuspendOrganization;
 
+pub use anchor_batch::AnchorBatch;
+pub use extract_record::ExtractRecord;
+pub use give_countersignature::GiveCountersignature;
 pub use propose::Propose;
+pub use release_legal_hold::ReleaseLegalHold;
+pub use request_countersignature::RequestCountersignature;
 pub use rescind::Rescind;
+pub use set_legal_hold::SetLegalHold;
+pub use shred_record::ShredRecord;
 pub use suspend_practitioner::SuspendPractitioner;
 pub use vote::Vote;
 
@@ -109,4 +123,6 @@ actions! {
     AnchorAccessLog,
     PublishPlan, AnchorAttestation, AnchorEnrolment, ProveEligibility,
     Propose, Vote, Rescind, SuspendPractitioner,
+    AnchorBatch, ExtractRecord, RequestCountersignature, GiveCountersignature,
+    ShredRecord, SetLegalHold, ReleaseLegalHold,
 }

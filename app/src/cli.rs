@@ -7,6 +7,7 @@
 mod config;
 mod describe;
 mod export;
+mod governance;
 mod keys;
 mod load;
 mod messages;

@@ -237,3 +237,18 @@ pub const ACCESS_LOGS: &[u8] = b"access-log/";
 pub fn access_log_of(path: &[u8]) -> Option<Address> {
     Address::try_from(path.strip_prefix(ACCESS_LOGS)?).ok()
 }
+
+/// `batch/<organization>/<root>`: written by AnchorBatch, read by ExtractRecord.
+pub fn batch(organization: &Address, root: &Digest) -> Key<state::Batch> {
+    Key::new("batch", &[organization.as_bytes(), root.as_bytes()])
+}
+
+/// `countersignature/<organization>/<record>/<countersigner>`: written by RequestCountersignature
+/// and GiveCountersignature.
+pub fn countersignature(
+    organization: &Address,
+    record: &RecordId,
+    countersigner: &Address,
+) -> Key<state::Countersignature> {
+    Key::new("countersignature", &[organization.as_bytes(), record.as_bytes(), countersigner.as_bytes()])
+}

@@ -92,6 +92,12 @@ pub const OFFENCES_KEPT_MAX: usize = 16;
 pub const PROPOSAL_SECONDS_MAX: i64 = 90 * DAY_SECONDS;
 /// Blocks after which a scheduled upgrade comes at the latest.
 pub const UPGRADE_BLOCKS_MAX: u64 = 10_000_000;
+/// Records in one batch.
+pub const BATCH_RECORDS_MAX: u32 = 1 << 20;
+/// Sibling hashes in the longest path of a batch.
+pub const BATCH_PATH_MAX: usize = BATCH_RECORDS_MAX.ilog2() as usize;
+/// Longest time for which a countersignature can be given.
+pub const COUNTERSIGNATURE_SECONDS_MAX: i64 = 366 * DAY_SECONDS;
 /// CometBFT's bound on the sum of voting power.
 const COMETBFT_POWER_MAX: u64 = i64::MAX as u64 / 8;
 

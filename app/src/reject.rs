@@ -195,6 +195,30 @@ rejects! {
     UnknownPractitioner = 155, "the practitioner is not enrolled by the sender";
     /// The practitioner is suspended already.
     PractitionerSuspended = 156, "the practitioner is suspended";
+    /// The organization anchored a batch with this root before.
+    BatchExists = 157, "the batch exists";
+    /// The sender anchored no such batch.
+    UnknownBatch = 158, "the batch is not known";
+    /// The path does not lead from this record to the batch's root.
+    NotInBatch = 159, "the path does not show that the record is in the batch";
+    /// Nobody asked the sender to countersign.
+    UnknownCountersignature = 160, "the countersignature was not asked for";
+    /// The organization is asked already, and can still sign.
+    CountersignatureRequested = 161, "the countersignature is asked for already";
+    /// It can no longer be given.
+    CountersignatureExpired = 162, "the time for the countersignature has passed";
+    /// This version is countersigned by this organization.
+    AlreadyCountersigned = 163, "the version is countersigned already";
+    /// Another version or commitment than was asked for, or than the record has now.
+    CountersignatureMismatch = 164, "what is countersigned is not what was asked for, or no longer the record";
+    /// Nothing is left of the record but its anchor.
+    RecordShredded = 165, "the record was shredded";
+    /// A hold forbids it, or is there already.
+    RecordOnLegalHold = 166, "the record is on legal hold";
+    /// There is no hold of the sender's kind.
+    NotOnLegalHold = 167, "the sender's side holds the record not";
+    /// An organization speaks for its own records only.
+    RecordOfAnother = 168, "the record is another organization's";
 }
 
 #[cfg(test)]

@@ -132,7 +132,8 @@ pub fn first_broken_by_grant(candidate: &Candidate, ask: &Ask) -> Option<Rule> {
     let Some(grant) = &candidate.state else {
         return Some(if is_suspended { Rule::OrganizationInGoodStanding } else { Rule::GrantExists });
     };
-    let enrolled_until = ask.enrolment.as_ref().map_or(i64::MIN, |enrolment| enrolment.expires_at);
+    let enrolment = ask.enrolment.as_ref().filter(|enrolment| enrolment.suspended_at == 0);
+    let enrolled_until = enrolment.map_or(i64::MIN, |enrolment| enrolment.expires_at);
     let is_for = |terms: &Terms| terms.practitioner.is_none_or(|only| only == ask.practitioner);
     let terms = opened(candidate, grant);
     let rules = [

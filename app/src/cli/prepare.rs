@@ -58,6 +58,16 @@ impl Action {
             | Self::AnchorAttestation { .. }
             | Self::AnchorEnrolment { .. }
             | Self::ProveEligibility { .. } => self.insurance(sending, &mut ids)?,
+            Self::Propose(_) | Self::Vote { .. } | Self::Rescind { .. } | Self::SuspendPractitioner { .. } => {
+                self.governance(sending, &mut ids)
+            }
+            Self::AnchorBatch { .. }
+            | Self::ExtractRecord { .. }
+            | Self::RequestCountersignature { .. }
+            | Self::GiveCountersignature { .. }
+            | Self::ShredRecord { .. }
+            | Self::SetLegalHold { .. }
+            | Self::ReleaseLegalHold { .. } => self.custody(sending, &mut ids)?,
         };
         Ok(Prepared { message, ids })
     }

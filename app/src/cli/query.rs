@@ -5,7 +5,10 @@ use careledger_app::{
     keys::{self, Key},
 };
 use careledger_wire::{
-    ids::{Address, ClaimId, FieldBytes, GrantId, RecordId, RequestId, SubjectId, TransactionHash},
+    ids::{
+        Address, ClaimId, Digest, FieldBytes, GrantId, ProposalId, RecordId, RequestId, SubjectId, TransactionHash,
+        ValidatorKey,
+    },
     proto::query::PathRequest,
 };
 use clap::{Args, Subcommand, ValueEnum};
@@ -113,6 +116,34 @@ enum What {
         /// The insurer's id of the claim.
         claim: ClaimId,
     },
+    /// The registrars, the format of the state, and what was voted on.
+    Parameters,
+    /// A proposal of the registrars.
+    Proposal {
+        /// The proposal.
+        proposal: ProposalId,
+    },
+    /// A validator's power and offences.
+    Validator {
+        /// Its Ed25519 public key, hexadecimal.
+        key: ValidatorKey,
+    },
+    /// A batch of records.
+    Batch {
+        /// The custodian's account.
+        organization: Address,
+        /// Its root.
+        root: Digest,
+    },
+    /// What one organization countersigned of another's record, or was asked to.
+    Countersignature {
+        /// The custodian's account.
+        organization: Address,
+        /// The record.
+        record: RecordId,
+        /// The countersigner's account.
+        countersigner: Address,
+    },
     /// What became of a transaction.
     Transaction {
         /// Its hash.
@@ -150,6 +181,13 @@ impl Query {
             What::AccessLog { organization, batch: None } => self.show(&client, &keys::access_log(organization)).await,
             What::AccessLog { organization, batch: Some(batch) } => {
                 self.show(&client, &keys::access_log_batch(organization, *batch)).await
+            }
+            What::Parameters => self.show(&client, &keys::parameters()).await,
+            What::Proposal { proposal } => self.show(&client, &keys::proposal(proposal)).await,
+            What::Validator { key } => self.show(&client, &keys::validator(key)).await,
+            What::Batch { organization, root } => self.show(&client, &keys::batch(organization, root)).await,
+            What::Countersignature { organization, record, countersigner } => {
+                self.show(&client, &keys::countersignature(organization, record, countersigner)).await
             }
             What::Plan { commitment } => self.show(&client, &keys::plan(commitment)).await,
             What::Eligibility { insurer, claim } => self.show(&client, &keys::eligibility(insurer, claim)).await,

@@ -45,7 +45,7 @@ pub fn message(verb: &str, from: String, words: &Words<'_>) -> Message {
         "suspends-staff" => {
             MsgSuspendPractitioner { sender: from, practitioner: address(words.at(1)).to_vec() }.into()
         }
-        verb => panic!("no such verb: {verb}"),
+        verb => crate::batches::message(verb, from, words),
     }
 }
 

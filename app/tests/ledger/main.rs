@@ -1,5 +1,6 @@
 //! The ledger's rules as scripts: what each sender asks for, and the answer.
 
+mod batches;
 mod blocks;
 mod consent;
 mod genesis;

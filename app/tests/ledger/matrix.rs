@@ -32,7 +32,26 @@ const BEFORE: &str = "
     chemist enrols doctor
     payer enrols doctor
     r1 proposes theirs parameter offences-tolerated 3
-    r3 proposes mine parameter offences-tolerated 4";
+    r3 proposes mine parameter offences-tolerated 4
+    clinic batches many
+    lab batches many
+    chemist batches many
+    payer batches many
+    clinic asks lab to sign old
+    lab asks clinic to sign old
+    chemist asks clinic to sign old
+    payer asks clinic to sign old
+    clinic asks chemist to sign old
+    clinic asks payer to sign old
+    lab anchors kept
+    chemist anchors kept
+    payer anchors kept
+    clinic anchors kept
+    clinic holds clinic kept
+    lab holds lab kept
+    chemist holds chemist kept
+    payer holds payer kept
+    r1 holds clinic kept";
 
 /// One row for each transaction: the message, then an answer for each role in the order of
 /// [`ROLES`]. `.` stands for ok, `R` NotARegistrar, `O` NotAnOrganization, `K` WrongOrganizationKind,
@@ -58,6 +77,13 @@ const MATRIX: &[(&str, &str)] = &[
     ("votes theirs", ". R R R R R R U"),
     ("rescinds mine", ". R R R R R R U"),
     ("suspends-staff doctor", "O . . . . O O U"),
+    ("batches more", "O . . . . O O U"),
+    ("extracts many/3 from many", "O . . . . O O U"),
+    ("asks new to sign kept", "O UnknownOrganization UnknownOrganization UnknownOrganization UnknownOrganization O O U"),
+    ("signs lab old", "O . UnknownCountersignature UnknownCountersignature UnknownCountersignature O O U"),
+    ("shreds old", "O . . . . O O U"),
+    ("holds own old", "UnknownRecord . . . . O O U"),
+    ("releases clinic kept", ". . RecordOfAnother RecordOfAnother RecordOfAnother O O U"),
 ];
 
 fn name(symbol: &str) -> &str {

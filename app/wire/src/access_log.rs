@@ -1,12 +1,12 @@
 //! Merkle trees as in RFC 6962 section 2.1, with SHA-256: one over each batch of access-log leaves,
-//! and one over an organization's batches, in order, that only grows.
+//! one over an organization's batches, in order, that only grows, and one over each batch of records.
 //!
 //! Whoever holds the leaves computes proofs: [`inclusion_path`], [`consistency_path`]. Whoever
 //! holds a root verifies them. The ledger holds a [`Frontier`], which is all that appending needs.
 
 use sha2::{Digest as _, Sha256};
 
-use crate::ids::Digest;
+use crate::ids::{Commitment, Digest, RecordId};
 
 /// Hash of one leaf's bytes.
 pub fn leaf(bytes: &[u8]) -> Digest {
@@ -63,6 +63,11 @@ fn climb(leaf: &Digest, index: usize, count: usize, path: &[Digest]) -> Option<D
     } else {
         Some(node(sibling, &climb(leaf, index - left, count - left, below)?))
     }
+}
+
+/// Hash of a record's first version, as a leaf of a batch of records.
+pub fn record_leaf(record: &RecordId, commitment: &Commitment) -> Digest {
+    leaf(&[*record.as_bytes(), *commitment.as_bytes()].concat())
 }
 
 /// Hash of a batch, as a leaf of its organization's log.

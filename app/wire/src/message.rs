@@ -108,6 +108,20 @@ messages! {
     Rescind(governance::MsgRescind) = "/careledger.governance.v1.MsgRescind",
     /// docs/transactions/suspend-practitioner.md
     SuspendPractitioner(governance::MsgSuspendPractitioner) = "/careledger.governance.v1.MsgSuspendPractitioner",
+    /// docs/transactions/anchor-batch.md
+    AnchorBatch(records::MsgAnchorBatch) = "/careledger.records.v1.MsgAnchorBatch",
+    /// docs/transactions/extract-record.md
+    ExtractRecord(records::MsgExtractRecord) = "/careledger.records.v1.MsgExtractRecord",
+    /// docs/transactions/request-countersignature.md
+    RequestCountersignature(records::MsgRequestCountersignature) = "/careledger.records.v1.MsgRequestCountersignature",
+    /// docs/transactions/give-countersignature.md
+    GiveCountersignature(records::MsgGiveCountersignature) = "/careledger.records.v1.MsgGiveCountersignature",
+    /// docs/transactions/shred-record.md
+    ShredRecord(records::MsgShredRecord) = "/careledger.records.v1.MsgShredRecord",
+    /// docs/transactions/set-legal-hold.md
+    SetLegalHold(records::MsgSetLegalHold) = "/careledger.records.v1.MsgSetLegalHold",
+    /// docs/transactions/release-legal-hold.md
+    ReleaseLegalHold(records::MsgReleaseLegalHold) = "/careledger.records.v1.MsgReleaseLegalHold",
 }
 
 /// Decodes `bytes` and refuses every encoding but the canonical one. Prost drops unknown fields

@@ -165,7 +165,6 @@ impl Init {
             embedded: self.comet.is_none().then_some(embedded),
             comet: self.comet.clone().map(|rpc| config::Comet { rpc }),
             organizations: self.organizations.iter().map(organization).collect(),
-            state_version: careledger_app::upgrade::NEWEST,
             peers: Vec::new(),
         }
     }

@@ -122,6 +122,15 @@ pub struct Record {
     /// The version that was entered in error; 0 when none.
     #[prost(uint32, tag = "4")]
     pub entered_in_error: u32,
+    /// Block time at which the custodian said that nothing of it is left, Unix seconds; 0 before.
+    #[prost(int64, tag = "20")]
+    pub shredded_at: i64,
+    /// It may not be shredded: its custodian says so,
+    #[prost(bool, tag = "21")]
+    pub held_by_custodian: bool,
+    /// or a registrar.
+    #[prost(bool, tag = "22")]
+    pub held_by_registrars: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AccessLogBatch {
@@ -322,6 +331,29 @@ pub struct AccessLogTree {
     /// Root over all batches.
     #[prost(bytes = "vec", tag = "3")]
     pub root: ::prost::alloc::vec::Vec<u8>,
+}
+/// Many records under one root.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Batch {
+    #[prost(uint32, tag = "1")]
+    pub count: u32,
+    /// Block time of the batch, Unix seconds.
+    #[prost(int64, tag = "2")]
+    pub recorded_at: i64,
+}
+/// One organization's signature of another's record, asked for or given.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Countersignature {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub commitment: ::prost::alloc::vec::Vec<u8>,
+    /// After this it cannot be given.
+    #[prost(int64, tag = "3")]
+    pub expires_at: i64,
+    /// Block time at which it was given, Unix seconds; 0 before.
+    #[prost(int64, tag = "4")]
+    pub given_at: i64,
 }
 /// What an account may send. An account has one role for ever: a patient's key is never an
 /// organization's.
