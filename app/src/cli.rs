@@ -4,6 +4,7 @@
 //! error. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 74 a fault of the node, 75 an upgrade
 //! is due that this program does not know.
 
+mod audit;
 mod config;
 mod describe;
 mod export;

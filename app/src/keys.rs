@@ -252,3 +252,8 @@ pub fn countersignature(
 ) -> Key<state::Countersignature> {
     Key::new("countersignature", &[organization.as_bytes(), record.as_bytes(), countersigner.as_bytes()])
 }
+
+/// Prefix of every batch of one organization's access log.
+pub fn access_log_batches(organization: &Address) -> Vec<u8> {
+    [b"access-log-batch/", organization.as_bytes().as_slice(), b"/"].concat()
+}

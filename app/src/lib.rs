@@ -13,6 +13,7 @@
 //!   state's format.
 //! - [`genesis`]: the first state. [`query`]: reading from outside.
 //! - [`abci`]: the machine as CometBFT's application. [`client`]: asking a running ledger. [`wallet`]: keys that sign for it.
+//! - [`audit`]: an access log against what the ledger proves.
 //! - [`fault`]: how a node stops.
 //!
 //! The core is a pure function of state and block: no clock, randomness, I/O or async.
@@ -25,6 +26,7 @@ pub mod access_log_tree;
 pub mod accounts;
 #[deny(clippy::float_arithmetic)]
 pub mod actions;
+pub mod audit;
 pub mod client;
 #[deny(clippy::float_arithmetic)]
 pub mod evidence;

@@ -14,7 +14,7 @@ use careledger_wire::{
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Failure, Format, Node, Result, describe::Describe, parse::show_time};
+use super::{Failure, Format, Node, Result, audit::Audit, describe::Describe, parse::show_time};
 
 /// Ask a running ledger.
 ///
@@ -116,6 +116,8 @@ enum What {
         /// The insurer's id of the claim.
         claim: ClaimId,
     },
+    /// Check an access log against what the ledger proves.
+    Audit(Audit),
     /// The registrars, the format of the state, and what was voted on.
     Parameters,
     /// A proposal of the registrars.
@@ -181,6 +183,11 @@ impl Query {
             What::AccessLog { organization, batch: None } => self.show(&client, &keys::access_log(organization)).await,
             What::AccessLog { organization, batch: Some(batch) } => {
                 self.show(&client, &keys::access_log_batch(organization, *batch)).await
+            }
+            What::Audit(audit) => {
+                self.refuse_prove("an audit always rests on a proof")?;
+                self.format.print(&audit.run(&client).await?);
+                Ok(())
             }
             What::Parameters => self.show(&client, &keys::parameters()).await,
             What::Proposal { proposal } => self.show(&client, &keys::proposal(proposal)).await,

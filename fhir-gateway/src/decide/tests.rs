@@ -93,7 +93,7 @@ fn what_the_patient_opened_is_permitted() {
 #[test]
 fn every_dimension_is_decided_by_its_rule() {
     type Change = fn(&mut Candidate, &mut Ask, &mut Facts);
-    let cases: [(Rule, Change); 21] = [
+    let cases: [(Rule, Change); 22] = [
         (Rule::OrganizationInGoodStanding, |_, ask, _| ask.standing = None),
         (Rule::OrganizationInGoodStanding, |_, ask, _| ask.standing.as_mut().unwrap().suspended = 1),
         (Rule::PractitionerEnrolled, |_, ask, _| ask.enrolment = None),
