@@ -12,6 +12,7 @@
 //! - [`governance`]: what registrars decide together. [`evidence`]: what validators did wrong. [`upgrade`]: changes of the
 //!   state's format.
 //! - [`genesis`]: the first state. [`query`]: reading from outside.
+//! - [`events`]: what indexers learn.
 //! - [`abci`]: the machine as CometBFT's application. [`client`]: asking a running ledger. [`wallet`]: keys that sign for it.
 //! - [`audit`]: an access log against what the ledger proves.
 //! - [`fault`]: how a node stops.
@@ -28,6 +29,8 @@ pub mod accounts;
 pub mod actions;
 pub mod audit;
 pub mod client;
+#[deny(clippy::float_arithmetic)]
+pub mod events;
 #[deny(clippy::float_arithmetic)]
 pub mod evidence;
 pub mod fault;

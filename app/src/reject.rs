@@ -216,7 +216,7 @@ rejects! {
     /// A hold forbids it, or is there already.
     RecordOnLegalHold = 166, "the record is on legal hold";
     /// There is no hold of the sender's kind.
-    NotOnLegalHold = 167, "the sender's side holds the record not";
+    NotOnLegalHold = 167, "the record is not on hold by the sender";
     /// An organization speaks for its own records only.
     RecordOfAnother = 168, "the record is another organization's";
 }

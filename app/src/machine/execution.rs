@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     actions::AnyAction,
-    keys,
+    events, keys,
     limits::{MESSAGES_PER_TRANSACTION_MAX, PROOFS_PER_BLOCK_MAX, TX_BYTES_MAX, UNORDERED_PRUNED_PER_BLOCK_MAX},
     proofs::Claimed,
     reject::Reject,
@@ -269,14 +269,14 @@ impl<'a, S: Store> Execution<'a, S> {
         };
         authentication::consume(transaction, account, &self.context, state);
         if trial == Trial::Cheap && read.work() != Work::default() {
-            return Delivered::Executed(events(transaction));
+            return Delivered::Executed(events::of(transaction));
         }
         let actions = read.actions.clone().unwrap_or_else(|| parse(transaction));
         let done = actions.and_then(|actions| self.execute(actions, state));
         match done {
             Ok(changes) => {
                 state.apply(changes);
-                Delivered::Executed(events(transaction))
+                Delivered::Executed(events::of(transaction))
             }
             Err(reject) => Delivered::Refused(reject),
         }
@@ -297,16 +297,6 @@ fn responses(transaction: &Transaction) -> Vec<u8> {
     let response = |url: &str| Any { type_url: format!("{url}Response"), value: Vec::new() };
     let msg_responses = transaction.messages().iter().map(|message| response(message.type_url())).collect();
     TxMsgData { msg_responses }.encode_to_vec()
-}
-
-/// One `message` event for each message, as in the Cosmos SDK.
-fn events(transaction: &Transaction) -> Vec<Event> {
-    let sender = transaction.signer().to_string();
-    let event = |url: &str| Event {
-        kind: "message".to_owned(),
-        attributes: vec![("action".to_owned(), url.to_owned()), ("sender".to_owned(), sender.clone())],
-    };
-    transaction.messages().iter().map(|message| event(message.type_url())).collect()
 }
 
 /// What a block changes of CometBFT, for indexers.

@@ -7,7 +7,7 @@ use careledger_app::{
     genesis::{Consensus, Genesis, GenesisError},
     governance,
     limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, UPGRADE_BLOCKS_MAX, VALIDATOR_POWER_MAX, VALIDATORS_MAX},
-    machine::{Block, Finalized, Machine, Misbehavior},
+    machine::{Block, Event, Finalized, Machine, Misbehavior},
     state::StateRead as _,
     store::memory::MemoryStore,
     types::{ConsensusParameters, EvidenceParameters},
@@ -116,6 +116,16 @@ fn agree(world: &mut World, decision: &str) -> Finalized {
     let parsed = crate::script::message(world, None, "r2", &format!("votes {name}"));
     let vote = world.signed("r2", &[parsed]);
     finalize(world, vec![vote], &[])
+}
+
+/// Every kind of event that a block has by itself.
+pub fn block_events() -> Vec<Event> {
+    let mut world = under(&[("v1", 10), ("v2", 10), ("v3", 10)]);
+    let mut events = agree(&mut world, "parameter evidence-age-blocks 2000").events;
+    events.extend(finalize(&mut world, Vec::new(), &[offence("v1", 1)]).events);
+    let kinds: std::collections::BTreeSet<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds.len(), 3, "{kinds:?}");
+    events
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod batches;
 mod blocks;
 mod consent;
+mod events;
 mod genesis;
 mod golden;
 mod governance;

@@ -79,7 +79,7 @@ const MATRIX: &[(&str, &str)] = &[
     ("suspends-staff doctor", "O . . . . O O U"),
     ("batches more", "O . . . . O O U"),
     ("extracts many/3 from many", "O . . . . O O U"),
-    ("asks new to sign kept", "O UnknownOrganization UnknownOrganization UnknownOrganization UnknownOrganization O O U"),
+    ("asks lab to sign kept", "O . InvalidField . . O O U"),
     ("signs lab old", "O . UnknownCountersignature UnknownCountersignature UnknownCountersignature O O U"),
     ("shreds old", "O . . . . O O U"),
     ("holds own old", "UnknownRecord . . . . O O U"),
