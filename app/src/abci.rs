@@ -34,8 +34,10 @@ use crate::{
     store::Store,
 };
 
-const _: () =
-    assert!(BLOCK_BYTES_MAX + 2 * consensus::BLOCK_OVERHEAD_BYTES <= frame::FRAME_BYTES_MAX, "a whole block must fit a frame");
+const _: () = assert!(
+    BLOCK_BYTES_MAX + 2 * consensus::BLOCK_OVERHEAD_BYTES <= frame::FRAME_BYTES_MAX,
+    "a whole block must fit a frame"
+);
 
 /// The application that CometBFT's four connections share.
 ///

@@ -29,6 +29,7 @@ mod supersede_records;
 mod suspend_organization;
 
 mod anchor_batch;
+mod dispute_access;
 mod extract_record;
 mod give_countersignature;
 mod propose;
@@ -59,6 +60,7 @@ pub use supersede_records::SupersedeRecords;
 pub use suspend_organization::SuspendOrganization;
 
 pub use anchor_batch::AnchorBatch;
+pub use dispute_access::DisputeAccess;
 pub use extract_record::ExtractRecord;
 pub use give_countersignature::GiveCountersignature;
 pub use propose::Propose;
@@ -125,4 +127,5 @@ actions! {
     Propose, Vote, Rescind, SuspendPractitioner,
     AnchorBatch, ExtractRecord, RequestCountersignature, GiveCountersignature,
     ShredRecord, SetLegalHold, ReleaseLegalHold,
+    DisputeAccess,
 }

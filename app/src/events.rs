@@ -16,10 +16,8 @@ use crate::types::Event;
 pub fn of(transaction: &Transaction) -> Vec<Event> {
     let signer = transaction.signer();
     let events = transaction.messages().iter().flat_map(|message| {
-        let attributes = vec![
-            ("action".to_owned(), message.type_url().to_owned()),
-            ("sender".to_owned(), signer.to_string()),
-        ];
+        let attributes =
+            vec![("action".to_owned(), message.type_url().to_owned()), ("sender".to_owned(), signer.to_string())];
         let own = identifiers(&signer, message);
         let own = (!own.is_empty()).then(|| Event {
             kind: kind(message.type_url()),
@@ -52,7 +50,10 @@ fn identifiers(signer: &Address, message: &Message) -> Attributes {
         Message::EnrolPractitioner(message) => vec![("practitioner", account(&message.practitioner))],
         Message::OpenSubject(message) => {
             let claimant = Address::try_from(message.claimant.as_slice());
-            claimant.map(|claimant| ("subject", commitment::subject_id(signer, &claimant).to_string())).into_iter().collect()
+            claimant
+                .map(|claimant| ("subject", commitment::subject_id(signer, &claimant).to_string()))
+                .into_iter()
+                .collect()
         }
         Message::ClaimSubject(message) => vec![("subject", hex::encode(&message.subject))],
         Message::RequestAccess(message) => {
@@ -109,6 +110,9 @@ fn identifiers_of_records(message: &Message) -> Attributes {
         Message::GiveCountersignature(message) => record(&message.organization, &message.record),
         Message::ShredRecord(message) => vec![("record", hex::encode(&message.record))],
         Message::SetLegalHold(message) => record(&message.organization, &message.record),
+        Message::DisputeAccess(message) => {
+            vec![("subject", hex::encode(&message.subject)), ("sequence", message.sequence.to_string())]
+        }
         Message::ReleaseLegalHold(message) => record(&message.organization, &message.record),
         _ => Vec::new(),
     }

@@ -141,7 +141,9 @@ impl Proposed {
                 Ok(Self::Registrars { registrars, threshold: change.threshold })
             }
             Some(Decision::Validator(change)) => {
-                let Ok(key) = ValidatorKey::try_from(change.public_key.as_slice()) else { return invalid("public_key") };
+                let Ok(key) = ValidatorKey::try_from(change.public_key.as_slice()) else {
+                    return invalid("public_key");
+                };
                 if change.power > VALIDATOR_POWER_MAX {
                     return invalid("power");
                 }
@@ -153,9 +155,7 @@ impl Proposed {
                 parameter => Ok(Self::Parameter { parameter, value: change.value }),
             },
             Some(Decision::Upgrade(upgrade)) if upgrade.version < 2 => invalid("version"),
-            Some(Decision::Upgrade(upgrade)) => {
-                Ok(Self::Upgrade { version: upgrade.version, height: upgrade.height })
-            }
+            Some(Decision::Upgrade(upgrade)) => Ok(Self::Upgrade { version: upgrade.version, height: upgrade.height }),
         }
     }
 
@@ -228,12 +228,7 @@ fn check_registrars(registrars: &[Address], threshold: u32, state: &impl StateRe
 /// before and after: they hold more than two thirds of the new power, so that the chain does not
 /// stop where what is new is not there, and two thirds of the old, so that who trusts the old set
 /// can follow (CometBFT's light clients need a third).
-fn check_validator(
-    key: &ValidatorKey,
-    power: u64,
-    block: &BlockContext,
-    state: &impl StateRead,
-) -> Result<(), Reject> {
+fn check_validator(key: &ValidatorKey, power: u64, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
     let known = validators(state);
     let current = known.iter().find(|(other, _)| other == key).map(|(_, validator)| validator.power);
     if current.unwrap_or_default() == power {
@@ -333,7 +328,8 @@ pub fn updates(before: &impl StateRead, changes: &Changes) -> ConsensusUpdates {
         }
     }
     if let Some(Some(bytes)) = changes.get(keys::parameters().as_bytes()) {
-        let after: Parameters = prost::Message::decode(bytes.as_slice()).expect("state holds only what a typed key wrote");
+        let after: Parameters =
+            prost::Message::decode(bytes.as_slice()).expect("state holds only what a typed key wrote");
         let after = consensus_parameters(&after.governance.unwrap_or_default());
         let before = consensus_parameters(&of(before));
         updates.parameters = (after != before).then_some(after);

@@ -257,3 +257,8 @@ pub fn countersignature(
 pub fn access_log_batches(organization: &Address) -> Vec<u8> {
     [b"access-log-batch/", organization.as_bytes().as_slice(), b"/"].concat()
 }
+
+/// `access-log-dispute/<subject>/<leaf>`: written by DisputeAccess, read by the custodian.
+pub fn access_dispute(subject: &SubjectId, leaf: &Digest) -> Key<state::AccessDispute> {
+    Key::new("access-log-dispute", &[subject.as_bytes(), leaf.as_bytes()])
+}

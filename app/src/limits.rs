@@ -96,6 +96,8 @@ pub const UPGRADE_BLOCKS_MAX: u64 = 10_000_000;
 pub const BATCH_RECORDS_MAX: u32 = 1 << 20;
 /// Sibling hashes in the longest path of a batch.
 pub const BATCH_PATH_MAX: usize = BATCH_RECORDS_MAX.ilog2() as usize;
+/// Sibling hashes in the longest path of an access-log batch.
+pub const ACCESS_LOG_PATH_MAX: usize = ACCESS_LOG_LEAVES_MAX.ilog2() as usize;
 /// Longest time for which a countersignature can be given.
 pub const COUNTERSIGNATURE_SECONDS_MAX: i64 = 366 * DAY_SECONDS;
 /// CometBFT's bound on the sum of voting power.
@@ -117,7 +119,8 @@ const _: () = assert!(
     "no transaction alone may be more work than a block, or it could never be answered"
 );
 const _: () = assert!(CLOCK_AHEAD_SECONDS_MAX < UNORDERED_SECONDS_MAX, "a fast clock must not lock a gateway out");
-const _: () = assert!(TX_BYTES_MAX < BLOCK_BYTES_MIN && BLOCK_BYTES_MIN <= BLOCK_BYTES_MAX, "a transaction fits a block");
+const _: () =
+    assert!(TX_BYTES_MAX < BLOCK_BYTES_MIN && BLOCK_BYTES_MIN <= BLOCK_BYTES_MAX, "a transaction fits a block");
 const _: () = assert!(EVIDENCE_BYTES_MAX <= BLOCK_BYTES_MIN, "CometBFT refuses evidence larger than a block");
 const _: () = assert!(
     VALIDATOR_POWER_MAX * (VALIDATORS_MAX as u64) < COMETBFT_POWER_MAX,

@@ -198,7 +198,9 @@ impl<S: Store> Machine<S> {
         if self.candidate.lock().as_ref().is_some_and(|candidate| candidate.is_of(height, time, transactions)) {
             return Ok(());
         }
-        if transactions.iter().map(|bytes| proto_size(bytes.len())).sum::<usize>() > governance::block_bytes(&self.store) {
+        if transactions.iter().map(|bytes| proto_size(bytes.len())).sum::<usize>()
+            > governance::block_bytes(&self.store)
+        {
             return Err(Reject::TooLarge);
         }
         if transactions.iter().any(|bytes| bytes.len() < TX_BYTES_MIN) {

@@ -219,6 +219,8 @@ rejects! {
     NotOnLegalHold = 167, "the record is not on hold by the sender";
     /// An organization speaks for its own records only.
     RecordOfAnother = 168, "the record is another organization's";
+    /// The patient disputed this access before.
+    AccessDisputed = 169, "the access was disputed before";
 }
 
 #[cfg(test)]

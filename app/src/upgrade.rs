@@ -31,8 +31,7 @@ pub enum Migration {
 }
 
 /// Every upgrade that this program knows, in order.
-pub const TABLE: &[Upgrade] =
-    &[Upgrade { version: 2, name: "access-log-trees", migration: Migration::AccessLogTrees }];
+pub const TABLE: &[Upgrade] = &[Upgrade { version: 2, name: "access-log-trees", migration: Migration::AccessLogTrees }];
 
 /// The newest format that this program knows. A new chain begins with it.
 pub const NEWEST: u32 = 1 + TABLE.len() as u32;

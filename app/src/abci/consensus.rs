@@ -40,7 +40,12 @@ pub(super) fn genesis_parameters(genesis: &ConsensusParams, state_version: u32) 
     let evidence_max = max_bytes.min(EVIDENCE_BYTES_MAX as i64);
     let evidence =
         genesis.evidence.map(|evidence| EvidenceParams { max_bytes: evidence.max_bytes.min(evidence_max), ..evidence });
-    ConsensusParams { block: Some(block(max_bytes)), evidence, version: Some(version(state_version)), ..no_parameters() }
+    ConsensusParams {
+        block: Some(block(max_bytes)),
+        evidence,
+        version: Some(version(state_version)),
+        ..no_parameters()
+    }
 }
 
 /// What the ledger keeps track of, of a chain that begins with these.

@@ -50,12 +50,8 @@ impl Action for AnchorRecords {
 
     fn execute(self, block: &BlockContext, state: &mut impl StateWrite) {
         for (record, commitment) in self.anchors {
-            let anchored = Record {
-                version: 1,
-                commitment: commitment.to_vec(),
-                recorded_at: block.time,
-                ..Record::default()
-            };
+            let anchored =
+                Record { version: 1, commitment: commitment.to_vec(), recorded_at: block.time, ..Record::default() };
             state.put(&keys::record(self.sender.address(), &record), &anchored);
         }
     }

@@ -126,8 +126,7 @@ fn describe(difference: &Difference) -> String {
 }
 
 fn check_leaf(log: &Log, leaf: &PathBuf, inclusion: &PathBuf) -> Result<Digest> {
-    let place: Inclusion = serde_json::from_str(&read(inclusion)?)
-        .map_err(|error| Failure::new(format!("{}: {error}", inclusion.display())))?;
+    let place = read_inclusion(inclusion)?;
     let hash = match hashes(leaf)?.as_slice() {
         [hash] => *hash,
         _ => return Err(Failure::new(format!("{} must hold one leaf", leaf.display()))),
@@ -138,6 +137,11 @@ fn check_leaf(log: &Log, leaf: &PathBuf, inclusion: &PathBuf) -> Result<Digest> 
     }
     Err(Failure::new(format!("the leaf is not in batch {} at place {}", place.sequence, place.index))
         .next("the custodian gave another leaf, or another place, than it anchored"))
+}
+
+/// The place of a leaf, as a custodian's gateway gives it.
+pub(super) fn read_inclusion(file: &PathBuf) -> Result<Inclusion> {
+    serde_json::from_str(&read(file)?).map_err(|error| Failure::new(format!("{}: {error}", file.display())))
 }
 
 /// A hash for each line: itself, where the line is one; of the line's bytes otherwise.

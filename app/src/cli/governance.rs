@@ -3,20 +3,21 @@
 use std::path::PathBuf;
 
 use careledger_wire::{
-    access_log,
+    access_log, commitment,
     ids::{Address, Commitment, Digest, ProposalId, RecordId, ValidatorKey},
     message::Message,
-    proto::{governance, records, state},
+    proto::{audit, governance, records, state},
 };
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::{
     Failure, Result,
+    audit::read_inclusion,
     describe::{Describe, account, choice},
     messages::Action,
     parse::{AnchorArgument, UnixTime, with_file},
-    prepare::Sending,
+    prepare::{Sending, needs_derive},
 };
 
 /// What registrars decide on: exactly one of these.
@@ -167,6 +168,21 @@ impl Action {
                     record: record.to_vec(),
                     version: *version,
                     commitment: commitment.to_vec(),
+                }
+                .into()
+            }
+            Self::DisputeAccess { subject, leaf, inclusion } => {
+                let derived = sending.derived.as_ref();
+                let own = derived.map(|(organization, _)| commitment::subject_id(organization, &sending.sender));
+                let subject = subject.or(own).ok_or_else(|| needs_derive("--subject"))?;
+                let place = read_inclusion(inclusion)?;
+                audit::MsgDisputeAccess {
+                    sender,
+                    subject: subject.to_vec(),
+                    sequence: place.sequence,
+                    leaf: leaf.to_vec(),
+                    index: u32::try_from(place.index).map_err(Failure::new)?,
+                    path: place.path.iter().map(Digest::to_vec).collect(),
                 }
                 .into()
             }

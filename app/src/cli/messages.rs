@@ -287,6 +287,18 @@ pub enum Action {
         #[arg(long, value_name = "HEX")]
         record: RecordId,
     },
+    /// A patient disputes an access that the custodian logged. Needs --derive.
+    DisputeAccess {
+        /// The subject [default: the one of --derive's organization].
+        #[arg(long, value_name = "HEX")]
+        subject: Option<SubjectId>,
+        /// Hash of the leaf.
+        #[arg(long, value_name = "HEX")]
+        leaf: Digest,
+        /// File with the leaf's place, as the custodian's gateway gives it.
+        #[arg(long, value_name = "FILE")]
+        inclusion: PathBuf,
+    },
     /// An organization or a registrar forbids to shred a record.
     SetLegalHold {
         /// The custodian's account [default: the sender].

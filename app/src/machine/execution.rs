@@ -308,9 +308,10 @@ pub(super) fn block_events(updates: &ConsensusUpdates) -> Vec<Event> {
     let power = |(key, power): &(ValidatorKey, u64)| {
         event("validator_power", &[("validator", key.to_string()), ("power", power.to_string())])
     };
-    let parameters = updates.parameters.iter().map(|parameters| {
-        event("consensus_parameters", &[("state_version", parameters.state_version.to_string())])
-    });
+    let parameters = updates
+        .parameters
+        .iter()
+        .map(|parameters| event("consensus_parameters", &[("state_version", parameters.state_version.to_string())]));
     updates.validators.iter().map(power).chain(parameters).collect()
 }
 

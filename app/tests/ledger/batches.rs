@@ -11,9 +11,12 @@ use careledger_wire::{
     access_log,
     ids::{Commitment, Digest, RecordId},
     message::Message,
-    proto::records::{
-        MsgAnchorBatch, MsgExtractRecord, MsgGiveCountersignature, MsgReleaseLegalHold, MsgRequestCountersignature,
-        MsgSetLegalHold, MsgShredRecord,
+    proto::{
+        audit::MsgDisputeAccess,
+        records::{
+            MsgAnchorBatch, MsgExtractRecord, MsgGiveCountersignature, MsgReleaseLegalHold, MsgRequestCountersignature,
+            MsgSetLegalHold, MsgShredRecord,
+        },
     },
 };
 
@@ -64,16 +67,24 @@ pub fn message(verb: &str, from: String, words: &Words<'_>) -> Message {
         }
         .into(),
         "shreds" => MsgShredRecord { sender: from, record: bytes(words.at(1)).to_vec() }.into(),
-        "holds" => MsgSetLegalHold {
+        "holds" => {
+            MsgSetLegalHold { sender: from, organization: custodian(words.at(1)), record: bytes(words.at(2)).to_vec() }
+                .into()
+        }
+        "releases" => MsgReleaseLegalHold {
             sender: from,
             organization: custodian(words.at(1)),
             record: bytes(words.at(2)).to_vec(),
         }
         .into(),
-        "releases" => MsgReleaseLegalHold {
+        // A batch of one leaf is its leaf.
+        "disputes" => MsgDisputeAccess {
             sender: from,
-            organization: custodian(words.at(1)),
-            record: bytes(words.at(2)).to_vec(),
+            subject: crate::script::subject(words.after("on").unwrap_or(words.sender)).to_vec(),
+            sequence: words.at(1).parse().expect("a sequence"),
+            leaf: bytes(words.option("leaf").unwrap_or("root")).to_vec(),
+            index: words.option("at").map_or(0, |index| index.parse().expect("an index")),
+            path: vec![vec![1; 32]; words.option("path").map_or(0, |length| length.parse().expect("a length"))],
         }
         .into(),
         verb => panic!("no such verb: {verb}"),
@@ -297,4 +308,26 @@ fn shredding_changes_no_history() {
     let after = world.machine.store().get(&key).unwrap();
     assert_eq!(after.shredded_at, crate::world::START + 7);
     assert_eq!(careledger_wire::proto::state::Record { shredded_at: 0, ..after }, before);
+}
+
+#[test]
+fn a_patient_disputes_what_the_custodian_really_logged() {
+    check_familiar(
+        "alice.clinic disputes 1
+         clinic logs 1
+         lab logs 1
+         clinic logs 2 count 2
+         lab disputes 1 on alice.clinic
+         bob.clinic disputes 1 on alice.clinic
+         alice.clinic disputes 1 on nobody.clinic
+         alice.clinic disputes 1 leaf=other
+         alice.clinic disputes 1 at=1
+         alice.clinic disputes 2
+         alice.clinic disputes 1 path=21
+         alice.clinic disputes 1
+         alice.clinic disputes 1
+         bob.clinic disputes 1",
+        "UnknownBatch ok ok ok NotAClaimant NotTheSubject UnknownSubject NotInBatch NotInBatch NotInBatch InvalidField
+         ok AccessDisputed ok",
+    );
 }

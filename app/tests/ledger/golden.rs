@@ -53,7 +53,7 @@ const RECORDS: [&[(&str, &str)]; 4] = [
     &[("clinic", "batches many"), ("lab", "anchors x y")],
     &[("clinic", "extracts many/3 from many"), ("lab", "asks chemist to sign x"), ("r2", "holds lab y")],
     &[("chemist", "signs lab x"), ("lab", "holds lab y"), ("r3", "releases lab y")],
-    &[("clinic", "shreds many/3"), ("lab", "shreds x")],
+    &[("clinic", "shreds many/3"), ("lab", "shreds x"), ("alice.clinic", "disputes 1")],
 ];
 
 /// Every transaction, block by block: sender, messages.

@@ -42,9 +42,7 @@ pub fn message(verb: &str, from: String, words: &Words<'_>) -> Message {
         .into(),
         "votes" => MsgVote { sender: from, proposal: bytes(words.at(1)).to_vec() }.into(),
         "rescinds" => MsgRescind { sender: from, proposal: bytes(words.at(1)).to_vec() }.into(),
-        "suspends-staff" => {
-            MsgSuspendPractitioner { sender: from, practitioner: address(words.at(1)).to_vec() }.into()
-        }
+        "suspends-staff" => MsgSuspendPractitioner { sender: from, practitioner: address(words.at(1)).to_vec() }.into(),
         verb => crate::batches::message(verb, from, words),
     }
 }
@@ -73,7 +71,8 @@ fn decision(words: &Words<'_>) -> Option<Decision> {
         }
         "upgrade" => {
             let next = words.world.machine.height() + 1;
-            let height = if words.words.contains(&"off") { 0 } else { next + number("in").expect("in how many blocks") };
+            let height =
+                if words.words.contains(&"off") { 0 } else { next + number("in").expect("in how many blocks") };
             Decision::Upgrade(ScheduledUpgrade { version: words.at(3).parse().unwrap(), height })
         }
         other => panic!("no such decision: {other}"),
@@ -335,7 +334,11 @@ fn those_who_stay_can_always_decide_and_somebody_stays() {
     ];
     for (validators, change, expected) in cases {
         let mut world = under(validators);
-        assert_eq!(run(&mut world, &format!("r1 proposes p validator {change}")), [expected], "{validators:?} {change}");
+        assert_eq!(
+            run(&mut world, &format!("r1 proposes p validator {change}")),
+            [expected],
+            "{validators:?} {change}"
+        );
     }
 }
 

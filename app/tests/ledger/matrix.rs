@@ -51,7 +51,11 @@ const BEFORE: &str = "
     lab holds lab kept
     chemist holds chemist kept
     payer holds payer kept
-    r1 holds clinic kept";
+    r1 holds clinic kept
+    clinic logs 1
+    lab logs 1
+    chemist logs 1
+    payer logs 1";
 
 /// One row for each transaction: the message, then an answer for each role in the order of
 /// [`ROLES`]. `.` stands for ok, `R` NotARegistrar, `O` NotAnOrganization, `K` WrongOrganizationKind,
@@ -68,7 +72,7 @@ const MATRIX: &[(&str, &str)] = &[
     ("anchors a", "O . . . . O O U"),
     ("supersedes old:2", "O . . . . O O U"),
     ("marks old:1", "O . . . . O O U"),
-    ("logs 1", "O . . . . O O U"),
+    ("logs 2", "O . . . . O O U"),
     ("publishes silver", "O K K K . O O U"),
     ("attests a", "O . . K K O O U"),
     ("covers a", "O K K K . O O U"),
@@ -83,6 +87,7 @@ const MATRIX: &[(&str, &str)] = &[
     ("signs lab old", "O . UnknownCountersignature UnknownCountersignature UnknownCountersignature O O U"),
     ("shreds old", "O . . . . O O U"),
     ("holds own old", "UnknownRecord . . . . O O U"),
+    ("disputes 1 on alice.clinic", "C C C C C C . U"),
     ("releases clinic kept", ". . RecordOfAnother RecordOfAnother RecordOfAnother O O U"),
 ];
 

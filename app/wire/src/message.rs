@@ -122,6 +122,8 @@ messages! {
     SetLegalHold(records::MsgSetLegalHold) = "/careledger.records.v1.MsgSetLegalHold",
     /// docs/transactions/release-legal-hold.md
     ReleaseLegalHold(records::MsgReleaseLegalHold) = "/careledger.records.v1.MsgReleaseLegalHold",
+    /// docs/transactions/dispute-access.md
+    DisputeAccess(audit::MsgDisputeAccess) = "/careledger.audit.v1.MsgDisputeAccess",
 }
 
 /// Decodes `bytes` and refuses every encoding but the canonical one. Prost drops unknown fields

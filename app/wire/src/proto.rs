@@ -54,7 +54,7 @@ pub mod cosmos {
     }
 }
 
+pub use careledger::governance::v1 as governance;
 pub use careledger::{audit::v1 as audit, consent::v1 as consent, identity::v1 as identity};
 pub use careledger::{insurance::v1 as insurance, query::v1 as query, records::v1 as records, state::v1 as state};
-pub use careledger::governance::v1 as governance;
 pub use cosmos::tx::v1beta1 as tx;

@@ -355,6 +355,16 @@ pub struct Countersignature {
     #[prost(int64, tag = "4")]
     pub given_at: i64,
 }
+/// An access that a patient disputes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccessDispute {
+    /// The batch that has the leaf.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// Block time of the dispute, Unix seconds.
+    #[prost(int64, tag = "2")]
+    pub disputed_at: i64,
+}
 /// What an account may send. An account has one role for ever: a patient's key is never an
 /// organization's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
