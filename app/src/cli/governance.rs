@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use careledger_app::{client::Client, keys};
 use careledger_wire::{
     access_log, commitment,
     ids::{Address, Commitment, Digest, ProposalId, RecordId, ValidatorKey},
@@ -9,6 +10,7 @@ use careledger_wire::{
     proto::{audit, governance, records, state},
 };
 use clap::{Args, ValueEnum};
+use prost::Message as _;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -16,7 +18,7 @@ use super::{
     audit::read_inclusion,
     describe::{Describe, account, choice},
     messages::Action,
-    parse::{AnchorArgument, UnixTime, with_file},
+    parse::{AnchorArgument, UnixTime, now, with_file},
     prepare::{Sending, needs_derive},
 };
 
@@ -226,6 +228,30 @@ fn extraction(
         index: u32::try_from(index).map_err(Failure::new)?,
         path: path.iter().map(Digest::to_vec).collect(),
     })
+}
+
+/// The proposals that can still be voted on, by id.
+pub(super) async fn proposals(client: &Client) -> Result<Value> {
+    let unreadable = || Failure::new("the node's value cannot be read");
+    let parameters = client.get(keys::parameters().as_bytes()).await?.unwrap_or_default();
+    let parameters = state::Parameters::decode(&*parameters).map_err(|_| unreadable())?;
+    let generation = parameters.governance.unwrap_or_default().registrar_generation;
+    let mut open = Map::new();
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let (pairs, next) = client.pairs(keys::PROPOSALS, after.as_deref()).await?;
+        for (key, value) in pairs {
+            let proposal = state::Proposal::decode(&*value).map_err(|_| unreadable())?;
+            let is_open = proposal.status() == state::ProposalStatus::Open && proposal.expires_at > now();
+            if is_open && proposal.registrar_generation == generation {
+                open.insert(hex::encode(&key[keys::PROPOSALS.len()..]), proposal.describe());
+            }
+        }
+        match next {
+            Some(next) => after = Some(next),
+            None => return Ok(Value::Object(open)),
+        }
+    }
 }
 
 impl Describe for state::Parameters {

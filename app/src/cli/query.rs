@@ -14,7 +14,7 @@ use careledger_wire::{
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Failure, Format, Node, Result, audit::Audit, describe::Describe, parse::show_time};
+use super::{Failure, Format, Node, Result, audit::Audit, describe::Describe, governance::proposals, parse::show_time};
 
 /// Ask a running ledger.
 ///
@@ -125,6 +125,8 @@ enum What {
         /// The proposal.
         proposal: ProposalId,
     },
+    /// The proposals that registrars can vote on.
+    Proposals,
     /// A validator's power and offences.
     Validator {
         /// Its Ed25519 public key, hexadecimal.
@@ -191,6 +193,11 @@ impl Query {
             }
             What::Parameters => self.show(&client, &keys::parameters()).await,
             What::Proposal { proposal } => self.show(&client, &keys::proposal(proposal)).await,
+            What::Proposals => {
+                self.refuse_prove("a list is on the node's word; prove each with `query proposal`")?;
+                self.format.print(&proposals(&client).await?);
+                Ok(())
+            }
             What::Validator { key } => self.show(&client, &keys::validator(key)).await,
             What::Batch { organization, root } => self.show(&client, &keys::batch(organization, root)).await,
             What::Countersignature { organization, record, countersigner } => {
