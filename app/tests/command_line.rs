@@ -73,7 +73,7 @@ fn help_teaches_with_examples() {
     }
     let output = careledgerd(home.path()).args(["tx", "--help"]).output().unwrap();
     let said = text(&output.stdout);
-    for url in careledger_wire::message::Message::TYPE_URLS {
+    for url in Message::TYPE_URLS {
         let name = url.rsplit_once(".Msg").unwrap().1;
         let kebab: String = name.chars().fold(String::new(), |mut kebab, letter| {
             if letter.is_uppercase() && !kebab.is_empty() {
