@@ -59,7 +59,8 @@ pub(super) fn consensus(given: Option<&ConsensusParams>, validators: &[Validator
     };
     let evidence = given.and_then(|given| genesis_parameters(given, 1).evidence).map(|evidence| EvidenceParameters {
         age_blocks: unsigned(evidence.max_age_num_blocks),
-        age_seconds: evidence.max_age_duration.map_or(0, |age| unsigned(age.seconds)),
+        // Less than a second is one: 0 stands for what genesis left out.
+        age_seconds: evidence.max_age_duration.map_or(0, |age| unsigned(age.seconds).max(1)),
         bytes: unsigned(evidence.max_bytes),
     });
     Ok(Consensus { validators: validators.iter().map(validator).collect::<Result<_, _>>()?, evidence })
