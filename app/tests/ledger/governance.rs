@@ -67,13 +67,16 @@ fn decision(words: &Words<'_>) -> Option<Decision> {
         "parameter" => {
             let name = format!("PARAMETER_{}", words.at(3).to_uppercase().replace('-', "_"));
             let parameter = Parameter::from_str_name(&name).unwrap_or_default();
-            Decision::Parameter(ParameterChange { parameter: parameter.into(), value: words.at(4).parse().unwrap() })
+            Decision::Parameter(ParameterChange {
+                parameter: parameter.into(),
+                value: words.at(4).parse().expect("a value"),
+            })
         }
         "upgrade" => {
             let next = words.world.machine.height() + 1;
             let height =
                 if words.words.contains(&"off") { 0 } else { next + number("in").expect("in how many blocks") };
-            Decision::Upgrade(ScheduledUpgrade { version: words.at(3).parse().unwrap(), height })
+            Decision::Upgrade(ScheduledUpgrade { version: words.at(3).parse().expect("a version"), height })
         }
         other => panic!("no such decision: {other}"),
     })
@@ -317,8 +320,9 @@ fn a_block_changes_one_validator() {
 
 #[test]
 fn those_who_stay_can_always_decide_and_somebody_stays() {
+    type Validators = &'static [(&'static str, u64)];
     // (validators of genesis, change, answer)
-    let cases: [(&[(&str, u64)], &str, &str); 12] = [
+    let cases: [(Validators, &str, &str); 12] = [
         (&[], "v1 power 1", "TooMuchPowerMoves"),
         (&[("v1", 10)], "v1 power 0", "LastValidator"),
         (&[("v1", 10)], "v2 power 4", "ok"),
@@ -422,7 +426,7 @@ fn proposals_stay_open_as_long_as_was_voted() {
 
 fn offence(name: &str, height: u64) -> Misbehavior {
     let address = Sha256::digest(bytes(name));
-    Misbehavior { kind: 1, validator: address[..20].try_into().unwrap(), height }
+    Misbehavior { kind: 1, validator: address[..20].try_into().expect("20 bytes"), height }
 }
 
 #[test]
