@@ -3,6 +3,7 @@
 //! It translates and guards; what a transaction does is [`crate::machine`]'s. Every guard here
 //! stands for a way in which CometBFT stops: see docs/careledgerd.md.
 
+mod consensus;
 pub mod frame;
 pub mod server;
 mod state_sync;
@@ -25,30 +26,22 @@ use tendermint_proto::{
             ResponseQuery, response_process_proposal::ProposalStatus,
         },
         crypto::{ProofOp, ProofOps},
-        types::{BlockParams, ConsensusParams, EvidenceParams, VersionParams},
     },
 };
 
 use crate::{
     fault,
     limits::BLOCK_BYTES_MAX,
-    machine::{Block, CheckKind, Machine, Outcome, Prove},
+    machine::{self, Block, CheckKind, Machine, Outcome, Prove},
     reject::CODESPACE,
     snapshot::Restore,
     store::Store,
 };
 
-/// Version of the rules. Raised by every change that another validator would notice.
-pub const APP_VERSION: u64 = 1;
-
-/// What a proposed block is beside its transactions: header, evidence and the last commit of a
-/// hundred validators.
-const BLOCK_OVERHEAD_BYTES: usize = 64 * 1024;
-/// Largest block that the network agrees on, all of it.
-const CONSENSUS_BLOCK_BYTES_MAX: i64 = (BLOCK_BYTES_MAX + BLOCK_OVERHEAD_BYTES) as i64;
-
-const _: () =
-    assert!(BLOCK_BYTES_MAX + 2 * BLOCK_OVERHEAD_BYTES <= frame::FRAME_BYTES_MAX, "a whole block must fit a frame");
+const _: () = assert!(
+    BLOCK_BYTES_MAX + 2 * consensus::BLOCK_OVERHEAD_BYTES <= frame::FRAME_BYTES_MAX,
+    "a whole block must fit a frame"
+);
 
 /// The application that CometBFT's four connections share.
 ///
@@ -93,7 +86,8 @@ impl<S: Store + 'static> Application for Ledger<S> {
         ResponseInfo {
             data: CODESPACE.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            app_version: APP_VERSION,
+            // The format of the state, which is also in every header: state sync compares them.
+            app_version: machine.state_version().into(),
             last_block_height: signed(height),
             // Before the first block there is none; CometBFT sends InitChain then.
             last_block_app_hash: if height == 0 { Vec::new().into() } else { machine.app_hash().to_vec().into() },
@@ -105,10 +99,15 @@ impl<S: Store + 'static> Application for Ledger<S> {
             fault::stop("reading the genesis file", "initial_height must be 1");
         }
         let time = seconds(request.time.as_ref());
-        let genesis = self.write().init_chain(&request.chain_id, &request.app_state_bytes, time);
+        let given = request.consensus_params.as_ref();
+        let consensus = consensus::consensus(given, &request.validators);
+        let consensus = consensus.unwrap_or_else(|error| fault::stop("reading the genesis file", error));
+        let mut machine = self.write();
+        let genesis = machine.init_chain_under(&request.chain_id, &request.app_state_bytes, time, &consensus);
         let app_hash = genesis.unwrap_or_else(|error| fault::stop("reading the genesis file", error));
+        let version = machine.state_version();
         ResponseInitChain {
-            consensus_params: Some(consensus_params(&request.consensus_params.unwrap_or_default())),
+            consensus_params: given.map(|given| consensus::genesis_parameters(given, version)),
             // None: those of the genesis file.
             validators: Vec::new(),
             app_hash: app_hash.to_vec().into(),
@@ -139,14 +138,18 @@ impl<S: Store + 'static> Application for Ledger<S> {
         let bytes_max = usize::try_from(request.max_tx_bytes).unwrap_or(0);
         let (height, time) = (unsigned(request.height), seconds(request.time.as_ref()));
         let waiting = request.txs.iter().map(|bytes| bytes.to_vec()).collect();
-        let chosen = self.read().prepare(waiting, bytes_max, height, time);
+        let machine = self.read();
+        stop_before_unknown_upgrade(&machine, height);
+        let chosen = machine.prepare(waiting, bytes_max, height, time);
         ResponsePrepareProposal { txs: within(chosen, bytes_max).into_iter().map(Into::into).collect() }
     }
 
     fn process_proposal(&self, request: RequestProcessProposal) -> ResponseProcessProposal {
         let (height, time) = (unsigned(request.height), seconds(request.time.as_ref()));
         let transactions: Vec<Vec<u8>> = request.txs.iter().map(|bytes| bytes.to_vec()).collect();
-        let status = match self.read().process(&transactions, height, time) {
+        let machine = self.read();
+        stop_before_unknown_upgrade(&machine, height);
+        let status = match machine.process(&transactions, height, time) {
             Ok(()) => ProposalStatus::Accept,
             Err(reject) => {
                 tracing::warn!(height, %reject, "a proposed block is refused");
@@ -168,14 +171,19 @@ impl<S: Store + 'static> Application for Ledger<S> {
             let found = block.height;
             fault::stop("executing a block", format!("expected height {expected}, was given {found}"));
         }
+        stop_before_unknown_upgrade(&machine, block.height);
         let count = block.transactions.len();
-        let finalized = machine.finalize(&block);
+        let evidence: Vec<_> = request.misbehavior.iter().filter_map(consensus::misbehavior).collect();
+        let finalized = machine.finalize_under(&block, &evidence);
         // CometBFT goes on with fewer results than transactions, and halts without a word.
         assert_eq!(finalized.outcomes.len(), count, "every transaction has an outcome");
+        let (validator_updates, consensus_param_updates) = consensus::answer(finalized.updates);
         ResponseFinalizeBlock {
             tx_results: finalized.outcomes.into_iter().map(result).collect(),
+            validator_updates,
+            consensus_param_updates,
             app_hash: finalized.app_hash.to_vec().into(),
-            ..ResponseFinalizeBlock::default()
+            events: finalized.events.into_iter().map(event).collect(),
         }
     }
 
@@ -226,20 +234,6 @@ impl<S: Store + 'static> Application for Ledger<S> {
     }
 }
 
-/// The consensus parameters of the genesis file within what this ledger can bear.
-fn consensus_params(genesis: &ConsensusParams) -> ConsensusParams {
-    let asked = genesis.block.map_or(0, |block| block.max_bytes);
-    let max_bytes = if (1..=CONSENSUS_BLOCK_BYTES_MAX).contains(&asked) { asked } else { CONSENSUS_BLOCK_BYTES_MAX };
-    // Work is bounded by limits and quotas; there is no gas.
-    let block = Some(BlockParams { max_bytes, max_gas: -1 });
-    // CometBFT refuses evidence that may be larger than a block.
-    let evidence =
-        genesis.evidence.map(|evidence| EvidenceParams { max_bytes: evidence.max_bytes.min(max_bytes), ..evidence });
-    // Where it is missing, headers carry version 0, and nodes refuse to join from a snapshot.
-    let version = Some(VersionParams { app: APP_VERSION });
-    ConsensusParams { block, evidence, version, ..ConsensusParams::default() }
-}
-
 /// The first transactions that fit, each counted with its framing in a block.
 fn within(mut transactions: Vec<Vec<u8>>, bytes_max: usize) -> Vec<Vec<u8>> {
     let mut total = 0usize;
@@ -252,17 +246,21 @@ fn within(mut transactions: Vec<Vec<u8>>, bytes_max: usize) -> Vec<Vec<u8>> {
     transactions
 }
 
+/// The new program goes on here; this one must not guess its rules.
+fn stop_before_unknown_upgrade<S: Store>(machine: &Machine<S>, height: u64) {
+    if let Some(upgrade) = machine.halts_before(height) {
+        fault::stop_for_upgrade(&upgrade);
+    }
+}
+
+fn event(event: machine::Event) -> Event {
+    let attributes = event.attributes.into_iter().map(|(key, value)| EventAttribute { key, value, index: true });
+    Event { r#type: event.kind, attributes: attributes.collect() }
+}
+
 fn result(outcome: Outcome) -> ExecTxResult {
-    let events = outcome.events.into_iter().map(|event| Event {
-        r#type: event.kind,
-        attributes: event
-            .attributes
-            .into_iter()
-            .map(|(key, value)| EventAttribute { key, value, index: true })
-            .collect(),
-    });
     ExecTxResult {
-        events: events.collect(),
+        events: outcome.events.into_iter().map(event).collect(),
         code: outcome.code,
         data: outcome.data.into(),
         log: outcome.log,

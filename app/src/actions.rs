@@ -28,6 +28,19 @@ mod standing;
 mod supersede_records;
 mod suspend_organization;
 
+mod anchor_batch;
+mod dispute_access;
+mod extract_record;
+mod give_countersignature;
+mod propose;
+mod release_legal_hold;
+mod request_countersignature;
+mod rescind;
+mod set_legal_hold;
+mod shred_record;
+mod suspend_practitioner;
+mod vote;
+
 pub(crate) use commitment_tree::node as commitment_tree_node;
 
 /// One thing that a transaction can do. From phase to phase power rises and frequency falls.
@@ -97,4 +110,16 @@ actions! {
     anchor_attestation::AnchorAttestation,
     anchor_enrolment::AnchorEnrolment,
     prove_eligibility::ProveEligibility,
+    propose::Propose,
+    vote::Vote,
+    rescind::Rescind,
+    suspend_practitioner::SuspendPractitioner,
+    anchor_batch::AnchorBatch,
+    extract_record::ExtractRecord,
+    request_countersignature::RequestCountersignature,
+    give_countersignature::GiveCountersignature,
+    shred_record::ShredRecord,
+    set_legal_hold::SetLegalHold,
+    release_legal_hold::ReleaseLegalHold,
+    dispute_access::DisputeAccess,
 }

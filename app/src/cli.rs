@@ -1,11 +1,14 @@
 //! The command line, in the manner of Cosmos daemons.
 //!
 //! One file per group of commands. Results go to standard output, everything else to standard
-//! error. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 74 a fault of the node.
+//! error. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 74 a fault of the node, 75 an upgrade
+//! is due that this program does not know.
 
+mod audit;
 mod config;
 mod describe;
 mod export;
+mod governance;
 mod keys;
 mod load;
 mod messages;
@@ -252,7 +255,11 @@ mod tests {
         let said = example.split_whitespace().take_while(|word| !word.starts_with(['(', '>', '#']));
         let whole = said.map(|word| match word.strip_suffix('…') {
             Some(start) if start.starts_with("care1") => address.clone(),
-            Some(start) => format!("{start:0<64}"),
+            Some(start) => {
+                // `41:9f3a…` is a number and the digits.
+                let (before, digits) = start.split_at(start.find(':').map_or(0, |colon| colon + 1));
+                format!("{before}{digits:0<64}")
+            }
             None => word.to_owned(),
         });
         whole.collect()

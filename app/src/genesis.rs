@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use careledger_wire::{
-    ids::{Address, CircuitId, Digest, EncryptionKey},
+    ids::{Address, CircuitId, Digest, EncryptionKey, ValidatorKey},
     proto::{
         identity::{OrganizationKind, SuspensionReason},
-        state::{AccountRole, Chain, Organization, Parameters, VerifyingKey},
+        state::{AccountRole, Chain, Governance, Organization, Parameters, Validator, VerifyingKey},
     },
 };
 use careledger_zk::{
@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     accounts, keys,
-    limits::{CHAIN_ID_BYTES_MAX, REGISTRARS_MAX},
+    limits::{CHAIN_ID_BYTES_MAX, REGISTRARS_MAX, VALIDATOR_POWER_MAX, VALIDATORS_MAX},
     state::{Changes, Overlay, StateWrite},
+    types::EvidenceParameters,
+    upgrade,
 };
 
 /// Whether a chain of this id accepts keys under which anyone can forge proofs: `careledger-dev`,
@@ -41,6 +43,27 @@ pub struct Genesis {
     /// Organizations that are registered from the start.
     #[serde(default)]
     pub organizations: Vec<GenesisOrganization>,
+    /// Format of the first state: [`crate::upgrade::NEWEST`] for a new chain, 1 where it is absent.
+    #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
+    pub state_version: u32,
+}
+
+fn first_version() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_first_version(version: &u32) -> bool {
+    *version == 1
+}
+
+/// What CometBFT's part of the genesis file says and the ledger keeps track of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Consensus {
+    /// The first validators and their power.
+    pub validators: Vec<(ValidatorKey, u64)>,
+    /// How long and how much evidence of misbehavior is accepted.
+    pub evidence: Option<EvidenceParameters>,
 }
 
 /// An organization that is registered from the start.
@@ -97,6 +120,12 @@ pub enum GenesisError {
     /// An organization is named twice, is a registrar, or has ended before the chain begins.
     #[error("organization {0}: named twice, a registrar too, or expired at genesis")]
     Organization(Address),
+    /// The validators are too many, or one has no power or too much.
+    #[error("there must be at most {VALIDATORS_MAX} validators, each named once, of power 1 to {VALIDATOR_POWER_MAX}")]
+    Validators,
+    /// This program does not know the format.
+    #[error("state_version must be between 1 and {}", upgrade::NEWEST)]
+    StateVersion,
     /// A block was committed already.
     #[error("the chain has started already")]
     Started,
@@ -108,8 +137,13 @@ impl Genesis {
         serde_json::from_slice(app_state).map_err(|error| GenesisError::Json(error.to_string()))
     }
 
-    /// The first state.
+    /// The first state, of a chain without validators.
     pub fn changes(&self, chain_id: &str, time: i64) -> Result<Changes, GenesisError> {
+        self.changes_under(chain_id, time, &Consensus::default())
+    }
+
+    /// The first state.
+    pub fn changes_under(&self, chain_id: &str, time: i64, consensus: &Consensus) -> Result<Changes, GenesisError> {
         if !(1..=CHAIN_ID_BYTES_MAX).contains(&chain_id.len()) {
             return Err(GenesisError::ChainId);
         }
@@ -126,6 +160,7 @@ impl Genesis {
             registrars: registrars.iter().map(Address::to_vec).collect(),
             registrar_threshold: self.registrar_threshold,
             next_account_number: 0,
+            governance: self.governance(consensus)?,
         };
         state.put(&keys::parameters(), &parameters);
         state.put(&keys::chain(), &Chain { chain_id: chain_id.to_owned(), genesis_time: time });
@@ -134,7 +169,24 @@ impl Genesis {
         }
         self.put_verifying_keys(chain_id, &mut state)?;
         self.put_organizations(time, &mut state)?;
+        put_validators(&consensus.validators, &mut state)?;
         Ok(state.into_changes())
+    }
+
+    fn governance(&self, consensus: &Consensus) -> Result<Option<Governance>, GenesisError> {
+        if !(1..=upgrade::NEWEST).contains(&self.state_version) {
+            return Err(GenesisError::StateVersion);
+        }
+        let mut governance = Governance::default();
+        if self.state_version > 1 {
+            governance.state_version = self.state_version;
+        }
+        if let Some(evidence) = &consensus.evidence {
+            governance.evidence_age_blocks = evidence.age_blocks;
+            governance.evidence_age_seconds = evidence.age_seconds;
+            governance.evidence_bytes = evidence.bytes;
+        }
+        Ok((governance != Governance::default()).then_some(governance))
     }
 
     fn put_verifying_keys(&self, chain_id: &str, state: &mut impl StateWrite) -> Result<(), GenesisError> {
@@ -171,6 +223,19 @@ impl Genesis {
         }
         Ok(())
     }
+}
+
+fn put_validators(validators: &[(ValidatorKey, u64)], state: &mut impl StateWrite) -> Result<(), GenesisError> {
+    if validators.len() > VALIDATORS_MAX {
+        return Err(GenesisError::Validators);
+    }
+    for (key, power) in validators {
+        if !(1..=VALIDATOR_POWER_MAX).contains(power) || state.has(&keys::validator(key)) {
+            return Err(GenesisError::Validators);
+        }
+        state.put(&keys::validator(key), &Validator { power: *power, ..Validator::default() });
+    }
+    Ok(())
 }
 
 impl From<GenesisKind> for OrganizationKind {

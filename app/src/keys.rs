@@ -6,7 +6,10 @@
 use std::{fmt, marker::PhantomData};
 
 use careledger_wire::{
-    ids::{Address, CircuitId, ClaimId, Digest, FieldBytes, GrantId, RecordId, RequestId, SubjectId, TransactionHash},
+    ids::{
+        Address, CircuitId, ClaimId, Digest, FieldBytes, GrantId, ProposalId, RecordId, RequestId, SubjectId,
+        TransactionHash, ValidatorKey,
+    },
     proto::state,
 };
 
@@ -190,4 +193,72 @@ pub const UNORDERED: &[u8] = b"unordered/";
 pub fn unordered_expiry(path: &[u8]) -> Option<i64> {
     let bytes = path.strip_prefix(UNORDERED)?.first_chunk()?;
     Some(i64::from_be_bytes(*bytes))
+}
+
+// Governance
+
+/// `proposal/<proposal>`: written by Propose, Vote and Rescind; never removed, so an id stands for
+/// one content for ever.
+pub fn proposal(proposal: &ProposalId) -> Key<state::Proposal> {
+    Key::new("proposal", &[proposal.as_bytes()])
+}
+
+/// Everything below `proposal`.
+pub const PROPOSALS: &[u8] = b"proposal/";
+
+/// `validator/<Ed25519 public key>`: written at genesis, by Vote and by evidence; never removed.
+pub fn validator(key: &ValidatorKey) -> Key<state::Validator> {
+    Key::new("validator", &[key.as_bytes()])
+}
+
+/// Everything below `validator`.
+pub const VALIDATORS: &[u8] = b"validator/";
+
+/// The public key in a path below [`VALIDATORS`].
+pub fn validator_key(path: &[u8]) -> Option<ValidatorKey> {
+    ValidatorKey::try_from(path.strip_prefix(VALIDATORS)?).ok()
+}
+
+/// `upgrade/<version, 4 bytes big-endian>`: written when the upgrade was made.
+pub fn upgrade(version: u32) -> Key<state::Upgrade> {
+    Key::new("upgrade", &[&version.to_be_bytes()])
+}
+
+/// `access-log-tree/<organization>`: the Merkle log over its batches, written by AnchorAccessLog
+/// from state version 2 on.
+pub fn access_log_tree(organization: &Address) -> Key<state::AccessLogTree> {
+    Key::new("access-log-tree", &[organization.as_bytes()])
+}
+
+/// Everything below `access-log`.
+pub const ACCESS_LOGS: &[u8] = b"access-log/";
+
+/// The organization in a path below [`ACCESS_LOGS`].
+pub fn access_log_of(path: &[u8]) -> Option<Address> {
+    Address::try_from(path.strip_prefix(ACCESS_LOGS)?).ok()
+}
+
+/// `batch/<organization>/<root>`: written by AnchorBatch, read by ExtractRecord.
+pub fn batch(organization: &Address, root: &Digest) -> Key<state::Batch> {
+    Key::new("batch", &[organization.as_bytes(), root.as_bytes()])
+}
+
+/// `countersignature/<organization>/<record>/<countersigner>`: written by RequestCountersignature
+/// and GiveCountersignature.
+pub fn countersignature(
+    organization: &Address,
+    record: &RecordId,
+    countersigner: &Address,
+) -> Key<state::Countersignature> {
+    Key::new("countersignature", &[organization.as_bytes(), record.as_bytes(), countersigner.as_bytes()])
+}
+
+/// Prefix of every batch of one organization's access log.
+pub fn access_log_batches(organization: &Address) -> Vec<u8> {
+    [b"access-log-batch/", organization.as_bytes().as_slice(), b"/"].concat()
+}
+
+/// `access-log-dispute/<subject>/<leaf>`: written by DisputeAccess, read by the custodian.
+pub fn access_dispute(subject: &SubjectId, leaf: &Digest) -> Key<state::AccessDispute> {
+    Key::new("access-log-dispute", &[subject.as_bytes(), leaf.as_bytes()])
 }

@@ -82,6 +82,35 @@ pub const REGISTRARS_MAX: usize = 64;
 /// Longest chain id, as in CometBFT.
 pub const CHAIN_ID_BYTES_MAX: usize = 50;
 
+// Governance
+
+/// Most bytes of transactions in a block, at least: registrars cannot vote it lower.
+pub const BLOCK_BYTES_MIN: usize = 1024 * 1024;
+/// Most bytes of evidence in a block. CometBFT refuses more than a block's bytes.
+pub const EVIDENCE_BYTES_MAX: usize = 1024 * 1024;
+/// Voting power of one validator.
+pub const VALIDATOR_POWER_MAX: u64 = 1_000_000_000;
+/// Validators that have power.
+pub const VALIDATORS_MAX: usize = 128;
+/// Validators that have power or had it: each may still be blamed.
+pub const VALIDATORS_KNOWN_MAX: usize = 1_024;
+/// Offences of one validator whose heights are kept.
+pub const OFFENCES_KEPT_MAX: usize = 16;
+/// Longest time for which a proposal can be voted on, and what holds until registrars change it.
+pub const PROPOSAL_SECONDS_MAX: i64 = 90 * DAY_SECONDS;
+/// Blocks after which a scheduled upgrade comes at the latest.
+pub const UPGRADE_BLOCKS_MAX: u64 = 10_000_000;
+/// Records in one batch.
+pub const BATCH_RECORDS_MAX: u32 = 1 << 20;
+/// Sibling hashes in the longest path of a batch.
+pub const BATCH_PATH_MAX: usize = BATCH_RECORDS_MAX.ilog2() as usize;
+/// Sibling hashes in the longest path of an access-log batch.
+pub const ACCESS_LOG_PATH_MAX: usize = ACCESS_LOG_LEAVES_MAX.ilog2() as usize;
+/// Longest time for which a countersignature can be given.
+pub const COUNTERSIGNATURE_SECONDS_MAX: i64 = 366 * DAY_SECONDS;
+/// CometBFT's bound on the sum of voting power.
+const COMETBFT_POWER_MAX: u64 = i64::MAX as u64 / 8;
+
 const DAY_SECONDS: i64 = 86_400;
 const YEAR_SECONDS: i64 = 366 * DAY_SECONDS;
 
@@ -102,3 +131,10 @@ const _: () = assert!(
     "no transaction alone may be more work than a block, or it could never be answered"
 );
 const _: () = assert!(CLOCK_AHEAD_SECONDS_MAX < UNORDERED_SECONDS_MAX, "a fast clock must not lock a gateway out");
+const _: () =
+    assert!(TX_BYTES_MAX < BLOCK_BYTES_MIN && BLOCK_BYTES_MIN <= BLOCK_BYTES_MAX, "a transaction fits a block");
+const _: () = assert!(EVIDENCE_BYTES_MAX <= BLOCK_BYTES_MIN, "CometBFT refuses evidence larger than a block");
+const _: () = assert!(
+    VALIDATOR_POWER_MAX * (VALIDATORS_MAX as u64) < COMETBFT_POWER_MAX,
+    "CometBFT stops above its bound on voting power"
+);

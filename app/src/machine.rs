@@ -13,10 +13,12 @@ use parking_lot::Mutex;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-pub use crate::types::{Block, CheckKind, Event, Finalized, Outcome, ProofOperation, Prove, QueryAnswer};
+pub use crate::types::{Block, CheckKind, Event, Finalized, Misbehavior, Outcome, ProofOperation, Prove, QueryAnswer};
 use crate::{
-    genesis::{Genesis, GenesisError},
-    limits::{BLOCK_BYTES_MAX, CLOCK_AHEAD_SECONDS_MAX, TX_BYTES_MIN},
+    evidence,
+    genesis::{Consensus, Genesis, GenesisError},
+    governance,
+    limits::{CLOCK_AHEAD_SECONDS_MAX, TX_BYTES_MIN},
     machine::{
         authentication::{SignatureRule, Signatures},
         execution::{Candidate, Delivered, Execution, Read, Trial},
@@ -29,6 +31,7 @@ use crate::{
     state::{Changes, Overlay},
     store::{ChainMeta, Staged, Store},
     types::BlockContext,
+    upgrade::{self, UnknownUpgrade, Upgrade},
 };
 
 /// The ledger over its committed state.
@@ -45,11 +48,18 @@ pub struct Machine<S> {
     candidate: Mutex<Option<Candidate>>,
     /// The decided block, until it is committed.
     staged: Option<Staged>,
+    /// What this program knows to do at the height of an upgrade.
+    upgrades: &'static [Upgrade],
 }
 
 impl<S: Store> Machine<S> {
     /// A machine that continues where `store` is.
     pub fn new(store: S) -> Self {
+        Self::with_upgrades(store, upgrade::TABLE)
+    }
+
+    /// As [`Self::new`], of a program that knows these upgrades.
+    pub fn with_upgrades(store: S, upgrades: &'static [Upgrade]) -> Self {
         Self {
             chain: store.chain(),
             store,
@@ -59,7 +69,18 @@ impl<S: Store> Machine<S> {
             clock: Mutex::default(),
             candidate: Mutex::default(),
             staged: None,
+            upgrades,
         }
+    }
+
+    /// Why the block of this height needs another program, if it does.
+    pub fn halts_before(&self, height: u64) -> Option<UnknownUpgrade> {
+        upgrade::due(self.upgrades, height, &self.store).err()
+    }
+
+    /// Format of the committed state, from 1.
+    pub fn state_version(&self) -> u32 {
+        self.chain.as_ref().map_or(upgrade::NEWEST, |_| governance::state_version(&self.store))
     }
 
     /// Height of the last committed block; 0 before the first.
@@ -94,10 +115,21 @@ impl<S: Store> Machine<S> {
 
     /// Writes the first state and gives its root. May come again while the height is 0.
     pub fn init_chain(&mut self, chain_id: &str, app_state: &[u8], time: i64) -> Result<[u8; 32], GenesisError> {
+        self.init_chain_under(chain_id, app_state, time, &Consensus::default())
+    }
+
+    /// As [`Self::init_chain`], under CometBFT.
+    pub fn init_chain_under(
+        &mut self,
+        chain_id: &str,
+        app_state: &[u8],
+        time: i64,
+        consensus: &Consensus,
+    ) -> Result<[u8; 32], GenesisError> {
         if self.store.height() > 0 {
             return Err(GenesisError::Started);
         }
-        let changes = Genesis::from_json(app_state)?.changes(chain_id, time)?;
+        let changes = Genesis::from_json(app_state)?.changes_under(chain_id, time, consensus)?;
         let chain = ChainMeta { chain_id: chain_id.to_owned(), genesis_time: time };
         let app_hash = self.store.init(chain.clone(), changes);
         self.chain = Some(chain);
@@ -153,7 +185,7 @@ impl<S: Store> Machine<S> {
     pub fn prepare(&self, transactions: Vec<Vec<u8>>, max_bytes: usize, height: u64, time: i64) -> Vec<Vec<u8>> {
         let Some(execution) = self.execution(height, time, time) else { return Vec::new() };
         let mut block = execution.begin();
-        let mut room = max_bytes.min(BLOCK_BYTES_MAX);
+        let mut room = max_bytes.min(governance::block_bytes(&self.store));
         let mut kept = Vec::with_capacity(transactions.len());
         let mut reads: Vec<Read> = transactions.par_iter().map(|bytes| Read::signed(bytes)).collect();
         execution.work_ahead(&mut reads);
@@ -177,7 +209,9 @@ impl<S: Store> Machine<S> {
         if self.candidate.lock().as_ref().is_some_and(|candidate| candidate.is_of(height, time, transactions)) {
             return Ok(());
         }
-        if transactions.iter().map(|bytes| proto_size(bytes.len())).sum::<usize>() > BLOCK_BYTES_MAX {
+        if transactions.iter().map(|bytes| proto_size(bytes.len())).sum::<usize>()
+            > governance::block_bytes(&self.store)
+        {
             return Err(Reject::TooLarge);
         }
         if transactions.iter().any(|bytes| bytes.len() < TX_BYTES_MIN) {
@@ -206,15 +240,29 @@ impl<S: Store> Machine<S> {
     /// Before genesis, and for another height than the next: this node has lost its place and
     /// must stop.
     pub fn finalize(&mut self, block: &Block) -> Finalized {
+        self.finalize_under(block, &[])
+    }
+
+    /// As [`Self::finalize`], of a block that carries evidence.
+    ///
+    /// # Panics
+    /// As [`Self::finalize`], and where [`Self::halts_before`] says so.
+    pub fn finalize_under(&mut self, block: &Block, evidence: &[Misbehavior]) -> Finalized {
         assert_eq!(block.height, self.store.height() + 1, "a decided block follows the committed one");
         let known = self.candidate.lock().take();
         let known = known.filter(|known| known.is_of(block.height, block.time, &block.transactions));
         let candidate = known.unwrap_or_else(|| self.execute(block));
-        let outcomes = candidate.outcomes.clone();
-        let staged = self.store.stage(block.height, block.time, candidate.changes, candidate.results);
+        let Candidate { changes, outcomes, results, .. } = candidate;
+        // A proposal is computed without its evidence, which changes nothing that transactions see.
+        let mut state = Overlay::with_changes(&self.store, changes);
+        let mut events = evidence::record(evidence, block.height, &mut state);
+        let changes = state.into_changes();
+        let updates = governance::updates(&self.store, &changes);
+        events.extend(execution::block_events(&updates));
+        let staged = self.store.stage(block.height, block.time, changes, results);
         let app_hash = staged.app_hash;
         self.staged = Some(staged);
-        Finalized { outcomes, app_hash }
+        Finalized { outcomes, app_hash, updates, events }
     }
 
     /// Commit: keeps what [`Self::finalize`] computed, durably.
@@ -269,7 +317,8 @@ impl<S: Store> Machine<S> {
     fn execution(&self, height: u64, time: i64, time_max: i64) -> Option<Execution<'_, S>> {
         let chain_id = &self.chain.as_ref()?.chain_id;
         let context = BlockContext { chain_id, height, time, time_max, verifier: &self.verifier };
-        Some(Execution { store: &self.store, context, signatures: &self.signatures })
+        let (signatures, upgrades) = (&self.signatures, self.upgrades);
+        Some(Execution { store: &self.store, context, signatures, upgrades })
     }
 
     /// Latest time that a block could have which takes a transaction now.

@@ -160,6 +160,67 @@ rejects! {
     MalformedProof = 88, "the proof is not a proof";
     /// The proof does not prove this statement in this transaction.
     ProofRefused = 89, "the proof does not prove this statement for this sender, insurer and claim";
+
+    /// There is no such proposal.
+    UnknownProposal = 140, "the proposal is not known";
+    /// The proposal's id is taken, for ever.
+    ProposalExists = 141, "the proposal exists";
+    /// It was accepted or withdrawn, or the registrars changed since.
+    ProposalClosed = 142, "the proposal is closed";
+    /// It can no longer be approved.
+    ProposalExpired = 143, "the proposal has expired";
+    /// This registrar approves it already.
+    AlreadyVoted = 144, "the registrar approves the proposal already";
+    /// This registrar does not approve it.
+    NotApproved = 145, "the registrar does not approve the proposal";
+    /// What is proposed is so already.
+    NothingChanges = 146, "what is proposed is so already";
+    /// The validators that stay could not decide blocks by themselves.
+    TooMuchPowerMoves = 147, "too much voting power would change at once";
+    /// No validator would be left.
+    LastValidator = 148, "a chain keeps its last validator";
+    /// More than the ledger tracks.
+    TooManyValidators = 149, "there are too many validators";
+    /// The block has a change of validators already.
+    ValidatorsJustChanged = 150, "the block changes the validators already";
+    /// Only a validator can be removed.
+    UnknownValidator = 151, "the validator is not known";
+    /// Outside the parameter's range.
+    ParameterOutOfRange = 152, "the value is out of the parameter's range";
+    /// Not the format after the state's, or another than the scheduled one.
+    WrongUpgrade = 153, "the upgrade is not the one that comes next";
+    /// A height that has passed, or is too far away.
+    WrongUpgradeHeight = 154, "the height of the upgrade has passed or is too far away";
+    /// The organization enrolled nobody at this address.
+    UnknownPractitioner = 155, "the practitioner is not enrolled by the sender";
+    /// The practitioner is suspended already.
+    PractitionerSuspended = 156, "the practitioner is suspended";
+    /// The organization anchored a batch with this root before.
+    BatchExists = 157, "the batch exists";
+    /// The sender anchored no such batch.
+    UnknownBatch = 158, "the batch is not known";
+    /// The path does not lead from this record to the batch's root.
+    NotInBatch = 159, "the path does not show that the record is in the batch";
+    /// Nobody asked the sender to countersign.
+    UnknownCountersignature = 160, "the countersignature was not asked for";
+    /// The organization is asked already, and can still sign.
+    CountersignatureRequested = 161, "the countersignature is asked for already";
+    /// It can no longer be given.
+    CountersignatureExpired = 162, "the time for the countersignature has passed";
+    /// This version is countersigned by this organization.
+    AlreadyCountersigned = 163, "the version is countersigned already";
+    /// Another version or commitment than was asked for, or than the record has now.
+    CountersignatureMismatch = 164, "what is countersigned is not what was asked for, or no longer the record";
+    /// Nothing is left of the record but its anchor.
+    RecordShredded = 165, "the record was shredded";
+    /// A hold forbids it, or is there already.
+    RecordOnLegalHold = 166, "the record is on legal hold";
+    /// There is no hold of the sender's kind.
+    NotOnLegalHold = 167, "the record is not on hold by the sender";
+    /// An organization speaks for its own records only.
+    RecordOfAnother = 168, "the record is another organization's";
+    /// The patient disputed this access before.
+    AccessDisputed = 169, "the access was disputed before";
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@
 //!
 //! Nothing here runs on a node. The same seed gives the same script on every machine and for ever.
 
+mod judging;
 mod model;
 mod network;
 mod random;
 mod script;
+mod sending;
 mod shrink;
 
 use std::collections::BTreeMap;

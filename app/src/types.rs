@@ -1,6 +1,6 @@
 //! What goes into the state machine and what comes out, free of CometBFT's types.
 
-use careledger_wire::ids::Address;
+use careledger_wire::ids::{Address, ValidatorKey};
 
 use crate::{proofs::ProofVerifier, reject::Reject};
 
@@ -119,6 +119,53 @@ pub struct Finalized {
     pub outcomes: Vec<Outcome>,
     /// Root of the state after the block.
     pub app_hash: [u8; 32],
+    /// What CometBFT must change.
+    pub updates: ConsensusUpdates,
+    /// What happened in the block besides its transactions, for indexers.
+    pub events: Vec<Event>,
+}
+
+/// What a validator did wrong, as a block's evidence says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Misbehavior {
+    /// As CometBFT numbers it: 1 signed two blocks of one height, 2 attacked light clients.
+    pub kind: u32,
+    /// The validator's address: the first 20 bytes of the SHA-256 of its key.
+    pub validator: [u8; 20],
+    /// Height at which it happened.
+    pub height: u64,
+}
+
+/// What a block changes of CometBFT. Made by comparing the state before and after it, so that
+/// CometBFT is never told of a validator that it does not know, nor twice of one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConsensusUpdates {
+    /// Validators whose power changed, by key; 0 removes.
+    pub validators: Vec<(ValidatorKey, u64)>,
+    /// All parameters, when one changed.
+    pub parameters: Option<ConsensusParameters>,
+}
+
+/// CometBFT's parameters as far as the ledger sets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsensusParameters {
+    /// Format of the state, in every header.
+    pub state_version: u32,
+    /// Most bytes of transactions in a block; `None` where genesis decides.
+    pub block_bytes: Option<u64>,
+    /// `None` where genesis decides.
+    pub evidence: Option<EvidenceParameters>,
+}
+
+/// How long and how much evidence of misbehavior is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvidenceParameters {
+    /// Blocks.
+    pub age_blocks: u64,
+    /// Seconds.
+    pub age_seconds: u64,
+    /// Most bytes of it in one block.
+    pub bytes: u64,
 }
 
 /// Whether a query wants a proof.

@@ -5,6 +5,7 @@
 mod support;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io::{Read as _, Write as _},
     net::TcpStream,
     os::unix::net::UnixStream,
@@ -14,23 +15,28 @@ use std::{
 
 use careledger_app::{
     abci::{
-        APP_VERSION, Application as _, Ledger,
+        Application as _, Ledger,
         frame::FRAME_BYTES_MAX,
         server::{Address, Server},
     },
-    limits::BLOCK_BYTES_MAX,
+    limits::{BLOCK_BYTES_MAX, VALIDATOR_POWER_MAX},
     machine::Machine,
     store::memory::MemoryStore,
 };
+use careledger_wire::proto::governance::{
+    Content, MsgPropose, ParameterChange, ScheduledUpgrade, ValidatorChange, content::Decision,
+};
+use sha2::{Digest as _, Sha256};
 use support::{Abci, CHAIN, anchor, block_time, init_chain, register_hospital};
 use tendermint_proto::{
-    google::protobuf::Timestamp,
+    google::protobuf::{Duration, Timestamp},
     v0_38::{
         abci::{
-            RequestCheckTx, RequestEcho, RequestFlush, RequestInitChain, RequestPrepareProposal,
-            RequestProcessProposal, RequestQuery, request::Value as Asked, response::Value as Answer,
-            response_process_proposal::ProposalStatus,
+            Misbehavior, RequestCheckTx, RequestEcho, RequestFlush, RequestInitChain, RequestPrepareProposal,
+            RequestProcessProposal, RequestQuery, ResponseFinalizeBlock, Validator, ValidatorUpdate,
+            request::Value as Asked, response::Value as Answer, response_process_proposal::ProposalStatus,
         },
+        crypto::{PublicKey, public_key::Sum},
         types::{BlockParams, ConsensusParams, EvidenceParams},
     },
 };
@@ -149,10 +155,12 @@ fn consensus_parameters_are_ones_that_comet_bft_accepts() {
     };
     for (max_bytes, max_gas, evidence) in [(0, 0, 1), (-1, -1, 1 << 20), (1 << 20, 5, 1 << 22), (i64::MAX, -1, 0)] {
         let request = RequestInitChain { consensus_params: Some(given(max_bytes, max_gas, evidence)), ..init_chain() };
-        let answer = ledger().init_chain(request).consensus_params.unwrap();
+        let ledger = ledger();
+        let answer = ledger.init_chain(request).consensus_params.unwrap();
+        let app_version = ledger.info(Default::default()).app_version;
         let (block, evidence) = (answer.block.unwrap(), answer.evidence.unwrap());
         assert_eq!(block.max_gas, -1);
-        assert_eq!(answer.version.unwrap().app, APP_VERSION, "headers carry it, and nodes that join compare it");
+        assert_eq!(answer.version.unwrap().app, app_version, "headers carry it, and nodes that join compare it");
         assert!(block.max_bytes > 0 && block.max_bytes <= 2 * BLOCK_BYTES_MAX as i64);
         assert!(evidence.max_bytes <= block.max_bytes && evidence.max_age_num_blocks == 9);
     }
@@ -278,4 +286,152 @@ fn round_trips_are_measured() {
     }
     measure("unix", unix());
     measure("tcp", tcp());
+}
+
+/// What CometBFT 0.38 holds of validators and parameters, and what it stops for
+/// (`validateValidatorUpdates`, `ValidatorSet.UpdateWithChangeSet`, `ConsensusParams.ValidateBasic`).
+struct Comet {
+    validators: BTreeMap<Vec<u8>, i64>,
+    parameters: ConsensusParams,
+}
+
+impl Comet {
+    fn update(&mut self, block: &ResponseFinalizeBlock) {
+        let mut named = BTreeSet::new();
+        for update in &block.validator_updates {
+            let Some(Sum::Ed25519(key)) = update.pub_key.as_ref().and_then(|key| key.sum.clone()) else {
+                panic!("a key of another type: {update:?}")
+            };
+            assert!(key.len() == 32 && update.power >= 0 && named.insert(key.clone()), "{update:?}");
+            if update.power == 0 {
+                assert!(self.validators.remove(&key).is_some(), "failed to find validator to remove: {update:?}");
+            } else {
+                self.validators.insert(key, update.power);
+            }
+        }
+        assert!(!self.validators.is_empty(), "the validator set is empty");
+        assert!(self.validators.values().sum::<i64>() <= i64::MAX / 8, "the total voting power is too large");
+        let Some(update) = block.consensus_param_updates.clone() else { return };
+        // CometBFT takes each part that is there as a whole, and the version in any case.
+        self.parameters.block = update.block.or(self.parameters.block);
+        self.parameters.evidence = update.evidence.or(self.parameters.evidence);
+        self.parameters.version = Some(update.version.expect("a version that is left out becomes 0"));
+        self.check();
+    }
+
+    fn check(&self) {
+        let (block, evidence) = (self.parameters.block.unwrap(), self.parameters.evidence.unwrap());
+        assert!((1..=100 * 1024 * 1024).contains(&block.max_bytes) && block.max_gas == -1, "{block:?}");
+        assert!((0..=block.max_bytes).contains(&evidence.max_bytes), "{evidence:?} in {block:?}");
+        assert!(evidence.max_age_num_blocks > 0 && evidence.max_age_duration.unwrap().seconds > 0, "{evidence:?}");
+        assert!(self.parameters.version.unwrap().app >= 1);
+    }
+}
+
+fn validator(index: u64) -> Vec<u8> {
+    careledger_wire::commitment::hash("test-validator", &[&index.to_be_bytes()]).to_vec()
+}
+
+fn ed25519(key: Vec<u8>, power: i64) -> ValidatorUpdate {
+    ValidatorUpdate { pub_key: Some(PublicKey { sum: Some(Sum::Ed25519(key)) }), power }
+}
+
+/// A decision that a careless or hostile registrar could take.
+fn decision(random: &mut impl FnMut(u64) -> u64) -> Decision {
+    match random(4) {
+        0 | 1 => {
+            let powers = [0, 1, 3, 10, 12, VALIDATOR_POWER_MAX, u64::MAX];
+            let power = powers[random(powers.len() as u64) as usize];
+            Decision::Validator(ValidatorChange { public_key: validator(random(8)), power })
+        }
+        2 => {
+            let values = [0, 1, 4_000, 1 << 20, 1 << 22, (1 << 22) + 1, u64::MAX];
+            let value = values[random(values.len() as u64) as usize];
+            Decision::Parameter(ParameterChange { parameter: random(8) as i32, value })
+        }
+        _ => Decision::Upgrade(ScheduledUpgrade { version: random(3) as u32, height: random(400) }),
+    }
+}
+
+/// However registrars vote and whatever the evidence is, CometBFT is never told to do what it
+/// would stop for.
+#[test]
+fn no_vote_and_no_evidence_makes_comet_bft_stop() {
+    for seed in 0..8u64 {
+        let mut state = seed + 1;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let ledger = ledger();
+        let evidence = EvidenceParams {
+            max_bytes: 5 << 20,
+            max_age_num_blocks: 9,
+            max_age_duration: Some(Duration { seconds: 9, nanos: 0 }),
+        };
+        let parameters = ConsensusParams {
+            block: Some(BlockParams { max_bytes: 1 << 20, max_gas: 7 }),
+            evidence: Some(evidence),
+            ..ConsensusParams::default()
+        };
+        let first: Vec<ValidatorUpdate> = (0..3).map(|index| ed25519(validator(index), 10)).collect();
+        let request =
+            RequestInitChain { consensus_params: Some(parameters), validators: first.clone(), ..init_chain() };
+        let answer = ledger.init_chain(request);
+        let mut comet = Comet { validators: BTreeMap::new(), parameters: answer.consensus_params.unwrap() };
+        comet.check();
+        comet.update(&ResponseFinalizeBlock { validator_updates: first, ..Default::default() });
+        let (mut sequence, mut accepted) = (0, 0);
+        for height in 1..300u64 {
+            let content = Content { decision: Some(decision(&mut random)) };
+            let message = MsgPropose {
+                sender: support::signer("registrar").address().to_string(),
+                proposal: careledger_wire::commitment::hash("test-proposal", &[&height.to_be_bytes()]).to_vec(),
+                expires_at: block_time(height) + 100,
+                content: Some(content),
+            };
+            let transaction = support::sign(&support::signer("registrar"), 0, sequence, &[message.into()]);
+            sequence += 1;
+            let Asked::FinalizeBlock(mut block) = support::finalize_request(height, &[transaction]) else {
+                unreachable!()
+            };
+            if random(20) == 0 {
+                let address = Sha256::digest(validator(random(9)))[..20].to_vec();
+                let validator = Some(Validator { address: address.into(), power: 10 });
+                block.misbehavior =
+                    vec![Misbehavior { r#type: 1, validator, height: height as i64, ..Default::default() }];
+            }
+            let finalized = ledger.finalize_block(block);
+            accepted += u64::from(finalized.tx_results[0].code == 0);
+            comet.update(&finalized);
+            ledger.commit();
+            let info = ledger.info(Default::default());
+            assert_eq!(info.app_version, comet.parameters.version.unwrap().app, "state sync compares them");
+        }
+        assert!(accepted > 20, "most decisions are refused, not all: {accepted}");
+    }
+}
+
+#[test]
+fn a_chain_says_the_format_of_its_state_from_the_first_header_on() {
+    let parameters = ConsensusParams { block: None, evidence: None, ..ConsensusParams::default() };
+    let ledger = ledger();
+    let answer = ledger.init_chain(RequestInitChain { consensus_params: Some(parameters), ..init_chain() });
+    let version = answer.consensus_params.unwrap().version.unwrap().app;
+    assert_eq!(version, ledger.info(Default::default()).app_version);
+}
+
+#[test]
+fn evidence_reaches_the_state_and_the_power_is_taken() {
+    let ledger = ledger();
+    let validators = (0..3).map(|index| ed25519(validator(index), 10)).collect();
+    ledger.init_chain(RequestInitChain { validators, ..init_chain() });
+    let Asked::FinalizeBlock(mut block) = support::finalize_request(1, &[]) else { unreachable!() };
+    let address = Sha256::digest(validator(2))[..20].to_vec();
+    let offender = Some(Validator { address: address.into(), power: 10 });
+    block.misbehavior = vec![Misbehavior { r#type: 1, validator: offender, height: 1, ..Default::default() }];
+    let finalized = ledger.finalize_block(block);
+    assert_eq!(finalized.validator_updates, [ed25519(validator(2), 0)]);
+    assert_eq!(finalized.events[0].r#type, "misbehavior");
+    assert!(finalized.events[0].attributes.iter().all(|attribute| attribute.index));
 }

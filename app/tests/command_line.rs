@@ -12,7 +12,15 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use careledger_app::wallet::keystore::Keystore;
-use careledger_wire::transaction::{Replay, Transaction};
+use careledger_wire::{
+    access_log,
+    ids::{Address, Commitment, Digest, RecordId},
+    message::Message,
+    proto::governance::{
+        Parameter, ParameterChange, RegistrarChange, ScheduledUpgrade, ValidatorChange, content::Decision,
+    },
+    transaction::{Replay, Transaction},
+};
 use serde_json::Value;
 use support::{careledgerd, signer};
 
@@ -65,7 +73,7 @@ fn help_teaches_with_examples() {
     }
     let output = careledgerd(home.path()).args(["tx", "--help"]).output().unwrap();
     let said = text(&output.stdout);
-    for url in careledger_wire::message::Message::TYPE_URLS {
+    for url in Message::TYPE_URLS {
         let name = url.rsplit_once(".Msg").unwrap().1;
         let kebab: String = name.chars().fold(String::new(), |mut kebab, letter| {
             if letter.is_uppercase() && !kebab.is_empty() {
@@ -217,5 +225,86 @@ fn a_failure_says_what_to_do_next() {
     ];
     for arguments in usage {
         assert_eq!(home.run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+/// A transaction of `registrar`, signed without a network.
+fn offline(home: &Home, arguments: &[&str]) -> (Value, Message) {
+    let signing = ["--from", "registrar", "--offline", "--chain-id", "careledger-dev-1", "--account-number", "0"];
+    let printed = home.json(&[&["tx"], arguments, &signing, &["--sequence", "0"]].concat());
+    let bytes = BASE64_STANDARD.decode(printed["tx"].as_str().unwrap()).unwrap();
+    let message = Transaction::decode(&bytes).unwrap().messages()[0].clone();
+    (printed, message)
+}
+
+#[test]
+fn what_registrars_propose_is_what_they_typed() {
+    let home = Home::new();
+    let registrar = home.json(&["keys", "add", "registrar"])["address"].as_str().unwrap().to_owned();
+    let other = signer("other").address().to_string();
+    let cases: [(&[&str], Decision); 5] = [
+        (
+            &["--registrar", &registrar, "--registrar", &other, "--threshold", "2"],
+            Decision::Registrars(RegistrarChange {
+                registrars: {
+                    let mut both = [&registrar, &other].map(|address| address.parse::<Address>().unwrap().to_vec());
+                    both.sort();
+                    both.to_vec()
+                },
+                threshold: 2,
+            }),
+        ),
+        (
+            &["--validator", HEX, "--power", "7"],
+            Decision::Validator(ValidatorChange { public_key: hex::decode(HEX).unwrap(), power: 7 }),
+        ),
+        (
+            &["--parameter", "unordered-seconds", "--value", "300"],
+            Decision::Parameter(ParameterChange { parameter: Parameter::UnorderedSeconds.into(), value: 300 }),
+        ),
+        (&["--upgrade", "2", "--at-height", "500"], Decision::Upgrade(ScheduledUpgrade { version: 2, height: 500 })),
+        (&["--upgrade", "2", "--at-height", "0"], Decision::Upgrade(ScheduledUpgrade { version: 2, height: 0 })),
+    ];
+    for (arguments, expected) in cases {
+        let (printed, message) = offline(&home, &[&["propose"], arguments].concat());
+        let Message::Propose(message) = message else { panic!("{message:?}") };
+        assert_eq!(message.content.unwrap().decision, Some(expected));
+        assert_eq!(printed["proposal"].as_str().unwrap(), hex::encode(message.proposal), "the id is told");
+    }
+    let signing = ["--from", "registrar", "--offline", "--chain-id", "c", "--account-number", "0", "--sequence", "0"];
+    let wrong: [&[&str]; 5] = [
+        &[],
+        &["--validator", HEX],
+        &["--threshold", "2"],
+        &["--upgrade", "2"],
+        &["--validator", HEX, "--power", "7", "--upgrade", "2", "--at-height", "5"],
+    ];
+    for arguments in wrong {
+        let output = home.run(&[&["tx", "propose"], arguments, &signing].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+/// The file of a batch is all that its custodian keeps to take any record out of it.
+#[test]
+fn a_record_is_taken_out_of_a_batch_with_the_batchs_file() {
+    let home = Home::new();
+    home.json(&["keys", "add", "registrar"]);
+    let file = home.path().join("batch.txt");
+    let record = |number: u8| hex::encode([number; 32]);
+    let lines: Vec<String> = (1..=9).map(|number| format!("{}:{}\n", record(number), record(100 + number))).collect();
+    fs::write(&file, lines.concat()).unwrap();
+    let file = file.to_str().unwrap();
+    let (_, anchored) = offline(&home, &["anchor-batch", "--file", file]);
+    let Message::AnchorBatch(batch) = anchored else { panic!("{anchored:?}") };
+    assert_eq!(batch.count, 9);
+    let root = Digest::try_from(batch.root.as_slice()).unwrap();
+    for number in 1..=9 {
+        let (_, message) = offline(&home, &["extract-record", "--file", file, "--record", &record(number)]);
+        let Message::ExtractRecord(taken) = message else { panic!("{message:?}") };
+        let leaf = access_log::record_leaf(&RecordId::new([number; 32]), &Commitment::new([100 + number; 32]));
+        let path: Vec<Digest> = taken.path.iter().map(|node| Digest::try_from(node.as_slice()).unwrap()).collect();
+        assert_eq!((taken.batch, taken.commitment), (batch.root.clone(), vec![100 + number; 32]));
+        assert!(access_log::verify_inclusion(&leaf, taken.index as usize, 9, &path, &root));
     }
 }

@@ -9,8 +9,15 @@ use careledger_app::{
     machine::{Block, Machine},
     store::memory::MemoryStore,
 };
-use support::{Abci, CHAIN, Daemon, GENESIS_TIME, anchor, app_state, block_time, finalize_request, register_hospital};
-use tendermint_proto::v0_38::abci::{RequestCommit, request::Value};
+use careledger_wire::proto::governance::{Content, MsgPropose, ScheduledUpgrade, content::Decision};
+use support::{
+    Abci, CHAIN, Daemon, GENESIS_TIME, anchor, app_state, block_time, careledgerd, finalize_request, init_chain,
+    register_hospital, sign, signer,
+};
+use tendermint_proto::v0_38::{
+    abci::{RequestCommit, RequestInitChain, ValidatorUpdate, request::Value},
+    crypto::{PublicKey, public_key::Sum},
+};
 
 const BLOCKS: u64 = 6;
 
@@ -140,4 +147,70 @@ fn a_full_disk_stops_the_node_and_loses_nothing_acknowledged() {
     let info = Daemon::start(home.path()).connect().info().unwrap();
     assert!(acknowledged.0 > 1, "the limit must let some blocks pass");
     assert_eq!((info.last_block_height as u64, info.last_block_app_hash.to_vec()), acknowledged);
+}
+
+/// The registrar's decision `sequence`: an upgrade at a height.
+fn schedule(sequence: u64, version: u32, height: u64) -> Vec<u8> {
+    let decision = Decision::Upgrade(ScheduledUpgrade { version, height });
+    let message = MsgPropose {
+        sender: signer("registrar").address().to_string(),
+        proposal: careledger_wire::commitment::hash("test-proposal", &[&sequence.to_be_bytes()]).to_vec(),
+        expires_at: block_time(100),
+        content: Some(Content { decision: Some(decision) }),
+    };
+    sign(&signer("registrar"), 0, sequence, &[message.into()])
+}
+
+/// The program that knows the upgrade goes through it, also when it is killed around it; the same
+/// program stops before the next upgrade, which it does not know, and says which it is.
+#[test]
+fn a_node_makes_the_upgrade_that_it_knows_and_stops_before_the_one_that_it_does_not() {
+    let home = tempfile::tempdir().unwrap();
+    Daemon::init(home.path());
+    let daemon = Daemon::start(home.path());
+    let mut abci = daemon.connect();
+    abci.init_chain().unwrap();
+    let scheduled = abci.finalize(1, &[schedule(0, 2, 3)]).unwrap();
+    assert_eq!(scheduled.tx_results[0].code, 0, "{}", scheduled.tx_results[0].log);
+    abci.commit().unwrap();
+    abci.finalize(2, &[]).unwrap();
+    abci.commit().unwrap();
+    assert_eq!(abci.info().unwrap().app_version, 1);
+    let upgraded = abci.finalize(3, &[]).unwrap();
+    assert_eq!(upgraded.consensus_param_updates.unwrap().version.unwrap().app, 2);
+    daemon.kill();
+
+    let daemon = Daemon::start(home.path());
+    let mut abci = daemon.connect();
+    assert_eq!(abci.info().unwrap().last_block_height, 2, "what was not committed did not happen");
+    assert_eq!(abci.finalize(3, &[]).unwrap().app_hash, upgraded.app_hash, "the migration is the same again");
+    abci.commit().unwrap();
+    assert_eq!(abci.info().unwrap().app_version, 2);
+    let scheduled = abci.finalize(4, &[schedule(1, 3, 6)]).unwrap();
+    assert_eq!(scheduled.tx_results[0].code, 0, "{}", scheduled.tx_results[0].log);
+    abci.commit().unwrap();
+    abci.finalize(5, &[]).unwrap();
+    abci.commit().unwrap();
+    assert!(abci.finalize(6, &[]).is_err(), "no answer: the block is another program's");
+    let (said, code) = daemon.wait();
+    assert_eq!(code, Some(careledger_app::fault::UPGRADE_EXIT_CODE), "{said}");
+    assert!(said.contains("upgrade 3 is due at height 6"), "{said}");
+
+    let mut again = careledgerd(home.path());
+    let refused = again.args(["start", "--abci", "tcp://127.0.0.1:0"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(careledger_app::fault::UPGRADE_EXIT_CODE), "it says so at the start, too");
+}
+
+#[test]
+fn a_chain_whose_validators_cannot_be_tracked_does_not_start() {
+    let home = tempfile::tempdir().unwrap();
+    Daemon::init(home.path());
+    let daemon = Daemon::start(home.path());
+    let key = PublicKey { sum: Some(Sum::Secp256k1(vec![2; 33])) };
+    let validators = vec![ValidatorUpdate { pub_key: Some(key), power: 10 }];
+    let request = RequestInitChain { validators, ..init_chain() };
+    assert!(daemon.connect().ask(Value::InitChain(request)).is_err());
+    let (said, code) = daemon.wait();
+    assert_eq!(code, Some(careledger_app::fault::EXIT_CODE));
+    assert!(said.contains("ed25519"), "{said}");
 }

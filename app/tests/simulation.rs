@@ -13,7 +13,6 @@ const ANSWERS: [&str; 30] = [
     "AlreadyApproved",
     "AlreadyEnded",
     "AlreadyEnteredInError",
-    
     "DuplicateRecord",
     "GrantExists",
     "GrantRevoked",

@@ -119,7 +119,12 @@ pub fn decide_grant(candidate: &Candidate, ask: &Ask) -> Result<(), Rule> {
     let is_for = |terms: &Terms| terms.practitioner.is_none_or(|only| only == ask.practitioner);
     first_broken(&[
         (Rule::OrganizationInGoodStanding, ask.standing.as_ref().is_some_and(stands)),
-        (Rule::PractitionerEnrolled, ask.enrolment.as_ref().is_some_and(|enrolment| ask.now < enrolment.expires_at)),
+        (
+            Rule::PractitionerEnrolled,
+            ask.enrolment
+                .as_ref()
+                .is_some_and(|enrolment| enrolment.suspended_at == 0 && ask.now < enrolment.expires_at),
+        ),
         (Rule::GrantExists, grant.is_some()),
         (Rule::NotRevoked, grant.is_some_and(|grant| grant.revoked_at == 0)),
         (Rule::Begun, grant.is_some_and(|grant| ask.now >= grant.not_before)),

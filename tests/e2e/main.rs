@@ -11,6 +11,7 @@ mod canary;
 mod clients;
 mod crash;
 mod fhir;
+mod governance;
 mod home;
 
 use home::Home;
@@ -35,6 +36,9 @@ fn the_story_holds_on_four_validators_outside_clients_work_and_personal_data_sta
     clients::cosmjs(&home);
     clients::fhir_kit_client(&home);
     clients::fhirpy(&home);
+
+    governance::registrars_change_the_running_network(&home);
+    governance::an_auditor_checks_the_access_log(&home);
 
     let planted = canary::plant(&home);
     home.run(&["check"]);

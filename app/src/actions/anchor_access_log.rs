@@ -10,7 +10,7 @@ use careledger_wire::{
 
 use super::{Action, fields, standing};
 use crate::{
-    keys,
+    access_log_tree, governance, keys,
     limits::{ACCESS_LOG_LEAVES_MAX, CLOCK_AHEAD_SECONDS_MAX},
     reject::Reject,
     state::{StateRead, StateWrite},
@@ -75,5 +75,8 @@ impl Action for AnchorAccessLog {
         };
         state.put(&keys::access_log_batch(organization, self.sequence), &batch);
         state.put(&keys::access_log(organization), &AccessLog { batches: self.sequence });
+        if governance::state_version(state) >= 2 {
+            access_log_tree::append(organization, &batch, state);
+        }
     }
 }

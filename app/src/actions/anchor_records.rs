@@ -51,7 +51,7 @@ impl Action for AnchorRecords {
     fn execute(self, block: &BlockContext, state: &mut impl StateWrite) {
         for (record, commitment) in self.anchors {
             let anchored =
-                Record { version: 1, commitment: commitment.to_vec(), recorded_at: block.time, entered_in_error: 0 };
+                Record { version: 1, commitment: commitment.to_vec(), recorded_at: block.time, ..Record::default() };
             state.put(&keys::record(self.sender.address(), &record), &anchored);
         }
     }

@@ -57,6 +57,7 @@ impl Action for EnrolPractitioner {
             role: self.role.into(),
             qualification: self.qualification.to_vec(),
             expires_at: self.expires_at,
+            suspended_at: 0,
         };
         state.put(&keys::practitioner(self.sender.address(), &self.practitioner), &practitioner);
     }

@@ -34,8 +34,7 @@ impl Action for MarkEnteredInError {
 
     fn check(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
         standing::organization(&self.sender, block, state)?;
-        let key = keys::record(self.sender.address(), &self.record);
-        let record = state.get(&key).ok_or(Reject::UnknownRecord)?;
+        let record = standing::record(self.sender.address(), &self.record, state)?;
         if record.version != self.version {
             return Err(Reject::WrongVersion);
         }

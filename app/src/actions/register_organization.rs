@@ -12,7 +12,7 @@ use prost::Message as _;
 
 use super::{Action, fields, standing};
 use crate::{
-    accounts, keys,
+    accounts, governance, keys,
     limits::ACCREDITATION_SECONDS_MAX,
     reject::Reject,
     state::{StateRead, StateWrite},
@@ -40,7 +40,12 @@ impl RegisterOrganization {
         let organization = self.organization.as_bytes().as_slice();
         let standing = self.registered(state).map(|organization| organization.encode_to_vec()).unwrap_or_default();
         let (key, evidence) = (self.encryption_key.as_bytes(), self.evidence.as_bytes());
-        let fields = [organization, &kind, key, evidence, expires_at.as_slice(), standing.as_slice()];
+        // As genesis has no generation, its approvals hash as they did before registrars could change.
+        let generation = governance::of(state).registrar_generation.to_be_bytes();
+        let mut fields = vec![organization, &kind, key, evidence, expires_at.as_slice(), standing.as_slice()];
+        if generation != [0; 8] {
+            fields.push(&generation);
+        }
         Digest::new(commitment::hash("careledger/registration/2", &fields))
     }
 

@@ -1,10 +1,10 @@
 //! Who may send what.
 
 use careledger_wire::{
-    ids::{Address, SubjectId},
+    ids::{Address, RecordId, SubjectId},
     proto::{
         identity::{OrganizationKind, SuspensionReason},
-        state::{AccountRole, Organization, Subject},
+        state::{AccountRole, Organization, Record, Subject},
     },
 };
 
@@ -15,10 +15,11 @@ use crate::{
     types::{BlockContext, Sender},
 };
 
-/// The sender must be a registrar.
+/// The sender must be a registrar, and one of those of now: an account keeps its role for ever.
 pub(super) fn registrar(sender: &Sender, state: &impl StateRead) -> Result<(), Reject> {
+    let is_one = |registrar: &Vec<u8>| registrar == sender.address().as_bytes();
     match accounts::role(sender.address(), state) {
-        AccountRole::Registrar => Ok(()),
+        AccountRole::Registrar if accounts::parameters(state).registrars.iter().any(is_one) => Ok(()),
         _ => Err(Reject::NotARegistrar),
     }
 }
@@ -79,4 +80,33 @@ pub(super) fn subject_of(sender: &Sender, subject: &SubjectId, state: &impl Stat
 pub(super) fn claimed_subject_of(sender: &Sender, subject: &SubjectId, state: &impl StateRead) -> Result<(), Reject> {
     let subject = subject_of(sender, subject, state)?;
     if subject.encryption_key.is_empty() { Err(Reject::SubjectNotClaimed) } else { Ok(()) }
+}
+
+/// A record of this organization of which more is left than its anchor.
+pub(super) fn record(organization: &Address, record: &RecordId, state: &impl StateRead) -> Result<Record, Reject> {
+    let record = state.get(&keys::record(organization, record)).ok_or(Reject::UnknownRecord)?;
+    if record.shredded_at == 0 { Ok(record) } else { Err(Reject::RecordShredded) }
+}
+
+/// Whose legal hold it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// The organization that has the record.
+    Custodian,
+    /// Any of the registrars.
+    Registrars,
+}
+
+/// The sender must be a registrar, or this organization in good standing.
+pub(super) fn holder(
+    sender: &Sender,
+    organization: &Address,
+    block: &BlockContext,
+    state: &impl StateRead,
+) -> Result<Holder, Reject> {
+    if registrar(sender, state).is_ok() {
+        return Ok(Holder::Registrars);
+    }
+    self::organization(sender, block, state)?;
+    if sender.address() == organization { Ok(Holder::Custodian) } else { Err(Reject::RecordOfAnother) }
 }

@@ -55,8 +55,7 @@ impl Action for SupersedeRecords {
     fn check(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
         standing::organization(&self.sender, block, state)?;
         for supersession in &self.supersessions {
-            let key = keys::record(self.sender.address(), &supersession.record);
-            let record = state.get(&key).ok_or(Reject::UnknownRecord)?;
+            let record = standing::record(self.sender.address(), &supersession.record, state)?;
             if record.version.checked_add(1) != Some(supersession.version) {
                 return Err(Reject::WrongVersion);
             }

@@ -56,6 +56,7 @@ impl Describe for state::Practitioner {
             "role": choice(self.role().as_str_name(), "PRACTITIONER_ROLE_"),
             "qualification": hex::encode(&self.qualification),
             "expires_at": self.expires_at,
+            "suspended_at": (self.suspended_at != 0).then_some(self.suspended_at),
         })
     }
 }
@@ -107,6 +108,9 @@ impl Describe for state::Record {
             "commitment": hex::encode(&self.commitment),
             "recorded_at": self.recorded_at,
             "entered_in_error": (self.entered_in_error != 0).then_some(self.entered_in_error),
+            "shredded_at": (self.shredded_at != 0).then_some(self.shredded_at),
+            "held_by_custodian": self.held_by_custodian,
+            "held_by_registrars": self.held_by_registrars,
         })
     }
 }
@@ -182,11 +186,11 @@ impl Describe for PathResponse {
 }
 
 /// Bytes of the state that are an account; as hexadecimal where they are not.
-fn account(bytes: &[u8]) -> String {
+pub(super) fn account(bytes: &[u8]) -> String {
     Address::try_from(bytes).map_or_else(|_| hex::encode(bytes), |address| address.to_string())
 }
 
 /// `KIND_IN_CAPITALS` as the command line spells it.
-fn choice(name: &str, prefix: &str) -> String {
+pub(super) fn choice(name: &str, prefix: &str) -> String {
     name.trim_start_matches(prefix).to_lowercase().replace('_', "-")
 }

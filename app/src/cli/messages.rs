@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 
 use careledger_wire::{
-    ids::{Address, ClaimId, Commitment, Digest, EncryptionKey, FieldBytes, GrantId, RecordId, RequestId, SubjectId},
+    ids::{
+        Address, ClaimId, Commitment, Digest, EncryptionKey, FieldBytes, GrantId, ProposalId, RecordId, RequestId,
+        SubjectId,
+    },
     proto::{consent, identity},
 };
 use clap::{Subcommand, ValueEnum};
 
+use super::governance::Proposing;
 use super::parse::{AnchorArgument, SupersessionArgument, UnixTime};
 
 /// What to send. docs/transactions/ has a page for each.
@@ -210,6 +214,108 @@ pub enum Action {
         /// When the proof stops being accepted, as bound into it.
         #[arg(long, value_name = "TIME")]
         expires_at: UnixTime,
+    },
+
+    /// A registrar proposes registrars, a validator, a parameter or an upgrade.
+    Propose(Proposing),
+    /// A registrar approves a proposal.
+    Vote {
+        /// The proposal.
+        #[arg(long, value_name = "HEX")]
+        proposal: ProposalId,
+    },
+    /// A registrar takes its approval back; the proposer closes the proposal.
+    Rescind {
+        /// The proposal.
+        #[arg(long, value_name = "HEX")]
+        proposal: ProposalId,
+    },
+    /// An organization suspends a member of its staff.
+    SuspendPractitioner {
+        /// The practitioner's account.
+        #[arg(long, value_name = "ADDRESS")]
+        practitioner: Address,
+    },
+    /// An organization anchors many new records under one root.
+    AnchorBatch {
+        /// File with one RECORD:COMMITMENT on each line. Keep it: it is what proofs are made from.
+        #[arg(long)]
+        file: PathBuf,
+    },
+    /// An organization makes one record of a batch a record of its own, to supersede it and the rest.
+    ExtractRecord {
+        /// File of the batch, as it was anchored.
+        #[arg(long)]
+        file: PathBuf,
+        /// The record.
+        #[arg(long, value_name = "HEX")]
+        record: RecordId,
+    },
+    /// An organization asks another to sign a record.
+    RequestCountersignature {
+        /// The record.
+        #[arg(long, value_name = "HEX")]
+        record: RecordId,
+        /// Its current version.
+        #[arg(long)]
+        version: u32,
+        /// Who is asked.
+        #[arg(long, value_name = "ADDRESS")]
+        countersigner: Address,
+        /// After this it can no longer be given.
+        #[arg(long, value_name = "TIME")]
+        expires_at: UnixTime,
+    },
+    /// An organization signs another's record, as it was asked to.
+    GiveCountersignature {
+        /// The custodian's account.
+        #[arg(long, value_name = "ADDRESS")]
+        organization: Address,
+        /// The record.
+        #[arg(long, value_name = "HEX")]
+        record: RecordId,
+        /// The version that is signed.
+        #[arg(long)]
+        version: u32,
+        /// Commitment to it.
+        #[arg(long, value_name = "HEX")]
+        commitment: Commitment,
+    },
+    /// An organization says that nothing of a record is left but its anchor.
+    ShredRecord {
+        /// The record.
+        #[arg(long, value_name = "HEX")]
+        record: RecordId,
+    },
+    /// A patient disputes an access that the custodian logged. Needs --derive.
+    DisputeAccess {
+        /// The subject [default: the one of --derive's organization].
+        #[arg(long, value_name = "HEX")]
+        subject: Option<SubjectId>,
+        /// Hash of the leaf.
+        #[arg(long, value_name = "HEX")]
+        leaf: Digest,
+        /// File with the leaf's place, as the custodian's gateway gives it.
+        #[arg(long, value_name = "FILE")]
+        inclusion: PathBuf,
+    },
+    /// An organization or a registrar forbids to shred a record.
+    SetLegalHold {
+        /// The custodian's account [default: the sender].
+        #[arg(long, value_name = "ADDRESS")]
+        organization: Option<Address>,
+        /// The record.
+        #[arg(long, value_name = "HEX")]
+        record: RecordId,
+    },
+    /// An organization or a registrar ends the hold of its side.
+    ReleaseLegalHold {
+        /// The custodian's account [default: the sender].
+        #[arg(long, value_name = "ADDRESS")]
+        organization: Option<Address>,
+        /// The record.
+        #[arg(long, value_name = "HEX")]
+        record: RecordId,
     },
 }
 

@@ -11,9 +11,11 @@ use careledger_app::{
         Ledger,
         server::{Address as AbciAddress, Server},
     },
+    fault,
     genesis::{Genesis, is_development_chain},
     machine::Machine,
     store::disk::{DiskStore, Retention, Schedule},
+    upgrade,
 };
 use careledger_wire::ids::Address;
 use careledger_zk::key::VerifyingKey;
@@ -74,6 +76,7 @@ impl Init {
             registrar_threshold: self.registrar_threshold,
             verifying_keys,
             organizations: Vec::new(),
+            state_version: upgrade::NEWEST,
         };
         genesis.changes(&self.chain_id, 0).map_err(Failure::new)?;
         let home = self.home.path();
@@ -108,7 +111,8 @@ fn write_new(path: &Path, text: &str) -> Result<()> {
 ///
 /// CometBFT's `proxy_app` names the same address. It may be stopped at any moment, also with
 /// SIGKILL: a block is on disk before it is acknowledged. Exit code 74 means that the disk or the
-/// state failed; nothing acknowledged is lost. Run both under a supervisor that always restarts
+/// state failed; nothing acknowledged is lost. 75: an upgrade is due that this program does not
+/// know; install one that does. Run both under a supervisor that always restarts
 /// them: CometBFT leaves with code 0 when the ledger stops.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -147,6 +151,9 @@ impl Start {
             .map_err(|error| Failure::new(format!("{}: {error}", folder.display())))?;
         let machine = Machine::new(store);
         tracing::info!(height = machine.height(), app_hash = hex::encode(machine.app_hash()), "the state is open");
+        if let Some(upgrade) = machine.halts_before(machine.height() + 1) {
+            fault::stop_for_upgrade(&upgrade);
+        }
         let server = Server::bind(&config.abci).map_err(|error| {
             Failure::new(format!("{}: {error}", config.abci)).next("choose another address with --abci")
         })?;

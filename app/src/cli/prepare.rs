@@ -61,6 +61,17 @@ impl Action {
             | Self::AnchorAttestation { .. }
             | Self::AnchorEnrolment { .. }
             | Self::ProveEligibility { .. } => self.insurance(sending, &mut ids)?,
+            Self::Propose(_) | Self::Vote { .. } | Self::Rescind { .. } | Self::SuspendPractitioner { .. } => {
+                self.governance(sending, &mut ids)
+            }
+            Self::AnchorBatch { .. }
+            | Self::ExtractRecord { .. }
+            | Self::RequestCountersignature { .. }
+            | Self::GiveCountersignature { .. }
+            | Self::ShredRecord { .. }
+            | Self::SetLegalHold { .. }
+            | Self::DisputeAccess { .. }
+            | Self::ReleaseLegalHold { .. } => self.custody(sending, &mut ids)?,
         };
         Ok(Prepared { message, ids })
     }
@@ -234,7 +245,7 @@ fn read(path: &PathBuf) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
 }
 
-fn needs_derive(flag: &str) -> Failure {
-    Failure::new(format!("claiming needs {flag}, or --derive with the organization"))
+pub(super) fn needs_derive(flag: &str) -> Failure {
+    Failure::new(format!("this needs {flag}, or --derive with the organization"))
         .next("--derive ORGANIZATION signs with the key that the organization knows, and finds the subject by itself")
 }

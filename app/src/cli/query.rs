@@ -5,13 +5,16 @@ use careledger_app::{
     keys::{self, Key},
 };
 use careledger_wire::{
-    ids::{Address, ClaimId, FieldBytes, GrantId, RecordId, RequestId, SubjectId, TransactionHash},
+    ids::{
+        Address, ClaimId, Digest, FieldBytes, GrantId, ProposalId, RecordId, RequestId, SubjectId, TransactionHash,
+        ValidatorKey,
+    },
     proto::query::{self, PathRequest},
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Failure, Format, Node, Result, describe::Describe, parse::show_time};
+use super::{Failure, Format, Node, Result, audit::Audit, describe::Describe, governance::proposals, parse::show_time};
 
 /// Ask a running ledger.
 ///
@@ -113,6 +116,38 @@ enum What {
         /// The insurer's id of the claim.
         claim: ClaimId,
     },
+    /// Check an access log against what the ledger proves.
+    Audit(Audit),
+    /// The registrars, the format of the state, and what was voted on.
+    Parameters,
+    /// A proposal of the registrars.
+    Proposal {
+        /// The proposal.
+        proposal: ProposalId,
+    },
+    /// The proposals that registrars can vote on.
+    Proposals,
+    /// A validator's power and offences.
+    Validator {
+        /// Its Ed25519 public key, hexadecimal.
+        key: ValidatorKey,
+    },
+    /// A batch of records.
+    Batch {
+        /// The custodian's account.
+        organization: Address,
+        /// Its root.
+        root: Digest,
+    },
+    /// What one organization countersigned of another's record, or was asked to.
+    Countersignature {
+        /// The custodian's account.
+        organization: Address,
+        /// The record.
+        record: RecordId,
+        /// The countersigner's account.
+        countersigner: Address,
+    },
     /// What became of a transaction.
     Transaction {
         /// Its hash.
@@ -159,6 +194,23 @@ impl Query {
             What::AccessLog { organization, batch: None } => self.show(&client, &keys::access_log(organization)).await,
             What::AccessLog { organization, batch: Some(batch) } => {
                 self.show(&client, &keys::access_log_batch(organization, *batch)).await
+            }
+            What::Audit(audit) => {
+                self.refuse_prove("an audit always rests on a proof")?;
+                self.format.print(&audit.run(&client).await?);
+                Ok(())
+            }
+            What::Parameters => self.show(&client, &keys::parameters()).await,
+            What::Proposal { proposal } => self.show(&client, &keys::proposal(proposal)).await,
+            What::Proposals => {
+                self.refuse_prove("a list is on the node's word; prove each with `query proposal`")?;
+                self.format.print(&proposals(&client).await?);
+                Ok(())
+            }
+            What::Validator { key } => self.show(&client, &keys::validator(key)).await,
+            What::Batch { organization, root } => self.show(&client, &keys::batch(organization, root)).await,
+            What::Countersignature { organization, record, countersigner } => {
+                self.show(&client, &keys::countersignature(organization, record, countersigner)).await
             }
             What::Plan { commitment } => self.show(&client, &keys::plan(commitment)).await,
             What::Eligibility { insurer, claim } => self.show(&client, &keys::eligibility(insurer, claim)).await,

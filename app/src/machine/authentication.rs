@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use secp256k1::{PublicKey, ecdsa, ecdsa::Signature};
 
 use crate::{
-    keys,
-    limits::{UNORDERED_SECONDS_MAX, VERIFIED_SIGNATURES_MAX},
+    governance, keys,
+    limits::VERIFIED_SIGNATURES_MAX,
     proofs::Remembered,
     reject::Reject,
     state::{StateRead, StateWrite},
@@ -73,7 +73,9 @@ pub(super) fn check(
         Replay::Sequence(sequence) if sequence != account.sequence => return Err(Reject::WrongSequence),
         Replay::Sequence(_) => {}
         Replay::UntilTime(time) if block.has_passed(time) => return Err(Reject::TransactionExpired),
-        Replay::UntilTime(time) if block.is_beyond(time, UNORDERED_SECONDS_MAX) => return Err(Reject::TimeoutTooFar),
+        Replay::UntilTime(time) if block.is_beyond(time, governance::unordered_seconds(state)) => {
+            return Err(Reject::TimeoutTooFar);
+        }
         Replay::UntilTime(time) if state.has(&keys::unordered(time, &transaction.hash())) => {
             return Err(Reject::AlreadyExecuted);
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use careledger_wire::{
-    ids::{CircuitId, TransactionHash},
+    ids::{CircuitId, TransactionHash, ValidatorKey},
     proto::{query::TransactionResult, tx::TxMsgData},
     transaction::{Replay, Transaction, TransactionError, hash},
 };
@@ -18,13 +18,14 @@ use super::{
 };
 use crate::{
     actions::AnyAction,
-    keys,
+    events, keys,
     limits::{MESSAGES_PER_TRANSACTION_MAX, PROOFS_PER_BLOCK_MAX, TX_BYTES_MAX, UNORDERED_PRUNED_PER_BLOCK_MAX},
     proofs::Claimed,
     reject::Reject,
     state::{Changes, Overlay, StateRead},
     store::Store,
-    types::{BlockContext, Event, Outcome, Sender},
+    types::{BlockContext, ConsensusUpdates, Event, Outcome, Sender},
+    upgrade::{self, Upgrade},
 };
 
 /// A transaction's bytes, understood as far as they can be without state.
@@ -176,6 +177,7 @@ pub(super) struct Execution<'a, S> {
     pub(super) store: &'a S,
     pub(super) context: BlockContext<'a>,
     pub(super) signatures: &'a Signatures,
+    pub(super) upgrades: &'static [Upgrade],
 }
 
 impl<'a, S: Store> Execution<'a, S> {
@@ -212,9 +214,16 @@ impl<'a, S: Store> Execution<'a, S> {
         }
     }
 
-    /// The state at the beginning of the block.
+    /// The state at the beginning of the block, after the upgrade that comes with it.
+    ///
+    /// # Panics
+    /// When this program does not know the upgrade: other rules hold from here on.
     pub(super) fn begin(&self) -> Running<'a, S> {
-        let state = Overlay::new(self.store);
+        let mut state = Overlay::new(self.store);
+        let due = upgrade::due(self.upgrades, self.context.height, self.store);
+        if let Some(upgrade) = due.unwrap_or_else(|unknown| panic!("{unknown}")) {
+            upgrade.run(&self.context, &mut state);
+        }
         Running { state, outcomes: Vec::new(), answered: Vec::new(), work: Work::default(), unordered: 0 }
     }
 
@@ -260,14 +269,14 @@ impl<'a, S: Store> Execution<'a, S> {
         };
         authentication::consume(transaction, account, &self.context, state);
         if trial == Trial::Cheap && read.work() != Work::default() {
-            return Delivered::Executed(events(transaction));
+            return Delivered::Executed(events::of(transaction));
         }
         let actions = read.actions.clone().unwrap_or_else(|| parse(transaction));
         let done = actions.and_then(|actions| self.execute(actions, state));
         match done {
             Ok(changes) => {
                 state.apply(changes);
-                Delivered::Executed(events(transaction))
+                Delivered::Executed(events::of(transaction))
             }
             Err(reject) => Delivered::Refused(reject),
         }
@@ -290,14 +299,20 @@ fn responses(transaction: &Transaction) -> Vec<u8> {
     TxMsgData { msg_responses }.encode_to_vec()
 }
 
-/// One `message` event for each message, as in the Cosmos SDK.
-fn events(transaction: &Transaction) -> Vec<Event> {
-    let sender = transaction.signer().to_string();
-    let event = |url: &str| Event {
-        kind: "message".to_owned(),
-        attributes: vec![("action".to_owned(), url.to_owned()), ("sender".to_owned(), sender.clone())],
+/// What a block changes of CometBFT, for indexers.
+pub(super) fn block_events(updates: &ConsensusUpdates) -> Vec<Event> {
+    let event = |kind: &str, attributes: &[(&str, String)]| Event {
+        kind: kind.to_owned(),
+        attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
     };
-    transaction.messages().iter().map(|message| event(message.type_url())).collect()
+    let power = |(key, power): &(ValidatorKey, u64)| {
+        event("validator_power", &[("validator", key.to_string()), ("power", power.to_string())])
+    };
+    let parameters = updates
+        .parameters
+        .iter()
+        .map(|parameters| event("consensus_parameters", &[("state_version", parameters.state_version.to_string())]));
+    updates.validators.iter().map(power).chain(parameters).collect()
 }
 
 #[cfg(test)]

@@ -2,42 +2,28 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use careledger_wire::{
-    commitment,
-    ids::SubjectId,
-    message::Message,
-    proto::{
-        consent::{ConsentMode, MsgGrantConsent, MsgRequestAccess, MsgRevokeConsent},
-        identity::{
-            MsgClaimSubject, MsgOpenSubject, MsgRegisterOrganization, MsgSuspendOrganization, OrganizationKind,
-            SuspensionReason,
-        },
-        records::{Anchor, MsgAnchorRecords, MsgMarkEnteredInError, MsgSupersedeRecords, Supersession},
-    },
-    transaction::{self, Unsigned, hash},
-};
+use careledger_wire::commitment;
 
 use super::{
     Report,
-    model::{Answer, Model, Replay, Sent, THRESHOLD},
+    model::{Answer, Model, Sent, THRESHOLD},
     random::Random,
-    script::{Actor, Crash, Delivery, Event, ORGANIZATIONS, PATIENTS, REGISTRARS, REPLICAS, Request, Script, Subject},
+    script::{Actor, Crash, Event, ORGANIZATIONS, PATIENTS, REGISTRARS, REPLICAS, Script},
 };
 use crate::{
     genesis::Genesis,
-    keys,
     limits::BLOCK_BYTES_MAX,
     machine::{Block, CheckKind, Machine, Outcome},
     reject::Reject,
     snapshot::{self, Applied, Restore},
-    state::StateRead as _,
     store::{Store as _, memory::MemoryStore},
+    upgrade,
     wallet::Signer,
 };
 
-const CHAIN: &str = "careledger-dev-sim";
+pub(super) const CHAIN: &str = "careledger-dev-sim";
 /// Genesis time, Unix seconds.
-const START: i64 = 1_800_000_000;
+pub(super) const START: i64 = 1_800_000_000;
 
 /// Something that must not happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +42,8 @@ impl fmt::Display for Violation {
     }
 }
 
-struct Replica {
-    machine: Machine<MemoryStore>,
+pub(super) struct Replica {
+    pub(super) machine: Machine<MemoryStore>,
     /// What is on its disk.
     durable: MemoryStore,
 }
@@ -69,16 +55,16 @@ impl Replica {
 }
 
 #[derive(Clone)]
-struct Waiting {
-    bytes: Vec<u8>,
-    sent: Sent,
+pub(super) struct Waiting {
+    pub(super) bytes: Vec<u8>,
+    pub(super) sent: Sent,
 }
 
-struct Network {
-    signers: BTreeMap<Actor, Signer>,
-    replicas: Vec<Replica>,
-    model: Model,
-    pool: Vec<Waiting>,
+pub(super) struct Network {
+    pub(super) signers: BTreeMap<Actor, Signer>,
+    pub(super) replicas: Vec<Replica>,
+    pub(super) model: Model,
+    pub(super) pool: Vec<Waiting>,
     history: Vec<Waiting>,
     time: i64,
     event: usize,
@@ -97,7 +83,7 @@ pub(super) fn play(script: &Script) -> Result<Report, Violation> {
 
 impl Network {
     fn new() -> Self {
-        let numbered = |count, actor: fn(u8) -> Actor| (0..count).map(move |number| actor(number));
+        let numbered = |count, actor: fn(u8) -> Actor| (0..count).map(actor);
         let actors = numbered(REGISTRARS, Actor::Registrar)
             .chain(numbered(ORGANIZATIONS, Actor::Organization))
             .chain(numbered(PATIENTS, Actor::Patient));
@@ -112,6 +98,7 @@ impl Network {
             registrar_threshold: u32::try_from(THRESHOLD).expect("a small number"),
             verifying_keys: Vec::new(),
             organizations: Vec::new(),
+            state_version: upgrade::NEWEST,
         };
         let genesis = serde_json::to_vec(&genesis).expect("addresses are JSON");
         let mut ranks = [0, 1, 2];
@@ -133,7 +120,7 @@ impl Network {
         }
     }
 
-    fn broken<T>(&self, kind: &'static str, found: impl Into<String>) -> Result<T, Violation> {
+    pub(super) fn broken<T>(&self, kind: &'static str, found: impl Into<String>) -> Result<T, Violation> {
         Err(Violation { kind, event: self.event, found: found.into() })
     }
 
@@ -152,112 +139,6 @@ impl Network {
             Event::Decide { proposer, lookers, seconds, crash } => self.decide(*proposer, *lookers, *seconds, *crash),
             Event::Join { giver, place, altered } => self.join(*giver, *place, *altered),
         }
-    }
-
-    fn address(&self, actor: Actor) -> Vec<u8> {
-        self.signers[&actor].address().to_vec()
-    }
-
-    fn subject(&self, subject: Subject) -> SubjectId {
-        let organization = self.signers[&Actor::Organization(subject.organization)].address();
-        commitment::subject_id(&organization, &self.signers[&Actor::Patient(subject.patient)].address())
-    }
-
-    fn message(&self, actor: Actor, request: Request) -> Message {
-        let sender = self.signers[&actor].address().to_string();
-        let organization = |number| self.address(Actor::Organization(number));
-        match request {
-            Request::Register { organization: number, content, until } => MsgRegisterOrganization {
-                sender,
-                organization: organization(number),
-                kind: OrganizationKind::Provider.into(),
-                encryption_key: vec![7; 32],
-                evidence: vec![content + 1; 32],
-                expires_at: START + until,
-            }
-            .into(),
-            Request::Suspend { organization: number } => MsgSuspendOrganization {
-                sender,
-                organization: organization(number),
-                reason: SuspensionReason::UnderInvestigation.into(),
-            }
-            .into(),
-            Request::Open { patient } => {
-                MsgOpenSubject { sender, claimant: self.address(Actor::Patient(patient)) }.into()
-            }
-            Request::Claim { subject } => {
-                MsgClaimSubject { sender, subject: self.subject(subject).to_vec(), encryption_key: vec![8; 32] }.into()
-            }
-            Request::Ask { subject, request, until } => MsgRequestAccess {
-                sender,
-                subject: self.subject(subject).to_vec(),
-                request: id("request", request),
-                terms: vec![1; 32],
-                body: vec![2; 32],
-                expires_at: START + until,
-            }
-            .into(),
-            Request::Grant { subject, grant, grantee, from, until, request } => MsgGrantConsent {
-                sender,
-                subject: self.subject(subject).to_vec(),
-                grant: id("grant", grant),
-                grantee: organization(grantee),
-                mode: ConsentMode::View.into(),
-                not_before: START + from,
-                expires_at: START + until,
-                terms: vec![3; 32],
-                body: vec![4; 32],
-                request: request.map(|request| id("request", request)).unwrap_or_default(),
-            }
-            .into(),
-            Request::Revoke { subject, grant } => {
-                MsgRevokeConsent { sender, subject: self.subject(subject).to_vec(), grant: id("grant", grant) }.into()
-            }
-            Request::Anchor { record, another } => {
-                let anchor = |record| Anchor { record: id("record", record), commitment: vec![5; 32] };
-                MsgAnchorRecords { sender, anchors: vec![anchor(record), anchor(another)] }.into()
-            }
-            Request::Supersede { record, version } => {
-                let next =
-                    Supersession { record: id("record", record), version: version.into(), commitment: vec![6; 32] };
-                MsgSupersedeRecords { sender, supersessions: vec![next] }.into()
-            }
-            Request::Mark { record, version } => {
-                MsgMarkEnteredInError { sender, record: id("record", record), version: version.into() }.into()
-            }
-        }
-    }
-
-    /// The transaction as its sender makes it now, and how often it comes.
-    fn sign(&self, actor: Actor, requests: &[Request], delivery: Delivery) -> (Waiting, u8) {
-        let account = self.model.accounts.get(&actor).copied();
-        let waiting = self.pool.iter().filter(|other| other.sent.actor == actor && other.sent.is_sound);
-        let ahead = waiting.filter(|other| matches!(other.sent.replay, Replay::Sequence(_))).count() as u64;
-        let (number, next) = account.map_or((0, 0), |account| (account.number, account.sequence + ahead));
-        let replay = match delivery {
-            Delivery::StaleSequence => Replay::Sequence(next.saturating_sub(1)),
-            Delivery::NextButOneSequence => Replay::Sequence(next + 1),
-            Delivery::Unordered { until } => Replay::Until(until),
-            _ => Replay::Sequence(next),
-        };
-        let signed_for = match replay {
-            Replay::Sequence(sequence) => transaction::Replay::Sequence(sequence),
-            Replay::Until(until) => transaction::Replay::UntilTime(START + until),
-        };
-        let chain = if delivery == Delivery::AnotherChain { "careledger-dev-other" } else { CHAIN };
-        let messages: Vec<Message> = requests.iter().map(|request| self.message(actor, *request)).collect();
-        let signer = &self.signers[&actor];
-        let unsigned = Unsigned::new(&messages, &signer.public_key(), chain, number, signed_for);
-        let other = self.signers.values().find(|other| other.address() != signer.address());
-        let with = if delivery == Delivery::AnothersSignature { other.unwrap_or(signer) } else { signer };
-        let mut bytes = with.sign(unsigned);
-        if delivery == Delivery::Torn {
-            bytes.truncate(bytes.len() * 2 / 3);
-        }
-        let is_sound = !matches!(delivery, Delivery::AnotherChain | Delivery::AnothersSignature | Delivery::Torn);
-        let identity = u64::from_be_bytes(*hash(&bytes).as_bytes().first_chunk().expect("a hash is longer"));
-        let sent = Sent { identity, actor, requests: requests.to_vec(), number, replay, is_sound };
-        (Waiting { bytes, sent }, if delivery == Delivery::Twice { 2 } else { 1 })
     }
 
     /// CheckTx everywhere. Whatever it says, the transaction waits: proposals must cope.
@@ -385,43 +266,6 @@ impl Network {
         self.compare_states()
     }
 
-    /// What the ledger holds is what the model holds.
-    fn compare_states(&self) -> Result<(), Violation> {
-        let state = self.replicas[0].machine.store();
-        let mut wrong = Vec::new();
-        for (actor, account) in &self.model.accounts {
-            let found = state.get(&keys::account(&self.signers[actor].address()));
-            if found.as_ref().map(|found| (found.number, found.sequence)) != Some((account.number, account.sequence)) {
-                wrong.push(format!("account of {actor}: {found:?}, expected {account:?}"));
-            }
-        }
-        for (subject, is_claimed) in &self.model.subjects {
-            let found = state.get(&keys::subject(&self.subject(*subject)));
-            if found.map(|found| !found.encryption_key.is_empty()) != Some(*is_claimed) {
-                wrong.push(format!("{subject:?}: claimed should be {is_claimed}"));
-            }
-        }
-        for ((subject, grant), is_revoked) in &self.model.grants {
-            let key = id("grant", *grant).as_slice().try_into().expect("an id has 32 bytes");
-            let found = state.get(&keys::consent(&self.subject(*subject), &key));
-            if found.map(|found| found.revoked_at != 0) != Some(*is_revoked) {
-                wrong.push(format!("grant {grant} of {subject:?}: revoked should be {is_revoked}"));
-            }
-        }
-        for ((organization, record), (version, marked)) in &self.model.records {
-            let key = id("record", *record).as_slice().try_into().expect("an id has 32 bytes");
-            let found = state.get(&keys::record(&self.signers[&Actor::Organization(*organization)].address(), &key));
-            let expected = (u32::from(*version), u32::from(*marked));
-            if found.map(|found| (found.version, found.entered_in_error)) != Some(expected) {
-                wrong.push(format!("record {record} of organization-{organization}: should be {expected:?}"));
-            }
-        }
-        match wrong.into_iter().next() {
-            Some(wrong) => self.broken("the ledger holds what the model holds", wrong),
-            None => Ok(()),
-        }
-    }
-
     fn join(&mut self, giver: u8, place: u8, altered: bool) -> Result<(), Violation> {
         let store = self.replicas[usize::from(giver % REPLICAS)].machine.store();
         let Some(manifest) = store.snapshots().into_iter().next() else { return Ok(()) };
@@ -479,11 +323,6 @@ fn execute(replica: &mut Replica, block: &Block, crash: Option<Crash>) -> (Vec<O
         replica.restart();
     }
     (finalized.outcomes, finalized.app_hash)
-}
-
-/// The 32 bytes of an id.
-fn id(kind: &str, number: u8) -> Vec<u8> {
-    commitment::hash("careledger/simulation-id/1", &[kind.as_bytes(), &[number]]).to_vec()
 }
 
 fn name(code: u32) -> &'static str {

@@ -39,6 +39,28 @@ const THEN: &[(&str, &str)] = &[
 /// And in a third.
 const LAST: &[(&str, &str)] = &[("clinic", "marks a:2"), ("lab", "proves gold claim c event e period p")];
 
+/// The registrars agree on an upgrade,
+const AGREED: [&[(&str, &str)]; 2] = [
+    &[("r1", "proposes up upgrade 2 in 2"), ("clinic", "suspends-staff nurse")],
+    &[("r2", "votes up"), ("r3", "proposes q parameter offences-tolerated 1"), ("clinic", "logs 1")],
+];
+
+/// which is made before the transactions of this block.
+const UPGRADED: &[(&str, &str)] = &[("r3", "rescinds q"), ("chemist", "logs 2"), ("lab", "logs 1")];
+
+/// Records after the upgrade.
+const RECORDS: [&[(&str, &str)]; 4] = [
+    &[("clinic", "batches many"), ("lab", "anchors x y")],
+    &[("clinic", "extracts many/3 from many"), ("lab", "asks chemist to sign x"), ("r2", "holds lab y")],
+    &[("chemist", "signs lab x"), ("lab", "holds lab y"), ("r3", "releases lab y")],
+    &[("clinic", "shreds many/3"), ("lab", "shreds x"), ("alice.clinic", "disputes 1")],
+];
+
+/// Every transaction, block by block: sender, messages.
+pub fn blocks() -> [&'static [(&'static str, &'static str)]; 10] {
+    [EVERY, THEN, LAST, AGREED[0], AGREED[1], UPGRADED, RECORDS[0], RECORDS[1], RECORDS[2], RECORDS[3]]
+}
+
 fn hexed(bytes: impl AsRef<[u8]>) -> Value {
     Value::String(hex::encode(bytes))
 }
@@ -82,7 +104,8 @@ fn golden_block(world: &mut World, requests: &[(&str, &str)]) -> Value {
 #[test]
 fn every_transaction_keeps_its_bytes_keys_values_and_app_hash() {
     let mut world = familiar();
-    let blocks: Vec<Value> = [EVERY, THEN, LAST].map(|requests| golden_block(&mut world, requests)).into();
+    let blocks: Vec<Value> = blocks().map(|requests| golden_block(&mut world, requests)).into();
+    assert_eq!(world.machine.state_version(), 2);
     let covered: std::collections::BTreeSet<&str> = blocks
         .iter()
         .flat_map(|block| block["transactions"].as_array().unwrap())

@@ -1,9 +1,12 @@
 //! The ledger's rules as scripts: what each sender asks for, and the answer.
 
+mod batches;
 mod blocks;
 mod consent;
+mod events;
 mod genesis;
 mod golden;
+mod governance;
 mod identity;
 mod insurance;
 mod matrix;

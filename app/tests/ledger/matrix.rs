@@ -27,7 +27,35 @@ const BEFORE: &str = "
     payer anchors old
     payer publishes gold
     clinic attests fact
-    payer covers fact";
+    payer covers fact
+    lab enrols doctor
+    chemist enrols doctor
+    payer enrols doctor
+    r1 proposes theirs parameter offences-tolerated 3
+    r3 proposes mine parameter offences-tolerated 4
+    clinic batches many
+    lab batches many
+    chemist batches many
+    payer batches many
+    clinic asks lab to sign old
+    lab asks clinic to sign old
+    chemist asks clinic to sign old
+    payer asks clinic to sign old
+    clinic asks chemist to sign old
+    clinic asks payer to sign old
+    lab anchors kept
+    chemist anchors kept
+    payer anchors kept
+    clinic anchors kept
+    clinic holds clinic kept
+    lab holds lab kept
+    chemist holds chemist kept
+    payer holds payer kept
+    r1 holds clinic kept
+    clinic logs 1
+    lab logs 1
+    chemist logs 1
+    payer logs 1";
 
 /// One row for each transaction: the message, then an answer for each role in the order of
 /// [`ROLES`]. `.` stands for ok, `R` NotARegistrar, `O` NotAnOrganization, `K` WrongOrganizationKind,
@@ -44,11 +72,23 @@ const MATRIX: &[(&str, &str)] = &[
     ("anchors a", "O . . . . O O U"),
     ("supersedes old:2", "O . . . . O O U"),
     ("marks old:1", "O . . . . O O U"),
-    ("logs 1", "O . . . . O O U"),
+    ("logs 2", "O . . . . O O U"),
     ("publishes silver", "O K K K . O O U"),
     ("attests a", "O . . K K O O U"),
     ("covers a", "O K K K . O O U"),
     ("proves gold claim c event e period p", "O . . . . O O U"),
+    ("proposes p parameter offences-tolerated 2", ". R R R R R R U"),
+    ("votes theirs", ". R R R R R R U"),
+    ("rescinds mine", ". R R R R R R U"),
+    ("suspends-staff doctor", "O . . . . O O U"),
+    ("batches more", "O . . . . O O U"),
+    ("extracts many/3 from many", "O . . . . O O U"),
+    ("asks lab to sign kept", "O . InvalidField . . O O U"),
+    ("signs lab old", "O . UnknownCountersignature UnknownCountersignature UnknownCountersignature O O U"),
+    ("shreds old", "O . . . . O O U"),
+    ("holds own old", "UnknownRecord . . . . O O U"),
+    ("disputes 1 on alice.clinic", "C C C C C C . U"),
+    ("releases clinic kept", ". . RecordOfAnother RecordOfAnother RecordOfAnother O O U"),
 ];
 
 fn name(symbol: &str) -> &str {

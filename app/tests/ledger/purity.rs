@@ -4,11 +4,15 @@ use std::{fs, path::Path};
 
 /// The core, below `src`. Everything else is the node.
 const CORE: &[&str] = &[
+    "access_log_tree.rs",
     "accounts.rs",
     "actions.rs",
     "actions",
+    "events.rs",
+    "evidence.rs",
     "genesis.rs",
     "insurance.rs",
+    "governance.rs",
     "keys.rs",
     "limits.rs",
     "machine.rs",
@@ -21,6 +25,7 @@ const CORE: &[&str] = &[
     "store/memory.rs",
     "store/tree.rs",
     "types.rs",
+    "upgrade.rs",
 ];
 
 /// What would let two validators compute different states, and why.

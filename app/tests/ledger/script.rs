@@ -203,31 +203,35 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
         "attests" => MsgAnchorAttestation { sender: from, commitment: element(words.at(1)).to_vec() }.into(),
         "covers" => MsgAnchorEnrolment { sender: from, commitment: element(words.at(1)).to_vec() }.into(),
         "proves" => prove(from, noted, &words).into(),
-        verb => panic!("no such verb: {verb}"),
+        verb => crate::governance::message(verb, from, &words),
     }
 }
 
-struct Words<'a> {
-    sender: &'a str,
-    words: &'a [&'a str],
-    world: &'a World,
+/// A line of a script.
+pub struct Words<'a> {
+    /// Who sends.
+    pub sender: &'a str,
+    /// The verb and its arguments.
+    pub words: &'a [&'a str],
+    /// The chain so far.
+    pub world: &'a World,
 }
 
 impl<'a> Words<'a> {
-    fn at(&self, index: usize) -> &'a str {
+    pub fn at(&self, index: usize) -> &'a str {
         self.words.get(index).expect("one more word")
     }
 
-    fn after(&self, word: &str) -> Option<&'a str> {
+    pub fn after(&self, word: &str) -> Option<&'a str> {
         let place = self.words.iter().position(|other| *other == word)?;
         Some(self.at(place + 1))
     }
 
-    fn option(&self, name: &str) -> Option<&'a str> {
+    pub fn option(&self, name: &str) -> Option<&'a str> {
         self.words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
     }
 
-    fn time(&self, word: &str, default: i64) -> i64 {
+    pub fn time(&self, word: &str, default: i64) -> i64 {
         START + self.after(word).map_or(default, |time| time.parse().expect("a time in seconds"))
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use careledger_app::{
-    genesis::Genesis,
+    genesis::{Consensus, Genesis},
     machine::{Block, CheckKind, Machine, Outcome},
     reject::Reject,
     store::memory::MemoryStore,
@@ -58,6 +58,7 @@ pub fn genesis() -> Genesis {
         registrar_threshold: 2,
         verifying_keys: vec![hex::encode(trapdoor::key().encode())],
         organizations: Vec::new(),
+        state_version: 1,
     }
 }
 
@@ -142,9 +143,14 @@ impl World {
 }
 
 pub fn machine(genesis: &Genesis) -> Machine<MemoryStore> {
+    machine_under(genesis, &Consensus::default())
+}
+
+/// A machine under a CometBFT that begins with these validators and parameters.
+pub fn machine_under(genesis: &Genesis, consensus: &Consensus) -> Machine<MemoryStore> {
     let mut machine = Machine::new(MemoryStore::new());
     let json = serde_json::to_vec(genesis).expect("genesis is JSON");
-    machine.init_chain(CHAIN, &json, START).expect("genesis is accepted");
+    machine.init_chain_under(CHAIN, &json, START, consensus).expect("genesis is accepted");
     machine
 }
 

@@ -138,6 +138,7 @@ pub fn app_state() -> Vec<u8> {
         registrar_threshold: 1,
         verifying_keys: vec![hex::encode(VerifyingKey::development().encode())],
         organizations: Vec::new(),
+        state_version: 1,
     };
     serde_json::to_vec(&genesis).unwrap()
 }

@@ -120,6 +120,10 @@ ids! {
     CircuitId
     /// X25519 public key.
     EncryptionKey
+    /// A proposal of the registrars, chosen at random by the proposer.
+    ProposalId
+    /// Ed25519 public key of a validator.
+    ValidatorKey
     /// SHA-256 of a transaction's bytes, as CometBFT names it.
     TransactionHash
 }

@@ -3,7 +3,7 @@
 use prost::Message as _;
 use prost_types::Any;
 
-use crate::proto::{audit, consent, identity, insurance, records};
+use crate::proto::{audit, consent, governance, identity, insurance, records};
 
 /// Why a message was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +99,31 @@ messages! {
     AnchorEnrolment(insurance::MsgAnchorEnrolment) = "/careledger.insurance.v1.MsgAnchorEnrolment",
     /// docs/transactions/prove-eligibility.md
     ProveEligibility(insurance::MsgProveEligibility) = "/careledger.insurance.v1.MsgProveEligibility",
+
+    /// docs/transactions/propose.md
+    Propose(governance::MsgPropose) = "/careledger.governance.v1.MsgPropose",
+    /// docs/transactions/vote.md
+    Vote(governance::MsgVote) = "/careledger.governance.v1.MsgVote",
+    /// docs/transactions/rescind.md
+    Rescind(governance::MsgRescind) = "/careledger.governance.v1.MsgRescind",
+    /// docs/transactions/suspend-practitioner.md
+    SuspendPractitioner(governance::MsgSuspendPractitioner) = "/careledger.governance.v1.MsgSuspendPractitioner",
+    /// docs/transactions/anchor-batch.md
+    AnchorBatch(records::MsgAnchorBatch) = "/careledger.records.v1.MsgAnchorBatch",
+    /// docs/transactions/extract-record.md
+    ExtractRecord(records::MsgExtractRecord) = "/careledger.records.v1.MsgExtractRecord",
+    /// docs/transactions/request-countersignature.md
+    RequestCountersignature(records::MsgRequestCountersignature) = "/careledger.records.v1.MsgRequestCountersignature",
+    /// docs/transactions/give-countersignature.md
+    GiveCountersignature(records::MsgGiveCountersignature) = "/careledger.records.v1.MsgGiveCountersignature",
+    /// docs/transactions/shred-record.md
+    ShredRecord(records::MsgShredRecord) = "/careledger.records.v1.MsgShredRecord",
+    /// docs/transactions/set-legal-hold.md
+    SetLegalHold(records::MsgSetLegalHold) = "/careledger.records.v1.MsgSetLegalHold",
+    /// docs/transactions/release-legal-hold.md
+    ReleaseLegalHold(records::MsgReleaseLegalHold) = "/careledger.records.v1.MsgReleaseLegalHold",
+    /// docs/transactions/dispute-access.md
+    DisputeAccess(audit::MsgDisputeAccess) = "/careledger.audit.v1.MsgDisputeAccess",
 }
 
 /// Decodes `bytes` and refuses every encoding but the canonical one. Prost drops unknown fields

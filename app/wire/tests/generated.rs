@@ -2,12 +2,13 @@
 
 use std::{env, fs, path::Path};
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 9] = [
     "careledger/identity/v1/tx.proto",
     "careledger/consent/v1/tx.proto",
     "careledger/records/v1/tx.proto",
     "careledger/audit/v1/tx.proto",
     "careledger/insurance/v1/tx.proto",
+    "careledger/governance/v1/tx.proto",
     "careledger/state/v1/state.proto",
     "careledger/query/v1/query.proto",
     "cosmos/tx/v1beta1/tx.proto",

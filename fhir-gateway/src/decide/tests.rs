@@ -91,10 +91,11 @@ fn what_the_patient_opened_is_permitted() {
 #[test]
 fn every_dimension_is_decided_by_its_rule() {
     type Change = fn(&mut Candidate, &mut Ask, &mut Facts);
-    let cases: [(Rule, Change); 21] = [
+    let cases: [(Rule, Change); 22] = [
         (Rule::OrganizationInGoodStanding, |_, ask, _| ask.standing = None),
         (Rule::OrganizationInGoodStanding, |_, ask, _| ask.standing.as_mut().unwrap().suspended = 1),
         (Rule::PractitionerEnrolled, |_, ask, _| ask.enrolment = None),
+        (Rule::PractitionerEnrolled, |_, ask, _| ask.enrolment.as_mut().unwrap().suspended_at = 1),
         (Rule::GrantExists, |candidate, _, _| candidate.state = None),
         (Rule::NotRevoked, |candidate, _, _| grant(candidate).revoked_at = NOW - 5),
         (Rule::Mode, |candidate, _, _| grant(candidate).mode = ConsentMode::Append as i32),

@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, process::Command};
 
-use careledger_app::keys;
+use careledger_app::{
+    audit::{AuditError, Log},
+    client::Client,
+    keys,
+};
 use careledger_gateway::{
     keys::{OrganizationKeys, OrganizationSigner, random},
     ledger::{Ledger, clock, embedded::Embedded},
@@ -12,6 +16,8 @@ use careledger_wire::{
     commitment,
     ids::{Address, GrantId, SubjectId},
     proto::{
+        audit::MsgAnchorAccessLog,
+        governance::{Content, MsgPropose, ScheduledUpgrade, content::Decision},
         identity::{MsgClaimSubject, MsgOpenSubject, OrganizationKind},
         records::{Anchor, MsgAnchorRecords},
     },
@@ -229,4 +235,51 @@ async fn a_taken_port_is_told() {
     };
     let error = Embedded::open(two.path(), &taken).unwrap_err();
     assert!(error.to_string().contains("cannot listen"), "{error}");
+}
+
+/// The embedded ledger goes through an upgrade, and an auditor holds a whole access log against one
+/// proven root: also what was anchored before there was a log.
+#[tokio::test]
+async fn an_access_log_is_audited_across_an_upgrade() {
+    let folder = tempfile::tempdir().unwrap();
+    let registrar = OrganizationSigner::random();
+    let (ledger, url) = chain::embedded(folder.path(), &registrar);
+    let hospital = OrganizationKeys::random();
+    chain::register(&ledger, &registrar, &hospital, OrganizationKind::Provider).await.unwrap();
+    let own = hospital.signer.address();
+    let batch = |sequence: u64| MsgAnchorAccessLog {
+        sender: own.to_string(),
+        sequence,
+        root: random::<32>().to_vec(),
+        count: 3,
+        period_start: 1,
+        period_end: 1,
+    };
+    let client = Client::new(&url).unwrap();
+    let before = ledger.submit(&hospital.signer, vec![batch(1).into()]).await.unwrap();
+    assert!(matches!(Log::read(&client, &own).await, Err(AuditError::NoLog)));
+    let upgrade = ScheduledUpgrade { version: 2, height: before.height as u64 + 6 };
+    let propose = MsgPropose {
+        sender: registrar.address().to_string(),
+        proposal: random::<32>().to_vec(),
+        expires_at: clock() + 1_000,
+        content: Some(Content { decision: Some(Decision::Upgrade(upgrade)) }),
+    };
+    ledger.submit(&registrar, vec![propose.into()]).await.unwrap();
+    let mut batches = 1;
+    loop {
+        batches += 1;
+        let committed = ledger.submit(&hospital.signer, vec![batch(batches).into()]).await.unwrap();
+        if committed.height as u64 >= upgrade.height {
+            break;
+        }
+    }
+    let log = Log::read(&client, &own).await.unwrap();
+    assert_eq!((log.head.size, log.batches.len() as u64), (batches, batches));
+    assert!(log.check_earlier(&log.head).is_ok());
+    ledger.submit(&hospital.signer, vec![batch(batches + 1).into()]).await.unwrap();
+    let later = Log::read(&client, &own).await.unwrap();
+    assert_eq!(later.head.size, batches + 1);
+    assert!(later.check_earlier(&log.head).is_ok());
+    assert!(log.check_earlier(&later.head).is_err(), "the older log does not begin with the newer one");
 }

@@ -21,3 +21,25 @@ pub struct MsgAnchorAccessLog {
     #[prost(int64, tag = "6")]
     pub period_end: i64,
 }
+/// A patient disputes one access that the custodian logged.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgDisputeAccess {
+    /// The patient's account of this subject, bech32.
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    /// 32 bytes; its organization is the custodian.
+    #[prost(bytes = "vec", tag = "2")]
+    pub subject: ::prost::alloc::vec::Vec<u8>,
+    /// The batch that has the leaf.
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+    /// Hash of the leaf, 32 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub leaf: ::prost::alloc::vec::Vec<u8>,
+    /// Place of the leaf, from 0.
+    #[prost(uint32, tag = "5")]
+    pub index: u32,
+    /// Sibling hashes from the leaf up, 32 bytes each.
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    pub path: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}

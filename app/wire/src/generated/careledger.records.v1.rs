@@ -48,3 +48,99 @@ pub struct MsgMarkEnteredInError {
     #[prost(uint32, tag = "3")]
     pub version: u32,
 }
+/// Anchors the Merkle root over many new records. Which they are stays with the custodian.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgAnchorBatch {
+    /// The custodian organization's account, bech32.
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    /// Root over the leaves (RFC 6962 hashing with SHA-256), each a record and the commitment to its
+    /// first version. 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub root: ::prost::alloc::vec::Vec<u8>,
+    /// Number of leaves.
+    #[prost(uint32, tag = "3")]
+    pub count: u32,
+}
+/// Makes one record of a batch a record of its own, which can then be superseded and the rest.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgExtractRecord {
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    /// Root of the batch, 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub batch: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub record: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub commitment: ::prost::alloc::vec::Vec<u8>,
+    /// Place of the leaf, from 0.
+    #[prost(uint32, tag = "5")]
+    pub index: u32,
+    /// Sibling hashes from the leaf up, 32 bytes each.
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    pub path: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+/// Asks another organization to sign the current version of a record.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgRequestCountersignature {
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub record: ::prost::alloc::vec::Vec<u8>,
+    /// The record's current version.
+    #[prost(uint32, tag = "3")]
+    pub version: u32,
+    /// The organization that is asked, 20 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub countersigner: ::prost::alloc::vec::Vec<u8>,
+    /// After this it can no longer be given, Unix seconds.
+    #[prost(int64, tag = "5")]
+    pub expires_at: i64,
+}
+/// Countersigns what was asked for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgGiveCountersignature {
+    /// The countersigner's account, bech32.
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    /// The custodian, 20 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub organization: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub record: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "4")]
+    pub version: u32,
+    /// Commitment to the version that the countersigner saw.
+    #[prost(bytes = "vec", tag = "5")]
+    pub commitment: ::prost::alloc::vec::Vec<u8>,
+}
+/// The custodian has destroyed body, key wraps and salts of a record. What stays links to nothing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgShredRecord {
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub record: ::prost::alloc::vec::Vec<u8>,
+}
+/// Forbids to shred a record: by its custodian, or by a registrar.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgSetLegalHold {
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    /// The custodian, 20 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub organization: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub record: ::prost::alloc::vec::Vec<u8>,
+}
+/// Ends a hold of the sender's kind.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgReleaseLegalHold {
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub organization: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub record: ::prost::alloc::vec::Vec<u8>,
+}

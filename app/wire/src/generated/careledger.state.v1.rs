@@ -33,6 +33,9 @@ pub struct Parameters {
     /// Number that the next account gets.
     #[prost(uint64, tag = "3")]
     pub next_account_number: u64,
+    /// What governance changed; absent until it does.
+    #[prost(message, optional, tag = "23")]
+    pub governance: ::core::option::Option<Governance>,
 }
 /// Registrars that approved one content of a registration, in one standing of the organization.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -67,6 +70,9 @@ pub struct Practitioner {
     pub qualification: ::prost::alloc::vec::Vec<u8>,
     #[prost(int64, tag = "4")]
     pub expires_at: i64,
+    /// Block time of the suspension by the organization, Unix seconds; 0 while in good standing.
+    #[prost(int64, tag = "20")]
+    pub suspended_at: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Subject {
@@ -126,6 +132,15 @@ pub struct Record {
     /// The version that was entered in error; 0 when none.
     #[prost(uint32, tag = "4")]
     pub entered_in_error: u32,
+    /// Block time at which the custodian said that nothing of it is left, Unix seconds; 0 before.
+    #[prost(int64, tag = "20")]
+    pub shredded_at: i64,
+    /// It may not be shredded: its custodian says so,
+    #[prost(bool, tag = "21")]
+    pub held_by_custodian: bool,
+    /// or a registrar.
+    #[prost(bool, tag = "22")]
+    pub held_by_registrars: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AccessLogBatch {
@@ -226,6 +241,140 @@ pub struct Executed {
     #[prost(int64, tag = "1")]
     pub height: i64,
 }
+/// What the registrars changed since genesis. 0 stands for what genesis or the limits say.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Governance {
+    /// Format of the state; 0 is 1, the first.
+    #[prost(uint32, tag = "1")]
+    pub state_version: u32,
+    /// The scheduled upgrade; 0 when none is.
+    #[prost(uint32, tag = "2")]
+    pub upgrade_version: u32,
+    #[prost(uint64, tag = "3")]
+    pub upgrade_height: u64,
+    /// Raised by each change of registrars: approvals hold for one set of registrars only.
+    #[prost(uint64, tag = "4")]
+    pub registrar_generation: u64,
+    /// Height of the last vote on a validator: a block holds one.
+    #[prost(uint64, tag = "5")]
+    pub validators_changed_at: u64,
+    #[prost(uint64, tag = "6")]
+    pub block_bytes: u64,
+    /// CometBFT's parameters of evidence, from genesis on.
+    #[prost(uint64, tag = "7")]
+    pub evidence_age_blocks: u64,
+    #[prost(uint64, tag = "8")]
+    pub evidence_age_seconds: u64,
+    #[prost(uint64, tag = "9")]
+    pub evidence_bytes: u64,
+    #[prost(uint64, tag = "10")]
+    pub unordered_seconds: u64,
+    #[prost(uint64, tag = "11")]
+    pub offences_tolerated: u64,
+    #[prost(uint64, tag = "12")]
+    pub proposal_seconds: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Proposal {
+    #[prost(bytes = "vec", tag = "1")]
+    pub proposer: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "2")]
+    pub expires_at: i64,
+    /// Registrars that approve.
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub approvals: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    #[prost(enumeration = "ProposalStatus", tag = "4")]
+    pub status: i32,
+    /// The set of registrars under which it was made; under another it counts no more.
+    #[prost(uint64, tag = "5")]
+    pub registrar_generation: u64,
+    /// Block time at which it was accepted or withdrawn, Unix seconds; 0 while open.
+    #[prost(int64, tag = "6")]
+    pub closed_at: i64,
+    #[prost(message, optional, tag = "7")]
+    pub content: ::core::option::Option<super::super::governance::v1::Content>,
+}
+/// What a validator did.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Offence {
+    /// As CometBFT numbers it: 1 signed two blocks of one height, 2 attacked light clients.
+    #[prost(uint32, tag = "1")]
+    pub kind: u32,
+    /// Height at which it happened.
+    #[prost(uint64, tag = "2")]
+    pub height: u64,
+    /// Height of the block that has the evidence.
+    #[prost(uint64, tag = "3")]
+    pub recorded_height: u64,
+}
+/// A validator that the network has, or had.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Validator {
+    /// 0 after it was removed.
+    #[prost(uint64, tag = "1")]
+    pub power: u64,
+    /// How many offences were recorded.
+    #[prost(uint32, tag = "2")]
+    pub offences: u32,
+    /// The newest of them.
+    #[prost(message, repeated, tag = "3")]
+    pub newest_offences: ::prost::alloc::vec::Vec<Offence>,
+}
+/// An upgrade that was made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Upgrade {
+    #[prost(uint64, tag = "1")]
+    pub height: u64,
+    #[prost(int64, tag = "2")]
+    pub time: i64,
+}
+/// The Merkle log over the batches of one organization's access log (RFC 6962, SHA-256). A leaf is
+/// root, count, period_start and period_end of a batch, the numbers big-endian.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccessLogTree {
+    /// Batches in it.
+    #[prost(uint64, tag = "1")]
+    pub size: u64,
+    /// Roots of its perfect subtrees, the largest first: what appending needs.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub peaks: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Root over all batches.
+    #[prost(bytes = "vec", tag = "3")]
+    pub root: ::prost::alloc::vec::Vec<u8>,
+}
+/// Many records under one root.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Batch {
+    #[prost(uint32, tag = "1")]
+    pub count: u32,
+    /// Block time of the batch, Unix seconds.
+    #[prost(int64, tag = "2")]
+    pub recorded_at: i64,
+}
+/// One organization's signature of another's record, asked for or given.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Countersignature {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub commitment: ::prost::alloc::vec::Vec<u8>,
+    /// After this it cannot be given.
+    #[prost(int64, tag = "3")]
+    pub expires_at: i64,
+    /// Block time at which it was given, Unix seconds; 0 before.
+    #[prost(int64, tag = "4")]
+    pub given_at: i64,
+}
+/// An access that a patient disputes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccessDispute {
+    /// The batch that has the leaf.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// Block time of the dispute, Unix seconds.
+    #[prost(int64, tag = "2")]
+    pub disputed_at: i64,
+}
 /// What an account may send. An account has one role for ever: a patient's key is never an
 /// organization's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -260,6 +409,39 @@ impl AccountRole {
             "ACCOUNT_ROLE_ORGANIZATION" => Some(Self::Organization),
             "ACCOUNT_ROLE_PRACTITIONER" => Some(Self::Practitioner),
             "ACCOUNT_ROLE_CLAIMANT" => Some(Self::Claimant),
+            _ => None,
+        }
+    }
+}
+/// What became of a proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ProposalStatus {
+    Unspecified = 0,
+    Open = 1,
+    Accepted = 2,
+    Withdrawn = 3,
+}
+impl ProposalStatus {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PROPOSAL_STATUS_UNSPECIFIED",
+            Self::Open => "PROPOSAL_STATUS_OPEN",
+            Self::Accepted => "PROPOSAL_STATUS_ACCEPTED",
+            Self::Withdrawn => "PROPOSAL_STATUS_WITHDRAWN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PROPOSAL_STATUS_UNSPECIFIED" => Some(Self::Unspecified),
+            "PROPOSAL_STATUS_OPEN" => Some(Self::Open),
+            "PROPOSAL_STATUS_ACCEPTED" => Some(Self::Accepted),
+            "PROPOSAL_STATUS_WITHDRAWN" => Some(Self::Withdrawn),
             _ => None,
         }
     }

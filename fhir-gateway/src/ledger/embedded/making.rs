@@ -6,6 +6,7 @@ use std::{
 };
 
 use careledger_app::{
+    fault,
     limits::BLOCK_BYTES_MAX,
     machine::{Block, CheckKind, Machine, Outcome},
     store::{Store as _, disk::DiskStore},
@@ -68,6 +69,9 @@ impl Shared {
         let mut machine = self.machine.write();
         let candidates = self.take();
         let height = machine.height() + 1;
+        if let Some(upgrade) = machine.halts_before(height) {
+            fault::stop_for_upgrade(&upgrade);
+        }
         let time = clock().max(machine.store().time());
         let app_hash = machine.app_hash();
         let transactions = machine.prepare(candidates.clone(), BLOCK_BYTES_MAX, height, time);

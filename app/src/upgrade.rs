@@ -1,0 +1,77 @@
+//! Upgrades: changes of the state's format at a height that the registrars agreed on.
+//!
+//! A program has the rules of every format that it knows and follows the one that the state says,
+//! so it may be installed long before the height. Where a height comes whose upgrade a program
+//! does not know, it stops before the block.
+
+use careledger_wire::proto::state::Upgrade as Made;
+
+use crate::{
+    access_log_tree, governance, keys,
+    state::{StateRead, StateWrite},
+    types::BlockContext,
+};
+
+/// A change of the state's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The format after it.
+    pub version: u32,
+    /// What it brings, for people.
+    pub name: &'static str,
+    /// What it does to the state.
+    pub migration: Migration,
+}
+
+/// What an upgrade does to the state, once, before the transactions of its height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Migration {
+    /// Makes the Merkle log over the batches that each organization anchored before.
+    AccessLogTrees,
+}
+
+/// Every upgrade that this program knows, in order.
+pub const TABLE: &[Upgrade] = &[Upgrade { version: 2, name: "access-log-trees", migration: Migration::AccessLogTrees }];
+
+/// The newest format that this program knows. A new chain begins with it.
+pub const NEWEST: u32 = 1 + TABLE.len() as u32;
+
+/// An upgrade that is due at a height and that a program does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("upgrade {version} is due at height {height}: install a program that knows it and start again")]
+pub struct UnknownUpgrade {
+    /// The format after it.
+    pub version: u32,
+    /// The first height that follows its rules.
+    pub height: u64,
+}
+
+/// The upgrade that comes before the transactions of `height`, from `table`.
+pub fn due<'a>(
+    table: &'a [Upgrade],
+    height: u64,
+    state: &impl StateRead,
+) -> Result<Option<&'a Upgrade>, UnknownUpgrade> {
+    let Some(parameters) = state.get(&keys::parameters()) else { return Ok(None) };
+    let governance = parameters.governance.unwrap_or_default();
+    if governance.upgrade_version == 0 || governance.upgrade_height != height {
+        return Ok(None);
+    }
+    let version = governance.upgrade_version;
+    let known = table.iter().find(|upgrade| upgrade.version == version);
+    known.map(Some).ok_or(UnknownUpgrade { version, height })
+}
+
+impl Upgrade {
+    /// Migrates the state and notes that this was done.
+    pub fn run(&self, block: &BlockContext, state: &mut impl StateWrite) {
+        match self.migration {
+            Migration::AccessLogTrees => access_log_tree::migrate(state),
+        }
+        governance::change(state, |_, governance| {
+            governance.state_version = self.version;
+            (governance.upgrade_version, governance.upgrade_height) = (0, 0);
+        });
+        state.put(&keys::upgrade(self.version), &Made { height: block.height, time: block.time });
+    }
+}
