@@ -8,12 +8,17 @@ use crate::{
     types::{BlockContext, Sender},
 };
 
+mod amend_consent;
 mod anchor_access_log;
 mod anchor_attestation;
 mod anchor_enrolment;
 mod anchor_records;
+mod appoint_guardian;
+mod approve_standing;
+mod break_glass;
 mod claim_subject;
 mod commitment_tree;
+mod delegate_consent;
 mod enrol_practitioner;
 mod fields;
 mod grant_consent;
@@ -22,18 +27,26 @@ mod open_subject;
 mod prove_eligibility;
 mod publish_plan;
 mod register_organization;
+mod reinstate_consent;
 mod request_access;
+mod review_emergency;
 mod revoke_consent;
 mod standing;
 mod supersede_records;
 mod suspend_organization;
+mod withdraw_standing;
 
+pub use amend_consent::AmendConsent;
 pub use anchor_access_log::AnchorAccessLog;
 pub use anchor_attestation::AnchorAttestation;
 pub use anchor_enrolment::AnchorEnrolment;
 pub use anchor_records::AnchorRecords;
+pub use appoint_guardian::AppointGuardian;
+pub use approve_standing::ApproveStanding;
+pub use break_glass::BreakGlass;
 pub use claim_subject::ClaimSubject;
 pub(crate) use commitment_tree::node as commitment_tree_node;
+pub use delegate_consent::DelegateConsent;
 pub use enrol_practitioner::EnrolPractitioner;
 pub use grant_consent::GrantConsent;
 pub use mark_entered_in_error::MarkEnteredInError;
@@ -41,10 +54,13 @@ pub use open_subject::OpenSubject;
 pub use prove_eligibility::ProveEligibility;
 pub use publish_plan::PublishPlan;
 pub use register_organization::RegisterOrganization;
+pub use reinstate_consent::ReinstateConsent;
 pub use request_access::RequestAccess;
+pub use review_emergency::ReviewEmergency;
 pub use revoke_consent::RevokeConsent;
 pub use supersede_records::SupersedeRecords;
 pub use suspend_organization::SuspendOrganization;
+pub use withdraw_standing::WithdrawStanding;
 
 /// One thing that a transaction can do. From phase to phase power rises and frequency falls.
 pub trait Action: Sized {
@@ -98,4 +114,6 @@ actions! {
     AnchorRecords, SupersedeRecords, MarkEnteredInError,
     AnchorAccessLog,
     PublishPlan, AnchorAttestation, AnchorEnrolment, ProveEligibility,
+    AmendConsent, ReinstateConsent, DelegateConsent, AppointGuardian,
+    BreakGlass, ReviewEmergency, ApproveStanding, WithdrawStanding,
 }

@@ -4,6 +4,7 @@
 //! error. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 74 a fault of the node.
 
 mod config;
+mod consent;
 mod describe;
 mod export;
 mod keys;

@@ -1,27 +1,19 @@
-//! The access decision: a pure function of proven ledger state, the opened terms, the request and
-//! the record. It explains itself by naming the first rule that denies under every grant.
-//!
-//! The order of the grants never matters: any grant that permits is enough, and of several the one
-//! with the smallest id is named.
+//! The access decision as the gateway asks it: who asks here is always another organization's
+//! practitioner, and what is asked is always to view. The rules are the ledger's:
+//! [`careledger_wire::decision`].
 
-use std::collections::BTreeSet;
-
+pub use careledger_wire::decision::{Facts, Parent, Rule};
 use careledger_wire::{
-    ids::{Address, GrantId},
+    decision::{self, Actor, Broken, Ground, Grounds, Request},
+    ids::{Address, EmergencyId, GrantId},
     proto::{
         consent::ConsentMode,
-        identity::SuspensionReason,
-        state::{Grant, Organization, Practitioner},
+        state::{Emergency, EmergencyReviews, Grant, Organization, Practitioner},
     },
+    terms::Opened,
 };
 
-use crate::mapping::{
-    consent::{Permit, Terms},
-    period::Seconds,
-};
-
-/// Codes of v3 Confidentiality that close nothing.
-const OPEN_LABELS: [&str; 4] = ["U", "L", "M", "N"];
+use crate::mapping::consent::Permit;
 
 /// A grant as the ledger and the custodian know it.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +24,19 @@ pub struct Candidate {
     pub state: Option<Grant>,
     /// The Consent that opens the commitments; `None` where the custodian holds none.
     pub permit: Option<Permit>,
+    /// What else the id can stand for.
+    pub beyond: Beyond,
+}
+
+/// What a grant's id can stand for besides a grant that the patient gave.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Beyond {
+    /// The grant that it was delegated from.
+    pub parent: Option<Parent>,
+    /// The emergency of this id, where there is no grant, proven.
+    pub emergency: Option<Emergency>,
+    /// The open reviews of the organization that asks, proven.
+    pub reviews: EmergencyReviews,
 }
 
 /// Who asks, for what, and when.
@@ -51,56 +56,12 @@ pub struct Ask {
     pub now: i64,
 }
 
-/// What a decision needs to know of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    /// Its FHIR type.
-    pub resource_type: String,
-    /// The time that it is about, where it says so.
-    pub about: Option<Seconds>,
-    /// Its security labels.
-    pub labels: BTreeSet<String>,
-}
-
-/// The rules, in the order in which they are asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rule {
-    /// The organization is registered, unexpired and not suspended.
-    OrganizationInGoodStanding,
-    /// The practitioner is enrolled by that organization, unexpired.
-    PractitionerEnrolled,
-    /// The ledger knows the grant.
-    GrantExists,
-    /// It was not revoked.
-    NotRevoked,
-    /// Its window has begun.
-    Begun,
-    /// Its window has not ended.
-    NotEnded,
-    /// It opens reading.
-    Mode,
-    /// It is for this organization.
-    Grantee,
-    /// The custodian holds the terms, and they are those that the patient signed.
-    TermsOpened,
-    /// It is for this practitioner.
-    Actor,
-    /// It is for this purpose.
-    Purpose,
-    /// It opens this type of resource.
-    ResourceType,
-    /// It opens records about this time.
-    DataPeriod,
-    /// It opens every label that the record carries.
-    Labels,
-}
-
 /// What was decided, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// This grant opens the record.
+    /// This grant, or the emergency of this id, opens the record.
     Permit(GrantId),
-    /// No grant does. For each one, in order of their ids, the first rule that does not hold.
+    /// None does. For each one, in order of their ids, the first rule that does not hold.
     Deny(Vec<(GrantId, Rule)>),
 }
 
@@ -113,74 +74,68 @@ impl Decision {
 
 /// Decides whether `ask` may read the record of which `facts` are known.
 pub fn decide(candidates: &[Candidate], ask: &Ask, facts: &Facts) -> Decision {
-    let mut sorted: Vec<&Candidate> = candidates.iter().collect();
-    sorted.sort_by_key(|candidate| candidate.grant);
-    let mut broken = Vec::new();
-    for candidate in sorted {
-        match first_broken(candidate, ask, facts) {
-            None => return Decision::Permit(candidate.grant),
-            Some(rule) => broken.push((candidate.grant, rule)),
+    match decision::decide(&grounds(candidates), &request(ask), facts) {
+        decision::Decision::Permit { ground, .. } => Decision::Permit(id(&ground)),
+        decision::Decision::Deny { trace } => {
+            let broken = trace.iter().filter_map(|step| step.broken.map(|broken| (id(&step.ground), broken.rule)));
+            Decision::Deny(broken.collect())
         }
     }
-    Decision::Deny(broken)
 }
 
 /// The first rule that does not hold whatever the record; `None` where the grant may open some.
 pub fn first_broken_by_grant(candidate: &Candidate, ask: &Ask) -> Option<Rule> {
-    let Some(standing) = &ask.standing else { return Some(Rule::OrganizationInGoodStanding) };
-    let is_suspended = standing.suspended != SuspensionReason::Unspecified as i32;
-    let Some(grant) = &candidate.state else {
-        return Some(if is_suspended { Rule::OrganizationInGoodStanding } else { Rule::GrantExists });
+    let grounds = grounds(std::slice::from_ref(candidate));
+    let request = request(ask);
+    let of_grant = |grant| decision::broken_by_grant(grant, &request, None);
+    let broken: Option<Broken> = match grounds.grants.first() {
+        Some(grant) => of_grant(grant),
+        None => decision::broken_by_emergency(candidate.beyond.emergency.as_ref(), &grounds.reviews, &request),
     };
-    let enrolled_until = ask.enrolment.as_ref().map_or(i64::MIN, |enrolment| enrolment.expires_at);
-    let is_for = |terms: &Terms| terms.practitioner.is_none_or(|only| only == ask.practitioner);
-    let terms = opened(candidate, grant);
-    let rules = [
-        (Rule::OrganizationInGoodStanding, !is_suspended && ask.now < standing.expires_at),
-        (Rule::PractitionerEnrolled, ask.now < enrolled_until),
-        (Rule::NotRevoked, grant.revoked_at == 0),
-        (Rule::Begun, ask.now >= grant.not_before),
-        (Rule::NotEnded, ask.now < grant.expires_at),
-        (Rule::Mode, grant.mode == ConsentMode::View as i32),
-        (Rule::Grantee, grant.grantee == ask.organization.as_bytes()),
-        (Rule::TermsOpened, terms.is_some()),
-        (Rule::Actor, terms.is_some_and(is_for)),
-        (Rule::Purpose, terms.is_some_and(|terms| terms.purposes.contains(&ask.purpose))),
-    ];
-    rules.into_iter().find(|(_, holds)| !holds).map(|(rule, _)| rule)
+    broken.map(|broken| broken.rule)
 }
 
-fn first_broken(candidate: &Candidate, ask: &Ask, facts: &Facts) -> Option<Rule> {
-    if let Some(rule) = first_broken_by_grant(candidate, ask) {
-        return Some(rule);
+fn grounds(candidates: &[Candidate]) -> Grounds {
+    let mut grounds = Grounds::default();
+    for candidate in candidates {
+        let Candidate { grant, state, permit, beyond } = candidate;
+        if let (None, Some(emergency)) = (state, &beyond.emergency) {
+            grounds.emergencies.push((EmergencyId::new(*grant.as_bytes()), Some(emergency.clone())));
+            grounds.reviews = beyond.reviews.clone();
+            continue;
+        }
+        grounds.grants.push(decision::Candidate {
+            grant: *grant,
+            state: state.clone(),
+            opened: permit.as_ref().map(opened),
+            parent: beyond.parent.clone(),
+        });
     }
-    let terms = candidate.state.as_ref().and_then(|grant| opened(candidate, grant));
-    let holds = |rule: fn(&Terms, &Facts) -> bool| terms.is_some_and(|terms| rule(terms, facts));
-    let rules = [
-        (Rule::ResourceType, holds(|terms, facts| terms.resource_types.contains(&facts.resource_type))),
-        (Rule::DataPeriod, holds(is_within_data_period)),
-        (Rule::Labels, holds(opens_labels)),
-    ];
-    rules.into_iter().find(|(_, holds)| !holds).map(|(rule, _)| rule)
+    grounds
 }
 
-/// The terms, where they are those that the ledger's commitment is of and name its grantee.
-fn opened<'a>(candidate: &'a Candidate, grant: &Grant) -> Option<&'a Terms> {
-    let permit = candidate.permit.as_ref()?;
-    let is_committed = permit.terms.commitment(&permit.salt).as_bytes().as_slice() == grant.terms;
-    let names_grantee = permit.terms.organization.as_bytes().as_slice() == grant.grantee;
-    (is_committed && names_grantee).then_some(&permit.terms)
+/// What a Consent opens, as the decision takes it.
+pub fn opened(permit: &Permit) -> Opened {
+    Opened { terms: permit.terms.clone(), salt: permit.salt }
 }
 
-/// A record is within the period when all that it is about is. One that does not say is outside.
-fn is_within_data_period(terms: &Terms, facts: &Facts) -> bool {
-    let Some(period) = terms.data_period else { return true };
-    facts.about.is_some_and(|about| period.start <= about.start && about.end <= period.end)
+fn request(ask: &Ask) -> Request {
+    let actor = Actor::Practitioner {
+        organization: ask.organization,
+        standing: ask.standing.clone(),
+        practitioner: ask.practitioner,
+        enrolment: ask.enrolment.clone(),
+    };
+    Request { actor, purpose: ask.purpose.clone(), mode: ConsentMode::View, now: ask.now }
 }
 
-fn opens_labels(terms: &Terms, facts: &Facts) -> bool {
-    let is_open = |label: &String| OPEN_LABELS.contains(&label.as_str()) || terms.labels.contains(label);
-    facts.labels.iter().all(is_open)
+/// A grant and an emergency are asked for by the same 32 bytes.
+fn id(ground: &Ground) -> GrantId {
+    match ground {
+        Ground::Grant(grant) => *grant,
+        Ground::Emergency(emergency) => GrantId::new(*emergency.as_bytes()),
+        Ground::Guardianship(_) => unreachable!("no guardian asks a gateway as an organization"),
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 /// Identifier of an account: its bech32 address.
 pub const ACCOUNT: &str = "urn:careledger:account";
+/// Identifier system of a practitioner's qualification, as the ledger's enrolment names it.
+pub const PRACTITIONER_ROLE: &str = "urn:careledger:practitioner-role";
 /// Identifier of a subject, one organization's view of one patient: 64 hexadecimal digits.
 pub const SUBJECT: &str = "urn:careledger:subject";
 /// Identifier of an access request: 64 hexadecimal digits.

@@ -28,6 +28,7 @@ pub struct RegisterOrganization {
     encryption_key: EncryptionKey,
     evidence: Digest,
     expires_at: i64,
+    emergency: bool,
 }
 
 impl RegisterOrganization {
@@ -40,7 +41,11 @@ impl RegisterOrganization {
         let organization = self.organization.as_bytes().as_slice();
         let standing = self.registered(state).map(|organization| organization.encode_to_vec()).unwrap_or_default();
         let (key, evidence) = (self.encryption_key.as_bytes(), self.evidence.as_bytes());
-        let fields = [organization, &kind, key, evidence, expires_at.as_slice(), standing.as_slice()];
+        let mut fields = vec![organization, &kind, key, evidence, expires_at.as_slice(), standing.as_slice()];
+        // A capability is one more part, so that registrations without one keep their paths.
+        if self.emergency {
+            fields.push(b"emergency");
+        }
         Digest::new(commitment::hash("careledger/registration/2", &fields))
     }
 
@@ -61,6 +66,7 @@ impl RegisterOrganization {
             expires_at: self.expires_at,
             suspended: SuspensionReason::Unspecified.into(),
             generation,
+            emergency: self.emergency,
         }
     }
 }
@@ -76,6 +82,7 @@ impl Action for RegisterOrganization {
             encryption_key: fields::id("encryption_key", &message.encryption_key)?,
             evidence: fields::id("evidence", &message.evidence)?,
             expires_at: fields::time("expires_at", message.expires_at)?,
+            emergency: message.emergency,
         })
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use careledger_wire::{
     ids::{CircuitId, TransactionHash},
+    message::Message,
     proto::{query::TransactionResult, tx::TxMsgData},
     transaction::{Replay, Transaction, TransactionError, hash},
 };
@@ -290,14 +291,28 @@ fn responses(transaction: &Transaction) -> Vec<u8> {
     TxMsgData { msg_responses }.encode_to_vec()
 }
 
-/// One `message` event for each message, as in the Cosmos SDK.
+/// One `message` event for each message, as in the Cosmos SDK, and an `emergency` event for each
+/// that opened a view without consent.
 fn events(transaction: &Transaction) -> Vec<Event> {
     let sender = transaction.signer().to_string();
     let event = |url: &str| Event {
         kind: "message".to_owned(),
         attributes: vec![("action".to_owned(), url.to_owned()), ("sender".to_owned(), sender.clone())],
     };
-    transaction.messages().iter().map(|message| event(message.type_url())).collect()
+    let messages = transaction.messages().iter();
+    messages.flat_map(|message| std::iter::once(event(message.type_url())).chain(notice(message))).collect()
+}
+
+/// What a subject's wallet and its custodian watch for: an emergency opened a view.
+fn notice(message: &Message) -> Option<Event> {
+    let Message::BreakGlass(message) = message else { return None };
+    let attributes = [
+        ("subject", hex::encode(&message.subject)),
+        ("emergency", hex::encode(&message.emergency)),
+        ("organization", message.sender.clone()),
+    ];
+    let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    Some(Event { kind: "emergency".to_owned(), attributes })
 }
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ fn live(world: &mut World, organization: &str, grantee: &str) -> State {
                 terms: own("terms"),
                 body: own("body"),
                 request: Vec::new(),
+                delegable: false,
             }
             .into(),
         ),

@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::mapping::{consent::Terms, period::Seconds};
 
 const NOW: i64 = 1_000_000;
 
@@ -16,6 +19,7 @@ fn terms() -> Terms {
     Terms {
         organization: address(1),
         practitioner: Some(address(2)),
+        roles: BTreeSet::new(),
         purposes: set(&["TREAT"]),
         resource_types: set(&["DocumentReference"]),
         data_period: Some(Seconds { start: 100, end: 200 }),
@@ -42,6 +46,7 @@ fn candidate_of(terms: Terms) -> Candidate {
             grant: GrantId::new([5; 32]),
             patient: "p".to_owned(),
         }),
+        beyond: Beyond::default(),
     }
 }
 

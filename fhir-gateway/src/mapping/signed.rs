@@ -67,6 +67,7 @@ pub fn agrees(signed: &Signed, permit: &Permit, consent: &Value, subject: &Subje
         terms: permit.terms.commitment(&permit.salt).to_vec(),
         body: consent::body_digest(&permit.salt, consent).to_vec(),
         request: message.request.clone(),
+        delegable: false,
     };
     let differences = [
         ("subject", message.subject == said.subject),
@@ -77,6 +78,7 @@ pub fn agrees(signed: &Signed, permit: &Permit, consent: &Value, subject: &Subje
         ("expires_at", message.expires_at == said.expires_at),
         ("terms", message.terms == said.terms),
         ("body", message.body == said.body),
+        ("delegable", message.delegable == said.delegable),
     ];
     match differences.into_iter().find(|(_, is_equal)| !is_equal) {
         None => Ok(()),

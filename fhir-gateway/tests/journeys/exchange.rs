@@ -156,6 +156,7 @@ impl World {
             terms: bytes("terms"),
             body: bytes("body"),
             request: hex::decode(request).unwrap(),
+            delegable: false,
         };
         let reply = self.a.post("", &self.bundle("Consent/c1", &consent, grant.into()).await).await;
         (reply, permit.grant)
@@ -308,6 +309,7 @@ async fn nobody_makes_a_consent_for_the_patient() {
         terms: vec![1; 32],
         body: vec![2; 32],
         request: Vec::new(),
+        delegable: false,
     };
     let (reply, _) = world.approve(&task, |_| {}).await;
     reply.expect(200);
