@@ -39,6 +39,29 @@ const THEN: &[(&str, &str)] = &[
 /// And in a third.
 const LAST: &[(&str, &str)] = &[("clinic", "marks a:2"), ("lab", "proves gold claim c event e period p")];
 
+/// Consent beyond granting and revoking, block by block: a sender sends once in each.
+const CONSENT: [&[(&str, &str)]; 5] = [
+    &[
+        ("r1", "registers clinic as provider emergency"),
+        ("alice.clinic", "grants lab as h delegable"),
+        ("bob.clinic", "preapproves lab as s"),
+        ("clinic", "appoints uncle on alice.clinic"),
+    ],
+    &[
+        ("r2", "registers clinic as provider emergency"),
+        ("alice.clinic", "amends h to 2 delegable"),
+        ("lab", "requests bob.clinic as u under s"),
+    ],
+    &[
+        ("clinic", "breaks alice.clinic as e by doctor"),
+        ("lab", "delegates h to payer as d on alice.clinic"),
+        ("bob.clinic", "withdraws s"),
+        ("alice.clinic", "appoints uncle"),
+    ],
+    &[("lab", "reviews e on alice.clinic"), ("alice.clinic", "revokes h")],
+    &[("alice.clinic", "reinstates h"), ("uncle", "grants lab as i on alice.clinic")],
+];
+
 fn hexed(bytes: impl AsRef<[u8]>) -> Value {
     Value::String(hex::encode(bytes))
 }
@@ -82,7 +105,8 @@ fn golden_block(world: &mut World, requests: &[(&str, &str)]) -> Value {
 #[test]
 fn every_transaction_keeps_its_bytes_keys_values_and_app_hash() {
     let mut world = familiar();
-    let blocks: Vec<Value> = [EVERY, THEN, LAST].map(|requests| golden_block(&mut world, requests)).into();
+    let blocks = [EVERY, THEN, LAST].into_iter().chain(CONSENT);
+    let blocks: Vec<Value> = blocks.map(|requests| golden_block(&mut world, requests)).collect();
     let covered: std::collections::BTreeSet<&str> = blocks
         .iter()
         .flat_map(|block| block["transactions"].as_array().unwrap())

@@ -2,8 +2,12 @@
 
 mod blocks;
 mod consent;
+mod consent_words;
+mod delegation;
+mod emergency;
 mod genesis;
 mod golden;
+mod guardian;
 mod identity;
 mod insurance;
 mod matrix;
@@ -13,6 +17,7 @@ mod queries;
 mod records;
 mod replay;
 mod script;
+mod standing;
 mod trapdoor;
 mod world;
 

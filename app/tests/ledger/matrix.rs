@@ -5,7 +5,7 @@ use crate::{
     world::name_of,
 };
 
-const ROLES: [(&str, &str); 8] = [
+const ROLES: [(&str, &str); 9] = [
     ("registrar", "r3"),
     ("provider", "clinic"),
     ("laboratory", "lab"),
@@ -14,6 +14,7 @@ const ROLES: [(&str, &str); 8] = [
     ("practitioner", "doctor"),
     ("patient", "alice.clinic"),
     ("stranger", "nobody"),
+    ("guardian", "uncle"),
 ];
 
 /// What there is before each cell of the matrix is tried.
@@ -27,28 +28,45 @@ const BEFORE: &str = "
     payer anchors old
     payer publishes gold
     clinic attests fact
-    payer covers fact";
+    payer covers fact
+    r1 registers clinic as provider emergency
+    r2 registers clinic as provider emergency
+    clinic appoints uncle on alice.clinic
+    alice.clinic appoints uncle
+    alice.clinic grants lab as wide delegable
+    alice.clinic grants lab as shut
+    alice.clinic revokes shut
+    alice.clinic preapproves lab as ever
+    clinic breaks alice.clinic as glass by doctor";
 
 /// One row for each transaction: the message, then an answer for each role in the order of
 /// [`ROLES`]. `.` stands for ok, `R` NotARegistrar, `O` NotAnOrganization, `K` WrongOrganizationKind,
-/// `C` NotAClaimant, `U` UnknownAccount.
+/// `C` NotAClaimant, `U` UnknownAccount, `E` EmergencyNotAccredited.
 const MATRIX: &[(&str, &str)] = &[
-    ("registers new as provider", ". R R R R R R U"),
-    ("suspends lab", ". R R R R R R U"),
-    ("enrols nurse", "O . . . . O O U"),
-    ("opens dave.here", "O . . . . O O U"),
-    ("claims alice.clinic", "C C C C C C SubjectClaimed U"),
-    ("requests alice.clinic as q", "O . . . . O O U"),
-    ("grants lab as g on alice.clinic", "C C C C C C . U"),
-    ("revokes old on alice.clinic", "C C C C C C . U"),
-    ("anchors a", "O . . . . O O U"),
-    ("supersedes old:2", "O . . . . O O U"),
-    ("marks old:1", "O . . . . O O U"),
-    ("logs 1", "O . . . . O O U"),
-    ("publishes silver", "O K K K . O O U"),
-    ("attests a", "O . . K K O O U"),
-    ("covers a", "O K K K . O O U"),
-    ("proves gold claim c event e period p", "O . . . . O O U"),
+    ("registers new as provider", ". R R R R R R U R"),
+    ("suspends lab", ". R R R R R R U R"),
+    ("enrols nurse", "O . . . . O O U O"),
+    ("opens dave.here", "O . . . . O O U O"),
+    ("claims alice.clinic", "C C C C C C SubjectClaimed U C"),
+    ("requests alice.clinic as q", "O . . . . O O U O"),
+    ("grants lab as g on alice.clinic", "C C C C C C . U ."),
+    ("revokes old on alice.clinic", "C C C C C C . U ."),
+    ("anchors a", "O . . . . O O U O"),
+    ("supersedes old:2", "O . . . . O O U O"),
+    ("marks old:1", "O . . . . O O U O"),
+    ("logs 1", "O . . . . O O U O"),
+    ("publishes silver", "O K K K . O O U O"),
+    ("attests a", "O . . K K O O U O"),
+    ("covers a", "O K K K . O O U O"),
+    ("proves gold claim c event e period p", "O . . . . O O U O"),
+    ("amends old to 2 on alice.clinic", "C C C C C C . U ."),
+    ("reinstates shut on alice.clinic", "C C C C C C . U C"),
+    ("delegates wide to payer as d on alice.clinic", "O NotTheGrantee . NotTheGrantee InvalidField O O U O"),
+    ("appoints aunt on alice.clinic", "C . NotTheCustodian NotTheCustodian NotTheCustodian C . U C"),
+    ("breaks alice.clinic as e by doctor", "O . E E E O O U O"),
+    ("reviews glass on alice.clinic", ". OwnEmergency . . . O O U O"),
+    ("preapproves lab as s on alice.clinic", "C C C C C C . U C"),
+    ("withdraws ever on alice.clinic", "C C C C C C . U C"),
 ];
 
 fn name(symbol: &str) -> &str {
@@ -59,6 +77,7 @@ fn name(symbol: &str) -> &str {
         "K" => "WrongOrganizationKind",
         "C" => "NotAClaimant",
         "U" => "UnknownAccount",
+        "E" => "EmergencyNotAccredited",
         other => other,
     }
 }

@@ -128,6 +128,7 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
             encryption_key: bytes(words.at(1)).to_vec(),
             evidence: bytes("evidence").to_vec(),
             expires_at: words.time("until", 1_000_000),
+            emergency: words.has("emergency"),
         }
         .into(),
         "suspends" => MsgSuspendOrganization {
@@ -155,9 +156,10 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
             sender: from,
             subject: subject(words.at(1)).to_vec(),
             request: bytes(words.after("as").expect("as which request")).to_vec(),
-            terms: bytes("terms").to_vec(),
+            terms: bytes(words.option("terms").unwrap_or("terms")).to_vec(),
             body: bytes("body").to_vec(),
             expires_at: words.time("until", 1_000),
+            standing: words.after("under").map(|standing| bytes(standing).to_vec()).unwrap_or_default(),
         }
         .into(),
         "grants" => MsgGrantConsent {
@@ -165,12 +167,13 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
             subject: words.subject().to_vec(),
             grant: bytes(words.after("as").expect("as which grant")).to_vec(),
             grantee: address(words.at(1)).to_vec(),
-            mode: ConsentMode::View.into(),
+            mode: words.mode().into(),
             not_before: words.time("from", 0),
             expires_at: words.time("until", 1_000),
             terms: bytes("terms").to_vec(),
             body: bytes("body").to_vec(),
             request: words.after("for").map(|request| bytes(request).to_vec()).unwrap_or_default(),
+            delegable: words.has("delegable"),
         }
         .into(),
         "revokes" => {
@@ -203,35 +206,45 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
         "attests" => MsgAnchorAttestation { sender: from, commitment: element(words.at(1)).to_vec() }.into(),
         "covers" => MsgAnchorEnrolment { sender: from, commitment: element(words.at(1)).to_vec() }.into(),
         "proves" => prove(from, noted, &words).into(),
-        verb => panic!("no such verb: {verb}"),
+        _ => crate::consent_words::message(from, &words),
     }
 }
 
-struct Words<'a> {
+pub struct Words<'a> {
     sender: &'a str,
     words: &'a [&'a str],
     world: &'a World,
 }
 
 impl<'a> Words<'a> {
-    fn at(&self, index: usize) -> &'a str {
+    pub fn at(&self, index: usize) -> &'a str {
         self.words.get(index).expect("one more word")
     }
 
-    fn after(&self, word: &str) -> Option<&'a str> {
+    pub fn after(&self, word: &str) -> Option<&'a str> {
         let place = self.words.iter().position(|other| *other == word)?;
         Some(self.at(place + 1))
     }
 
-    fn option(&self, name: &str) -> Option<&'a str> {
+    pub fn option(&self, name: &str) -> Option<&'a str> {
         self.words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
     }
 
-    fn time(&self, word: &str, default: i64) -> i64 {
+    pub fn time(&self, word: &str, default: i64) -> i64 {
         START + self.after(word).map_or(default, |time| time.parse().expect("a time in seconds"))
     }
 
-    fn subject(&self) -> SubjectId {
+    /// Whether the word is there.
+    pub fn has(&self, word: &str) -> bool {
+        self.words.contains(&word)
+    }
+
+    /// `append` opens appending; without it a grant opens viewing.
+    pub fn mode(&self) -> ConsentMode {
+        if self.has("append") { ConsentMode::Append } else { ConsentMode::View }
+    }
+
+    pub fn subject(&self) -> SubjectId {
         subject(self.after("on").unwrap_or(self.sender))
     }
 }
