@@ -25,8 +25,7 @@ use crate::{
 pub fn message(sender: String, words: &Words<'_>) -> Message {
     let id = |index: usize| bytes(words.at(index)).to_vec();
     let number = |word: &str, default: u32| words.after(word).map_or(default, |text| text.parse().expect("a number"));
-    let terms = bytes(words.option("terms").unwrap_or("terms")).to_vec();
-    let body = bytes("body").to_vec();
+    let (terms, body) = (words.named("terms"), words.named("body"));
     let of_subject = words.subject().to_vec();
     match words.at(0) {
         "amends" => MsgAmendConsent {
@@ -61,7 +60,7 @@ pub fn message(sender: String, words: &Words<'_>) -> Message {
             subject: of_subject,
             guardian: address(words.at(1)).to_vec(),
             until: words.time("until", 2_000),
-            evidence: bytes(words.option("evidence").unwrap_or("evidence")).to_vec(),
+            evidence: words.named("evidence"),
         }
         .into(),
         "breaks" => MsgBreakGlass {

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use careledger_app::{keys, state::StateRead as _};
 use careledger_wire::{
-    ids::Address,
+    ids::{Address, RequestId},
     message::Message,
     proto::{
         consent::{ConsentMode, MsgGrantConsent},
         identity::{MsgClaimSubject, MsgOpenSubject},
         records::{Anchor, MsgAnchorRecords},
     },
+    transaction::Replay,
 };
 
 use crate::{
-    script::{familiar, subject},
+    script::{familiar, message, run, subject},
     world::{START, State, World, address, bytes, name_of},
 };
 
@@ -104,4 +106,279 @@ fn no_name_can_stand_in_the_state() {
             assert!(!bytes.windows(canary.len()).any(|window| window == canary), "{}", key.escape_ascii());
         }
     }
+}
+
+const PERSONS: [&str; 3] = ["alice", "bob", "carol"];
+/// Custodians, and for each the grantee of its patients and that one's delegate.
+const CUSTODIANS: [(&str, &str, &str); 3] =
+    [("lab", "payer", "chemist"), ("chemist", "clinic", "payer"), ("payer", "lab", "clinic")];
+const MONTHS: i64 = 12;
+const MONTH_SECONDS: i64 = 30 * 86_400;
+
+/// One organization's view of one person.
+#[derive(Clone, Copy)]
+struct View {
+    person: &'static str,
+    custodian: &'static str,
+    grantee: &'static str,
+    delegate: &'static str,
+}
+
+impl View {
+    fn all() -> Vec<Self> {
+        let of = |person: &'static str| {
+            CUSTODIANS.map(|(custodian, grantee, delegate)| Self { person, custodian, grantee, delegate })
+        };
+        PERSONS.into_iter().flat_map(of).collect()
+    }
+
+    fn claimant(&self) -> String {
+        format!("{}.{}", self.person, self.custodian)
+    }
+
+    fn guardian(&self) -> String {
+        format!("guardian.{}", self.claimant())
+    }
+
+    /// A word that a wallet or a gateway draws for this view alone.
+    fn own(&self, what: &str, month: i64) -> String {
+        format!("{what}-{}-{month}", self.claimant())
+    }
+
+    /// Every word of this view, in any month.
+    fn words(&self) -> Vec<String> {
+        let drawn = [
+            "grant",
+            "terms",
+            "body",
+            "record",
+            "commitment",
+            "next",
+            "request",
+            "asked",
+            "amended",
+            "delegated",
+            "evidence",
+            "emergency",
+            "approval",
+            "automatic",
+            "narrow",
+            "given",
+        ];
+        (0..=MONTHS).flat_map(|month| drawn.map(|what| self.own(what, month))).collect()
+    }
+
+    /// The blocks of the first day: the subject is opened and claimed, and has a guardian.
+    fn opening(&self, until: i64) -> Vec<Vec<String>> {
+        let (custodian, claimant, guardian) = (self.custodian, self.claimant(), self.guardian());
+        let appoints = format!("appoints {guardian} until {until} evidence={} on {claimant}", self.own("evidence", 0));
+        vec![
+            vec![format!("{custodian} opens {claimant}")],
+            vec![format!("{claimant} claims {claimant}")],
+            vec![format!("{custodian} {appoints}"), format!("{claimant} {appoints}")],
+        ]
+    }
+
+    /// The blocks of one month: every transaction of consent and of records.
+    fn month(&self, month: i64, now: i64) -> Vec<Vec<String>> {
+        let (custodian, grantee, delegate) = (self.custodian, self.grantee, self.delegate);
+        let (claimant, guardian) = (self.claimant(), self.guardian());
+        let own = |what: &str| self.own(what, month);
+        let (grant, given, request, approval) = (own("grant"), own("given"), own("request"), own("approval"));
+        let until = now + MONTH_SECONDS;
+        let terms = format!("terms={} body={}", own("terms"), own("body"));
+        let narrow = format!("terms={} body={}", own("narrow"), own("amended"));
+        let window = format!("from {now} until {until}");
+        vec![
+            vec![
+                format!("{custodian} anchors {} commitment={}", own("record"), own("commitment")),
+                format!("{grantee} requests {claimant} as {request} until {until} {terms}"),
+                // Nobody answers this one: a denial is the absence of a grant.
+                format!("{grantee} requests {claimant} as {} until {until} {terms}", own("asked")),
+            ],
+            vec![
+                format!("{claimant} grants {grantee} as {grant} for {request} {window} delegable {terms}"),
+                format!("{guardian} grants {grantee} as {given} {window} {narrow} on {claimant}"),
+                format!("{custodian} supersedes {}:2 next={}", own("record"), own("next")),
+            ],
+            vec![
+                format!(
+                    "{grantee} delegates {grant} to {delegate} as {} {window} terms={} body={} on {claimant}",
+                    own("delegated"),
+                    own("next"),
+                    own("automatic"),
+                ),
+                format!("{claimant} preapproves {grantee} as {approval} until {until} {terms}"),
+                format!("clinic breaks {claimant} as {} by doctor", own("emergency")),
+            ],
+            vec![
+                format!("{grantee} requests {claimant} as {} until {until} under {approval} {terms}", own("automatic")),
+                format!("{claimant} amends {grant} to 2 {window} delegable {narrow}"),
+                format!("{custodian} reviews {} on {claimant}", own("emergency")),
+            ],
+            vec![
+                format!("{claimant} revokes {grant}"),
+                format!("{guardian} revokes {given} on {claimant}"),
+                format!("{custodian} marks {}:2", own("record")),
+            ],
+            vec![format!("{claimant} reinstates {grant}")],
+            vec![format!("{claimant} withdraws {approval}")],
+        ]
+    }
+}
+
+/// Decides one block of these lines, all of which must take effect.
+fn decide(world: &mut World, lines: &[String]) {
+    let until = START + world.time + 100;
+    let transactions = lines.iter().map(|line| {
+        let (sender, rest) = line.split_once(' ').expect("a sender and a verb");
+        world.signed_with(sender, &[message(world, None, sender, rest)], Replay::UntilTime(until))
+    });
+    let transactions = transactions.collect();
+    for (outcome, line) in world.decide(transactions).iter().zip(lines) {
+        assert_eq!(name_of(outcome), "ok", "{line}");
+    }
+}
+
+/// A year of every person at every custodian. No two views share a block: what happens in one
+/// second at two organizations is joined by its time, whatever a ledger writes.
+fn year() -> World {
+    let mut world = familiar();
+    let end = (MONTHS + 2) * MONTH_SECONDS;
+    for (name, kind) in
+        [("clinic", "provider emergency"), ("lab", "laboratory"), ("chemist", "pharmacy"), ("payer", "insurer")]
+    {
+        let registers = format!("registers {name} as {kind} until {end}");
+        assert_eq!(run(&mut world, &format!("r1 {registers}\nr2 {registers}")), ["ok", "ok"]);
+    }
+    assert_eq!(run(&mut world, &format!("clinic enrols doctor until {end}")), ["ok"]);
+    for month in 0..MONTHS {
+        world.time = month * MONTH_SECONDS;
+        for view in View::all() {
+            let opening = if month == 0 { view.opening(end) } else { Vec::new() };
+            let blocks = opening.into_iter().chain(view.month(month, world.time));
+            for lines in blocks {
+                world.time += 977;
+                decide(&mut world, &lines);
+            }
+        }
+    }
+    world
+}
+
+/// Every 20 consecutive bytes of what is left between values that everybody may know.
+fn private_windows<'a>(entries: impl Iterator<Item = &'a Vec<u8>>, public: &[Vec<u8>]) -> BTreeSet<Vec<u8>> {
+    let mut windows = BTreeSet::new();
+    for bytes in entries {
+        let mut start = 0;
+        let mut place = 0;
+        while place <= bytes.len() {
+            let rest = &bytes[place..];
+            let known = public.iter().find(|value| rest.starts_with(value));
+            if known.is_some() || rest.is_empty() {
+                windows.extend(bytes[start..place].windows(Address::LENGTH).map(<[u8]>::to_vec));
+                start = place + known.map_or(0, Vec::len);
+            }
+            place += known.map_or(1, Vec::len);
+        }
+    }
+    windows
+}
+
+#[test]
+fn a_year_of_everything_joins_no_two_views_of_a_person() {
+    let world = year();
+    let state = world.state();
+    let public: Vec<Vec<u8>> =
+        ["clinic", "lab", "chemist", "payer", "doctor", "r1", "r2", "r3"].map(|name| address(name).to_vec()).to_vec();
+    let holds = |bytes: &[u8], value: &[u8]| bytes.windows(value.len()).any(|window| window == value);
+    let mut entries_of: Vec<(View, State)> = Vec::new();
+    for view in View::all() {
+        let mut identifiers: Vec<Vec<u8>> = view.words().iter().map(|word| bytes(word).to_vec()).collect();
+        identifiers.push(subject(&view.claimant()).to_vec());
+        identifiers.extend([view.claimant(), view.guardian()].map(|name| address(&name).to_vec()));
+        let is_of = |(key, value): &(&Vec<u8>, &Vec<u8>)| {
+            identifiers.iter().any(|identifier| holds(key, identifier) || holds(value, identifier))
+        };
+        let own = state.iter().filter(is_of).map(|(key, value)| (key.clone(), value.clone())).collect();
+        entries_of.push((view, own));
+    }
+    for (number, (view, own)) in entries_of.iter().enumerate() {
+        assert!(own.len() > 100, "{} lives through a year: {}", view.claimant(), own.len());
+        let windows = private_windows(own.iter().flat_map(|(key, value)| [key, value]), &public);
+        for (other, others) in &entries_of[number + 1..] {
+            if other.person != view.person {
+                continue;
+            }
+            let both: Vec<_> = own.keys().filter(|key| others.contains_key(*key)).collect();
+            assert!(both.is_empty(), "{} and {} are both in {both:?}", view.claimant(), other.claimant());
+            let theirs = private_windows(others.iter().flat_map(|(key, value)| [key, value]), &public);
+            let shared: Vec<_> = windows.intersection(&theirs).map(|value| value.escape_ascii().to_string()).collect();
+            assert!(shared.is_empty(), "{} and {} share {shared:?}", view.claimant(), other.claimant());
+        }
+    }
+}
+
+/// Areas whose values say that something is open, asked, or happened. None says that something is
+/// denied: a request that the patient refuses looks like one that waits.
+const AREAS: [&str; 14] = [
+    "account",
+    "consent",
+    "delegation",
+    "emergency",
+    "guardianship",
+    "organization",
+    "parameters",
+    "practitioner",
+    "record",
+    "request",
+    "subject",
+    "standing",
+    "unordered",
+    "verifying-key",
+];
+
+#[test]
+fn a_year_of_everything_leaves_no_denial_and_no_text() {
+    let world = year();
+    for (key, value) in world.state() {
+        let area = key.split(|byte| *byte == b'/').next().expect("an area");
+        let area = String::from_utf8(area.to_vec()).expect("an area is ASCII");
+        assert!(AREAS.contains(&area.as_str()), "{area}");
+        if area != "verifying-key" {
+            assert!(is_of_fixed_shape(&value), "{area}: {}", hex::encode(&value));
+        }
+        for person in PERSONS {
+            let is_named = |bytes: &[u8]| bytes.windows(person.len()).any(|window| window == person.as_bytes());
+            assert!(!is_named(&key) && !is_named(&value), "{}", key.escape_ascii());
+        }
+    }
+    for view in View::all() {
+        for month in 0..MONTHS {
+            let refused = RequestId::new(bytes(&view.own("asked", month)));
+            let request = world.machine.store().get(&keys::request(&refused)).expect("the request");
+            assert!(request.grant.is_empty(), "nothing tells a refusal from silence");
+        }
+    }
+}
+
+/// Whether every length-delimited field is an identifier of 20, 32 or 33 bytes, or a message of such.
+fn is_of_fixed_shape(mut value: &[u8]) -> bool {
+    use prost::encoding::{WireType, decode_key, decode_varint};
+    while !value.is_empty() {
+        let Ok((_, wire)) = decode_key(&mut value) else { return false };
+        let Ok(number) = decode_varint(&mut value) else { return false };
+        match wire {
+            WireType::Varint => {}
+            WireType::LengthDelimited => {
+                let Some((field, rest)) = value.split_at_checked(number as usize) else { return false };
+                if ![20, 32, 33].contains(&field.len()) && !is_of_fixed_shape(field) {
+                    return false;
+                }
+                value = rest;
+            }
+            _ => return false,
+        }
+    }
+    true
 }

@@ -156,8 +156,8 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
             sender: from,
             subject: subject(words.at(1)).to_vec(),
             request: bytes(words.after("as").expect("as which request")).to_vec(),
-            terms: bytes(words.option("terms").unwrap_or("terms")).to_vec(),
-            body: bytes("body").to_vec(),
+            terms: words.named("terms"),
+            body: words.named("body"),
             expires_at: words.time("until", 1_000),
             standing: words.after("under").map(|standing| bytes(standing).to_vec()).unwrap_or_default(),
         }
@@ -170,8 +170,8 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
             mode: words.mode().into(),
             not_before: words.time("from", 0),
             expires_at: words.time("until", 1_000),
-            terms: bytes("terms").to_vec(),
-            body: bytes("body").to_vec(),
+            terms: words.named("terms"),
+            body: words.named("body"),
             request: words.after("for").map(|request| bytes(request).to_vec()).unwrap_or_default(),
             delegable: words.has("delegable"),
         }
@@ -181,12 +181,12 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
                 .into()
         }
         "anchors" => {
-            MsgAnchorRecords { sender: from, anchors: words.words[1..].iter().map(|record| anchor(record)).collect() }
+            MsgAnchorRecords { sender: from, anchors: words.plain().map(|record| anchor(record, &words)).collect() }
                 .into()
         }
         "supersedes" => MsgSupersedeRecords {
             sender: from,
-            supersessions: words.words[1..].iter().map(|record| supersession(record)).collect(),
+            supersessions: words.plain().map(|record| supersession(record, &words)).collect(),
         }
         .into(),
         "marks" => {
@@ -234,6 +234,16 @@ impl<'a> Words<'a> {
         START + self.after(word).map_or(default, |time| time.parse().expect("a time in seconds"))
     }
 
+    /// The bytes of an option `name=word`; without it those of its own name.
+    pub fn named(&self, name: &str) -> Vec<u8> {
+        bytes(self.option(name).unwrap_or(name)).to_vec()
+    }
+
+    /// The words after the verb that are no option.
+    fn plain(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.words[1..].iter().copied().filter(|word| !word.contains('='))
+    }
+
     /// Whether the word is there.
     pub fn has(&self, word: &str) -> bool {
         self.words.contains(&word)
@@ -265,8 +275,8 @@ fn kind(name: &str) -> OrganizationKind {
     }
 }
 
-fn anchor(record: &str) -> Anchor {
-    Anchor { record: bytes(record).to_vec(), commitment: bytes("commitment").to_vec() }
+fn anchor(record: &str, words: &Words<'_>) -> Anchor {
+    Anchor { record: bytes(record).to_vec(), commitment: words.named("commitment") }
 }
 
 /// `x:2` is version 2 of record x.
@@ -275,9 +285,9 @@ fn versioned(word: &str) -> (&str, u32) {
     (record, version.parse().expect("a version"))
 }
 
-fn supersession(word: &str) -> Supersession {
+fn supersession(word: &str, words: &Words<'_>) -> Supersession {
     let (record, version) = versioned(word);
-    Supersession { record: bytes(record).to_vec(), version, commitment: bytes("next").to_vec() }
+    Supersession { record: bytes(record).to_vec(), version, commitment: words.named("next") }
 }
 
 fn intervals() -> Vec<Interval> {
