@@ -5,10 +5,7 @@
 //! proposed change, validated, ids assigned and references resolved. A refusal refuses the whole
 //! request.
 
-use careledger_wire::{
-    ids::{GrantId, SubjectId},
-    message::Message,
-};
+use careledger_wire::message::Message;
 use futures::future::BoxFuture;
 
 use crate::{
@@ -48,7 +45,7 @@ pub struct Effects {
     /// Transactions signed by others, relayed and committed before the changes, in order.
     pub relay: Vec<Vec<u8>>,
     /// Grants that must stand on the ledger once these were relayed.
-    pub granted: Vec<(SubjectId, GrantId)>,
+    pub granted: Vec<consent::Granted>,
     /// Further resources to store in the same commit, after the proposed ones.
     pub also: Vec<Change>,
     /// Work after the commit.

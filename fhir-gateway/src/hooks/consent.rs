@@ -1,7 +1,7 @@
 //! A Consent: a proposal until the patient's signed transaction stands beside it. docs/api/consent.md
 
 use careledger_app::keys;
-use careledger_wire::ids::{GrantId, SubjectId};
+use careledger_wire::ids::{Commitment, GrantId, SubjectId};
 use serde_json::Value;
 
 use super::{Effects, Proposed, patient};
@@ -47,15 +47,57 @@ pub async fn before(
             let subject = patient::subject_of(organization, &permit.patient, all).await?;
             let signed = beside(id, all)?.ok_or_else(|| Refusal::Rule(HOW.to_owned()))?;
             signed::agrees(&signed, &permit, &consent, &subject)?;
-            effects.granted.push((subject, permit.grant));
+            effects.granted.push(Granted::of(subject, &permit));
             effects.relay.push(signed.bytes);
             Ok(())
         }
         (Some(permit), Status::Inactive) => revoke(organization, id, &permit, all, effects).await,
-        (Some(_), Status::Active | Status::Proposed) => Err(Refusal::Rule(
-            "a Consent in force cannot be changed: make it inactive, and post another one".to_owned(),
+        (Some(before), Status::Active) => amend(organization, id, &before, &consent, all, effects).await,
+        (Some(_), Status::Proposed) => Err(Refusal::Rule(
+            "a Consent in force does not become a proposal: make it inactive, and post another one".to_owned(),
         )),
     }
+}
+
+/// A grant that a request of this server relays, and what it must open on the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    subject: SubjectId,
+    grant: GrantId,
+    terms: Commitment,
+}
+
+impl Granted {
+    fn of(subject: SubjectId, permit: &Permit) -> Self {
+        Self { subject, grant: permit.grant, terms: permit.terms.commitment(&permit.salt) }
+    }
+}
+
+/// A Consent in force is changed by the patient's signed amendment beside it, and by nothing else.
+async fn amend(
+    organization: &Organization,
+    id: &str,
+    before: &Permit,
+    consent: &Value,
+    all: &[Proposed],
+    effects: &mut Effects,
+) -> Result<(), Refusal> {
+    let permit = consent::permit(consent)?;
+    let is_same = permit.grant == before.grant
+        && permit.patient == before.patient
+        && permit.terms.organization == before.terms.organization;
+    let signed = beside(id, all)?.filter(|_| is_same).ok_or_else(|| {
+        Refusal::Rule(
+            "a Consent in force changes only with the patient's signed amendment of the same grant beside it: post that, \
+             or make it inactive and post another one"
+                .to_owned(),
+        )
+    })?;
+    let subject = patient::subject_of(organization, &permit.patient, all).await?;
+    signed::amends(&signed, &permit, consent, &subject)?;
+    effects.granted.push(Granted::of(subject, &permit));
+    effects.relay.push(signed.bytes);
+    Ok(())
 }
 
 /// The Consent `id` as it is kept, where it is in force.
@@ -93,13 +135,16 @@ fn grants(consent: &Value) -> Vec<&str> {
     identifiers.items().filter_map(|identifier| identifier.identifier_value(naming::GRANT)).collect()
 }
 
-/// Refuses where a grant that was relayed is not in force: the same transaction may have been
-/// relayed before, and revoked since.
-pub async fn still_granted(organization: &Organization, granted: &[(SubjectId, GrantId)]) -> Result<(), Refusal> {
-    for (subject, grant) in granted {
+/// Refuses where a grant that was relayed is not in force as relayed: the same transaction may have
+/// been relayed before, and revoked or amended since.
+pub async fn still_granted(organization: &Organization, granted: &[Granted]) -> Result<(), Refusal> {
+    for Granted { subject, grant, terms } in granted {
         let state = organization.ledger.get(&keys::consent(subject, grant)).await?;
-        if state.is_none_or(|state| state.revoked_at != 0) {
+        let Some(state) = state.filter(|state| state.revoked_at == 0) else {
             return Err(Refusal::Rule("the grant is not in force on the ledger: the patient revoked it".to_owned()));
+        };
+        if state.terms != terms.as_bytes() {
+            return Err(Refusal::Rule("the grant has other terms on the ledger: the patient amended it".to_owned()));
         }
     }
     Ok(())

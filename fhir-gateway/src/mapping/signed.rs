@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use careledger_wire::{
     ids::{GrantId, SubjectId},
     message::Message,
-    proto::consent::{ConsentMode, MsgGrantConsent},
+    proto::consent::ConsentMode,
     transaction::Transaction,
 };
 use serde_json::Value;
@@ -56,31 +56,41 @@ pub fn agrees(signed: &Signed, permit: &Permit, consent: &Value, subject: &Subje
     let Message::GrantConsent(message) = &signed.message else {
         return Err(Refusal::Rule("the signed transaction does not grant a consent".to_owned()));
     };
-    let said = MsgGrantConsent {
-        sender: message.sender.clone(),
-        subject: subject.to_vec(),
-        grant: permit.grant.to_vec(),
-        grantee: permit.terms.organization.to_vec(),
-        mode: ConsentMode::View as i32,
-        not_before: permit.window.start,
-        expires_at: permit.window.end,
-        terms: permit.terms.commitment(&permit.salt).to_vec(),
-        body: consent::body_digest(&permit.salt, consent).to_vec(),
-        request: message.request.clone(),
-        delegable: false,
-    };
     let differences = [
-        ("subject", message.subject == said.subject),
-        ("grant", message.grant == said.grant),
-        ("grantee", message.grantee == said.grantee),
-        ("mode", message.mode == said.mode),
-        ("not_before", message.not_before == said.not_before),
-        ("expires_at", message.expires_at == said.expires_at),
-        ("terms", message.terms == said.terms),
-        ("body", message.body == said.body),
-        ("delegable", message.delegable == said.delegable),
+        ("subject", message.subject == subject.as_bytes()),
+        ("grant", message.grant == permit.grant.as_bytes()),
+        ("grantee", message.grantee == permit.terms.organization.as_bytes()),
+        ("mode", message.mode == ConsentMode::View as i32),
+        ("not_before", message.not_before == permit.window.start),
+        ("expires_at", message.expires_at == permit.window.end),
+        ("terms", message.terms == permit.terms.commitment(&permit.salt).as_bytes()),
+        ("body", message.body == consent::body_digest(&permit.salt, consent).as_bytes()),
+        // A Consent has no element that allows it.
+        ("delegable", !message.delegable),
     ];
-    match differences.into_iter().find(|(_, is_equal)| !is_equal) {
+    none_of(&differences)
+}
+
+/// Checks that `signed` amends the grant on `subject` to exactly what the Consent says now.
+pub fn amends(signed: &Signed, permit: &Permit, consent: &Value, subject: &SubjectId) -> Result<(), Refusal> {
+    let Message::AmendConsent(message) = &signed.message else {
+        return Err(Refusal::Rule("the signed transaction does not amend a consent".to_owned()));
+    };
+    none_of(&[
+        ("subject", message.subject == subject.as_bytes()),
+        ("grant", message.grant == permit.grant.as_bytes()),
+        ("mode", message.mode == ConsentMode::View as i32),
+        ("not_before", message.not_before == permit.window.start),
+        ("expires_at", message.expires_at == permit.window.end),
+        ("terms", message.terms == permit.terms.commitment(&permit.salt).as_bytes()),
+        ("body", message.body == consent::body_digest(&permit.salt, consent).as_bytes()),
+        ("delegable", !message.delegable),
+    ])
+}
+
+/// Refuses the first field in which transaction and Consent differ.
+fn none_of(fields: &[(&str, bool)]) -> Result<(), Refusal> {
+    match fields.iter().find(|(_, is_equal)| !is_equal) {
         None => Ok(()),
         Some((field, _)) => Err(Refusal::Rule(format!(
             "the signed transaction differs from the Consent in {field}; `careledger-gateway consent prepare` prints \

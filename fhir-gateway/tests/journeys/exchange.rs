@@ -14,7 +14,7 @@ use careledger_wire::{
     ids::{Address, GrantId, SubjectId},
     message::Message,
     proto::{
-        consent::{ConsentMode, MsgGrantConsent, MsgRevokeConsent},
+        consent::{ConsentMode, MsgAmendConsent, MsgGrantConsent, MsgRevokeConsent},
         identity::{MsgClaimSubject, OrganizationKind},
     },
 };
@@ -186,6 +186,25 @@ impl World {
         ]})
     }
 
+    /// The amendment that makes the Consent's grant say what the Consent says.
+    fn amendment(&self, consent: &Value, version: u32) -> MsgAmendConsent {
+        let permit = permit(consent).unwrap();
+        let said = prepared(consent, &permit);
+        let bytes = |name: &str| hex::decode(said[name].as_str().unwrap()).unwrap();
+        MsgAmendConsent {
+            sender: self.patient.address().to_string(),
+            subject: self.subject.to_vec(),
+            grant: permit.grant.to_vec(),
+            version,
+            mode: ConsentMode::View as i32,
+            not_before: permit.window.start,
+            expires_at: permit.window.end,
+            terms: bytes("terms"),
+            body: bytes("body"),
+            delegable: false,
+        }
+    }
+
     async fn documents_at_b(&self) -> Vec<Value> {
         let found = self.b.get(&format!("/DocumentReference?patient=Patient/{}", self.at_b)).await.expect(200);
         found["entry"].as_array().cloned().unwrap_or_default()
@@ -278,6 +297,31 @@ async fn a_labelled_document_stays_closed_unless_its_label_was_opened() {
     assert_eq!(absent.status, 404);
     assert_eq!(closed, absent);
     assert_eq!(closed_binary, absent);
+}
+
+/// The patient opens a label later: the Consent changes with the signed amendment beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_amended_consent_opens_what_it_says_now() {
+    let world = World::new().await;
+    let binary = id(world.a.post_raw("application/pdf", PDF).await.expect(201));
+    world.a.post("/DocumentReference", &document(&world.at_a, &binary, &["PSY"])).await.expect(201);
+    let task = world.ask().await;
+    let (reply, _) = world.approve(&task, |_| {}).await;
+    reply.expect(200);
+    assert_eq!(world.documents_at_b().await.len(), 1);
+
+    let first = world.a.get("/Consent/c1").await.expect(200);
+    let mut wider = first.clone();
+    wider["provision"]["securityLabel"] = json!([{"code": "PSY"}]);
+    assert_eq!(world.a.put("/Consent/c1", &wider).await.status, 422, "nobody amends for the patient");
+    let other = world.amendment(&first, 2);
+    assert_eq!(world.a.post("", &world.bundle("Consent/c1", &wider, other.into()).await).await.status, 422);
+
+    let signed = world.amendment(&wider, 2);
+    world.a.post("", &world.bundle("Consent/c1", &wider, signed.into()).await).await.expect(200);
+    assert_eq!(world.documents_at_b().await.len(), 2);
+    let late = world.amendment(&first, 2);
+    assert_eq!(world.a.post("", &world.bundle("Consent/c1", &first, late.into()).await).await.status, 422);
 }
 
 #[tokio::test(flavor = "multi_thread")]
