@@ -170,6 +170,62 @@ fn every_boundary_is_exact_to_the_second() {
     }
 }
 
+/// The candidate was delegated by organization 3, whose grant opens the same.
+fn delegate(candidate: &mut Candidate) {
+    let mut given = candidate_of(Terms { organization: address(3), ..terms() });
+    let state = given.state.take().map(|state| Grant { delegable: true, ..state });
+    grant(candidate).parent = vec![6; 32];
+    candidate.beyond.parent = Some(Parent {
+        grant: GrantId::new([6; 32]),
+        state,
+        opened: given.permit.as_ref().map(opened),
+        standing: Some(Organization { expires_at: NOW + 5, ..Organization::default() }),
+    });
+}
+
+#[test]
+fn a_delegated_grant_needs_the_one_that_it_came_from() {
+    assert_eq!(broken(|candidate, _, _| delegate(candidate)), None);
+    let revoked = |candidate: &mut Candidate, _: &mut Ask, _: &mut Facts| {
+        delegate(candidate);
+        candidate.beyond.parent.as_mut().unwrap().state.as_mut().unwrap().revoked_at = 1;
+    };
+    assert_eq!(broken(revoked), Some(Rule::NotRevoked));
+    assert_eq!(broken(|candidate, _, _| grant(candidate).parent = vec![6; 32]), Some(Rule::GrantExists));
+}
+
+/// The id is no grant's but an emergency's, of an accredited organization.
+fn in_emergency(candidate: &mut Candidate, ask: &mut Ask) {
+    (candidate.state, candidate.permit) = (None, None);
+    ask.standing.as_mut().unwrap().emergency = true;
+    candidate.beyond.emergency = Some(Emergency {
+        organization: address(1).to_vec(),
+        practitioner: address(2).to_vec(),
+        opened_at: NOW - 1,
+        expires_at: NOW + 1,
+        ..Emergency::default()
+    });
+}
+
+#[test]
+fn an_emergency_is_judged_where_there_is_no_grant() {
+    let opened = |candidate: &mut Candidate, ask: &mut Ask, facts: &mut Facts| {
+        in_emergency(candidate, ask);
+        facts.labels = set(&["R"]);
+    };
+    assert_eq!(broken(opened), None);
+    let ended = |candidate: &mut Candidate, ask: &mut Ask, _: &mut Facts| {
+        in_emergency(candidate, ask);
+        ask.now = NOW + 1;
+    };
+    assert_eq!(broken(ended), Some(Rule::NotEnded));
+    let (mut candidate, mut ask) = (candidate_of(terms()), ask());
+    in_emergency(&mut candidate, &mut ask);
+    assert_eq!(first_broken_by_grant(&candidate, &ask), None);
+    ask.standing.as_mut().unwrap().emergency = false;
+    assert_eq!(first_broken_by_grant(&candidate, &ask), Some(Rule::EmergencyAccredited));
+}
+
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     let one = (any::<u8>(), 0_u8..7).prop_map(|(id, defect)| {
         let mut candidate = candidate_of(terms());
