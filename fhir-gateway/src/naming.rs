@@ -26,6 +26,8 @@ pub const REJECT_CODE: &str = "urn:careledger:reject-code";
 
 /// Salt of a commitment, 64 hexadecimal digits, on a Consent or a Task.
 pub const SALT: &str = "urn:careledger:extension:salt";
+/// Extension of a Consent: whether the grantee may delegate to one more organization.
+pub const DELEGABLE: &str = "urn:careledger:extension:delegable";
 /// One interval of a plan, on an InsurancePlan's plan.
 pub const PLAN_INTERVAL: &str = "urn:careledger:extension:plan-interval";
 /// The terms of a plan that hold for every claim, on an InsurancePlan's plan.

@@ -45,6 +45,7 @@ fn candidate_of(terms: Terms) -> Candidate {
             salt,
             grant: GrantId::new([5; 32]),
             patient: "p".to_owned(),
+            delegable: false,
         }),
         beyond: Beyond::default(),
     }

@@ -47,6 +47,8 @@ pub struct Permit {
     pub grant: GrantId,
     /// Local id of the Patient who grants.
     pub patient: String,
+    /// Whether the grantee may delegate to one more organization.
+    pub delegable: bool,
 }
 
 /// The digest of a Consent that stands on the ledger. It is over the Consent without `id` and
@@ -104,6 +106,7 @@ pub fn permit(consent: &Value) -> Result<Permit, Refusal> {
     let identifiers = root.get("identifier");
     let grant = identifiers.identifier(naming::GRANT);
     let grant = grant.ok_or_else(|| identifiers.refuse("needs the grant: system urn:careledger:grant"))?;
+    let delegable = root.extension(naming::DELEGABLE);
     let patient = root.get("patient");
     let local = patient.local_id("Patient");
     Ok(Permit {
@@ -112,6 +115,7 @@ pub fn permit(consent: &Value) -> Result<Permit, Refusal> {
         salt: salt.get("valueString").bytes32()?,
         grant: grant.parse().map_err(|_| identifiers.refuse("the grant must be 64 hexadecimal digits"))?,
         patient: local.ok_or_else(|| patient.get("reference").refuse("must be a Patient of this server"))?.to_owned(),
+        delegable: delegable.is_some_and(|extension| extension.get("valueBoolean").value().as_bool() == Some(true)),
     })
 }
 
