@@ -374,14 +374,15 @@ fn an_emergency_opens_while_its_organization_keeps_its_reviews() {
 #[test]
 fn every_boundary_is_exact_to_the_second() {
     type Bound = fn(&mut Case, i64);
+    type Boundary = (fn() -> Case, Link, Rule, Bound);
     // The rule holds from the second on.
-    let starts: [(fn() -> Case, Link, Rule, Bound); 3] = [
+    let starts: [Boundary; 3] = [
         (granted, Link::Own, Rule::Begun, |case, time| case.grant().not_before = time),
         (delegated, Link::Parent, Rule::Begun, |case, time| case.given().not_before = time),
         (emergency, Link::Own, Rule::Begun, |case, time| case.emergency().opened_at = time),
     ];
     // The rule holds before the second.
-    let ends: [(fn() -> Case, Link, Rule, Bound); 8] = [
+    let ends: [Boundary; 8] = [
         (granted, Link::Own, Rule::NotEnded, |case, time| case.grant().expires_at = time),
         (granted, Link::Own, Rule::PractitionerEnrolled, |case, time| case.enrolment().expires_at = time),
         (granted, Link::Own, Rule::OrganizationInGoodStanding, |case, time| case.standing().expires_at = time),
