@@ -5,9 +5,10 @@
 
 pub mod frame;
 pub mod server;
+mod state_sync;
 
 use std::{
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -16,13 +17,15 @@ use tendermint_proto::{
     google::protobuf::Timestamp,
     v0_38::{
         abci::{
-            CheckTxType, Event, EventAttribute, ExecTxResult, RequestCheckTx, RequestFinalizeBlock, RequestInfo,
-            RequestInitChain, RequestPrepareProposal, RequestProcessProposal, RequestQuery, ResponseCheckTx,
-            ResponseCommit, ResponseFinalizeBlock, ResponseInfo, ResponseInitChain, ResponsePrepareProposal,
-            ResponseProcessProposal, ResponseQuery, response_process_proposal::ProposalStatus,
+            CheckTxType, Event, EventAttribute, ExecTxResult, RequestApplySnapshotChunk, RequestCheckTx,
+            RequestFinalizeBlock, RequestInfo, RequestInitChain, RequestLoadSnapshotChunk, RequestOfferSnapshot,
+            RequestPrepareProposal, RequestProcessProposal, RequestQuery, ResponseApplySnapshotChunk, ResponseCheckTx,
+            ResponseCommit, ResponseFinalizeBlock, ResponseInfo, ResponseInitChain, ResponseListSnapshots,
+            ResponseLoadSnapshotChunk, ResponseOfferSnapshot, ResponsePrepareProposal, ResponseProcessProposal,
+            ResponseQuery, response_process_proposal::ProposalStatus,
         },
         crypto::{ProofOp, ProofOps},
-        types::{BlockParams, ConsensusParams, EvidenceParams},
+        types::{BlockParams, ConsensusParams, EvidenceParams, VersionParams},
     },
 };
 
@@ -31,6 +34,7 @@ use crate::{
     limits::BLOCK_BYTES_MAX,
     machine::{Block, CheckKind, Machine, Outcome, Prove},
     reject::CODESPACE,
+    snapshot::Restore,
     store::Store,
 };
 
@@ -53,18 +57,24 @@ pub struct Ledger<S> {
     machine: Arc<RwLock<Machine<S>>>,
     /// Blocks that CometBFT keeps; 0 for all.
     retain_blocks: u64,
+    /// The snapshot from which this node joins, while it comes.
+    joining: Arc<Mutex<Option<Restore>>>,
 }
 
 impl<S> Clone for Ledger<S> {
     fn clone(&self) -> Self {
-        Self { machine: Arc::clone(&self.machine), retain_blocks: self.retain_blocks }
+        Self {
+            machine: Arc::clone(&self.machine),
+            retain_blocks: self.retain_blocks,
+            joining: Arc::clone(&self.joining),
+        }
     }
 }
 
 impl<S: Store> Ledger<S> {
     /// Serves `machine`. CometBFT may forget blocks older than `retain_blocks` (0: none).
     pub fn new(machine: Machine<S>, retain_blocks: u64) -> Self {
-        Self { machine: Arc::new(RwLock::new(machine)), retain_blocks }
+        Self { machine: Arc::new(RwLock::new(machine)), retain_blocks, joining: Arc::default() }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Machine<S>> {
@@ -98,7 +108,7 @@ impl<S: Store + 'static> Application for Ledger<S> {
         let genesis = self.write().init_chain(&request.chain_id, &request.app_state_bytes, time);
         let app_hash = genesis.unwrap_or_else(|error| fault::stop("reading the genesis file", error));
         ResponseInitChain {
-            consensus_params: request.consensus_params.as_ref().map(consensus_params),
+            consensus_params: Some(consensus_params(&request.consensus_params.unwrap_or_default())),
             // None: those of the genesis file.
             validators: Vec::new(),
             app_hash: app_hash.to_vec().into(),
@@ -179,6 +189,24 @@ impl<S: Store + 'static> Application for Ledger<S> {
         ResponseCommit { retain_height: signed(retain_height) }
     }
 
+    fn list_snapshots(&self) -> ResponseListSnapshots {
+        state_sync::list(&self.read())
+    }
+
+    fn load_snapshot_chunk(&self, request: RequestLoadSnapshotChunk) -> ResponseLoadSnapshotChunk {
+        state_sync::load(&self.read(), &request)
+    }
+
+    fn offer_snapshot(&self, request: RequestOfferSnapshot) -> ResponseOfferSnapshot {
+        let mut joining = self.joining.lock().unwrap_or_else(poisoned);
+        state_sync::offer(&self.read(), &mut joining, request)
+    }
+
+    fn apply_snapshot_chunk(&self, request: RequestApplySnapshotChunk) -> ResponseApplySnapshotChunk {
+        let mut joining = self.joining.lock().unwrap_or_else(poisoned);
+        state_sync::apply(&mut self.write(), &mut joining, request)
+    }
+
     fn query(&self, request: RequestQuery) -> ResponseQuery {
         let prove = if request.prove { Prove::Yes } else { Prove::No };
         let answer = self.read().query(&request.path, &request.data, unsigned(request.height), prove);
@@ -207,7 +235,9 @@ fn consensus_params(genesis: &ConsensusParams) -> ConsensusParams {
     // CometBFT refuses evidence that may be larger than a block.
     let evidence =
         genesis.evidence.map(|evidence| EvidenceParams { max_bytes: evidence.max_bytes.min(max_bytes), ..evidence });
-    ConsensusParams { block, evidence, ..ConsensusParams::default() }
+    // Where it is missing, headers carry version 0, and nodes refuse to join from a snapshot.
+    let version = Some(VersionParams { app: APP_VERSION });
+    ConsensusParams { block, evidence, version, ..ConsensusParams::default() }
 }
 
 /// The first transactions that fit, each counted with its framing in a block.

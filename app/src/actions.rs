@@ -36,31 +36,7 @@ mod supersede_records;
 mod suspend_organization;
 mod withdraw_standing;
 
-pub use amend_consent::AmendConsent;
-pub use anchor_access_log::AnchorAccessLog;
-pub use anchor_attestation::AnchorAttestation;
-pub use anchor_enrolment::AnchorEnrolment;
-pub use anchor_records::AnchorRecords;
-pub use appoint_guardian::AppointGuardian;
-pub use approve_standing::ApproveStanding;
-pub use break_glass::BreakGlass;
-pub use claim_subject::ClaimSubject;
 pub(crate) use commitment_tree::node as commitment_tree_node;
-pub use delegate_consent::DelegateConsent;
-pub use enrol_practitioner::EnrolPractitioner;
-pub use grant_consent::GrantConsent;
-pub use mark_entered_in_error::MarkEnteredInError;
-pub use open_subject::OpenSubject;
-pub use prove_eligibility::ProveEligibility;
-pub use publish_plan::PublishPlan;
-pub use register_organization::RegisterOrganization;
-pub use reinstate_consent::ReinstateConsent;
-pub use request_access::RequestAccess;
-pub use review_emergency::ReviewEmergency;
-pub use revoke_consent::RevokeConsent;
-pub use supersede_records::SupersedeRecords;
-pub use suspend_organization::SuspendOrganization;
-pub use withdraw_standing::WithdrawStanding;
 
 /// One thing that a transaction can do. From phase to phase power rises and frequency falls.
 pub trait Action: Sized {
@@ -78,7 +54,9 @@ pub trait Action: Sized {
 }
 
 macro_rules! actions {
-    ($($name:ident),* $(,)?) => {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        $(pub use $module::$name;)*
+
         /// An action whose message was understood.
         #[derive(Debug, Clone, PartialEq)]
         #[expect(clippy::large_enum_variant, reason = "a transaction has few, and most are small vectors anyway")]
@@ -108,12 +86,31 @@ macro_rules! actions {
     };
 }
 
+// With the file's `mod` line above, this is all that makes an action known. The `mod` lines stay
+// outside of the macro: rustfmt finds a file only by them.
 actions! {
-    RegisterOrganization, SuspendOrganization, EnrolPractitioner, OpenSubject, ClaimSubject,
-    RequestAccess, GrantConsent, RevokeConsent,
-    AnchorRecords, SupersedeRecords, MarkEnteredInError,
-    AnchorAccessLog,
-    PublishPlan, AnchorAttestation, AnchorEnrolment, ProveEligibility,
-    AmendConsent, ReinstateConsent, DelegateConsent, AppointGuardian,
-    BreakGlass, ReviewEmergency, ApproveStanding, WithdrawStanding,
+    register_organization::RegisterOrganization,
+    suspend_organization::SuspendOrganization,
+    enrol_practitioner::EnrolPractitioner,
+    open_subject::OpenSubject,
+    claim_subject::ClaimSubject,
+    request_access::RequestAccess,
+    grant_consent::GrantConsent,
+    revoke_consent::RevokeConsent,
+    anchor_records::AnchorRecords,
+    supersede_records::SupersedeRecords,
+    mark_entered_in_error::MarkEnteredInError,
+    anchor_access_log::AnchorAccessLog,
+    publish_plan::PublishPlan,
+    anchor_attestation::AnchorAttestation,
+    anchor_enrolment::AnchorEnrolment,
+    prove_eligibility::ProveEligibility,
+    amend_consent::AmendConsent,
+    reinstate_consent::ReinstateConsent,
+    delegate_consent::DelegateConsent,
+    appoint_guardian::AppointGuardian,
+    break_glass::BreakGlass,
+    review_emergency::ReviewEmergency,
+    approve_standing::ApproveStanding,
+    withdraw_standing::WithdrawStanding,
 }

@@ -14,12 +14,13 @@ mod node;
 mod parse;
 mod prepare;
 mod query;
+mod sim;
 mod tx;
 
-use std::{fmt, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, fmt, path::PathBuf, process::ExitCode};
 
 use careledger_app::{client::ClientError, wallet::keystore::KeystoreError};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 /// The CareLedger ledger: who may see what, what exists, and who looked.
 ///
@@ -37,12 +38,13 @@ const EXAMPLES: &str = "\
 Examples:
   A development validator (CometBFT runs beside it):
     careledgerd keys add registrar
-    careledgerd init --chain-id careledger-dev-1 --registrar $(careledgerd keys show registrar --address)
+    careledgerd init --chain-id careledger-dev-1 \\
+        --registrar $(careledgerd keys show registrar --address)
     careledgerd start --abci unix:///tmp/careledger.sock
 
   A patient opens a window for a clinic, and closes it:
-    careledgerd tx grant-consent --from alice --derive care1hospital… \\
-        --subject 5d86… --grantee care1clinic… --mode view --expires-at 2027-01-31
+    careledgerd tx grant-consent --from alice --derive care1hospital… --subject 5d86… \\
+        --grantee care1clinic… --mode view --expires-at 2027-01-31 --terms 9f31… --body 42c7…
     careledgerd tx revoke-consent --from alice --derive care1hospital… --subject 5d86… --grant 77ab…
 
   Anyone checks it without trusting the answer:
@@ -64,6 +66,8 @@ enum Command {
     Query(query::Query),
     /// Print the committed state as JSON.
     Export(export::Export),
+    /// Play networks from seeds, with crashes and lies, against a model of the rules.
+    Sim(sim::Sim),
     /// Send a bounded load of signed consents and print what the network made of it.
     Load(load::Load),
 }
@@ -185,15 +189,27 @@ impl From<KeystoreError> for Failure {
     }
 }
 
+/// The command that these arguments say, or what clap prints and leaves with.
+fn parse_from<T: Into<OsString> + Clone>(
+    arguments: impl IntoIterator<Item = T>,
+) -> std::result::Result<Command, clap::Error> {
+    let Cli { command } = Cli::try_parse_from(arguments)?;
+    if let Command::Tx(tx) = &command {
+        tx.check_usage().map_err(|what| Cli::command().error(ErrorKind::MissingRequiredArgument, what))?;
+    }
+    Ok(command)
+}
+
 /// Parses the command line and does what it says.
 pub fn run() -> ExitCode {
-    let done = match Cli::parse().command {
+    let done = match parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit()) {
         Command::Init(command) => command.run(),
         Command::Start(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::Tx(command) => block_on(command.run()),
         Command::Query(command) => block_on(command.run()),
         Command::Export(command) => command.run(),
+        Command::Sim(sim) => sim.run(),
         Command::Load(command) => command.run(),
     };
     match done {
@@ -217,7 +233,68 @@ fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
+
+    /// Columns at which clap breaks the lines of a help.
+    const HELP_COLUMNS: usize = 100;
+
+    /// The commands of an example: lines that start with the program's name, with what they go on to.
+    fn examples(text: &str) -> Vec<String> {
+        let joined = text.replace("\\\n", " ");
+        joined.lines().map(str::trim).filter(|line| line.starts_with("careledgerd ")).map(str::to_owned).collect()
+    }
+
+    /// The words of an example, where what is cut short by `…` is written out and what a shell
+    /// would do is left out.
+    fn words(example: &str) -> Vec<String> {
+        let address = careledger_wire::ids::Address::new([7; 20]).to_string();
+        let registrar =
+            ["\"$(careledgerd keys show registrar --address)\"", "$(careledgerd keys show registrar --address)"];
+        let example = registrar.iter().fold(example.to_owned(), |example, text| example.replace(text, &address));
+        let said = example.split_whitespace().take_while(|word| !word.starts_with(['(', '>', '#']));
+        let whole = said.map(|word| match word.strip_suffix('…') {
+            Some(start) if start.starts_with("care1") => address.clone(),
+            Some(start) => format!("{start:0<64}"),
+            None => word.to_owned(),
+        });
+        whole.collect()
+    }
+
+    #[test]
+    fn every_example_is_a_whole_command() {
+        fn helps(command: &clap::Command, found: &mut Vec<String>) {
+            found.extend(command.get_after_long_help().map(ToString::to_string));
+            command.get_subcommands().for_each(|inner| helps(inner, found));
+        }
+        let mut texts = vec![];
+        helps(&Cli::command(), &mut texts);
+        for line in texts.iter().flat_map(|text| text.lines()) {
+            assert!(line.chars().count() <= HELP_COLUMNS, "clap would break this example in two: {line}");
+        }
+        texts.push(include_str!("../../docs/careledgerd.md").to_owned());
+        texts.push(include_str!("../../docs/api/consent.md").to_owned());
+        let commands: Vec<String> = texts.iter().flat_map(|text| examples(text)).collect();
+        assert!(commands.len() > 20, "the examples are read: {commands:?}");
+        for command in commands {
+            if let Err(error) = parse_from(words(&command)) {
+                panic!("{command}\n{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn signing_offline_never_guesses_the_sequence() {
+        let hex = "ab".repeat(32);
+        let offline = format!(
+            "careledgerd tx revoke-consent --from alice --subject {hex} --grant {hex} --offline --chain-id c \
+             --account-number 7"
+        );
+        let refused = parse_from(offline.split_whitespace()).expect_err("there is nobody to ask for the sequence");
+        assert_eq!((refused.kind(), refused.exit_code()), (ErrorKind::MissingRequiredArgument, 2));
+        assert!(refused.to_string().contains("--sequence") && refused.to_string().contains("--unordered"), "{refused}");
+        for replay in ["--sequence 0", "--unordered 60"] {
+            assert!(parse_from(format!("{offline} {replay}").split_whitespace()).is_ok(), "{replay}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

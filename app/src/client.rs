@@ -23,10 +23,12 @@ use careledger_wire::{
 };
 use prost::Message as _;
 use tendermint::block::Height;
-use tendermint_rpc::{Client as _, HttpClient, client::CompatMode, endpoint::abci_query::AbciQuery};
+use tendermint_rpc::{
+    Client as _, HttpClient, client::CompatMode, endpoint::abci_query::AbciQuery, error::ErrorDetail,
+};
 
 use crate::{
-    query::{ACCOUNT, KEY, PATH, SIMULATE, SUBSPACE, TRANSACTION, continuation},
+    query::{ACCOUNT, KEY, NOT_FOUND, PATH, SIMULATE, SUBSPACE, TRANSACTION, continuation},
     store::tree,
 };
 
@@ -145,24 +147,20 @@ impl Client {
 
     /// The chain's id.
     pub async fn chain_id(&self) -> Result<String, ClientError> {
-        let status = self.rpc.status().await.map_err(|error| self.unreachable(&error))?;
+        let status = self.call(|| self.rpc.status()).await.map_err(|error| self.unreachable(&error))?;
         Ok(status.node_info.network.to_string())
     }
 
     /// Height of the newest block.
     pub async fn height(&self) -> Result<u64, ClientError> {
-        let status = self.rpc.status().await.map_err(|error| self.unreachable(&error))?;
+        let status = self.call(|| self.rpc.status()).await.map_err(|error| self.unreachable(&error))?;
         Ok(status.sync_info.latest_block_height.value())
     }
 
     /// Number and sequence of an account; `None` where it has no role and cannot send anything.
     pub async fn account(&self, address: &Address) -> Result<Option<Account>, ClientError> {
         let request = QueryAccountRequest { address: address.to_string() }.encode_to_vec();
-        let answer = match self.query(ACCOUNT, request).await {
-            Ok(answer) => answer,
-            Err(ClientError::Query { log, .. }) if log.contains("NotFound") => return Ok(None),
-            Err(other) => return Err(other),
-        };
+        let Some(answer) = self.find(ACCOUNT, request).await? else { return Ok(None) };
         let unread = |_| ClientError::Answer(ACCOUNT);
         let response = QueryAccountResponse::decode(answer.value.as_slice()).map_err(unread)?;
         let any = response.account.ok_or(ClientError::Answer(ACCOUNT))?;
@@ -174,7 +172,7 @@ impl Client {
     /// a later block. Sending the same bytes again is safe and gives the same hash.
     pub async fn broadcast(&self, transaction: &[u8]) -> Result<TransactionHash, ClientError> {
         let hash = transaction::hash(transaction);
-        match self.rpc.broadcast_tx_sync(transaction).await {
+        match self.call(|| self.rpc.broadcast_tx_sync(transaction)).await {
             Ok(answer) if answer.code.is_ok() => Ok(hash),
             Ok(answer) => Err(ClientError::Refused { code: answer.code.value(), log: answer.log }),
             Err(error) => {
@@ -192,12 +190,8 @@ impl Client {
 
     /// What became of a transaction; `None` while it is in no block, or long after.
     pub async fn result(&self, hash: &TransactionHash) -> Result<Option<TransactionResult>, ClientError> {
-        let answer = match self.query(TRANSACTION, hash.to_vec()).await {
-            Ok(answer) if answer.value.is_empty() => return Ok(None),
-            Ok(answer) => answer,
-            Err(ClientError::Query { log, .. }) if log.contains("NotFound") => return Ok(None),
-            Err(other) => return Err(other),
-        };
+        let answer = self.find(TRANSACTION, hash.to_vec()).await?.filter(|answer| !answer.value.is_empty());
+        let Some(answer) = answer else { return Ok(None) };
         let read = TransactionResult::decode(answer.value.as_slice());
         read.map(Some).map_err(|_| ClientError::Answer(TRANSACTION))
     }
@@ -221,11 +215,8 @@ impl Client {
 
     /// The value under a key of the newest state, on the node's word alone.
     pub async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ClientError> {
-        match self.query(KEY, key.to_vec()).await {
-            Ok(answer) => Ok((!answer.value.is_empty()).then_some(answer.value)),
-            Err(ClientError::Query { log, .. }) if log.contains("NotFound") => Ok(None),
-            Err(other) => Err(other),
-        }
+        let answer = self.find(KEY, key.to_vec()).await?;
+        Ok(answer.map(|answer| answer.value).filter(|value| !value.is_empty()))
     }
 
     /// The value under a key, or its absence, proven against a header's app hash. `height` is the
@@ -234,9 +225,9 @@ impl Client {
     pub async fn get_proven(&self, key: &[u8], height: Option<u64>) -> Result<Proven, ClientError> {
         let known = self.proven.load(Ordering::Acquire);
         let asked = height.map(height_of).transpose()?;
-        let answer = self.rpc.abci_query(Some(KEY.to_owned()), key, asked, true).await;
+        let answer = self.call(|| self.rpc.abci_query(Some(KEY.to_owned()), key, asked, true)).await;
         let answer = answer.map_err(|error| self.unreachable(&error))?;
-        if answer.code.is_err() && !answer.log.contains("NotFound") {
+        if answer.code.is_err() {
             return Err(ClientError::Query { code: answer.code.value(), log: answer.log });
         }
         let operation = answer.proof.as_ref().and_then(|proof| proof.ops.first());
@@ -281,14 +272,8 @@ impl Client {
 
     /// The authentication path of a commitment; `None` where it was never anchored.
     pub async fn path(&self, request: &PathRequest) -> Result<Option<PathResponse>, ClientError> {
-        match self.query(PATH, request.encode_to_vec()).await {
-            Ok(answer) => {
-                let read = PathResponse::decode(answer.value.as_slice());
-                read.map(Some).map_err(|_| ClientError::Answer(PATH))
-            }
-            Err(ClientError::Query { log, .. }) if log.contains("NotFound") => Ok(None),
-            Err(other) => Err(other),
-        }
+        let Some(answer) = self.find(PATH, request.encode_to_vec()).await? else { return Ok(None) };
+        PathResponse::decode(answer.value.as_slice()).map(Some).map_err(|_| ClientError::Answer(PATH))
     }
 
     /// What the ledger would say to a transaction now; its signature may be missing.
@@ -300,12 +285,21 @@ impl Client {
 
     /// One query of the newest state. A refusal is [`ClientError::Query`].
     pub async fn query(&self, path: &str, data: Vec<u8>) -> Result<AbciQuery, ClientError> {
-        let answer = self.rpc.abci_query(Some(path.to_owned()), data, None, false).await;
+        let answer = self.call(|| self.rpc.abci_query(Some(path.to_owned()), data.as_slice(), None, false)).await;
         let answer = answer.map_err(|error| self.unreachable(&error))?;
         if answer.code.is_err() {
             return Err(ClientError::Query { code: answer.code.value(), log: answer.log });
         }
         Ok(answer)
+    }
+
+    /// As [`Client::query`]; `None` where the ledger says that nothing is there.
+    async fn find(&self, path: &str, data: Vec<u8>) -> Result<Option<AbciQuery>, ClientError> {
+        match self.query(path, data).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(ClientError::Query { code: NOT_FOUND, .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     async fn wait_for_header(&self, height: u64) -> Result<Header, ClientError> {
@@ -328,13 +322,28 @@ impl Client {
         if self.height().await? < height {
             return Ok(None);
         }
-        let answer = self.rpc.header(height_of(height)?).await.map_err(|error| self.unreachable(&error))?;
+        let height_asked = height_of(height)?;
+        let answer = self.call(|| self.rpc.header(height_asked)).await.map_err(|error| self.unreachable(&error))?;
         let app_hash = answer.header.app_hash.as_bytes().try_into();
         Ok(Some(Header {
             height,
             app_hash: app_hash.map_err(|_| ClientError::Answer("/header"))?,
             time: answer.header.time.unix_timestamp(),
         }))
+    }
+
+    /// Calls once more where the connection failed at once: a node may close one that was idle just
+    /// as it is used again. Every call here may be repeated; what is broadcast twice is one
+    /// transaction.
+    async fn call<T, F>(&self, call: impl Fn() -> F) -> Result<T, tendermint_rpc::Error>
+    where
+        F: Future<Output = Result<T, tendermint_rpc::Error>>,
+    {
+        let started = Instant::now();
+        match call().await {
+            Err(error) if is_broken(&error) && started.elapsed() < CALL_TIMEOUT / 2 => call().await,
+            answer => answer,
+        }
     }
 
     fn unreachable(&self, error: &tendermint_rpc::Error) -> ClientError {
@@ -348,6 +357,11 @@ impl Client {
         }
         ClientError::Unreachable { url: self.url.clone(), reason }
     }
+}
+
+/// Whether no answer came at all.
+fn is_broken(error: &tendermint_rpc::Error) -> bool {
+    matches!(error.detail(), ErrorDetail::Http(_))
 }
 
 /// The part of a block's header that seals the state of the height before it.
@@ -379,7 +393,63 @@ fn height_of(height: u64) -> Result<Height, ClientError> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{BufRead as _, BufReader, Read as _, Write as _},
+        net::{TcpListener, TcpStream},
+    };
+
     use super::*;
+
+    /// Reads one HTTP request; whether there was one.
+    fn read_request(reader: &mut BufReader<TcpStream>) -> bool {
+        let mut length = 0;
+        let mut line = String::new();
+        while reader.read_line(&mut line).expect("the test's connection") > 2 {
+            let lower = line.to_ascii_lowercase();
+            if let Some(value) = lower.strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a length");
+            }
+            line.clear();
+        }
+        reader.read_exact(&mut vec![0; length]).expect("a whole body");
+        length > 0
+    }
+
+    /// The node's side of a connection that was idle for too long: the next request meets its end.
+    #[tokio::test]
+    async fn a_connection_that_the_node_closed_is_opened_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let node = std::thread::spawn(move || {
+            let answer = r#"{"jsonrpc":"2.0","id":-1,"result":{"response":{"code":0,"log":"","info":"","index":"0","key":"","value":"AQ==","proofOps":null,"height":"7","codespace":""}}}"#;
+            let mut served = 0;
+            for answered in [1, 1] {
+                let (stream, _) = listener.accept().expect("a connection");
+                let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
+                let mut stream = stream;
+                for _ in 0..answered {
+                    assert!(read_request(&mut reader));
+                    let length = answer.len();
+                    write!(
+                        stream,
+                        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{answer}"
+                    )
+                    .expect("an open connection");
+                    served += 1;
+                }
+                // The first connection takes one more request and ends instead of answering.
+                if served == 1 {
+                    assert!(read_request(&mut reader));
+                }
+            }
+            served
+        });
+        let client = Client::new(&url).expect("an address");
+        for _ in 0..2 {
+            assert_eq!(client.get(b"k").await.expect("an answer"), Some(vec![1]));
+        }
+        assert_eq!(node.join().expect("the node's side"), 2);
+    }
 
     #[test]
     fn an_answer_of_another_height_or_of_an_older_state_is_refused() {

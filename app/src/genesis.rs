@@ -6,7 +6,7 @@ use careledger_wire::{
     ids::{Address, CircuitId, Digest, EncryptionKey},
     proto::{
         identity::{OrganizationKind, SuspensionReason},
-        state::{AccountRole, Organization, Parameters, VerifyingKey},
+        state::{AccountRole, Chain, Organization, Parameters, VerifyingKey},
     },
 };
 use careledger_zk::{
@@ -128,6 +128,7 @@ impl Genesis {
             next_account_number: 0,
         };
         state.put(&keys::parameters(), &parameters);
+        state.put(&keys::chain(), &Chain { chain_id: chain_id.to_owned(), genesis_time: time });
         for registrar in &registrars {
             accounts::open(registrar, AccountRole::Registrar, &mut state);
         }

@@ -52,6 +52,11 @@ impl<V> fmt::Debug for Key<V> {
     }
 }
 
+/// `chain`: written at genesis.
+pub fn chain() -> Key<state::Chain> {
+    Key::new("chain", &[])
+}
+
 /// `parameters`: written at genesis and when an account gets its number.
 pub fn parameters() -> Key<state::Parameters> {
     Key::new("parameters", &[])
@@ -94,11 +99,6 @@ pub fn request(request: &RequestId) -> Key<state::AccessRequest> {
 /// DelegateConsent and by RequestAccess under a standing approval; read by every access decision.
 pub fn consent(subject: &SubjectId, grant: &GrantId) -> Key<state::Grant> {
     Key::new("consent", &[subject.as_bytes(), grant.as_bytes()])
-}
-
-/// Prefix of every grant of one subject.
-pub fn consents_of(subject: &SubjectId) -> Vec<u8> {
-    [b"consent/", subject.as_bytes().as_slice(), b"/"].concat()
 }
 
 /// `record/<organization>/<record>`: written by AnchorRecords, SupersedeRecords, MarkEnteredInError.

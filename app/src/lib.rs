@@ -7,6 +7,7 @@
 //! - [`reject`]: why a transaction is refused. [`limits`]: every bound.
 //! - [`keys`]: the paths of the state and the type of value at each. [`state`]: reading and writing it.
 //! - [`accounts`]: addresses, their numbers and roles. [`proofs`]: eligibility proofs and their verdicts.
+//!   [`insurance`]: plans and proofs as messages.
 //! - [`store`]: committed state and its Merkle root.
 //! - [`genesis`]: the first state. [`query`]: reading from outside.
 //! - [`abci`]: the machine as CometBFT's application. [`client`]: asking a running ledger. [`wallet`]: keys that sign for it.
@@ -24,6 +25,8 @@ pub mod client;
 pub mod fault;
 #[deny(clippy::float_arithmetic)]
 pub mod genesis;
+#[deny(clippy::float_arithmetic)]
+pub mod insurance;
 pub mod keys;
 pub mod limits;
 #[deny(clippy::float_arithmetic)]
@@ -34,6 +37,9 @@ pub mod proofs;
 pub mod query;
 #[deny(clippy::float_arithmetic)]
 pub mod reject;
+pub mod sim;
+#[deny(clippy::float_arithmetic)]
+pub mod snapshot;
 #[deny(clippy::float_arithmetic)]
 pub mod state;
 pub mod store;

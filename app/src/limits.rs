@@ -1,6 +1,7 @@
 //! Every bound of the ledger, with its unit in its name. Raising one is a coordinated upgrade.
 
-/// Largest accepted transaction. Bounds gossip cost; holds a batch of [`ANCHORS_PER_TRANSACTION_MAX`].
+/// Largest accepted transaction. Bounds gossip cost; holds a batch of
+/// [`ANCHORS_PER_TRANSACTION_MAX`] or of [`SUPERSESSIONS_PER_TRANSACTION_MAX`].
 pub const TX_BYTES_MAX: usize = 512 * 1024;
 /// Smallest transaction that can be one: a signature, a key, a message with its sender. Bounds how
 /// many a block can hold.
@@ -9,10 +10,17 @@ pub const TX_BYTES_MIN: usize = 150;
 pub const BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Messages in one transaction.
 pub const MESSAGES_PER_TRANSACTION_MAX: usize = 32;
-/// Records that one transaction anchors or supersedes.
+/// Records that one transaction anchors.
 pub const ANCHORS_PER_TRANSACTION_MAX: usize = 7_000;
-/// Bytes of one supersession in a message, with its framing; an anchor is smaller.
-const SUPERSESSION_BYTES: usize = 2 + 34 + 6 + 34;
+/// Records that one transaction supersedes. As many of anchors and supersessions together always
+/// fit a transaction.
+pub const SUPERSESSIONS_PER_TRANSACTION_MAX: usize = 6_800;
+/// Bytes of one anchor in a message, with its framing.
+const ANCHOR_BYTES: usize = 2 + 34 + 34;
+/// Bytes of one supersession in a message, with its framing and the longest version.
+const SUPERSESSION_BYTES: usize = ANCHOR_BYTES + 6;
+/// Bytes of a transaction around a batch: signature, key, sender, framing.
+const BATCH_FRAME_BYTES: usize = 1024;
 
 /// Longest that an unordered transaction may stay valid after the block that takes it.
 pub const UNORDERED_SECONDS_MAX: i64 = 600;
@@ -98,8 +106,12 @@ const YEAR_SECONDS: i64 = 366 * DAY_SECONDS;
 
 const _: () = assert!(TX_BYTES_MAX * 8 <= BLOCK_BYTES_MAX, "one sender must not fill a block");
 const _: () = assert!(
-    ANCHORS_PER_TRANSACTION_MAX * (SUPERSESSION_BYTES - 6) + 1024 <= TX_BYTES_MAX,
+    ANCHORS_PER_TRANSACTION_MAX * ANCHOR_BYTES + BATCH_FRAME_BYTES <= TX_BYTES_MAX,
     "a full batch of anchors must fit a transaction"
+);
+const _: () = assert!(
+    SUPERSESSIONS_PER_TRANSACTION_MAX * SUPERSESSION_BYTES + BATCH_FRAME_BYTES <= TX_BYTES_MAX,
+    "a full batch of supersessions must fit a transaction, whatever their versions are"
 );
 const _: () =
     assert!(MESSAGES_PER_TRANSACTION_MAX <= PROOFS_PER_BLOCK_MAX, "a transaction full of proofs must fit a block");

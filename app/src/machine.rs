@@ -25,6 +25,7 @@ use crate::{
     proofs::ProofVerifier,
     query,
     reject::Reject,
+    snapshot::Restored,
     state::{Changes, Overlay},
     store::{ChainMeta, Staged, Store},
     types::BlockContext,
@@ -102,6 +103,16 @@ impl<S: Store> Machine<S> {
         self.chain = Some(chain);
         self.forget_uncommitted();
         Ok(app_hash)
+    }
+
+    /// Continues from a state that others gave and whose root validators signed.
+    ///
+    /// # Panics
+    /// When a block was committed already.
+    pub fn install(&mut self, restored: Restored) {
+        self.store.install(restored);
+        self.chain = self.store.chain();
+        self.forget_uncommitted();
     }
 
     /// Tells CheckTx what the node's clock says, Unix seconds. Without it CheckTx lets pass what

@@ -14,7 +14,7 @@
 use careledger_wire::{
     ids::{Address, FieldBytes, TransactionHash},
     proto::{
-        query::{Pairs, PathRequest, PathResponse, pairs::Pair},
+        query::{Pairs, PathRequest, PathResponse, Tree, pairs::Pair},
         tx::{
             BaseAccount, GasInfo, PublicKey, QueryAccountRequest, QueryAccountResponse, Result as SimulationResult,
             SimulateRequest, SimulateResponse, TxMsgData,
@@ -47,6 +47,9 @@ pub const TRANSACTION: &str = "/careledger.query.v1.Query/Transaction";
 /// Path of [`PathRequest`].
 pub const PATH: &str = "/careledger.query.v1.Query/Path";
 
+/// Code of an answer that says that nothing is there, as in the Cosmos SDK.
+pub const NOT_FOUND: u32 = 22;
+
 const BASE_ACCOUNT: &str = "/cosmos.auth.v1beta1.BaseAccount";
 
 /// Why a query is not answered. The numbers are in docs/reject-codes.md.
@@ -62,7 +65,7 @@ impl Unanswered {
         match self {
             Self::UnknownPath => 1,
             Self::InvalidData(_) => 2,
-            Self::NotFound(_) => 22,
+            Self::NotFound(_) => NOT_FOUND,
             Self::NotRetained => 26,
         }
     }
@@ -166,9 +169,9 @@ fn authentication_path(store: &impl Store, data: &[u8]) -> Result<Vec<u8>, Unans
     let invalid = || Unanswered::InvalidData("a PathRequest");
     let request = PathRequest::decode(data).map_err(|_| invalid())?;
     let commitment = FieldBytes::try_from(request.commitment.as_slice()).map_err(|_| invalid())?;
-    let id = match (request.tree, request.insurer.as_slice()) {
-        (1, []) => TreeId::Attestations,
-        (2, insurer) => TreeId::Enrolments(Address::try_from(insurer).map_err(|_| invalid())?),
+    let id = match (request.tree(), request.insurer.as_slice()) {
+        (Tree::Attestations, []) => TreeId::Attestations,
+        (Tree::Enrolments, insurer) => TreeId::Enrolments(Address::try_from(insurer).map_err(|_| invalid())?),
         _ => return Err(invalid()),
     };
     let leaf = store.get(&id.leaf(&commitment)).ok_or_else(|| Unanswered::NotFound("commitment".to_owned()))?;

@@ -8,7 +8,10 @@ use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
 
 use tree::Tree;
 
-use crate::state::{Changes, StateRead};
+use crate::{
+    snapshot::{Manifest, Restored},
+    state::{Changes, StateRead},
+};
 
 /// What a node knows of its chain outside the Merkle state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +82,18 @@ pub trait Store: StateRead + Send + Sync {
 
     /// State, results, height, time and root in one durable step.
     fn commit(&mut self, staged: Staged);
+
+    /// Takes the place of everything that is there, durably: how a node joins.
+    ///
+    /// # Panics
+    /// When a block was committed already.
+    fn install(&mut self, restored: Restored);
+
+    /// Manifests of the snapshots that this node can give to others.
+    fn snapshots(&self) -> Vec<Manifest>;
+
+    /// A chunk of one of them.
+    fn snapshot_chunk(&self, height: u64, index: u32) -> Option<Vec<u8>>;
 
     /// Outcome of a recent transaction ([`crate::limits::RESULTS_RETAINED_BLOCKS`]).
     fn result(&self, hash: &TransactionHash) -> Option<TransactionResult>;

@@ -14,7 +14,7 @@ use std::{
 
 use careledger_app::{
     abci::{
-        Application as _, Ledger,
+        APP_VERSION, Application as _, Ledger,
         frame::FRAME_BYTES_MAX,
         server::{Address, Server},
     },
@@ -152,6 +152,7 @@ fn consensus_parameters_are_ones_that_comet_bft_accepts() {
         let answer = ledger().init_chain(request).consensus_params.unwrap();
         let (block, evidence) = (answer.block.unwrap(), answer.evidence.unwrap());
         assert_eq!(block.max_gas, -1);
+        assert_eq!(answer.version.unwrap().app, APP_VERSION, "headers carry it, and nodes that join compare it");
         assert!(block.max_bytes > 0 && block.max_bytes <= 2 * BLOCK_BYTES_MAX as i64);
         assert!(evidence.max_bytes <= block.max_bytes && evidence.max_age_num_blocks == 9);
     }

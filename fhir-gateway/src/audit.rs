@@ -10,7 +10,6 @@
 //! Leaf number n is the n-th leaf, from 1, without gaps in what is anchored.
 
 use std::{
-    collections::BTreeSet,
     ops::RangeInclusive,
     sync::{Arc, Weak},
     time::Duration,
@@ -21,12 +20,12 @@ use careledger_wire::{access_log, ids::Digest, proto::audit::MsgAnchorAccessLog}
 use parking_lot::Mutex;
 
 use crate::{
-    auth::{Caller, clock},
+    auth::clock,
     config, envelope,
     keys::{OrganizationKeys, Secret},
     ledger::Ledger,
     outcome::Refusal,
-    records::Stored,
+    records::blocking,
     vault::{Batch, Durability, Space, Store},
 };
 
@@ -134,36 +133,6 @@ impl AuditLog {
         Ok(())
     }
 
-    /// Logs what a client of this organization did: in order with its writes, not synced by
-    /// itself. `stored` is what it touched; none for a search that found nothing.
-    pub async fn local(
-        &self,
-        caller: &Caller,
-        action: Action,
-        resource_type: &str,
-        stored: &[&Stored],
-    ) -> Result<(), Refusal> {
-        let entity = |stored: &&Stored| Entity {
-            resource_type: stored.resource_type.clone(),
-            id: Some(stored.id.clone()),
-            version: Some(stored.version),
-        };
-        let searched = || Entity { resource_type: resource_type.to_owned(), id: None, version: None };
-        let patients: BTreeSet<&str> = stored.iter().filter_map(|stored| stored.about()).collect();
-        let access = Access {
-            action,
-            outcome: Outcome::Permitted,
-            agent: Agent::Client(caller.client.clone()),
-            purpose: None,
-            // An AuditEvent is about one patient; a search over several names none.
-            patient: if patients.len() == 1 { patients.first().map(|patient| (*patient).to_owned()) } else { None },
-            entities: if stored.is_empty() { vec![searched()] } else { stored.iter().map(entity).collect() },
-            grant: None,
-        };
-        self.record(access, Durability::Ordered).await?;
-        Ok(())
-    }
-
     /// A leaf; `None` where there is none.
     pub fn leaf(&self, number: u64) -> Result<Option<Leaf>, Refusal> {
         let key = number.to_be_bytes();
@@ -196,10 +165,16 @@ impl AuditLog {
     /// What a patient or auditor needs to check a leaf against the ledger: the batch's sequence,
     /// the leaf's place and the path from its hash to the batch's root. `None` while it is not
     /// anchored.
-    pub fn inclusion(&self, number: u64) -> Result<Option<Inclusion>, Refusal> {
+    pub async fn inclusion(&self, number: u64) -> Result<Option<Inclusion>, Refusal> {
         for (sequence, batch) in self.core.batches()? {
             if batch.leaves.contains(&number) {
-                let hashes = self.core.hashes(&batch.leaves)?;
+                // A batch is written down before the ledger is asked.
+                let key = keys::access_log_batch(&self.core.keys.signer.address(), sequence);
+                if self.core.ledger.get(&key).await?.is_none() {
+                    return Ok(None);
+                }
+                let (core, leaves) = (Arc::clone(&self.core), batch.leaves.clone());
+                let hashes = blocking(move || core.hashes(&leaves)).await?;
                 let index = usize::try_from(number - batch.leaves.start())
                     .map_err(|_| Refusal::Internal("a batch is larger than memory"))?;
                 let path = access_log::inclusion_path(&hashes, index)

@@ -86,7 +86,39 @@ pub fn run() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
+
+    /// The commands of our own that a help text shows, each on one line.
+    fn examples(help: &str) -> Vec<String> {
+        let whole = help.replace("\\\n", " ");
+        let command = |line: &str| {
+            let (_, rest) = line.split_once("careledger-gateway ")?;
+            let example = rest.split(')').next()?.split_whitespace().collect::<Vec<_>>().join(" ");
+            // A usage line shows placeholders.
+            (!example.contains(['[', '<'])).then_some(example)
+        };
+        whole.lines().filter_map(command).collect()
+    }
+
+    #[test]
+    fn every_example_of_the_help_is_a_whole_command() {
+        let mut waiting = vec![super::Arguments::command()];
+        let mut seen = 0;
+        while let Some(mut command) = waiting.pop() {
+            for example in examples(&command.render_long_help().to_string()) {
+                let words = std::iter::once("careledger-gateway").chain(example.split(' '));
+                let parsed = super::Arguments::try_parse_from(words);
+                assert!(
+                    parsed.is_ok(),
+                    "{example}: {}",
+                    parsed.err().map(|error| error.to_string()).unwrap_or_default()
+                );
+                seen += 1;
+            }
+            waiting.extend(command.get_subcommands().cloned());
+        }
+        assert!(seen >= 4, "only {seen} examples were found");
+    }
 
     #[test]
     fn the_command_line_is_consistent_and_explains_itself() {

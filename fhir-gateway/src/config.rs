@@ -75,13 +75,19 @@ pub enum LedgerKind {
     Comet,
 }
 
+/// Largest request body in bytes, where nobody says otherwise.
+pub const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Threads that answer requests, where nobody says otherwise.
+pub const WORKERS: usize = 2;
+
 /// `[server]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
     /// Address to listen on. TLS is for the proxy in front of it.
     pub listen: SocketAddr,
-    /// How clients reach it, without a path: tokens are issued for this address.
+    /// How clients reach it, with the path that a proxy puts before it, if any: tokens are issued for
+    /// this address.
     pub base_url: String,
     /// Largest request body in bytes.
     pub body_bytes_max: usize,
@@ -103,6 +109,12 @@ pub struct Auth {
     pub token_requests_per_second: u32,
 }
 
+impl Default for Auth {
+    fn default() -> Self {
+        Self { token_seconds: 300, requests_per_second: 500, request_burst: 2_000, token_requests_per_second: 20 }
+    }
+}
+
 /// `[audit]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,6 +123,12 @@ pub struct Audit {
     pub batch_leaves: u32,
     /// Seconds after which a batch that is not full is anchored.
     pub batch_seconds: u32,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { batch_leaves: 1_000, batch_seconds: 60 }
+    }
 }
 
 /// `[embedded]`
@@ -285,6 +303,8 @@ mod tests {
     fn the_example_is_current_and_names_every_key() {
         let config = read(EXAMPLE).unwrap();
         assert_eq!(config.ledger, LedgerKind::Embedded);
+        assert_eq!((&config.auth, &config.audit), (&Auth::default(), &Audit::default()), "the limits of `init`");
+        assert_eq!((config.server.body_bytes_max, config.server.workers), (BODY_BYTES_MAX, WORKERS));
         let client = &config.organizations[0].clients[0];
         assert!(client.jwks.is_absolute(), "paths are relative to the file");
         // What is written back holds the same keys as the example.

@@ -1,11 +1,11 @@
 //! The access decision as the gateway asks it: who asks here is always another organization's
 //! practitioner, and what is asked is always to view. The rules are the ledger's:
-//! [`careledger_wire::decision`].
+//! [`careledger_wire::decision`]. A request names one grant or emergency, and no other is looked at.
 
 pub use careledger_wire::decision::{Facts, Parent, Rule};
 use careledger_wire::{
-    decision::{self, Actor, Broken, Ground, Grounds, Request},
-    ids::{Address, EmergencyId, GrantId},
+    decision::{self, Actor, Request},
+    ids::{Address, GrantId},
     proto::{
         consent::ConsentMode,
         state::{Emergency, EmergencyReviews, Grant, Organization, Practitioner},
@@ -56,62 +56,33 @@ pub struct Ask {
     pub now: i64,
 }
 
-/// What was decided, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// This grant, or the emergency of this id, opens the record.
-    Permit(GrantId),
-    /// None does. For each one, in order of their ids, the first rule that does not hold.
-    Deny(Vec<(GrantId, Rule)>),
+/// Whether `ask` may read the record of which `facts` are known.
+///
+/// # Errors
+/// The first rule that does not hold.
+pub fn decide(candidate: &Candidate, ask: &Ask, facts: &Facts) -> Result<(), Rule> {
+    first_broken(candidate, ask, Some(facts))
 }
 
-impl Decision {
-    /// Whether the record is opened.
-    pub fn is_permit(&self) -> bool {
-        matches!(self, Self::Permit(_))
-    }
+/// Whether the grant may open some record to `ask`.
+///
+/// # Errors
+/// The first rule that does not hold whatever the record.
+pub fn decide_grant(candidate: &Candidate, ask: &Ask) -> Result<(), Rule> {
+    first_broken(candidate, ask, None)
 }
 
-/// Decides whether `ask` may read the record of which `facts` are known.
-pub fn decide(candidates: &[Candidate], ask: &Ask, facts: &Facts) -> Decision {
-    match decision::decide(&grounds(candidates), &request(ask), facts) {
-        decision::Decision::Permit { ground, .. } => Decision::Permit(id(&ground)),
-        decision::Decision::Deny { trace } => {
-            let broken = trace.iter().filter_map(|step| step.broken.map(|broken| (id(&step.ground), broken.rule)));
-            Decision::Deny(broken.collect())
-        }
-    }
-}
-
-/// The first rule that does not hold whatever the record; `None` where the grant may open some.
-pub fn first_broken_by_grant(candidate: &Candidate, ask: &Ask) -> Option<Rule> {
-    let grounds = grounds(std::slice::from_ref(candidate));
+fn first_broken(candidate: &Candidate, ask: &Ask, facts: Option<&Facts>) -> Result<(), Rule> {
+    let Candidate { grant, state, permit, beyond } = candidate;
     let request = request(ask);
-    let of_grant = |grant| decision::broken_by_grant(grant, &request, None);
-    let broken: Option<Broken> = match grounds.grants.first() {
-        Some(grant) => of_grant(grant),
-        None => decision::broken_by_emergency(candidate.beyond.emergency.as_ref(), &grounds.reviews, &request),
+    let broken = if state.is_none() && beyond.emergency.is_some() {
+        decision::broken_by_emergency(beyond.emergency.as_ref(), &beyond.reviews, &request)
+    } else {
+        let opened = permit.as_ref().map(opened);
+        let known = decision::Candidate { grant: *grant, state: state.clone(), opened, parent: beyond.parent.clone() };
+        decision::broken_by_grant(&known, &request, facts)
     };
-    broken.map(|broken| broken.rule)
-}
-
-fn grounds(candidates: &[Candidate]) -> Grounds {
-    let mut grounds = Grounds::default();
-    for candidate in candidates {
-        let Candidate { grant, state, permit, beyond } = candidate;
-        if let (None, Some(emergency)) = (state, &beyond.emergency) {
-            grounds.emergencies.push((EmergencyId::new(*grant.as_bytes()), Some(emergency.clone())));
-            grounds.reviews = beyond.reviews.clone();
-            continue;
-        }
-        grounds.grants.push(decision::Candidate {
-            grant: *grant,
-            state: state.clone(),
-            opened: permit.as_ref().map(opened),
-            parent: beyond.parent.clone(),
-        });
-    }
-    grounds
+    broken.map_or(Ok(()), |broken| Err(broken.rule))
 }
 
 /// What a Consent opens, as the decision takes it.
@@ -127,15 +98,6 @@ fn request(ask: &Ask) -> Request {
         enrolment: ask.enrolment.clone(),
     };
     Request { actor, purpose: ask.purpose.clone(), mode: ConsentMode::View, now: ask.now }
-}
-
-/// A grant and an emergency are asked for by the same 32 bytes.
-fn id(ground: &Ground) -> GrantId {
-    match ground {
-        Ground::Grant(grant) => *grant,
-        Ground::Emergency(emergency) => GrantId::new(*emergency.as_bytes()),
-        Ground::Guardianship(_) => unreachable!("no guardian asks a gateway as an organization"),
-    }
 }
 
 #[cfg(test)]

@@ -5,18 +5,19 @@
 //! proposed change, validated, ids assigned and references resolved. A refusal refuses the whole
 //! request.
 
+use careledger_app::limits::MESSAGES_PER_TRANSACTION_MAX;
 use careledger_wire::message::Message;
 use futures::future::BoxFuture;
 
 use crate::{
-    auth::Caller,
     json::Document,
     organization::Organization,
     outcome::Refusal,
-    records::{Change, Stored},
+    records::{ANCHORING_MESSAGES_MAX, Change, Stored},
 };
 
 pub mod attest;
+mod beside;
 pub mod consent;
 pub mod coverage;
 pub mod eligibility;
@@ -25,6 +26,9 @@ pub mod plan;
 pub mod practitioner;
 pub mod task;
 
+/// Messages that the resources of one request may ask for besides those that anchor them.
+pub const MESSAGES_MAX: usize = MESSAGES_PER_TRANSACTION_MAX - ANCHORING_MESSAGES_MAX;
+
 /// A change that is about to be committed.
 #[derive(Debug, Clone)]
 pub struct Proposed {
@@ -32,6 +36,8 @@ pub struct Proposed {
     pub change: Change,
     /// The parsed body; none for a deletion or a raw Binary.
     pub document: Option<Document>,
+    /// The place of the entry that asks for it, in a transaction.
+    pub entry: Option<usize>,
 }
 
 /// Work to do once the changes are committed, with what was stored. It cannot fail the request.
@@ -43,7 +49,7 @@ pub struct Effects {
     /// Messages of the organization, in the same ledger transaction as the anchors.
     pub messages: Vec<Message>,
     /// Transactions signed by others, relayed and committed before the changes, in order.
-    pub relay: Vec<Vec<u8>>,
+    pub relay: Vec<Relay>,
     /// Grants that must stand on the ledger once these were relayed.
     pub granted: Vec<consent::Granted>,
     /// Further resources to store in the same commit, after the proposed ones.
@@ -52,35 +58,57 @@ pub struct Effects {
     pub after: Vec<AfterCommit>,
 }
 
+/// A transaction signed by somebody else.
+#[derive(Debug)]
+pub struct Relay {
+    /// Its bytes.
+    pub transaction: Vec<u8>,
+    /// The place of the entry that asks for it, in a transaction.
+    pub entry: Option<usize>,
+}
+
+impl Effects {
+    /// Refuses what one ledger transaction cannot hold, before anything is sealed.
+    fn fit(&self) -> Result<(), Refusal> {
+        if self.messages.len() <= MESSAGES_MAX {
+            return Ok(());
+        }
+        Err(Refusal::Rule(format!(
+            "one transaction may change at most {MESSAGES_MAX} resources that do something on the ledger besides being \
+             anchored (Patient, Practitioner, Task, InsurancePlan, Coverage, CoverageEligibilityRequest); post the \
+             rest in another Bundle"
+        )))
+    }
+}
+
 /// What `changes` ask for besides being stored. One file per resource type.
 ///
 /// # Errors
-/// Refuses the whole request.
-pub async fn before_commit(
-    organization: &Organization,
-    _caller: &Caller,
-    changes: &[Proposed],
-) -> Result<Effects, Refusal> {
+/// Refuses the whole request, and names the entry that is at fault.
+pub async fn before_commit(organization: &Organization, changes: &[Proposed]) -> Result<Effects, Refusal> {
+    let beside = beside::Beside::of(changes);
     let mut effects = Effects::default();
     for proposed in changes {
-        match resource_type(&proposed.change) {
-            "Patient" => patient::before(organization, proposed, &mut effects).await?,
-            "Practitioner" => practitioner::before(organization, proposed, &mut effects)?,
-            "Consent" => consent::before(organization, proposed, changes, &mut effects).await?,
-            "Task" => task::before(organization, proposed, &mut effects).await?,
-            "InsurancePlan" => plan::before(organization, proposed, &mut effects).await?,
-            "Coverage" => coverage::before(organization, proposed, &mut effects).await?,
-            "CoverageEligibilityRequest" => eligibility::before(organization, proposed, &mut effects).await?,
-            _ => {}
-        }
+        let asked = before(organization, proposed, &beside, &mut effects).await;
+        asked.and_then(|()| effects.fit()).map_err(|refusal| refusal.of_entry(proposed.entry))?;
     }
     Ok(effects)
 }
 
-fn resource_type(change: &Change) -> &str {
-    match change {
-        Change::Create { resource_type, .. }
-        | Change::Update { resource_type, .. }
-        | Change::Delete { resource_type, .. } => resource_type,
+async fn before(
+    organization: &Organization,
+    proposed: &Proposed,
+    beside: &beside::Beside<'_>,
+    effects: &mut Effects,
+) -> Result<(), Refusal> {
+    match proposed.change.target().0 {
+        "Patient" => patient::before(organization, proposed, effects).await,
+        "Practitioner" => practitioner::before(organization, proposed, effects),
+        "Consent" => consent::before(organization, proposed, beside, effects).await,
+        "Task" => task::before(organization, proposed, effects).await,
+        "InsurancePlan" => plan::before(organization, proposed, effects).await,
+        "Coverage" => coverage::before(organization, proposed, effects).await,
+        "CoverageEligibilityRequest" => eligibility::before(organization, proposed, effects).await,
+        _ => Ok(()),
     }
 }

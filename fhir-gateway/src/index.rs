@@ -11,20 +11,21 @@ mod select;
 mod write;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use careledger_wire::ids::Address;
 use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags};
 
 pub use select::{Hit, Page};
 
 use crate::{
     json::Document,
     outcome::Refusal,
-    records::{Content, Feed, Stored},
+    records::{Content, Feed, Stored, blocking},
     search::Query,
 };
 
@@ -62,7 +63,7 @@ pub struct Entry<'a> {
     pub content: Indexed<'a>,
 }
 
-/// The index of one organization. Calls block; async callers go through `web::block`.
+/// The index of one organization. Calls block; async callers go through [`Index::run`].
 pub struct Index {
     path: PathBuf,
     key: String,
@@ -95,6 +96,15 @@ impl Index {
         })
     }
 
+    /// Runs `work` on the index away from the threads that answer requests.
+    pub async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let index = Arc::clone(self);
+        blocking(move || work(&index)).await
+    }
+
     /// Puts versions into the index, all or none, and remembers `through` as applied. A version
     /// that is there, or older than what is there, changes nothing.
     pub fn put(&self, through: u64, entries: &[Entry<'_>]) -> Result<(), Refusal> {
@@ -106,16 +116,6 @@ impl Index {
         }
         transaction.execute("UPDATE progress SET applied = ?1", [i64_of(through)]).map_err(fault)?;
         transaction.commit().map_err(fault)
-    }
-
-    /// The newest version that the index knows of a resource; deletions count.
-    pub fn version(&self, resource_type: &str, id: &str) -> Result<Option<u32>, Refusal> {
-        self.with_reader(|reader| {
-            reader
-                .prepare_cached("SELECT version FROM resource WHERE type = ?1 AND id = ?2")?
-                .query_row(params![resource_type, id], |row| row.get(0))
-                .optional()
-        })
     }
 
     /// One page of a search.
@@ -132,11 +132,11 @@ impl Index {
     /// Ids of those among `documents` that meet the criteria of `query`: for resources that are
     /// not in the index. The same tables decide, in memory.
     pub fn matching(
-        documents: &[(&str, Document)],
+        documents: &[(String, Document)],
         query: &Query,
         base_url: &str,
         organization: Address,
-    ) -> Result<Vec<String>, Refusal> {
+    ) -> Result<BTreeSet<String>, Refusal> {
         let mut connection = Connection::open_in_memory().map_err(fault)?;
         schema::clear(&connection).map_err(fault)?;
         let context = write::Context { base_url, organization: &organization };

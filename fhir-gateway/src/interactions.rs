@@ -6,10 +6,12 @@ pub mod batch;
 pub mod binary;
 pub mod bundle;
 pub mod capabilities;
+mod commit;
 pub mod condition;
 pub mod create;
 pub mod delete;
 pub mod history;
+pub mod idempotency;
 pub mod operation;
 pub mod read;
 pub mod search;
@@ -25,7 +27,6 @@ use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
 use crate::{
     audit::{Access as Accessed, Action, Agent, Entity, Outcome},
     auth::{Caller, scopes::Interaction},
-    hooks::{self, Proposed},
     index::extract::{self, Term},
     json::{Document, Serving},
     organization::Organization,
@@ -36,6 +37,8 @@ use crate::{
     validate::{self, Link},
     vault::Durability,
 };
+
+pub use commit::commit;
 
 /// What every interaction needs besides its own input.
 #[derive(Clone, Copy)]
@@ -48,6 +51,8 @@ pub struct Context<'a> {
     pub caller: &'a Caller,
     /// What the client prefers.
     pub prefer: Prefer,
+    /// Under which key it creates, where it names one.
+    pub key: Option<idempotency::Key<'a>>,
 }
 
 /// `Prefer`.
@@ -152,11 +157,10 @@ fn success() -> Vec<u8> {
 pub fn served(stored: &Stored) -> Vec<u8> {
     let serving = Serving { version: stored.version, last_updated: stored.last_updated, source: None };
     match &stored.content {
-        Content::Json(bytes) => match Document::parse(bytes.clone()) {
-            Ok(document) => document.served(&serving),
-            // Only accepted bytes are stored, and those parse.
-            Err(_) => bytes.clone(),
-        },
+        Content::Json(bytes) => {
+            let document = Document::parse(bytes.clone()).expect("what is stored was parsed when it was accepted");
+            document.served(&serving)
+        }
         Content::Raw { content_type, bytes } => binary::as_json(stored, content_type, bytes),
         Content::Deleted => Vec::new(),
     }
@@ -234,16 +238,21 @@ pub fn local_patient(reference: &str, base_url: &str) -> Option<String> {
 pub fn accepted(context: &Context<'_>, kind: &Resource, id: &str, incoming: &Incoming) -> Result<Accepted, Refusal> {
     match incoming {
         Incoming::Json(document) => {
-            let edits = document.id_edit(id).into_iter().collect();
-            let document = Document::parse(document.edited(edits))?;
+            let document = match document.id_edit(id) {
+                Some(edit) => Document::parse(document.edited(vec![edit]))?,
+                None => document.clone(),
+            };
             let patient = patient_of(context, kind, id, &document);
-            let content = Content::Json(document.bytes().to_vec());
+            let content = Content::Json(document.bytes().clone());
             Ok(Accepted { content, patient, document: Some(document) })
         }
         Incoming::Raw { content_type, bytes, security_context } => {
-            let about = security_context.as_deref();
-            let patient = about.and_then(|about| local_patient(about, &context.organization.base_url));
-            let content = Content::Raw { content_type: content_type.clone(), bytes: bytes.to_vec() };
+            let about = |reference: &String| {
+                local_patient(reference, &context.organization.base_url)
+                    .ok_or_else(|| Refusal::invalid("X-Security-Context", "must be Patient/{id} of this server"))
+            };
+            let patient = security_context.as_ref().map(about).transpose()?;
+            let content = Content::Raw { content_type: content_type.clone(), bytes: bytes.clone() };
             Ok(Accepted { content, patient, document: None })
         }
     }
@@ -321,32 +330,4 @@ pub async fn log_access(
         grant: None,
     };
     context.organization.audit.record(access, Durability::Ordered).await.map(|_| ())
-}
-
-/// Commits all of `proposed` with what the hooks ask for, or nothing. Gives what was stored, in
-/// the order of `proposed`.
-pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Vec<Stored>, Refusal> {
-    let accounts = hooks::patient::accounts(&proposed)?;
-    let _held = context.conditions.hold_accounts(&accounts).await;
-    let effects = hooks::before_commit(context.organization, context.caller, &proposed).await?;
-    for transaction in effects.relay {
-        context.organization.ledger.relay(transaction).await?;
-    }
-    hooks::consent::still_granted(context.organization, &effects.granted).await?;
-    let asked = proposed.len();
-    let changes = proposed.into_iter().map(|proposed| proposed.change).chain(effects.also).collect();
-    let mut stored = context.organization.records.commit(changes, effects.messages).await?;
-    for version in &stored {
-        let action = match (&version.content, version.version) {
-            (Content::Deleted, _) => Action::Delete,
-            (_, 1) => Action::Create,
-            _ => Action::Update,
-        };
-        log(context, action, version).await?;
-    }
-    for work in effects.after {
-        work(stored.clone()).await;
-    }
-    stored.truncate(asked);
-    Ok(stored)
 }

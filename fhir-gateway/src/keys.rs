@@ -101,11 +101,6 @@ impl OrganizationSigner {
         &self.public_key
     }
 
-    /// The secret, for a key file of its own. Whoever reads it is this account.
-    pub fn secret_hex(&self) -> Zeroizing<String> {
-        Zeroizing::new(hex::encode(self.secret.as_bytes()))
-    }
-
     /// Signs the SHA-256 of `bytes`, as Cosmos transactions do: compact, low s.
     pub fn sign(&self, bytes: &[u8]) -> [u8; 64] {
         self.sign_digest(Sha256::digest(bytes).into())

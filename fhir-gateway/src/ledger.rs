@@ -22,13 +22,14 @@ use crate::{keys::OrganizationSigner, outcome::Refusal};
 pub mod blocks;
 pub mod comet;
 pub mod embedded;
+pub mod rehearsal;
 pub mod rpc;
 
 /// Longest wait for a transaction's block.
 pub const COMMIT_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a transaction of an organization stays valid, in seconds. The ledger allows 600.
 const VALIDITY_SECONDS: i64 = 240;
-/// Pairs that one page of a scan asks for and the ledger answers.
+/// Pages that one scan asks for at most.
 const SCAN_PAGES_MAX: usize = 1_000;
 
 /// A transaction that took effect.
@@ -131,18 +132,6 @@ impl Ledger {
         self.relay(transaction).await
     }
 
-    /// What the ledger would say to `messages` of `signer` now, without sending them.
-    ///
-    /// # Errors
-    /// [`Refusal::Ledger`] when it would refuse.
-    pub async fn rehearse(&self, signer: &OrganizationSigner, messages: &[Message]) -> Result<(), Refusal> {
-        let transaction = self.sign(signer, messages, self.now() + VALIDITY_SECONDS).await?;
-        match self {
-            Self::Embedded(embedded) => embedded.simulate(transaction),
-            Self::Comet(comet) => comet.simulate(&transaction).await,
-        }
-    }
-
     async fn sign(&self, signer: &OrganizationSigner, messages: &[Message], expiry: i64) -> Result<Vec<u8>, Refusal> {
         let number = self.account_number(&signer.address()).await?;
         let replay = Replay::UntilTime(expiry);
@@ -179,11 +168,6 @@ impl Ledger {
             Self::Comet(comet) => comet.get(key.as_bytes()).await?,
         };
         bytes.map(|bytes| decode(&bytes)).transpose()
-    }
-
-    /// [`Self::get`] of several keys, in their order.
-    pub async fn get_many<V: Value>(&self, keys: &[Key<V>]) -> Result<Vec<Option<V>>, Refusal> {
-        futures::future::try_join_all(keys.iter().map(|key| self.get(key))).await
     }
 
     /// The value under `key`, or its absence, with its proof checked against the app hash of a

@@ -23,6 +23,7 @@ pub mod config;
 pub mod decide;
 pub mod envelope;
 pub mod hooks;
+pub mod http_client;
 pub mod index;
 pub mod interactions;
 pub mod json;

@@ -24,6 +24,9 @@ pub const TASK_INPUT: &str = "urn:careledger:task-input";
 /// Code system of reject codes in an OperationOutcome.
 pub const REJECT_CODE: &str = "urn:careledger:reject-code";
 
+/// What the definitions of operations start with.
+pub const OPERATION: &str = "urn:careledger:operation";
+
 /// Salt of a commitment, 64 hexadecimal digits, on a Consent or a Task.
 pub const SALT: &str = "urn:careledger:extension:salt";
 /// Extension of a Consent: whether the grantee may delegate to one more organization.

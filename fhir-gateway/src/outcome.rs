@@ -78,6 +78,12 @@ pub enum Refusal {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The answer would be larger than any is.
+    #[error("the answer would be larger than {limit} bytes; ask for less at once, for example with _count")]
+    AnswerTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// No token, or one that is not valid.
     #[error("authentication is required: {0}")]
     Unauthorized(&'static str),
@@ -98,8 +104,11 @@ pub enum Refusal {
         /// The code's fixed sentence.
         sentence: String,
     },
-    /// The ledger did not commit in time. A retry is safe.
-    #[error("the ledger did not answer in time; nothing was acknowledged, a retry is safe")]
+    /// The ledger did not answer in time; what it was sent may still take effect.
+    #[error(
+        "the ledger did not answer in time, and a write may still take effect; a PUT or DELETE may be repeated, a \
+         POST only with the Idempotency-Key that it carried: without one it may be stored twice"
+    )]
     LedgerUnavailable,
     /// The organization that holds the document did not answer.
     #[error("the custodian of this document does not answer; a retry is safe")]
@@ -110,6 +119,14 @@ pub enum Refusal {
     /// A fault of this server. The log names it; the answer does not.
     #[error("the server failed; the request id names the log line")]
     Internal(&'static str),
+    /// One entry of a transaction was refused, and with it the whole.
+    #[error("{refusal}")]
+    Entry {
+        /// Its place in the Bundle, from 0.
+        at: usize,
+        /// Why.
+        refusal: Box<Self>,
+    },
 }
 
 impl Refusal {
@@ -118,9 +135,32 @@ impl Refusal {
         Self::Invalid { path: path.into(), problem: problem.into() }
     }
 
+    /// The same refusal, which names the entry of the Bundle that was refused, where it was one. One
+    /// that names an entry already stays what it is.
+    #[must_use]
+    pub fn of_entry(self, at: impl Into<Option<usize>>) -> Self {
+        match (self, at.into()) {
+            (Self::Invalid { path, problem }, Some(_)) if path.starts_with("Bundle.entry[") => {
+                Self::Invalid { path, problem }
+            }
+            (named @ Self::Entry { .. }, _) => named,
+            (refusal, Some(at)) => Self::Entry { at, refusal: Box::new(refusal) },
+            (refusal, None) => refusal,
+        }
+    }
+
+    /// What was refused, whichever entry it was.
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::Entry { refusal, .. } => refusal.cause(),
+            other => other,
+        }
+    }
+
     /// HTTP status and OperationOutcome issue code.
     pub fn status_and_issue(&self) -> (StatusCode, IssueType) {
         match self {
+            Self::Entry { refusal, .. } => refusal.status_and_issue(),
             Self::NotFound => (StatusCode::NOT_FOUND, IssueType::NotFound),
             Self::Gone => (StatusCode::GONE, IssueType::Deleted),
             Self::VersionConflict => (StatusCode::CONFLICT, IssueType::Conflict),
@@ -135,7 +175,7 @@ impl Refusal {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, IssueType::NotSupported),
             Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, IssueType::NotSupported),
             Self::UnsupportedMedia => (StatusCode::UNSUPPORTED_MEDIA_TYPE, IssueType::NotSupported),
-            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, IssueType::TooLong),
+            Self::TooLarge { .. } | Self::AnswerTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, IssueType::TooLong),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, IssueType::Login),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, IssueType::Forbidden),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, IssueType::Throttled),
@@ -150,10 +190,15 @@ impl Refusal {
     /// The OperationOutcome resource of this refusal.
     pub fn outcome(&self) -> serde_json::Value {
         let mut issue = Issue::new(IssueSeverity::Error, self.status_and_issue().1, self.to_string());
-        match self {
-            Self::Invalid { path, .. } => issue.expression = Some(path.clone()),
-            Self::Ledger { code, .. } => issue.reject_code = Some(*code),
-            _ => {}
+        let cause = self.cause();
+        issue.expression = match (self, cause) {
+            (Self::Entry { at, .. }, Self::Invalid { path, .. }) => Some(within_entry(*at, path)),
+            (Self::Entry { at, .. }, _) => Some(format!("Bundle.entry[{at}]")),
+            (_, Self::Invalid { path, .. }) => Some(path.clone()),
+            _ => None,
+        };
+        if let Self::Ledger { code, .. } = cause {
+            issue.reject_code = Some(*code);
         }
         operation_outcome([issue])
     }
@@ -167,7 +212,7 @@ impl ResponseError for Refusal {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         response.insert_header((header::CONTENT_TYPE, FHIR_JSON)).insert_header((header::CACHE_CONTROL, "no-store"));
-        match self {
+        match self.cause() {
             Self::Unauthorized(_) => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
             }
@@ -182,6 +227,13 @@ impl ResponseError for Refusal {
         }
         response.body(self.outcome().to_string())
     }
+}
+
+/// The path of an element of a resource, such as `Coverage.class`, where the resource stands in an
+/// entry.
+fn within_entry(at: usize, path: &str) -> String {
+    let element = path.split_once('.').map(|(_, element)| format!(".{element}"));
+    format!("Bundle.entry[{at}].resource{}", element.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -206,6 +258,26 @@ mod tests {
             let typed: Vec<fhir_sdk::r4b::resources::OperationOutcomeIssue> =
                 serde_json::from_value(outcome["issue"].clone()).expect("valid for fhir-sdk");
             assert_eq!(serde_json::to_value(&typed).expect("serialises"), outcome["issue"]);
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_an_entry_names_it_and_is_answered_as_what_it_is() {
+        let cases = [
+            (Refusal::VersionConflict, 409, "Bundle.entry[3]"),
+            (Refusal::LedgerUnavailable, 503, "Bundle.entry[3]"),
+            (Refusal::invalid("Coverage.class", "is required"), 422, "Bundle.entry[3].resource.class"),
+            (Refusal::invalid("(resource)", "is not it"), 422, "Bundle.entry[3].resource"),
+            (Refusal::invalid("Bundle.entry[1].request.url", "is required"), 422, "Bundle.entry[1].request.url"),
+            (Refusal::NotFound.of_entry(1), 404, "Bundle.entry[1]"),
+        ];
+        for (refusal, status, expression) in cases {
+            let is_transient = refusal.status_and_issue().1 == IssueType::Transient;
+            let refusal = refusal.of_entry(3);
+            let response = refusal.error_response();
+            assert_eq!(response.status().as_u16(), status, "{expression}");
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), is_transient, "{expression}");
+            assert_eq!(refusal.outcome()["issue"][0]["expression"][0], expression);
         }
     }
 

@@ -34,7 +34,9 @@ mod pipeline;
 mod repair;
 mod version;
 
+pub use anchoring::ANCHORING_MESSAGES_MAX;
 use entry::Entry;
+pub(crate) use pipeline::blocking;
 pub use repair::{Progress, Reindexed, Repaired};
 pub use version::{Change, Content, Sealed, Stored};
 
@@ -141,24 +143,6 @@ impl Records {
         }
     }
 
-    /// The version that is current, deleted or not; `None` where the resource never existed.
-    pub async fn version(&self, resource_type: &str, id: &str) -> Result<Option<u32>, Refusal> {
-        let record = self.core.keys.record_id(resource_type, id);
-        Ok(self.core.current(&record)?.map(|(version, _)| version))
-    }
-
-    /// One version.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`], or [`Refusal::Gone`] where the version is a deletion.
-    pub async fn vread(&self, resource_type: &str, id: &str, version: u32) -> Result<Stored, Refusal> {
-        let record = self.core.keys.record_id(resource_type, id);
-        match self.core.stored(&record, version)?.ok_or(Refusal::NotFound)? {
-            Stored { content: Content::Deleted, .. } => Err(Refusal::Gone),
-            stored => Ok(stored),
-        }
-    }
-
     /// The current version, a deletion too: whose it was decides who may learn that it is gone.
     ///
     /// # Errors
@@ -167,6 +151,23 @@ impl Records {
         let record = self.core.keys.record_id(resource_type, id);
         let (version, _) = self.core.current(&record)?.ok_or(Refusal::NotFound)?;
         self.core.stored(&record, version)?.ok_or(Refusal::NotFound)
+    }
+
+    /// The version that is current, a deletion too, once it is known what became of every earlier
+    /// write; `None` where the resource never existed.
+    ///
+    /// # Errors
+    /// [`Refusal::LedgerUnavailable`] while the ledger may still commit an earlier write;
+    /// [`Refusal::VersionConflict`] while the first version is being written.
+    pub async fn settled(&self, resource_type: &str, id: &str) -> Result<Option<u32>, Refusal> {
+        let record = self.core.keys.record_id(resource_type, id);
+        self.core.settle(&[record]).await?;
+        let held = self.core.held.lock().get(&record).copied();
+        match (held, self.core.current(&record)?) {
+            (Some(Held::Unknown), _) => Err(Refusal::LedgerUnavailable),
+            (Some(Held::Writing), None) => Err(Refusal::VersionConflict),
+            (_, current) => Ok(current.map(|(version, _)| version)),
+        }
     }
 
     /// One version, a deletion too.
@@ -178,31 +179,10 @@ impl Records {
         self.core.stored(&record, version)?.ok_or(Refusal::NotFound)
     }
 
-    /// Every version, newest first, deletions among them.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`] where the resource never existed.
-    pub async fn history(&self, resource_type: &str, id: &str) -> Result<Vec<Stored>, Refusal> {
-        let record = self.core.keys.record_id(resource_type, id);
-        let (current, _) = self.core.current(&record)?.ok_or(Refusal::NotFound)?;
-        let versions = (1..=current).rev().map(|version| self.core.stored(&record, version));
-        versions.filter_map(Result::transpose).collect()
-    }
-
-    /// The current version as it lies in the vault.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
-    pub async fn sealed(&self, resource_type: &str, id: &str) -> Result<Sealed, Refusal> {
-        let record = self.core.keys.record_id(resource_type, id);
-        let (version, _) = self.core.current(&record)?.ok_or(Refusal::NotFound)?;
-        self.sealed_version(resource_type, id, version).await
-    }
-
     /// One committed version as it lies in the vault.
     ///
     /// # Errors
-    /// As [`Self::vread`].
+    /// [`Refusal::NotFound`], or [`Refusal::Gone`] where the version is a deletion.
     pub async fn sealed_version(&self, resource_type: &str, id: &str, version: u32) -> Result<Sealed, Refusal> {
         let record = self.core.keys.record_id(resource_type, id);
         let committed = self.core.store.get(Space::Committed, &entry::key(&record, version))?;
@@ -295,7 +275,8 @@ impl Core {
         let key = envelope::unwrap_own(&document, &own, &self.keys.storage).map_err(refused)?;
         let sealed = vault::get_body(self.store.as_ref(), &entry.address)?;
         let plaintext = envelope::open(&document, &key, &sealed).map_err(refused)?;
-        Ok(Some(entry.stored(version, time, plaintext)))
+        let content = entry.content(plaintext);
+        Ok(Some(entry.stored(version, time, content)))
     }
 
     fn own_wrap(&self, document: &Document) -> Result<Wrap, Refusal> {

@@ -23,7 +23,8 @@ pub mod signed;
 /// Largest request body in bytes.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Answers one request of another organization's gateway to `organization`.
+/// Answers one request of another organization's gateway to `organization`; the body has at most
+/// [`BODY_BYTES_MAX`].
 ///
 /// # Errors
 /// [`Refusal::Unauthorized`] where the signature does not hold; [`Refusal::NotFound`] for another
@@ -34,9 +35,6 @@ pub async fn handle(
     request: &HttpRequest,
     body: &Bytes,
 ) -> Result<HttpResponse, Refusal> {
-    if body.len() > BODY_BYTES_MAX {
-        return Err(Refusal::TooLarge { limit: BODY_BYTES_MAX });
-    }
     let headers = Headers::read(|name| request.headers().get(name)?.to_str().ok()).map_err(unauthorized)?;
     let own = organization.address();
     let signed = Request { chain_id: organization.ledger.chain_id(), recipient: &own, path: request.path(), body };

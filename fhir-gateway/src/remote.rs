@@ -8,11 +8,7 @@
 //! Absent on purpose: matching patients by name. A remote subject is linked to a local Patient by
 //! the access request that the patient approved, and by nothing else.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use careledger_wire::ids::Address;
 use url::Url;
@@ -41,7 +37,7 @@ struct Inner {
     outbox: outbox::Outbox,
     acceptance: Acceptance,
     rates: Rates,
-    client: OnceLock<reqwest::Client>,
+    client: reqwest::Client,
 }
 
 impl Network {
@@ -49,12 +45,13 @@ impl Network {
     /// `folder` holds what is on its way to them.
     ///
     /// # Errors
-    /// Where the folder cannot be made.
+    /// Where the folder cannot be made, or TLS cannot be set up.
     pub fn new(peers: BTreeMap<Address, Url>, folder: &Path) -> std::io::Result<Self> {
         let outbox = outbox::Outbox::open(&folder.join("outbox"))?;
         let acceptance = Acceptance::new(ledger::clock());
         let rates = Rates::new(PEER_REQUESTS_PER_SECOND, PEER_REQUEST_BURST);
-        Ok(Self { inner: Arc::new(Inner { peers, outbox, acceptance, rates, client: OnceLock::new() }) })
+        let client = peer::client().map_err(std::io::Error::other)?;
+        Ok(Self { inner: Arc::new(Inner { peers, outbox, acceptance, rates, client }) })
     }
 
     /// Where the gateway of `organization` answers, where the configuration says so.
@@ -79,6 +76,6 @@ impl Network {
     }
 
     pub(crate) fn client(&self) -> &reqwest::Client {
-        self.inner.client.get_or_init(peer::client)
+        &self.inner.client
     }
 }

@@ -240,7 +240,7 @@ impl Query {
             },
             "_summary" if text == "count" => self.only_count = true,
             "_summary" if text == "false" => {}
-            "_format" if matches!(text, "json" | "application/json" | "application/fhir+json") => {}
+            "_format" if is_json_format(text) => {}
             "_format" => return Err(Refusal::NotAcceptable),
             CURSOR => match text.parse() {
                 Ok(cursor) => self.cursor = Some(cursor),
@@ -270,6 +270,12 @@ impl Query {
         self.sort = Sort { key, descending };
         true
     }
+}
+
+/// Whether `_format` names the one format that is produced. In an address a plus sign that is not
+/// escaped is a space.
+pub fn is_json_format(text: &str) -> bool {
+    matches!(text, "json" | "text/json" | "application/json" | "application/fhir+json" | "application/fhir json")
 }
 
 /// Reads `name[:modifier][.chained]=text`; none if the parameter is not implemented.

@@ -21,7 +21,7 @@ use actix_web::{
 use futures::StreamExt as _;
 
 use crate::{
-    auth::routes::TOKEN_REQUEST_BYTES_MAX,
+    auth::routes::{OAuthError, TOKEN_REQUEST_BYTES_MAX},
     interactions::{self, Answer, Context, condition::Locks},
     json::Document,
     organization::Organization,
@@ -106,11 +106,22 @@ async fn answer(request: &HttpRequest, payload: web::Payload, gateway: &Arc<Gate
         }
         [name, "auth", "token"] if request.method() == Method::POST => {
             let served = gateway.served(name)?;
-            let body = read(request, payload, TOKEN_REQUEST_BYTES_MAX).await?;
-            Ok(served.organization.authority.token(request, &body).await)
+            match read(request, payload, TOKEN_REQUEST_BYTES_MAX).await {
+                Ok(body) => Ok(served.organization.authority.token(request, &body).await),
+                Err(unread) => Ok(OAuthError::invalid_request(&unread.to_string()).response()),
+            }
+        }
+        [name, "auth", "token"] | [name, "peer", "v1", _] => {
+            gateway.served(name)?;
+            Err(Refusal::MethodNotAllowed)
         }
         [name, "fhir", ".well-known", "smart-configuration"] if request.method() == Method::GET => {
             Ok(gateway.served(name)?.organization.authority.smart_configuration())
+        }
+        [name, "fhir", "metadata"] if matches!(*request.method(), Method::GET | Method::HEAD) => {
+            let base_url = &gateway.served(name)?.organization.base_url;
+            headers::acceptable(headers::accept(request)?)?;
+            Ok(respond(interactions::capabilities::capabilities(base_url)))
         }
         [name, "fhir", ref rest @ ..] => fhir(request, payload, gateway, name, rest).await,
         _ => Err(Refusal::NotFound),
@@ -124,33 +135,38 @@ async fn fhir(
     name: &str,
     rest: &[&str],
 ) -> Result<HttpResponse, Refusal> {
-    let organization = &*gateway.served(name)?.organization;
-    let route = Route::of(request.method(), rest);
-    if matches!(route, Ok(Route::Capabilities)) {
-        headers::acceptable(request)?;
-        return Ok(respond(interactions::capabilities::capabilities(&organization.base_url)));
-    }
-    let caller = organization.authority.authenticate(request)?;
-    let route = route?;
-    let is_binary =
-        matches!(route, Route::Read { resource_type: "Binary", .. } | Route::Vread { resource_type: "Binary", .. });
-    if !is_binary {
-        headers::acceptable(request)?;
-    }
-    let body = read(request, payload, gateway.body_bytes_max).await?;
     let (gateway, request, name) = (Arc::clone(gateway), request.clone(), name.to_owned());
     let path: Vec<String> = rest.iter().map(|&segment| segment.to_owned()).collect();
     // In a task of its own: a client that hangs up stops nothing between a patient's transaction
     // that was relayed and the line of the access log that says so.
     let task = actix_web::rt::spawn(async move {
-        let served = gateway.served(&name)?;
         let segments: Vec<&str> = path.iter().map(String::as_str).collect();
-        let route = Route::of(request.method(), &segments)?;
-        let (organization, conditions) = (&*served.organization, &served.conditions);
-        let context = Context { organization, conditions, caller: &caller, prefer: headers::prefer(&request) };
-        run(&context, route, &request, &body).await.map(respond)
+        interact(&request, payload, &gateway, &name, &segments).await
     });
     task.await.map_err(|_| Refusal::Internal("an interaction was interrupted"))?
+}
+
+/// Who asks, then what, then the body, then the interaction.
+async fn interact(
+    request: &HttpRequest,
+    payload: web::Payload,
+    gateway: &Gateway,
+    name: &str,
+    segments: &[&str],
+) -> Result<HttpResponse, Refusal> {
+    let Served { organization, conditions } = gateway.served(name)?;
+    let caller = organization.authority.authenticate(request)?;
+    let route = Route::of(request.method(), segments)?;
+    let is_binary =
+        matches!(route, Route::Read { resource_type: "Binary", .. } | Route::Vread { resource_type: "Binary", .. });
+    let accept = headers::accept(request)?;
+    if !is_binary {
+        headers::acceptable(accept)?;
+    }
+    let body = read(request, payload, gateway.body_bytes_max).await?;
+    let (prefer, key) = (headers::prefer(request), headers::idempotency_key(request)?);
+    let context = Context { organization, conditions, caller: &caller, prefer, key };
+    run(&context, route, request, accept, &body).await.map(respond)
 }
 
 /// The body, unpacked; not one byte more than `limit` is kept.
@@ -171,15 +187,17 @@ async fn read(request: &HttpRequest, payload: web::Payload, limit: usize) -> Res
     Ok(body.freeze())
 }
 
-async fn run(context: &Context<'_>, route: Route<'_>, request: &HttpRequest, body: &Bytes) -> Result<Answer, Refusal> {
+async fn run(
+    context: &Context<'_>,
+    route: Route<'_>,
+    request: &HttpRequest,
+    accept: Option<&str>,
+    body: &Bytes,
+) -> Result<Answer, Refusal> {
     let text = |name| headers::text(request, name);
     let if_match = headers::version(request, header::IF_MATCH.as_str())?;
-    let wanted = interactions::read::Wanted {
-        accept: text(header::ACCEPT.as_str()),
-        if_none_match: headers::known_version(request),
-    };
+    let wanted = interactions::read::Wanted { accept, if_none_match: headers::known_version(request) };
     match route {
-        Route::Capabilities => Ok(interactions::capabilities::capabilities(&context.organization.base_url)),
         Route::Bundle => {
             headers::is_fhir(request)?;
             let bundle = Document::parse(body.clone())?;

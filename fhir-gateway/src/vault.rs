@@ -12,6 +12,8 @@ use futures::future::BoxFuture;
 
 use crate::outcome::Refusal;
 
+#[cfg(test)]
+pub(crate) mod filling;
 pub mod local;
 
 /// A kind of pairs. Each is stored apart from the others.
@@ -25,7 +27,7 @@ pub enum Space {
     Entry,
     /// Record → current version and its time.
     Current,
-    /// Record, version → time, for every committed version.
+    /// Record, version → the version again and its time, for every committed version.
     Committed,
     /// Record, version → since when its anchor is not known to be committed.
     Pending,

@@ -21,6 +21,8 @@ const IMAGE: &str = "careledger:local";
 const PROJECT: &str = "careledger-check";
 /// The RPC ports that compose.yaml publishes.
 const RPC_PORTS: [u16; 4] = [26_657, 26_757, 26_857, 26_957];
+/// Folders that compose.yaml mounts. A new volume takes over what the image has there, and its owner.
+const MOUNTED: [&str; 5] = ["validator", "network/v0", "network/v1", "network/v2", "network/v3"];
 
 /// Makes keys, genesis and configuration of four validators in containers, unless they are there.
 pub fn lay_out(places: &Places, home: &Path, network: &str) -> Result<(), Failure> {
@@ -121,8 +123,7 @@ fn stage(places: &Places, base: &str) -> Result<PathBuf, Failure> {
         }
     }
     prepare::copy(&places.repository.join("localnet/networks"), &product.join("localnet/networks"))?;
-    // The folders that containers mount exist in the image with their owner: a new volume takes over both.
-    for folder in ["validator", "network", "tmp"] {
+    for folder in MOUNTED.iter().chain(&["tmp"]) {
         places::make_folder(&tree.join(folder))?;
         // An empty folder would not be copied everywhere.
         places::write(&tree.join(folder).join(".keep"), "")?;
@@ -180,6 +181,19 @@ fn compose(places: &Places) -> Result<Program, Failure> {
 mod tests {
     use super::*;
     use crate::network::record::PUBLISHED_GATEWAY_PORTS;
+
+    #[test]
+    fn every_folder_that_a_container_mounts_is_in_both_images_with_its_owner() {
+        let compose = include_str!("../docker/compose.yaml");
+        let mounts = compose.lines().filter_map(|line| line.trim().strip_prefix("- ")?.split_once(":/"));
+        let mounts: Vec<&str> = mounts.map(|(_, folder)| folder).filter(|folder| folder.contains("/v")).collect();
+        assert_eq!(mounts, ["network/v0", "network/v1", "network/v2", "network/v3"]);
+        let from_sources = include_str!("../docker/Dockerfile");
+        for folder in mounts.iter().chain(&["validator"]) {
+            assert!(MOUNTED.contains(folder), "{folder}");
+            assert!(from_sources.contains(&format!("/tree/{folder}")), "{folder}");
+        }
+    }
 
     #[test]
     fn the_libraries_of_a_program_are_read_from_ldd() {

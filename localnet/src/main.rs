@@ -13,6 +13,7 @@ use crate::demo::Afterwards;
 use crate::failure::Failure;
 use crate::load::Comparison;
 use crate::manifest::Manifest;
+use crate::network::join::Joining;
 use crate::network::record::{App, NodeKind};
 use crate::network::{Agreed, Earlier, Network, Options};
 use crate::places::Places;
@@ -62,6 +63,8 @@ enum Command {
     Kill(OneValidator),
     /// Starts a killed validator again.
     Revive(OneValidator),
+    /// Adds a node to a running network from a snapshot (state sync), and keeps it until Ctrl-C.
+    Join(Join),
     /// Tells the demo's story on a network that runs with gateways. Once: it makes its own patient and claim.
     Story(AtHome),
     /// Measures committed transactions per second on four validators of its own.
@@ -119,6 +122,15 @@ struct AtHome {
     /// The network's folder [default: localnet in cargo's target folder].
     #[arg(long)]
     home: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct Join {
+    #[command(flatten)]
+    at: AtHome,
+    /// Ends once the node joined and agrees with the others.
+    #[arg(long)]
+    once: bool,
 }
 
 #[derive(clap::Args)]
@@ -210,6 +222,7 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Kill(one) => open(&one.at)?.kill(one.validator),
         Command::Revive(one) => open(&one.at)?.revive(one.validator),
+        Command::Join(join) => join_network(&places, &open(&join.at)?, join.once),
         Command::Load(load) => {
             let comparison = if load.kvstore { Comparison::Kvstore } else { Comparison::None };
             load::run(&places, load.seconds, load.app, load.node, comparison)
@@ -243,6 +256,20 @@ fn start(places: &Places, up: Up) -> Result<(), Failure> {
     status(&network)?;
     println!("addresses for your shell: source '{}'", network.home().join("localnet.env").display());
     Ok(())
+}
+
+fn join_network(places: &Places, network: &Network, once: bool) -> Result<(), Failure> {
+    println!("joining from a snapshot: CometBFT looks for one for five seconds first");
+    let joined = network::join::start(places, network)?;
+    let Joining { first, height } = joined.wait(network)?;
+    println!("joined: its first block is {first}, and it agrees with the others up to height {height}");
+    if once {
+        return Ok(());
+    }
+    loop {
+        // Ctrl-C ends this program and, with it, the node.
+        std::thread::park();
+    }
 }
 
 fn status(network: &Network) -> Result<(), Failure> {

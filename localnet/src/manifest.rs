@@ -38,6 +38,8 @@ pub struct Manifest {
     pub registrars: usize,
     /// How many of them must agree.
     pub registrar_threshold: usize,
+    /// Heights between two snapshots for nodes that join; 0 takes none.
+    pub snapshot_interval: u32,
     /// CometBFT settings, `section.key`.
     pub settings: BTreeMap<String, toml::Value>,
 }
@@ -90,6 +92,7 @@ mod tests {
         indexed_validators = [0]
         registrars = 3
         registrar_threshold = 2
+        snapshot_interval = 10
         [settings]
         "p2p.pex" = false
     "#;

@@ -18,6 +18,7 @@ use crate::supervisor::control::{ProcessStatus, Request, ask};
 use crate::supervisor::{self, Lifetime};
 
 mod genesis;
+pub mod join;
 pub mod prepare;
 pub mod record;
 pub mod settings;

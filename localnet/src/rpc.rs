@@ -54,6 +54,12 @@ impl Rpc {
         })
     }
 
+    /// Height of the first block that the node has.
+    pub fn earliest(&self) -> Result<u64, Failure> {
+        let status = self.call("status", json!({}))?;
+        self.number(&status["sync_info"]["earliest_block_height"])
+    }
+
     /// The block hash and app hash at a height.
     pub fn agreement(&self, height: u64) -> Result<Agreement, Failure> {
         let commit = self.call("commit", json!({ "height": height.to_string() }))?;

@@ -51,6 +51,8 @@ fn the_story_holds_on_the_stock_node_program_and_nothing_acknowledged_is_lost_wh
     let told = home.run(&["story"]);
     assert!(told.contains("all of them held"), "{told}");
     crash::kill_and_revive_under_load(&home);
+    let joined = home.run(&["join", "--once"]);
+    assert!(joined.contains("agrees with the others"), "a fifth node joins from a snapshot: {joined}");
     home.run(&["down"]);
 }
 

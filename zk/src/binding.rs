@@ -19,7 +19,8 @@ pub fn issuer_of(organization: &[u8; 20]) -> Element {
     digest_248("careledger/zk/issuer/1", &[organization])
 }
 
-/// The identifier of a policy, from its insurer and the insurer's own bytes for it.
+/// The identifier of a policy, from its insurer and the insurer's own bytes for it; the ledger takes
+/// the SHA-256 of the policy's name.
 pub fn policy_id_of(insurer: &[u8; 20], name: &[u8]) -> Element {
     digest_248("careledger/zk/policy/1", &[insurer, name])
 }
@@ -81,6 +82,10 @@ mod tests {
         // printf of the length-prefixed fields into sha256sum, last byte cut.
         let cases = [
             (scope_of(&[0x11; 20]), "005ef87d151161b498f8105850635af2c350bf76dc30bfae9f3d6fa137f433a5"),
+            (
+                policy_id_of(&[0x11; 20], &[0x22; 32]),
+                "0049042f71f7213d9028c42d8ddacf971570e4972722a69d21f5be62521e9877",
+            ),
             (issuer_of(&[0x11; 20]), "00228bcbb5ce31470b89ea1b52156891dd44cb5a81a14ac05518f91d70313064"),
             (
                 context("careledger-dev-1", &[1; 32], &[2; 20], &[3; 32], &[4; 20], 1_800_000_000),

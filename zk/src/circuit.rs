@@ -1,5 +1,5 @@
 //! The rule as constraints. [`crate::rule`] says the same in plain Rust, in the
-//! same order; read that first.
+//! same order (commitments, codes, days, amount, nullifiers); read that first.
 //!
 //! Values are raw field elements throughout: an honest type cannot express a
 //! cheat, and every bound must come from a constraint. What the ledger checks

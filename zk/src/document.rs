@@ -54,6 +54,9 @@ pub enum DocumentError {
     /// The proof is not 256 lower-case hexadecimal digits.
     #[error("a proof is written as 256 lower-case hexadecimal digits")]
     Hex,
+    /// The key's id is not 64 lower-case hexadecimal digits.
+    #[error("a key's id is written as 64 lower-case hexadecimal digits")]
+    KeyHex,
     /// The proof does not verify.
     #[error(transparent)]
     Verify(#[from] VerifyError),
@@ -72,9 +75,12 @@ impl ProofDocument {
 
     /// The proof's bytes.
     pub fn proof(&self) -> Result<[u8; PROOF_BYTES], DocumentError> {
-        let mut bytes = [0; PROOF_BYTES];
-        hex::decode_to_slice(&self.proof, &mut bytes).map_err(|_| DocumentError::Hex)?;
-        if hex::encode(bytes) == self.proof { Ok(bytes) } else { Err(DocumentError::Hex) }
+        bytes_of(&self.proof).ok_or(DocumentError::Hex)
+    }
+
+    /// The id of the verifying key that the proof is under.
+    pub fn key_id(&self) -> Result<[u8; 32], DocumentError> {
+        bytes_of(&self.key).ok_or(DocumentError::KeyHex)
     }
 
     /// Whether the document holds a proof of its inputs under this key.
@@ -87,4 +93,11 @@ impl ProofDocument {
         }
         Ok(verify(&key.prepare(), &self.inputs, &self.proof()?)?)
     }
+}
+
+/// The bytes of lower-case hexadecimal digits.
+fn bytes_of<const LENGTH: usize>(text: &str) -> Option<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
+    hex::decode_to_slice(text, &mut bytes).ok()?;
+    (hex::encode(bytes) == text).then_some(bytes)
 }

@@ -161,8 +161,9 @@ pub fn holds(statement: &Statement, witness: &Witness) -> Result<(), Violation> 
         return Err(Violation::Malformed);
     }
     commitments_open(statement, witness)?;
-    event_is_covered(statement, witness)?;
     codes_are_covered(witness)?;
+    event_is_covered(statement, witness)?;
+    amount_is_payable(statement, witness)?;
     claim_is_spent_once(statement, witness)
 }
 
@@ -190,6 +191,19 @@ fn rooted(path: &Path, leaf: Element) -> Option<Element> {
     whole.then(|| path.root(leaf))
 }
 
+/// No code on the list is excluded, and the claimed one is covered.
+fn codes_are_covered(witness: &Witness) -> Result<(), Violation> {
+    let plan = &witness.plan;
+    let class_of = |fact: &Fact| plan.find(fact.code()).map(|(_, interval)| interval.class);
+    let claimed = class_of(witness.fact()?);
+    for fact in &witness.attestation.facts {
+        require(class_of(fact) != Some(CLASS_EXCLUDED), Violation::Excluded)?;
+    }
+    require(claimed == Some(CLASS_COVERED), Violation::NotCovered)?;
+    let complete = witness.attestation.complete || !plan.needs_complete_list();
+    require(complete, Violation::ListNotComplete)
+}
+
 /// The days fit: attestation, cover, waiting time, lateness, age.
 fn event_is_covered(statement: &Statement, witness: &Witness) -> Result<(), Violation> {
     let fact = witness.fact()?;
@@ -209,29 +223,19 @@ fn event_is_covered(statement: &Statement, witness: &Witness) -> Result<(), Viol
     require((terms.age_days_min..=terms.age_days_max).contains(&age), Violation::Age)
 }
 
-/// The claimed code is covered, and no code on the list is excluded.
-fn codes_are_covered(witness: &Witness) -> Result<(), Violation> {
-    let plan = &witness.plan;
-    let class_of = |fact: &Fact| plan.find(fact.code()).map(|(_, interval)| interval.class);
-    let claimed = class_of(witness.fact()?);
-    require(claimed == Some(CLASS_COVERED), Violation::NotCovered)?;
-    for fact in &witness.attestation.facts {
-        require(class_of(fact) != Some(CLASS_EXCLUDED), Violation::Excluded)?;
-    }
-    let complete = witness.attestation.complete || !plan.needs_complete_list();
-    require(complete, Violation::ListNotComplete)
-}
-
-/// The nullifiers and the amount are those of this claim.
-fn claim_is_spent_once(statement: &Statement, witness: &Witness) -> Result<(), Violation> {
-    let fact = witness.fact()?;
-    let allowed = witness.plan.terms.claims_per_period;
-    require(witness.claim_number < allowed, Violation::TooManyClaims)?;
-    let event = statement.null_event == witness.event_nullifier(fact);
-    let period = statement.null_period == witness.period_nullifier(fact);
-    require(event && period, Violation::Nullifier)?;
+/// The committed amount is what is payable.
+fn amount_is_payable(statement: &Statement, witness: &Witness) -> Result<(), Violation> {
     let amount = amount_commitment(witness.payable()?, witness.amount_blinding);
     require(statement.amount_commit == amount, Violation::Amount)
+}
+
+/// The nullifiers are those of this event and of one of the period's claims.
+fn claim_is_spent_once(statement: &Statement, witness: &Witness) -> Result<(), Violation> {
+    let fact = witness.fact()?;
+    require(statement.null_event == witness.event_nullifier(fact), Violation::Nullifier)?;
+    let allowed = witness.plan.terms.claims_per_period;
+    require(witness.claim_number < allowed, Violation::TooManyClaims)?;
+    require(statement.null_period == witness.period_nullifier(fact), Violation::Nullifier)
 }
 
 fn require(condition: bool, violation: Violation) -> Result<(), Violation> {

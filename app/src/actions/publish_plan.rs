@@ -2,20 +2,16 @@
 
 use careledger_wire::{
     ids::{Digest, FieldBytes},
-    proto::{
-        identity::OrganizationKind,
-        insurance::{self, MsgPublishPlan},
-        state,
-    },
+    proto::{identity::OrganizationKind, insurance::MsgPublishPlan, state},
 };
 use careledger_zk::{
     binding,
-    plan::{Interval, Plan, Terms},
+    plan::{Plan, Terms},
 };
 
 use super::{Action, fields, standing};
 use crate::{
-    keys,
+    insurance, keys,
     limits::PLAN_INTERVALS_MAX,
     reject::Reject,
     state::{StateRead, StateWrite},
@@ -40,20 +36,13 @@ impl Action for PublishPlan {
         }
         let claims_per_period =
             u16::try_from(message.claims_per_period).map_err(|_| Reject::InvalidField("claims_per_period"))?;
-        let interval = |interval: &insurance::Interval| Interval {
-            lo: interval.low,
-            hi: interval.high,
-            class: interval.class,
-            wait_days: interval.wait_days,
-            cap: interval.cap,
-        };
         let policy: Digest = fields::id("policy_id", &message.policy_id)?;
         let plan = Plan {
             // Derived: whoever chose it freely could choose another insurer's, and tell from equal
             // period nullifiers who is a member of both.
             policy_id: binding::policy_id_of(sender.address().as_bytes(), policy.as_bytes()),
             scope: binding::scope_of(sender.address().as_bytes()),
-            intervals: message.intervals.iter().map(interval).collect(),
+            intervals: message.intervals.iter().map(insurance::from_wire).collect(),
             terms: Terms {
                 claims_per_period,
                 period_days: message.period_days,
@@ -73,18 +62,11 @@ impl Action for PublishPlan {
     }
 
     fn execute(self, _block: &BlockContext, state: &mut impl StateWrite) {
-        let interval = |interval: &Interval| insurance::Interval {
-            low: interval.lo,
-            high: interval.hi,
-            class: interval.class,
-            wait_days: interval.wait_days,
-            cap: interval.cap,
-        };
         let terms = &self.plan.terms;
         let plan = state::Plan {
             insurer: self.sender.address().to_vec(),
             policy_id: self.plan.policy_id.to_bytes().to_vec(),
-            intervals: self.plan.intervals.iter().map(interval).collect(),
+            intervals: self.plan.intervals.iter().map(insurance::to_wire).collect(),
             claims_per_period: u32::from(terms.claims_per_period),
             period_days: terms.period_days,
             terms: self.contract.to_vec(),

@@ -10,7 +10,7 @@ use careledger_wire::{
 use super::{Action, fields, standing};
 use crate::{
     keys,
-    limits::ANCHORS_PER_TRANSACTION_MAX,
+    limits::SUPERSESSIONS_PER_TRANSACTION_MAX,
     reject::Reject,
     state::{StateRead, StateWrite},
     types::{BlockContext, Sender},
@@ -34,7 +34,7 @@ impl Action for SupersedeRecords {
     type Message = MsgSupersedeRecords;
 
     fn parse(sender: &Sender, message: Self::Message) -> Result<Self, Reject> {
-        if !(1..=ANCHORS_PER_TRANSACTION_MAX).contains(&message.supersessions.len()) {
+        if !(1..=SUPERSESSIONS_PER_TRANSACTION_MAX).contains(&message.supersessions.len()) {
             return Err(Reject::InvalidField("supersessions"));
         }
         let supersessions = message.supersessions.iter().map(|supersession| {

@@ -19,6 +19,8 @@ pub struct Config {
     pub abci: Address,
     /// What is kept.
     pub retention: RetentionConfig,
+    /// Which snapshots are taken for nodes that join.
+    pub snapshots: SnapshotConfig,
     /// What is logged: a `tracing` filter.
     pub log: String,
 }
@@ -37,10 +39,31 @@ pub struct RetentionConfig {
     pub blocks: u64,
 }
 
+/// Which snapshots are taken for nodes that join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SnapshotConfig {
+    /// Every so many heights; 0 for never.
+    pub interval: u64,
+    /// Newest ones that stay.
+    pub keep: usize,
+}
+
+impl Default for SnapshotConfig {
+    fn default() -> Self {
+        Self { interval: 1_000, keep: 2 }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         let abci = "tcp://127.0.0.1:26658".parse().expect("the default is an address");
-        Self { abci, retention: RetentionConfig::default(), log: "info".to_owned() }
+        Self {
+            abci,
+            retention: RetentionConfig::default(),
+            snapshots: SnapshotConfig::default(),
+            log: "info".to_owned(),
+        }
     }
 }
 

@@ -120,10 +120,10 @@ pub enum Action {
         /// End of the window, exclusive.
         #[arg(long, value_name = "TIME")]
         expires_at: UnixTime,
-        /// Salted commitment to purpose, scope, data period and actor.
+        /// Salted commitment to purpose, scope, data period and actor; careledger-gateway consent prepare prints it.
         #[arg(long, value_name = "HEX")]
         terms: Commitment,
-        /// SHA3-256 of the sealed FHIR Consent.
+        /// Salted hash of the FHIR Consent in canonical form; careledger-gateway consent prepare prints it.
         #[arg(long, value_name = "HEX")]
         body: Digest,
         /// The access request that this answers.

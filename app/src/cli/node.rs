@@ -13,7 +13,7 @@ use careledger_app::{
     },
     genesis::{Genesis, is_development_chain},
     machine::Machine,
-    store::disk::{DiskStore, Retention},
+    store::disk::{DiskStore, Retention, Schedule},
 };
 use careledger_wire::ids::Address;
 use careledger_zk::key::VerifyingKey;
@@ -25,6 +25,8 @@ use super::{Failure, Format, Home, Result, config};
 
 /// Folder of the state within the home folder.
 pub const STATE_FOLDER: &str = "state";
+/// Folder of the snapshots within the home folder.
+const SNAPSHOTS_FOLDER: &str = "snapshots";
 
 /// Make a home folder: configuration and the ledger's part of CometBFT's genesis file.
 ///
@@ -35,8 +37,8 @@ pub const STATE_FOLDER: &str = "state";
 #[command(after_long_help = "\
 Examples:
   careledgerd init --chain-id careledger-dev-1 --registrar care1…
-  careledgerd init --chain-id careledger-1 --registrar care1… --registrar care1… --registrar care1… \\
-      --registrar-threshold 2 --verifying-key 01ab…")]
+  careledgerd init --chain-id careledger-1 --registrar-threshold 2 --verifying-key 01ab… \\
+      --registrar care1… --registrar care1… --registrar care1…")]
 pub struct Init {
     #[command(flatten)]
     home: Home,
@@ -138,6 +140,11 @@ impl Start {
         let store = DiskStore::open(&home.join(STATE_FOLDER), retention).map_err(|error| {
             Failure::new(error).next("see that no other careledgerd uses this home, and that its disk has room")
         })?;
+        let config::SnapshotConfig { interval, keep } = config.snapshots;
+        let folder = home.join(SNAPSHOTS_FOLDER);
+        let store = store
+            .with_snapshots(&folder, Schedule { interval, keep })
+            .map_err(|error| Failure::new(format!("{}: {error}", folder.display())))?;
         let machine = Machine::new(store);
         tracing::info!(height = machine.height(), app_hash = hex::encode(machine.app_hash()), "the state is open");
         let server = Server::bind(&config.abci).map_err(|error| {

@@ -2,10 +2,13 @@
 
 use std::{fs, path::PathBuf};
 
-use careledger_app::wallet::EncryptionPair;
+use careledger_app::{
+    insurance::{Bound, prove_eligibility, publish_plan},
+    wallet::EncryptionPair,
+};
 use careledger_wire::{
     commitment,
-    ids::{Address, GrantId, RequestId},
+    ids::{Address, Digest, GrantId, RequestId},
     message::Message,
     proto::{audit, consent, identity, insurance, records},
 };
@@ -205,10 +208,11 @@ impl Action {
                 let plan: Plan = serde_json::from_slice(&read(plan)?)
                     .map_err(|error| Failure::new(format!("{}: {error}", plan.display())))?;
                 plan.check_partition().map_err(Failure::new)?;
-                let policy = Sha256::digest(policy.as_bytes()).to_vec();
+                let policy = Digest::new(Sha256::digest(policy.as_bytes()).into());
                 check_policy(&plan, &sending.sender, &policy)?;
                 ids.insert("plan".to_owned(), json!(plan.commitment()));
-                publish_plan(sender, &plan, policy, Sha256::digest(read(contract)?).to_vec()).into()
+                let contract = Digest::new(Sha256::digest(read(contract)?).into());
+                publish_plan(&sending.sender, &plan, &policy, &contract).into()
             }
             Self::AnchorAttestation { commitment } => {
                 insurance::MsgAnchorAttestation { sender, commitment: commitment.to_vec() }.into()
@@ -218,30 +222,11 @@ impl Action {
             }
             Self::ProveEligibility { proof: path, insurer, claim, expires_at } => {
                 let damaged = |error: String| Failure::new(format!("{}: {error}", path.display()));
-                let text = read(path)?;
                 let document: ProofDocument =
-                    serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-                let proof = document.proof().map_err(|error| damaged(error.to_string()))?.to_vec();
-                // The document keeps its key's id to itself; as JSON it is a field like any other.
-                let fields: Value = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-                let circuit = hex::decode(fields["key"].as_str().unwrap_or_default());
-                let inputs = &document.inputs;
-                insurance::MsgProveEligibility {
-                    sender,
-                    insurer: insurer.to_vec(),
-                    plan: inputs.policy.to_bytes().to_vec(),
-                    circuit: circuit.map_err(|_| damaged("the key's id is not hexadecimal".to_owned()))?,
-                    as_of: inputs.as_of.number(),
-                    attestation_root: inputs.att_root.to_bytes().to_vec(),
-                    enrolment_root: inputs.enr_root.to_bytes().to_vec(),
-                    event_nullifier: inputs.null_event.to_bytes().to_vec(),
-                    period_nullifier: inputs.null_period.to_bytes().to_vec(),
-                    amount_commitment: inputs.amount_commit.to_bytes().to_vec(),
-                    claim: claim.to_vec(),
-                    expires_at: expires_at.0,
-                    proof,
-                }
-                .into()
+                    serde_json::from_slice(&read(path)?).map_err(|error| damaged(error.to_string()))?;
+                let (submitter, expires_at) = (sending.sender, expires_at.0);
+                let bound = Bound { submitter, insurer: *insurer, claim: *claim, expires_at };
+                prove_eligibility(&document, &bound).map_err(|error| damaged(error.to_string()))?.into()
             }
             _ => unreachable!("prepare() sends the other actions elsewhere"),
         })
@@ -249,8 +234,8 @@ impl Action {
 }
 
 /// Refuses a plan that the ledger would know under another commitment than its file.
-fn check_policy(plan: &Plan, insurer: &Address, policy: &[u8]) -> Result<()> {
-    let policy_id = binding::policy_id_of(insurer.as_bytes(), policy);
+fn check_policy(plan: &Plan, insurer: &Address, policy: &Digest) -> Result<()> {
+    let policy_id = binding::policy_id_of(insurer.as_bytes(), policy.as_bytes());
     let scope = binding::scope_of(insurer.as_bytes());
     if (plan.policy_id, plan.scope) == (policy_id, scope) {
         return Ok(());
@@ -258,27 +243,6 @@ fn check_policy(plan: &Plan, insurer: &Address, policy: &[u8]) -> Result<()> {
     let (policy_id, scope) = (hex::encode(policy_id.to_bytes()), hex::encode(scope.to_bytes()));
     Err(Failure::new("the plan is of another insurer or policy")
         .next(format!("for this sender and --policy its policy_id is {policy_id} and its scope {scope}")))
-}
-
-fn publish_plan(sender: String, plan: &Plan, policy_id: Vec<u8>, terms: Vec<u8>) -> insurance::MsgPublishPlan {
-    let intervals = plan.intervals.iter().map(|interval| insurance::Interval {
-        low: interval.lo,
-        high: interval.hi,
-        class: interval.class,
-        wait_days: interval.wait_days,
-        cap: interval.cap,
-    });
-    insurance::MsgPublishPlan {
-        sender,
-        policy_id,
-        intervals: intervals.collect(),
-        claims_per_period: plan.terms.claims_per_period.into(),
-        period_days: plan.terms.period_days,
-        terms,
-        claim_within_days: plan.terms.claim_within_days,
-        age_days_min: plan.terms.age_days_min,
-        age_days_max: plan.terms.age_days_max,
-    }
 }
 
 fn read(path: &PathBuf) -> Result<Vec<u8>> {

@@ -8,7 +8,7 @@ use careledger_wire::{
     ids::{
         Address, ClaimId, EmergencyId, FieldBytes, GrantId, RecordId, RequestId, StandingId, SubjectId, TransactionHash,
     },
-    proto::query::PathRequest,
+    proto::query::{self, PathRequest},
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -169,6 +169,15 @@ enum Tree {
     Enrolment,
 }
 
+impl From<Tree> for query::Tree {
+    fn from(tree: Tree) -> Self {
+        match tree {
+            Tree::Attestation => Self::Attestations,
+            Tree::Enrolment => Self::Enrolments,
+        }
+    }
+}
+
 impl Query {
     pub async fn run(self) -> Result<()> {
         let client = Client::new(&self.node.node)?;
@@ -203,7 +212,7 @@ impl Query {
             What::Path { tree, commitment, insurer } => {
                 self.refuse_prove("a path proves itself: its root is compared with the ledger's")?;
                 let insurer = insurer.map(|insurer| insurer.to_vec()).unwrap_or_default();
-                let tree = if *tree == Tree::Attestation { 1 } else { 2 };
+                let tree = query::Tree::from(*tree).into();
                 let path = client.path(&PathRequest { tree, insurer, commitment: commitment.to_vec() }).await?;
                 self.print_found(path.map(|path| path.describe()))
             }

@@ -40,7 +40,10 @@ Examples:
   careledgerd tx revoke-consent --from alice --derive care1hospital… --subject 5d… --grant 77…
 
 Signing where there is no network, to attach the transaction to a FHIR request:
-  careledgerd tx grant-consent … --offline --chain-id careledger-1 --account-number 7 --sequence 0
+  careledgerd tx grant-consent --from alice --derive care1hospital… --subject 5d86… \\
+      --grantee care1clinic… --mode view --expires-at 2027-01-31 --terms 9f31… --body 42c7… \\
+      --offline --chain-id careledger-1 --account-number 7 --sequence 0
+  (account number and sequence: careledgerd query account care1alice…)
 
 Times: 2027-01-31, 2027-01-31T12:00:00Z, +90d, or Unix seconds.")]
 pub struct Tx {
@@ -69,7 +72,7 @@ struct Signing {
     /// Print what would be signed, and send nothing.
     #[arg(long, global = true)]
     dry_run: bool,
-    /// Sign without a node and print the transaction's base64.
+    /// Sign without a node and print the transaction's base64; with --sequence or --unordered.
     #[arg(long, global = true, requires_all = ["account_number", "chain_id"])]
     offline: bool,
     /// Id of the chain [default: the node's].
@@ -78,7 +81,7 @@ struct Signing {
     /// Number of the signer's account [default: asked of the node].
     #[arg(long, global = true)]
     account_number: Option<u64>,
-    /// Sequence of the transaction [default: asked of the node].
+    /// Sequence of the transaction [default: asked of the node; needed with --offline].
     #[arg(long, global = true)]
     sequence: Option<u64>,
     /// Sign without a sequence, valid for this long: several can be under way at once.
@@ -90,6 +93,15 @@ struct Signing {
 }
 
 impl Tx {
+    /// What clap cannot see by itself: a group of global arguments does not reach the subcommands.
+    pub fn check_usage(&self) -> std::result::Result<(), &'static str> {
+        let Signing { offline, sequence, unordered, .. } = &self.signing;
+        if *offline && sequence.is_none() && unordered.is_none() {
+            return Err("--offline needs --sequence NUMBER or --unordered SECONDS: there is no node to ask");
+        }
+        Ok(())
+    }
+
     pub async fn run(self) -> Result<()> {
         let name = self.signing.from.as_deref().ok_or_else(|| {
             Failure::new("who signs?").next("name a key with --from; careledgerd keys list shows them")
@@ -167,7 +179,7 @@ impl Signing {
             None => client.chain_id().await?,
         };
         let needs_sequence = self.sequence.is_none() && self.unordered.is_none();
-        let asked = match (self.account_number, needs_sequence && !self.offline) {
+        let asked = match (self.account_number, needs_sequence) {
             (Some(number), false) => Account { number, sequence: 0 },
             _ => client.account(&signer.address()).await?.ok_or_else(|| {
                 Failure::new(format!("the ledger does not know the account {}", signer.address()))

@@ -16,21 +16,27 @@
 //! committed; older versions are made from it by undoing `replaced`.
 
 mod layout;
+mod open_error;
+mod results;
+mod snapshots;
 
 use std::{collections::VecDeque, path::Path};
 
 use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
-use prost::Message as _;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 
-use layout::{
-    FAMILIES, FORMAT, META, REPLACED, RESULTS, RESULTS_BY_HEIGHT, STATE, TIP, Tip, families, height_of, replaced_key,
-};
+use layout::{FAMILIES, FORMAT, META, REPLACED, STATE, TIP, Tip, families, height_of, replaced_key};
+
+pub use open_error::OpenError;
+use open_error::database;
+pub use snapshots::Schedule;
+use snapshots::Snapshots;
 
 use super::tree::Tree;
 use crate::{
     fault,
     limits::RESULTS_RETAINED_BLOCKS,
+    snapshot::{Manifest, Restored},
     state::{Changes, Pairs, StateRead},
     store::{ChainMeta, Proven, Staged, Store},
 };
@@ -38,6 +44,9 @@ use crate::{
 /// Needless rows that one block removes at most, so that a shorter window does not make one block
 /// slow.
 const PRUNED_PER_BLOCK_MAX: usize = 50_000;
+
+/// Pairs of a snapshot that are written at once.
+const INSTALLED_PER_BATCH: usize = 10_000;
 
 /// How long what is no longer newest stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,28 +67,6 @@ impl Default for Retention {
     }
 }
 
-/// Why a store could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// RocksDB's own words: another process has it open, the disk is full, files are damaged.
-    #[error("the state in {path} cannot be opened: {reason}")]
-    Database {
-        /// Folder of the database.
-        path: String,
-        /// What RocksDB said.
-        reason: String,
-    },
-    /// Another version of this program wrote it.
-    #[error("the state was written in format {0}, this program reads format {FORMAT}")]
-    Format(u32),
-    /// The state's own description cannot be read.
-    #[error("the description of the state is damaged")]
-    Damaged,
-    /// A file was changed or lost.
-    #[error("the state does not have the root that was committed at height {0}: its files are damaged")]
-    Root(u64),
-}
-
 /// Committed state in a folder of its own.
 pub struct DiskStore {
     db: DB,
@@ -89,6 +76,8 @@ pub struct DiskStore {
     versions: VecDeque<Version>,
     /// Rows of `replaced` below this height are removed. Only saves looking there again.
     pruned_height: u64,
+    /// Those for others, if this node takes any.
+    snapshots: Option<Snapshots>,
 }
 
 /// The tree after one height.
@@ -111,6 +100,18 @@ impl DiskStore {
         Self::of(db.map_err(|error| database(path, &error))?, retention)
     }
 
+    /// Removes everything; there is no tip then.
+    fn clear(&mut self) {
+        let mut batch = WriteBatch::default();
+        for family in FAMILIES {
+            batch.delete_range_cf(self.family(family), &[][..], &[0xff; 128][..]);
+        }
+        self.write(batch);
+        self.versions.clear();
+        self.pruned_height = 0;
+        self.tip.oldest = 0;
+    }
+
     /// Opens the state in `path` to read what is committed now, also while a node runs on it.
     pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
         let db = DB::open_cf_descriptors_read_only(&Options::default(), path, families(), false);
@@ -120,7 +121,7 @@ impl DiskStore {
     fn of(db: DB, retention: Retention) -> Result<Self, OpenError> {
         let retention = Retention { heights: retention.heights.max(2), ..retention };
         let tip = Tip { format: FORMAT, height: 0, time: 0, app_hash: [0; 32], oldest: 0, chain: None };
-        let mut store = Self { db, retention, tip, versions: VecDeque::new(), pruned_height: 0 };
+        let mut store = Self { db, retention, tip, versions: VecDeque::new(), pruned_height: 0, snapshots: None };
         let Some(bytes) = store.read(META, TIP) else { return Ok(store) };
         let format = bytes.first_chunk().map(|first| u32::from_le_bytes(*first)).ok_or(OpenError::Damaged)?;
         if format != FORMAT {
@@ -156,6 +157,12 @@ impl DiskStore {
         let from = height.to_be_bytes();
         let rows = self.pairs_from(REPLACED, &from).take_while(|(row, _)| row.starts_with(&from));
         rows.map(|(row, old)| (row[8..].to_vec(), decode_replaced(&old))).collect()
+    }
+
+    /// Takes snapshots into `folder`, and gives those that are there to nodes that join.
+    pub fn with_snapshots(mut self, folder: &Path, schedule: Schedule) -> std::io::Result<Self> {
+        self.snapshots = Some(Snapshots::open(folder.to_owned(), schedule)?);
+        Ok(self)
     }
 
     /// Rows of each column family, counted by reading them all.
@@ -249,33 +256,6 @@ impl DiskStore {
         }
         oldest + 1
     }
-
-    /// Adds the outcomes of a block and removes those of the block that leaves the window.
-    fn write_results(&self, batch: &mut WriteBatch, height: u64, outcomes: Vec<(TransactionHash, TransactionResult)>) {
-        let (results, by_height) = (self.family(RESULTS), self.family(RESULTS_BY_HEIGHT));
-        let first_kept = (height + 1).saturating_sub(self.retention.results_blocks);
-        for (key, _) in self.pairs_from(RESULTS_BY_HEIGHT, &[]) {
-            let Some(old) = height_of(&key).filter(|old| *old < first_kept) else { break };
-            let hash = &key[8..];
-            if self.read_result(hash).is_some_and(|result| result.height as u64 == old) {
-                batch.delete_cf(results, hash);
-            }
-            batch.delete_cf(by_height, &key);
-        }
-        for (hash, result) in outcomes {
-            // The same bytes may stand in a later block again, refused: what took effect stays known.
-            if self.read_result(hash.as_bytes()).is_some_and(|earlier| earlier.code == 0) {
-                continue;
-            }
-            batch.put_cf(results, hash.as_bytes(), result.encode_to_vec());
-            batch.put_cf(by_height, [&height.to_be_bytes()[..], hash.as_bytes()].concat(), []);
-        }
-    }
-
-    fn read_result(&self, hash: &[u8]) -> Option<TransactionResult> {
-        let bytes = self.read(RESULTS, hash)?;
-        Some(TransactionResult::decode(bytes.as_slice()).unwrap_or_else(|error| fault::stop("reading a result", error)))
-    }
 }
 
 impl StateRead for DiskStore {
@@ -314,14 +294,7 @@ impl Store for DiskStore {
 
     fn init(&mut self, chain: ChainMeta, genesis: Changes) -> [u8; 32] {
         assert_eq!(self.tip.height, 0, "genesis comes before the first block");
-        let mut batch = WriteBatch::default();
-        for family in FAMILIES {
-            batch.delete_range_cf(self.family(family), &[][..], &[0xff; 128][..]);
-        }
-        self.write(batch);
-        self.versions.clear();
-        self.pruned_height = 0;
-        self.tip.oldest = 0;
+        self.clear();
         self.tip.chain = Some((chain.chain_id, chain.genesis_time));
         let staged = self.stage(0, chain.genesis_time, genesis, Vec::new());
         self.commit(staged);
@@ -354,6 +327,39 @@ impl Store for DiskStore {
         self.write(batch);
         self.tip = tip;
         self.pruned_height = pruned_height;
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.take(&self.db, height, time);
+        }
+    }
+
+    fn install(&mut self, restored: Restored) {
+        assert_eq!(self.tip.height, 0, "a node joins before its first block");
+        self.clear();
+        let Restored { chain, height, time, pairs, tree } = restored;
+        for pairs in pairs.chunks(INSTALLED_PER_BATCH) {
+            let mut batch = WriteBatch::default();
+            for (key, value) in pairs {
+                batch.put_cf(self.family(STATE), key, value);
+            }
+            self.write(batch);
+        }
+        let chain = Some((chain.chain_id, chain.genesis_time));
+        let tip = Tip { format: FORMAT, height, time, app_hash: tree.root(), oldest: height, chain };
+        // Last: without it there is no state.
+        let mut batch = WriteBatch::default();
+        self.write_tip(&mut batch, &tip);
+        self.write(batch);
+        self.tip = tip;
+        self.versions.push_back(Version { tree, changes: 0 });
+        self.pruned_height = height + 1;
+    }
+
+    fn snapshots(&self) -> Vec<Manifest> {
+        self.snapshots.as_ref().map(Snapshots::list).unwrap_or_default()
+    }
+
+    fn snapshot_chunk(&self, height: u64, index: u32) -> Option<Vec<u8>> {
+        self.snapshots.as_ref()?.chunk(height, index)
     }
 
     fn result(&self, hash: &TransactionHash) -> Option<TransactionResult> {
@@ -370,8 +376,4 @@ impl Store for DiskStore {
 
 fn decode_replaced(row: &[u8]) -> Option<Vec<u8>> {
     borsh::from_slice(row).unwrap_or_else(|error| fault::stop("reading what was replaced", error))
-}
-
-fn database(path: &Path, error: &rocksdb::Error) -> OpenError {
-    OpenError::Database { path: path.display().to_string(), reason: error.to_string() }
 }

@@ -1,11 +1,15 @@
 //! A store in memory: for tests, and to hold the disk store equal to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+};
 
 use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
 
 use crate::{
     limits::RESULTS_RETAINED_BLOCKS,
+    snapshot::{self, Manifest, Restored},
     state::{Changes, Pairs, StateRead},
     store::{ChainMeta, Proven, Staged, Store, tree::Tree},
 };
@@ -110,6 +114,42 @@ impl Store for MemoryStore {
             self.results_by_height.pop_first();
             self.results.remove(&hash);
         }
+    }
+
+    fn install(&mut self, restored: Restored) {
+        assert_eq!(self.height, 0, "a node joins before its first block");
+        *self = Self::new();
+        (self.height, self.time, self.app_hash) = (restored.height, restored.time, restored.tree.root());
+        self.chain = Some(restored.chain);
+        self.trees.insert(restored.height, restored.tree);
+        for (key, value) in restored.pairs {
+            self.written.insert((key.clone(), restored.height), Some(value.clone()));
+            self.state.insert(key, value);
+        }
+    }
+
+    /// One: of the newest state.
+    fn snapshots(&self) -> Vec<Manifest> {
+        if self.height == 0 {
+            return Vec::new();
+        }
+        let chunks =
+            snapshot::chunk(self.state.clone(), |_, _| Ok::<(), Infallible>(())).unwrap_or_else(|error| match error {});
+        vec![Manifest { height: self.height, time: self.time, chunks }]
+    }
+
+    fn snapshot_chunk(&self, height: u64, index: u32) -> Option<Vec<u8>> {
+        let mut wanted = None;
+        let keep = |number: usize, bytes| {
+            if number == index as usize {
+                wanted = Some(bytes);
+            }
+            Ok::<(), Infallible>(())
+        };
+        if height == self.height {
+            snapshot::chunk(self.state.clone(), keep).unwrap_or_else(|error| match error {});
+        }
+        wanted
     }
 
     fn result(&self, hash: &TransactionHash) -> Option<TransactionResult> {

@@ -1,6 +1,6 @@
 //! Old blocks replay and old clients work: bytes that must never change.
 //!
-//! To refresh on purpose: `UPDATE_GOLDEN=1 cargo test -p careledger_app --test ledger golden`.
+//! To refresh on purpose: `UPDATE_GOLDEN=1 cargo test --workspace --features careledger_zk/prover --test ledger golden`.
 
 use std::{env, fs, path::Path};
 

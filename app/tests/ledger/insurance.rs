@@ -3,7 +3,7 @@
 use careledger_app::{keys, state::StateRead as _};
 use careledger_wire::{
     ids::{ClaimId, FieldBytes},
-    proto::query::{PathRequest, PathResponse},
+    proto::query::{PathRequest, PathResponse, Tree},
 };
 use careledger_zk::{
     field::Element,
@@ -212,18 +212,33 @@ fn a_holder_fetches_the_path_of_a_commitment() {
         "clinic attests a\nlab attests b\nclinic attests c\nclinic attests d\nclinic attests e\npayer covers a",
     );
     let cases = [
-        (1, vec![], "a", Leaf::attestation(Element::from_bytes(&element("a")).unwrap(), address("clinic").as_bytes())),
-        (1, vec![], "b", Leaf::attestation(Element::from_bytes(&element("b")).unwrap(), address("lab").as_bytes())),
-        (1, vec![], "e", Leaf::attestation(Element::from_bytes(&element("e")).unwrap(), address("clinic").as_bytes())),
         (
-            2,
+            Tree::Attestations,
+            vec![],
+            "a",
+            Leaf::attestation(Element::from_bytes(&element("a")).unwrap(), address("clinic").as_bytes()),
+        ),
+        (
+            Tree::Attestations,
+            vec![],
+            "b",
+            Leaf::attestation(Element::from_bytes(&element("b")).unwrap(), address("lab").as_bytes()),
+        ),
+        (
+            Tree::Attestations,
+            vec![],
+            "e",
+            Leaf::attestation(Element::from_bytes(&element("e")).unwrap(), address("clinic").as_bytes()),
+        ),
+        (
+            Tree::Enrolments,
             address("payer").to_vec(),
             "a",
             Leaf::enrolment(Element::from_bytes(&element("a")).unwrap(), address("payer").as_bytes()),
         ),
     ];
     for (tree, insurer, name, leaf) in cases {
-        let request = PathRequest { tree, insurer, commitment: element(name).to_vec() };
+        let request = PathRequest { tree: tree.into(), insurer, commitment: element(name).to_vec() };
         let path = "/careledger.query.v1.Query/Path";
         let answer = world.machine.query(path, &request.encode_to_vec(), 0, Prove::No);
         let response = PathResponse::decode(answer.value.as_slice()).unwrap();
@@ -231,8 +246,8 @@ fn a_holder_fetches_the_path_of_a_commitment() {
         let siblings: Vec<Element> = response.siblings.iter().map(element).collect();
         let siblings = siblings.chunks_exact(3).map(|three| three.try_into().unwrap()).collect();
         let root = Path { index: response.index, siblings }.root(leaf.node());
-        assert_eq!(root.to_bytes().to_vec(), response.root, "{name} of tree {tree}");
+        assert_eq!(root.to_bytes().to_vec(), response.root, "{name} of {tree:?}");
         let (attestations, enrolments) = roots(&world, &address("payer"));
-        assert_eq!(root, if tree == 1 { attestations } else { enrolments });
+        assert_eq!(root, if tree == Tree::Attestations { attestations } else { enrolments });
     }
 }

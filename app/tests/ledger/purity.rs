@@ -8,6 +8,7 @@ const CORE: &[&str] = &[
     "actions.rs",
     "actions",
     "genesis.rs",
+    "insurance.rs",
     "keys.rs",
     "limits.rs",
     "machine.rs",

@@ -1,7 +1,10 @@
 //! Anchors, supersessions, errors, access logs.
 
-use careledger_app::limits::ANCHORS_PER_TRANSACTION_MAX;
-use careledger_wire::proto::records::{Anchor, MsgAnchorRecords};
+use careledger_app::limits::{ANCHORS_PER_TRANSACTION_MAX, SUPERSESSIONS_PER_TRANSACTION_MAX};
+use careledger_wire::{
+    message::Message,
+    proto::records::{Anchor, MsgAnchorRecords, MsgSupersedeRecords, Supersession},
+};
 
 use crate::{
     script::{check_familiar, familiar},
@@ -75,22 +78,47 @@ fn an_access_log_has_no_gap_and_no_overlap() {
     );
 }
 
+fn full_batches_answer(cases: impl IntoIterator<Item = (Message, &'static str)>) {
+    let mut world = familiar();
+    for (message, expected) in cases {
+        let transaction = world.signed("clinic", std::slice::from_ref(&message));
+        assert_eq!(name_of(&world.send(transaction)), expected, "{}", message.to_any().type_url);
+    }
+}
+
+fn anchors(count: usize) -> Message {
+    let anchors = (0..count).map(|number| Anchor {
+        record: bytes(&format!("record {number}")).to_vec(),
+        commitment: bytes("commitment").to_vec(),
+    });
+    MsgAnchorRecords { sender: address("clinic").to_string(), anchors: anchors.collect() }.into()
+}
+
+fn supersessions(count: usize, version: u32) -> Message {
+    let supersessions = (0..count).map(|number| Supersession {
+        record: bytes(&format!("record {number}")).to_vec(),
+        version,
+        commitment: bytes("commitment").to_vec(),
+    });
+    MsgSupersedeRecords { sender: address("clinic").to_string(), supersessions: supersessions.collect() }.into()
+}
+
 #[test]
 fn a_full_batch_fits_a_transaction() {
-    let mut world = familiar();
-    let anchors = |count: usize| {
-        let anchors = (0..count).map(|number| Anchor {
-            record: bytes(&format!("record {number}")).to_vec(),
-            commitment: bytes("commitment").to_vec(),
-        });
-        MsgAnchorRecords { sender: address("clinic").to_string(), anchors: anchors.collect() }.into()
-    };
-    for (count, expected) in [
-        (ANCHORS_PER_TRANSACTION_MAX + 1, "InvalidField"),
-        (ANCHORS_PER_TRANSACTION_MAX, "ok"),
-        (ANCHORS_PER_TRANSACTION_MAX * 2, "TooLarge"),
-    ] {
-        let transaction = world.signed("clinic", &[anchors(count)]);
-        assert_eq!(name_of(&world.send(transaction)), expected, "{count} anchors");
-    }
+    full_batches_answer([
+        (anchors(ANCHORS_PER_TRANSACTION_MAX + 1), "InvalidField"),
+        (anchors(ANCHORS_PER_TRANSACTION_MAX), "ok"),
+        (anchors(ANCHORS_PER_TRANSACTION_MAX * 2), "TooLarge"),
+    ]);
+}
+
+#[test]
+fn a_full_batch_of_supersessions_fits_however_long_the_versions_are() {
+    full_batches_answer([
+        (anchors(SUPERSESSIONS_PER_TRANSACTION_MAX), "ok"),
+        (supersessions(SUPERSESSIONS_PER_TRANSACTION_MAX + 1, 2), "InvalidField"),
+        (supersessions(SUPERSESSIONS_PER_TRANSACTION_MAX, 2), "ok"),
+        // The version of most bytes: within every limit, and refused only by what the state says.
+        (supersessions(SUPERSESSIONS_PER_TRANSACTION_MAX, u32::MAX), "WrongVersion"),
+    ]);
 }

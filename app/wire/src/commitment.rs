@@ -27,7 +27,7 @@ pub fn record(salt: &Salt, subject: &[u8], resource_type: &str, version: u32, ci
 }
 
 /// Commitment to the terms of a consent or of an access request: `terms` is the canonical JSON
-/// that docs/transactions/grant-consent.md describes.
+/// that docs/api/consent.md describes.
 pub fn terms(salt: &Salt, terms: &[u8]) -> Commitment {
     Commitment::new(hash("careledger/terms/1", &[salt, terms]))
 }

@@ -197,8 +197,8 @@ pub struct Unsigned {
 }
 
 impl Unsigned {
-    /// Prepares `messages` of the owner of `public_key`. Unordered transactions are signed with
-    /// account number 0 on accounts that the client has not looked up: pass the real number.
+    /// Prepares `messages` of the owner of `public_key`. The signature covers the chain's id and
+    /// the account's number, also where a transaction is unordered: pass those of the ledger.
     pub fn new(
         messages: &[Message],
         public_key: &[u8; 33],

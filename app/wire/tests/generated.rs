@@ -13,7 +13,7 @@ const PROTOS: [&str; 8] = [
     "cosmos/tx/v1beta1/tx.proto",
 ];
 
-/// To refresh after editing a `.proto`: `UPDATE_GENERATED=1 cargo test -p careledger_wire --test generated`.
+/// To refresh after editing a `.proto`: `UPDATE_GENERATED=1 cargo test --workspace --features careledger_zk/prover --test generated`.
 #[test]
 fn generated_code_is_current() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -34,7 +34,7 @@ fn generated_code_is_current() {
         let actual = fs::read_to_string(committed.join(&name)).unwrap_or_default();
         assert!(
             actual == expected,
-            "{} is not what proto/ says: run UPDATE_GENERATED=1 cargo test -p careledger_wire --test generated",
+            "{} is not what proto/ says: run UPDATE_GENERATED=1 cargo test --workspace --features careledger_zk/prover --test generated",
             Path::new(&name).display()
         );
         names.push(name);

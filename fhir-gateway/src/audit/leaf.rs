@@ -127,8 +127,8 @@ impl Leaf {
         Self { number, time, access, salt: hex::encode(random::<16>()) }
     }
 
-    /// The bytes whose hash is in the tree.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    /// The bytes whose hash is in the tree, with the salt: whoever may read the leaf may have them.
+    pub fn bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("text always serialises")
     }
 

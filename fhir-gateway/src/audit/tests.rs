@@ -1,5 +1,7 @@
 //! Against the real state machine in process and the real store on disk.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use careledger_wire::{
     access_log,
     ids::{Address, GrantId},
@@ -7,7 +9,11 @@ use careledger_wire::{
 };
 
 use super::*;
-use crate::{decide::Rule, ledger::embedded, vault::local::LocalStore};
+use crate::{
+    decide::Rule,
+    ledger::embedded,
+    vault::{filling::Filling, local::LocalStore},
+};
 
 struct World {
     folder: tempfile::TempDir,
@@ -83,7 +89,7 @@ async fn every_leaf_is_anchored_and_proven_also_across_a_restart() {
     assert_eq!(world.log().anchor().await.unwrap(), 0, "nothing is anchored twice");
     for number in 1..=8 {
         let leaf = world.log().leaf(number).unwrap().unwrap();
-        let place = world.log().inclusion(number).unwrap().unwrap();
+        let place = world.log().inclusion(number).await.unwrap().unwrap();
         let anchored = world.on_ledger(place.sequence).await.unwrap();
         assert_eq!((anchored.root.as_slice(), anchored.count as usize), (&place.root.as_bytes()[..], place.count));
         let holds = |leaf: &Leaf| {
@@ -94,7 +100,7 @@ async fn every_leaf_is_anchored_and_proven_also_across_a_restart() {
         altered.access.outcome = Outcome::Denied("Purpose".to_owned());
         assert!(!holds(&altered), "{number}");
     }
-    assert_eq!(world.log().inclusion(9).unwrap(), None);
+    assert_eq!(world.log().inclusion(9).await.unwrap(), None);
 }
 
 /// A process that dies after the ledger took a batch and before it knew.
@@ -129,6 +135,28 @@ async fn a_batch_that_was_only_intended_is_anchored_at_the_next_turn() {
     world.restart();
     world.log().anchor().await.unwrap();
     assert_eq!(world.on_ledger(1).await.unwrap().root, batch.root.as_bytes());
+}
+
+#[tokio::test]
+async fn a_line_that_could_not_be_written_is_refused_and_leaves_no_gap() {
+    let world = World::new();
+    let full = Arc::new(AtomicBool::new(false));
+    let store = Arc::new(Filling::new(&world.folder.path().join("other"), &full));
+    let ledger = world.running.as_ref().unwrap().1.clone();
+    let settings = config::Audit { batch_leaves: 5, batch_seconds: 3600 };
+    let log = AuditLog::open(Arc::clone(&world.keys), store, ledger, &settings).unwrap();
+    assert_eq!(log.record(access("p"), Durability::Synced).await, Ok(1));
+    full.store(true, Ordering::Relaxed);
+    for durability in [Durability::Synced, Durability::Ordered] {
+        assert_eq!(log.record(access("p"), durability).await, Err(Refusal::StorageFull));
+    }
+    full.store(false, Ordering::Relaxed);
+    assert_eq!(log.record(access("p"), Durability::Synced).await, Ok(2));
+    assert_eq!(log.anchor().await, Ok(2));
+    assert_eq!(
+        log.inclusion(2).await.unwrap().map(|place| (place.sequence, place.index, place.count)),
+        Some((1, 1, 2))
+    );
 }
 
 #[tokio::test]

@@ -20,20 +20,33 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 /// Largest body of a token request.
 pub const TOKEN_REQUEST_BYTES_MAX: usize = 32 * 1024;
 
+/// Seconds to wait while as many assertions as may be are remembered: some of them expire.
+const SEEN_RETRY_SECONDS: u64 = 10;
+
 /// An error of RFC 6749 section 5.2.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OAuthError {
     status: StatusCode,
     error: &'static str,
     description: String,
+    /// Seconds after which to try again, where that helps.
+    retry_after: Option<u64>,
 }
 
 impl OAuthError {
     fn new(status: StatusCode, error: &'static str, description: impl Into<String>) -> Self {
-        Self { status, error, description: description.into() }
+        Self { status, error, description: description.into(), retry_after: None }
     }
 
-    fn invalid_request(description: &str) -> Self {
+    /// Too many requests for now.
+    fn busy(retry_after: u64) -> Self {
+        let busy =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", AssertionError::Busy.to_string());
+        Self { retry_after: Some(retry_after), ..busy }
+    }
+
+    /// A request that is not one for a token.
+    pub fn invalid_request(description: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", description)
     }
 
@@ -42,19 +55,21 @@ impl OAuthError {
         self.error
     }
 
-    fn response(&self) -> HttpResponse {
-        HttpResponse::build(self.status)
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .json(json!({"error": self.error, "error_description": self.description}))
+    /// The error as an answer.
+    pub fn response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header((header::CACHE_CONTROL, "no-store"));
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        response.json(json!({"error": self.error, "error_description": self.description}))
     }
 }
 
 impl From<AssertionError> for OAuthError {
     fn from(error: AssertionError) -> Self {
         match error {
-            AssertionError::Busy => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", error.to_string())
-            }
+            AssertionError::Busy => Self::busy(SEEN_RETRY_SECONDS),
             // SMART Backend Services: 400 or 401 for an assertion that does not hold.
             _ => Self::new(StatusCode::BAD_REQUEST, "invalid_client", error.to_string()),
         }
@@ -91,10 +106,7 @@ impl Authority {
         let peer = request.peer_addr().map_or_else(String::new, |address| address.ip().to_string());
         if let Err(refusal) = self.token_rates.check(&peer) {
             let wait = if let Refusal::TooMany { retry_after } = refusal { retry_after } else { 1 };
-            let busy = OAuthError::from(AssertionError::Busy).response();
-            let mut busy = busy;
-            busy.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(wait));
-            return busy;
+            return OAuthError::busy(wait).response();
         }
         match self.issue(body, clock()).await {
             Ok(issued) => HttpResponse::Ok()
@@ -113,8 +125,8 @@ impl Authority {
         }
     }
 
-    /// Answers one token request: the body is `application/x-www-form-urlencoded`. `now` in Unix
-    /// seconds.
+    /// Answers one token request: the body is `application/x-www-form-urlencoded`, of at most
+    /// [`TOKEN_REQUEST_BYTES_MAX`]. `now` in Unix seconds.
     pub async fn issue(&self, body: &[u8], now: i64) -> Result<Issued, OAuthError> {
         let form = Form::parse(body)?;
         if form.grant_type != "client_credentials" {
@@ -158,9 +170,6 @@ struct Form {
 
 impl Form {
     fn parse(body: &[u8]) -> Result<Self, OAuthError> {
-        if body.len() > TOKEN_REQUEST_BYTES_MAX {
-            return Err(OAuthError::invalid_request("the request is too large"));
-        }
         let pairs: Vec<(String, String)> = url::form_urlencoded::parse(body).into_owned().collect();
         let field = |name: &str| {
             let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone());

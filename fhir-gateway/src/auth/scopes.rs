@@ -13,11 +13,11 @@ pub enum Interaction {
     Create,
     /// read, vread, history of one resource
     Read,
-    /// update, patch
+    /// update
     Update,
     /// delete
     Delete,
-    /// search, history of a type or the system
+    /// search
     Search,
 }
 

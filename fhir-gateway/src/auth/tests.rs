@@ -335,3 +335,11 @@ fn a_patient_scope_reaches_one_compartment() {
     assert_eq!(caller.compartment(Interaction::Read, "Practitioner"), None);
     assert!(caller.may(Interaction::Update, "Patient").is_err());
 }
+
+#[test]
+fn whoever_is_told_to_wait_is_told_how_long() {
+    let response = OAuthError::from(assertion::AssertionError::Busy).response();
+    assert_eq!(response.status().as_u16(), 429);
+    let seconds = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    assert!(seconds.is_some_and(|seconds| seconds > 0));
+}

@@ -20,9 +20,13 @@ pub enum Command {
     /// Where the Consent has no salt or no grant yet, random ones are added; `--out` is then the
     /// Consent to post.
     ///
-    /// Example:
-    ///   careledger-gateway consent prepare --consent consent.json --out signed-consent.json
-    ///   careledgerd tx grant-consent --subject … --grant … --grantee … --terms … --body … --offline
+    /// Example, with what it prints in the places of SUBJECT to BODY:
+    ///   careledger-gateway consent prepare --consent consent.json --out consent-to-post.json
+    ///   careledgerd tx grant-consent --from alice --derive care1hospital… --subject SUBJECT \
+    ///       --grant GRANT --grantee GRANTEE --mode view --not-before NOT_BEFORE \
+    ///       --expires-at EXPIRES_AT --terms TERMS --body BODY \
+    ///       --offline --chain-id careledger-1 --account-number 7 --sequence 0
+    /// The subject is what `GET Patient/{id}/$subject` gives.
     #[command(verbatim_doc_comment)]
     Prepare(Prepare),
 }

@@ -12,7 +12,10 @@ use aws_lc_rs::{
     signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use careledger_app::genesis::{Genesis, GenesisKind, GenesisOrganization};
+use careledger_app::{
+    genesis::{Genesis, GenesisKind, GenesisOrganization},
+    wallet::{Wallet, keystore::Keystore},
+};
 use careledger_wire::ids::{Address, Digest};
 use jsonwebtoken::{
     Algorithm, EncodingKey,
@@ -35,6 +38,10 @@ use crate::{
 const ACCREDITATION_SECONDS: i64 = 365 * 86_400;
 /// Id of the client that every new organization gets.
 const CLIENT: &str = "ehr";
+/// Name of the registrar's key, where one is made.
+const REGISTRAR: &str = "registrar";
+/// File with the passphrase of that key.
+const REGISTRAR_PASSPHRASE: &str = "registrar.passphrase";
 
 /// Writes everything that a gateway needs. Existing files are never replaced.
 #[derive(Debug, clap::Args)]
@@ -63,7 +70,7 @@ pub struct Init {
     #[arg(long, value_name = "ID", default_value = "careledger-dev-1")]
     chain_id: String,
     /// Account that may register further organizations on an embedded ledger. Repeat it for
-    /// several; without any, one is made and written to `registrar.key`.
+    /// several; without any, one is made: a key of `careledgerd --home FOLDER`, named `registrar`.
     #[arg(long = "registrar", value_name = "ADDRESS")]
     registrars: Vec<Address>,
     /// File with a verifying key of the eligibility circuit, for an embedded ledger's genesis.
@@ -152,16 +159,11 @@ impl Init {
             server: config::Server {
                 listen: self.listen,
                 base_url: self.base_url.clone().unwrap_or_else(|| format!("http://{}", self.listen)),
-                body_bytes_max: 32 * 1024 * 1024,
-                workers: 2,
+                body_bytes_max: config::BODY_BYTES_MAX,
+                workers: config::WORKERS,
             },
-            auth: config::Auth {
-                token_seconds: 300,
-                requests_per_second: 2000,
-                request_burst: 4000,
-                token_requests_per_second: 20,
-            },
-            audit: config::Audit { batch_leaves: 1000, batch_seconds: 60 },
+            auth: config::Auth::default(),
+            audit: config::Audit::default(),
             embedded: self.comet.is_none().then_some(embedded),
             comet: self.comet.clone().map(|rpc| config::Comet { rpc }),
             organizations: self.organizations.iter().map(organization).collect(),
@@ -172,9 +174,7 @@ impl Init {
     fn write_genesis(&self, made: &[(GenesisKind, OrganizationKeys)]) -> Result<(), Failure> {
         let mut registrars = self.registrars.clone();
         if registrars.is_empty() {
-            let registrar = OrganizationKeys::random().signer;
-            write_new(&self.folder.join("registrar.key"), registrar.secret_hex().as_bytes())?;
-            registrars.push(registrar.address());
+            registrars.push(make_registrar(&self.folder)?);
         }
         let expires_at = clock() + ACCREDITATION_SECONDS;
         let organization = |(kind, keys): &(GenesisKind, OrganizationKeys)| GenesisOrganization {
@@ -198,6 +198,21 @@ impl Init {
         write_new(&self.folder.join("genesis.json"), &serde_json::to_vec_pretty(&genesis)?)?;
         Ok(())
     }
+}
+
+/// A wallet where `careledgerd --home FOLDER` finds it, and its passphrase. Gives the account.
+fn make_registrar(folder: &Path) -> Result<Address, Failure> {
+    let passphrase = hex::encode(random::<24>());
+    let file = folder.join(REGISTRAR_PASSPHRASE);
+    write_new(&file, passphrase.as_bytes())?;
+    let registrar = Keystore::new(folder.join("keys")).add(REGISTRAR, &Wallet::random(), &passphrase)?;
+    println!("Registrar {}. To register an organization:", registrar.address);
+    println!(
+        "  careledgerd tx register-organization --home {} --from {REGISTRAR} --passphrase-file {} …",
+        folder.display(),
+        file.display(),
+    );
+    Ok(registrar.address)
 }
 
 /// Keystore, passphrase and client key of one organization.
@@ -227,4 +242,30 @@ fn client_key() -> Result<(String, String), Failure> {
     jwk.common.public_key_use = Some(PublicKeyUse::Signature);
     jwk.common.key_algorithm = Some(KeyAlgorithm::ES384);
     Ok((pem, serde_json::to_string_pretty(&json!({"keys": [jwk]}))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use careledger_app::wallet::Role;
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        init: Init,
+    }
+
+    #[test]
+    fn careledgerd_opens_the_registrar_that_was_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let arguments = ["init", "--organization", "riverside=provider", "--folder", path.to_str().unwrap()];
+        Arguments::parse_from(arguments).init.run().unwrap();
+        let passphrase = fs::read_to_string(path.join(REGISTRAR_PASSPHRASE)).unwrap();
+        let wallet = Keystore::new(path.join("keys")).open(REGISTRAR, &passphrase).unwrap();
+        let genesis: Genesis = serde_json::from_slice(&fs::read(path.join("genesis.json")).unwrap()).unwrap();
+        assert_eq!(genesis.registrars, [wallet.signer(Role::Account).address()]);
+    }
 }

@@ -9,7 +9,7 @@ use jsonwebtoken::{
 use serde_json::{Value, json};
 
 use super::Failure;
-use crate::{auth::clock, keys::random};
+use crate::{auth::clock, http_client, keys::random};
 
 /// Seconds for which the assertion is valid.
 const ASSERTION_SECONDS: i64 = 60;
@@ -45,7 +45,7 @@ impl Token {
 
     /// Discovery, assertion, token.
     async fn exchange(&self) -> Result<String, Failure> {
-        let http = reqwest::Client::new();
+        let http = http_client::build(reqwest::Client::builder)?;
         let discovery = format!("{}/fhir/.well-known/smart-configuration", self.url.trim_end_matches('/'));
         let unreachable = |error: reqwest::Error| format!("{discovery}: {error}");
         let answer = http.get(&discovery).send().await.map_err(unreachable)?;

@@ -1,15 +1,17 @@
 //! A Consent: a proposal until the patient's signed transaction stands beside it. docs/api/consent.md
 
+use std::collections::BTreeSet;
+
 use careledger_app::keys;
 use careledger_wire::ids::{Commitment, GrantId, SubjectId};
 use serde_json::Value;
 
-use super::{Effects, Proposed, patient};
+use super::{Effects, Proposed, Relay, beside::Beside, patient};
 use crate::{
     mapping::{
         consent::{self, Permit, Status},
         element::Element,
-        signed::{self, Signed},
+        signed,
     },
     naming,
     organization::Organization,
@@ -21,11 +23,11 @@ use crate::{
 const HOW: &str = "a Consent in force needs the patient's signature: post a transaction Bundle with the Consent and a \
                    Provenance whose target is that Consent and whose signature.data is the signed transaction";
 
-/// What a proposed Consent asks for. `all` are the changes of the same request.
+/// What a proposed Consent asks for.
 pub async fn before(
     organization: &Organization,
     proposed: &Proposed,
-    all: &[Proposed],
+    beside: &Beside<'_>,
     effects: &mut Effects,
 ) -> Result<(), Refusal> {
     let (id, is_new) = match &proposed.change {
@@ -38,21 +40,30 @@ pub async fn before(
     let status = consent::status(&consent)?;
     let before = if is_new { None } else { in_force(organization, id).await? };
     if before.is_none() {
-        alone(organization, id, &consent, all).await?;
+        alone(organization, id, &consent, beside).await?;
     }
     match (before, status) {
         (None, Status::Proposed | Status::Inactive) => Ok(()),
         (None, Status::Active) => {
             let permit = consent::permit(&consent)?;
-            let subject = patient::subject_of(organization, &permit.patient, all).await?;
-            let signed = beside(id, all)?.ok_or_else(|| Refusal::Rule(HOW.to_owned()))?;
+            let subject = patient::subject_of(organization, &permit.patient, beside).await?;
+            let signed = beside.signed(&format!("Consent/{id}"))?.ok_or_else(|| Refusal::Rule(HOW.to_owned()))?;
             signed::agrees(&signed, &permit, &consent, &subject)?;
             effects.granted.push(Granted::of(subject, &permit));
-            effects.relay.push(signed.bytes);
+            effects.relay.push(Relay { transaction: signed.bytes, entry: proposed.entry });
             Ok(())
         }
-        (Some(permit), Status::Inactive) => revoke(organization, id, &permit, all, effects).await,
-        (Some(before), Status::Active) => amend(organization, id, &before, &consent, all, effects).await,
+        (Some(permit), Status::Inactive) => {
+            let revocation = revoke(organization, id, &permit, beside).await?;
+            effects.relay.extend(revocation.map(|transaction| Relay { transaction, entry: proposed.entry }));
+            Ok(())
+        }
+        (Some(before), Status::Active) => {
+            let (granted, transaction) = amend(organization, id, &before, &consent, beside).await?;
+            effects.granted.push(granted);
+            effects.relay.push(Relay { transaction, entry: proposed.entry });
+            Ok(())
+        }
         (Some(_), Status::Proposed) => Err(Refusal::Rule(
             "a Consent in force does not become a proposal: make it inactive, and post another one".to_owned(),
         )),
@@ -79,25 +90,22 @@ async fn amend(
     id: &str,
     before: &Permit,
     consent: &Value,
-    all: &[Proposed],
-    effects: &mut Effects,
-) -> Result<(), Refusal> {
+    beside: &Beside<'_>,
+) -> Result<(Granted, Vec<u8>), Refusal> {
     let permit = consent::permit(consent)?;
     let is_same = permit.grant == before.grant
         && permit.patient == before.patient
         && permit.terms.organization == before.terms.organization;
-    let signed = beside(id, all)?.filter(|_| is_same).ok_or_else(|| {
+    let signed = beside.signed(&format!("Consent/{id}"))?.filter(|_| is_same).ok_or_else(|| {
         Refusal::Rule(
             "a Consent in force changes only with the patient's signed amendment of the same grant beside it: post that, \
              or make it inactive and post another one"
                 .to_owned(),
         )
     })?;
-    let subject = patient::subject_of(organization, &permit.patient, all).await?;
+    let subject = patient::subject_of(organization, &permit.patient, beside).await?;
     signed::amends(&signed, &permit, consent, &subject)?;
-    effects.granted.push(Granted::of(subject, &permit));
-    effects.relay.push(signed.bytes);
-    Ok(())
+    Ok((Granted::of(subject, &permit), signed.bytes))
 }
 
 /// The Consent `id` as it is kept, where it is in force.
@@ -114,23 +122,19 @@ async fn in_force(organization: &Organization, id: &str) -> Result<Option<Permit
 
 /// Refuses a Consent that names a grant which another Consent names: which of them the patient
 /// meant must never be a question.
-async fn alone(organization: &Organization, id: &str, consent: &Value, all: &[Proposed]) -> Result<(), Refusal> {
+async fn alone(organization: &Organization, id: &str, consent: &Value, beside: &Beside<'_>) -> Result<(), Refusal> {
     let taken = || Refusal::Rule("another Consent names the same grant; a grant is of one Consent".to_owned());
     for grant in grants(consent) {
         let kept = lookup::by_identifier(organization, "Consent", naming::GRANT, grant).await?;
-        if kept.iter().any(|(other, _)| other != id) {
-            return Err(taken());
-        }
-        let documents = all.iter().filter_map(|proposed| proposed.document.as_ref());
-        let consents = documents.filter(|document| document.resource_type() == Some("Consent"));
-        if consents.filter(|document| grants(&document.to_value()).contains(&grant)).count() > 1 {
+        if kept.iter().any(|(other, _)| other != id) || beside.consents_with(grant) > 1 {
             return Err(taken());
         }
     }
     Ok(())
 }
 
-fn grants(consent: &Value) -> Vec<&str> {
+/// The grants that a Consent names, each once.
+pub fn grants(consent: &Value) -> BTreeSet<&str> {
     let identifiers = Element::resource(consent).get("identifier");
     identifiers.items().filter_map(|identifier| identifier.identifier_value(naming::GRANT)).collect()
 }
@@ -150,18 +154,18 @@ pub async fn still_granted(organization: &Organization, granted: &[Granted]) -> 
     Ok(())
 }
 
+/// The patient's revocation of a Consent in force; none where the ledger does not honour it any more.
 async fn revoke(
     organization: &Organization,
     id: &str,
     permit: &Permit,
-    all: &[Proposed],
-    effects: &mut Effects,
-) -> Result<(), Refusal> {
-    let subject = patient::subject_of(organization, &permit.patient, all).await?;
+    beside: &Beside<'_>,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    let subject = patient::subject_of(organization, &permit.patient, beside).await?;
     if is_closed(organization, &subject, permit).await? {
-        return Ok(());
+        return Ok(None);
     }
-    let signed = beside(id, all)?.ok_or_else(|| {
+    let signed = beside.signed(&format!("Consent/{id}"))?.ok_or_else(|| {
         Refusal::Rule(
             "only the patient revokes: put a Provenance with the signed transaction beside it, or revoke on the ledger \
              first"
@@ -169,14 +173,13 @@ async fn revoke(
         )
     })?;
     signed::revokes(&signed, &permit.grant, &subject)?;
-    effects.relay.push(signed.bytes);
-    Ok(())
+    Ok(Some(signed.bytes))
 }
 
 /// A Consent in force is what opens its commitments: it stays as long as its grant does.
 async fn delete(organization: &Organization, id: &str) -> Result<(), Refusal> {
     let Some(permit) = in_force(organization, id).await? else { return Ok(()) };
-    let subject = patient::subject_of(organization, &permit.patient, &[]).await?;
+    let subject = patient::subject_of(organization, &permit.patient, &Beside::default()).await?;
     if is_closed(organization, &subject, &permit).await? {
         return Ok(());
     }
@@ -187,20 +190,4 @@ async fn delete(organization: &Organization, id: &str) -> Result<(), Refusal> {
 async fn is_closed(organization: &Organization, subject: &SubjectId, permit: &Permit) -> Result<bool, Refusal> {
     let state = organization.ledger.get(&keys::consent(subject, &permit.grant)).await?;
     Ok(state.is_none_or(|grant| grant.revoked_at != 0 || grant.expires_at <= organization.ledger.now()))
-}
-
-/// The patient's transaction in a Provenance of the same request whose target is this Consent.
-fn beside(id: &str, all: &[Proposed]) -> Result<Option<Signed>, Refusal> {
-    let target = format!("Consent/{id}");
-    for proposed in all {
-        let Some(document) = &proposed.document else { continue };
-        if document.resource_type() != Some("Provenance") {
-            continue;
-        }
-        let provenance = document.to_value();
-        if signed::targets(&provenance).iter().any(|reference| **reference == target) {
-            return signed::transaction(&provenance);
-        }
-    }
-    Ok(None)
 }

@@ -20,10 +20,10 @@ pub async fn before(organization: &Organization, proposed: &Proposed, effects: &
     let request = document.to_value();
     let own = organization.address();
     let Some(claim) = eligibility::claim(&request, &own)? else { return Ok(()) };
-    let message = claim.message(&own);
-    let verdict = match organization.ledger.rehearse(&organization.keys.signer, std::slice::from_ref(&message)).await {
+    let messages = std::slice::from_ref(&claim.message);
+    let verdict = match organization.ledger.rehearse(&organization.keys.signer, messages).await {
         Ok(()) => {
-            effects.messages.push(message);
+            effects.messages.push(claim.message.clone());
             Verdict::Eligible
         }
         Err(Refusal::Ledger { code, sentence }) => Verdict::Refused { code, sentence },
@@ -34,7 +34,7 @@ pub async fn before(organization: &Organization, proposed: &Proposed, effects: &
     effects.also.push(Change::Create {
         resource_type: "CoverageEligibilityResponse".to_owned(),
         id: response_id,
-        content: Content::Json(json!(response).to_string().into_bytes()),
+        content: Content::Json(json!(response).to_string().into()),
         patient: patient.clone(),
     });
     Ok(())

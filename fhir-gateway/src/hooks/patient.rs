@@ -4,7 +4,7 @@ use careledger_app::keys;
 use careledger_wire::ids::SubjectId;
 use serde_json::Value;
 
-use super::{Effects, Proposed};
+use super::{Effects, Proposed, beside::Beside};
 use crate::{
     mapping::patient,
     organization::Organization,
@@ -39,10 +39,12 @@ pub async fn before(organization: &Organization, proposed: &Proposed, effects: &
 }
 
 /// Whether a link holds: a request that was refused after it was linked leaves one behind, for a
-/// Patient or a subject that never came to be.
+/// Patient or a subject that never came to be. While the ledger may still commit the Patient, that
+/// is not known, and nobody else gets the account.
 async fn is_bound(organization: &Organization, patient: &str, subject: &SubjectId) -> Result<bool, Refusal> {
-    let is_open = organization.ledger.get(&keys::subject(subject)).await?.is_some();
-    Ok(is_open && organization.records.version("Patient", patient).await?.is_some())
+    // First the Patient: what is found out about its last write may be that it opened the subject.
+    let exists = organization.records.settled("Patient", patient).await?.is_some();
+    Ok(exists && organization.ledger.get(&keys::subject(subject)).await?.is_some())
 }
 
 /// The accounts that the Patients of a request name: requests that name the same one wait for one
@@ -55,13 +57,9 @@ pub fn accounts(all: &[Proposed]) -> Result<Vec<String>, Refusal> {
 }
 
 /// The subject of the Patient `id`, who may be in the same request.
-pub async fn subject_of(organization: &Organization, id: &str, all: &[Proposed]) -> Result<SubjectId, Refusal> {
+pub async fn subject_of(organization: &Organization, id: &str, beside: &Beside<'_>) -> Result<SubjectId, Refusal> {
     let without_account = || Refusal::Rule("the Patient names no account, so nobody can sign for it".to_owned());
-    let proposed = all.iter().find(|proposed| {
-        let document = proposed.document.as_ref();
-        document.is_some_and(|document| document.resource_type() == Some("Patient") && document.id() == Some(id))
-    });
-    let patient: Value = match proposed.and_then(|proposed| proposed.document.as_ref()) {
+    let patient: Value = match beside.patient(id) {
         Some(document) => document.to_value(),
         None => match organization.records.read("Patient", id).await?.content {
             Content::Json(bytes) => {

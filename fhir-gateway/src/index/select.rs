@@ -13,6 +13,9 @@ use crate::{
     search::{Criterion, Cursor, Modifier, Prefix, Query, Sort, SortKey, Subject, Wanted},
 };
 
+/// The number of the resource that a search looks at.
+const NUMBER: (&str, &str) = ("resource", "number");
+
 /// A resource that matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
@@ -45,19 +48,18 @@ pub fn page(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
             .prepare_cached("SELECT coalesce(max(sequence), 0) FROM revision")?
             .query_row([], |row| row.get(0))?,
     };
-    let total = match query.cursor {
-        Some(cursor) => cursor.total,
-        None if query.with_total || query.only_count => Some(count(&transaction, query, snapshot)?),
-        None => None,
-    };
     if query.only_count {
+        let total = match query.cursor {
+            Some(cursor) => cursor.total,
+            None => Some(count(&transaction, query, snapshot)?),
+        };
         return Ok(Page { hits: Vec::new(), total, next: None });
     }
     let mut select = matching(query, snapshot);
     let key = sort_key(query.sort, snapshot);
     if let Some(cursor) = query.cursor {
         let Some(after) = after(&transaction, &key, query.sort, cursor.after)? else {
-            return Ok(Page { hits: Vec::new(), total, next: None });
+            return Ok(Page { hits: Vec::new(), total: cursor.total, next: None });
         };
         select.and_where(after);
     }
@@ -69,6 +71,13 @@ pub fn page(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
     let mut hits = run(&transaction, &select)?;
     let has_more = hits.len() > query.count as usize;
     hits.truncate(query.count as usize);
+    let total = match query.cursor {
+        Some(cursor) => cursor.total,
+        None if !query.with_total => None,
+        None if has_more => Some(count(&transaction, query, snapshot)?),
+        // The first page is all there is.
+        None => Some(hits.len() as u64),
+    };
     let next = hits.last().filter(|_| has_more).map(|last| Cursor { snapshot, after: last.number, total });
     Ok(Page { hits, total, next })
 }
@@ -80,7 +89,8 @@ pub fn matches(connection: &Connection, query: &Query, limit: u32) -> rusqlite::
     run(connection, &select)
 }
 
-fn matching(query: &Query, snapshot: i64) -> SelectStatement {
+/// Everything that meets the criteria and was there at `snapshot`, in no order.
+pub(super) fn matching(query: &Query, snapshot: i64) -> SelectStatement {
     let mut select = Build::select();
     select.columns(["number", "id", "version"]).from("resource");
     restrict(&mut select, query.resource, &query.criteria);
@@ -88,11 +98,40 @@ fn matching(query: &Query, snapshot: i64) -> SelectStatement {
     select
 }
 
+/// What a criterion does in a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Lists resources, which the others are asked about.
+    Lists,
+    /// Is asked about one resource at a time.
+    Checks,
+}
+
 fn restrict(select: &mut SelectStatement, resource: &Resource, criteria: &[Criterion]) {
     select.and_where(Expr::col("type").eq(resource.name)).and_where(Expr::col("deleted").eq(0));
-    for criterion in criteria {
-        select.cond_where(condition(criterion));
+    let ranked = criteria.iter().enumerate().filter_map(|(at, criterion)| Some((rank(criterion)?, at)));
+    let first = ranked.min().map(|(_, at)| at);
+    for (at, criterion) in criteria.iter().enumerate() {
+        // One list only: of two, SQLite looks up every pair.
+        select.cond_where(condition(criterion, if first == Some(at) { Role::Lists } else { Role::Checks }));
     }
+}
+
+/// The lower, the fewer resources a criterion lists, as a rule; none where it would list nearly all.
+fn rank(criterion: &Criterion) -> Option<u8> {
+    let Subject::Parameter(parameter) = criterion.subject else {
+        return matches!(criterion.subject, Subject::Id).then_some(0);
+    };
+    if matches!(criterion.modifier, Modifier::Not | Modifier::Missing) {
+        return None;
+    }
+    Some(match parameter.search_type {
+        SearchType::Token if parameter.code == "identifier" => 1,
+        SearchType::Reference if criterion.chain.is_none() => 2,
+        SearchType::Reference | SearchType::String | SearchType::Uri => 3,
+        SearchType::Token => 4,
+        SearchType::Date | SearchType::Quantity | SearchType::Number => 5,
+    })
 }
 
 fn count(connection: &Connection, query: &Query, snapshot: i64) -> rusqlite::Result<u64> {
@@ -155,7 +194,7 @@ fn after(connection: &Connection, key: &str, sort: Sort, number: i64) -> rusqlit
     })
 }
 
-fn condition(criterion: &Criterion) -> Cond {
+fn condition(criterion: &Criterion, role: Role) -> Cond {
     let parameter = match criterion.subject {
         Subject::Id => {
             let ids: Vec<&str> = criterion.wanted.iter().filter_map(|wanted| id_of(wanted)).collect();
@@ -178,11 +217,11 @@ fn condition(criterion: &Criterion) -> Cond {
         (SearchType::Uri, _) => "uri",
     };
     let mut found = Build::select();
-    found.column("resource").from(table).and_where(Expr::col("parameter").eq(parameter.number));
+    found.from(table).and_where(Expr::col("parameter").eq(parameter.number));
     if criterion.modifier == Modifier::Missing {
+        let there = of_this_resource(found);
         let is_missing = criterion.wanted.contains(&Wanted::Missing(true));
-        let there = Expr::col(("resource", "number"));
-        return Cond::all().add(if is_missing { there.not_in_subquery(found) } else { there.in_subquery(found) });
+        return Cond::all().add(if is_missing { there.not() } else { there });
     }
     match &criterion.chain {
         Some((target, inner)) => {
@@ -197,11 +236,16 @@ fn condition(criterion: &Criterion) -> Cond {
             found.cond_where(any);
         }
     }
-    let number = Expr::col(("resource", "number"));
-    Cond::all().add(match criterion.modifier {
-        Modifier::Not => number.not_in_subquery(found),
-        _ => number.in_subquery(found),
+    Cond::all().add(match (criterion.modifier, role) {
+        (Modifier::Not, _) => of_this_resource(found).not(),
+        (_, Role::Lists) => Expr::col(NUMBER).in_subquery(found.column("resource").take()),
+        (_, Role::Checks) => of_this_resource(found),
     })
+}
+
+/// Whether `found`, which selects no column yet, has a row of the resource at hand.
+fn of_this_resource(mut found: SelectStatement) -> Expr {
+    Expr::exists(found.expr(Expr::val(1)).and_where(Expr::col("resource").equals(NUMBER)).take())
 }
 
 fn id_of(wanted: &Wanted) -> Option<&str> {

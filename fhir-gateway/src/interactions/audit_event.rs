@@ -2,13 +2,13 @@
 //! docs/api/audit-event.md
 
 use actix_web::http::StatusCode;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
 use super::{Answer, Context, bundle::Writer};
 use crate::{
     audit::{Leaf, event},
     auth::scopes::Interaction,
-    index::Index,
     json::Document,
     outcome::Refusal,
     search::{Cursor, Query},
@@ -17,19 +17,48 @@ use crate::{
 /// Leaves that are looked at together.
 const CHUNK: usize = 500;
 
-/// The AuditEvent `id`.
-pub async fn read(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
+/// The AuditEvent `id`, which has one version.
+pub fn read(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
+    let leaf = leaf(context, id)?;
+    let mut answer = Answer::fhir(StatusCode::OK, rendered(context, &leaf));
+    // A leaf never changes.
+    answer.version = Some(1);
+    answer.last_modified = Some(leaf.time);
+    Ok(answer)
+}
+
+/// `AuditEvent/{id}/$inclusion`: what shows that the line is in the access log whose root stands on
+/// the ledger.
+pub async fn inclusion(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
+    let leaf = leaf(context, id)?;
+    let place = context.organization.audit.inclusion(leaf.number).await?;
+    let place = place.ok_or_else(|| {
+        Refusal::Rule("the line is not anchored yet; a batch is anchored when it is full or old enough".to_owned())
+    })?;
+    let count = |count: usize| json!({"valueUnsignedInt": count});
+    let text = |text: String| json!({"valueString": text});
+    let mut parameters = vec![
+        ("organization", text(context.organization.address().to_string())),
+        ("sequence", text(place.sequence.to_string())),
+        ("root", text(place.root.to_string())),
+        ("count", count(place.count)),
+        ("index", count(place.index)),
+        ("leaf", json!({"valueBase64Binary": STANDARD.encode(leaf.bytes())})),
+        ("hash", text(leaf.hash().to_string())),
+    ];
+    parameters.extend(place.path.iter().map(|sibling| ("sibling", text(sibling.to_string()))));
+    super::operation::parameters_of(&parameters)
+}
+
+/// The line of the log behind the AuditEvent `id`, where the caller may read it.
+fn leaf(context: &Context<'_>, id: &str) -> Result<Leaf, Refusal> {
     let number = event::number(id).ok_or(Refusal::NotFound)?;
     let leaf = context.organization.audit.leaf(number)?.ok_or(Refusal::NotFound)?;
     let own = context.caller.compartment(Interaction::Read, "AuditEvent");
     if own.is_some() && leaf.access.patient.as_deref() != own {
         return Err(Refusal::NotFound);
     }
-    let mut answer = Answer::fhir(StatusCode::OK, rendered(context, &leaf));
-    // A leaf never changes.
-    answer.version = Some(1);
-    answer.last_modified = Some(leaf.time);
-    Ok(answer)
+    Ok(leaf)
 }
 
 /// One page, newest first. `total` is given only where it is known without counting everything.
@@ -49,7 +78,7 @@ pub async fn search(context: &Context<'_>, query: &Query) -> Result<Answer, Refu
         let leaves = context.organization.audit.leaves(before, CHUNK, about)?;
         is_whole = leaves.len() < CHUNK;
         before = leaves.last().map(|leaf| leaf.number);
-        let matching = matching(context, query, &leaves)?;
+        let matching = matching(context, query, &leaves).await?;
         // A count needs no bytes.
         found.extend(
             matching.into_iter().map(|(number, bytes)| (number, if query.only_count { Vec::new() } else { bytes })),
@@ -103,15 +132,12 @@ fn counted(context: &Context<'_>, query: &Query) -> Result<Answer, Refusal> {
 }
 
 /// The leaves that meet the criteria, rendered.
-fn matching(context: &Context<'_>, query: &Query, leaves: &[Leaf]) -> Result<Vec<(u64, Vec<u8>)>, Refusal> {
+async fn matching(context: &Context<'_>, query: &Query, leaves: &[Leaf]) -> Result<Vec<(u64, Vec<u8>)>, Refusal> {
     let rendered: Vec<(u64, String, Vec<u8>)> =
         leaves.iter().map(|leaf| (leaf.number, event::id(leaf.number), rendered(context, leaf))).collect();
-    let documents = rendered
-        .iter()
-        .map(|(_, id, bytes)| Ok((id.as_str(), Document::parse(bytes.clone())?)))
-        .collect::<Result<Vec<_>, Refusal>>()?;
-    let organization = context.organization;
-    let ids = Index::matching(&documents, query, &organization.base_url, organization.address())?;
+    let documents = rendered.iter().map(|(_, id, bytes)| Ok((id.clone(), Document::parse(bytes.clone())?)));
+    let documents = documents.collect::<Result<Vec<_>, Refusal>>()?;
+    let ids = super::search::matching(context, query, documents).await?;
     Ok(rendered.into_iter().filter(|(_, id, _)| ids.contains(id)).map(|(number, _, bytes)| (number, bytes)).collect())
 }
 

@@ -29,6 +29,7 @@ pub async fn batch(context: &Context<'_>, bundle: &Document) -> Result<Answer, R
 
 async fn run(context: &Context<'_>, bundle: &Document, entry: &Result<Entry, Refusal>) -> Result<Answer, Refusal> {
     let entry = entry.as_ref().map_err(Clone::clone)?;
+    let context = &Context { key: context.key.map(|key| key.of_entry(entry.at)), ..*context };
     let incoming = || entry.incoming(bundle);
     match (entry.method.as_str(), entry.target.id.as_deref()) {
         ("POST", None) if entry.target.resource_type.is_empty() => Err(Refusal::MethodNotAllowed),

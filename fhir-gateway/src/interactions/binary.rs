@@ -6,19 +6,20 @@ use serde_json::json;
 use super::{Body, served};
 use crate::{
     json::{Document, Serving},
-    outcome::{FHIR_JSON, Refusal},
+    outcome::Refusal,
     records::{Content, Stored},
+    remote::merge::Opened,
 };
 
 /// A Binary that was sent in its own format, as FHIR JSON.
 pub fn as_json(stored: &Stored, content_type: &str, bytes: &[u8]) -> Vec<u8> {
-    let json = resource(&stored.id, content_type, bytes);
     let serving = Serving { version: stored.version, last_updated: stored.last_updated, source: None };
-    match Document::parse(json.clone()) {
-        Ok(document) => document.served(&serving),
-        // What serde_json printed parses.
-        Err(_) => json,
-    }
+    with_meta(&stored.id, content_type, bytes, &serving)
+}
+
+fn with_meta(id: &str, content_type: &str, bytes: &[u8], serving: &Serving<'_>) -> Vec<u8> {
+    let document = Document::parse(resource(id, content_type, bytes)).expect("what serde_json prints parses");
+    document.served(serving)
 }
 
 fn resource(id: &str, content_type: &str, bytes: &[u8]) -> Vec<u8> {
@@ -38,23 +39,28 @@ pub fn negotiated(stored: &Stored, accept: Option<&str>) -> Result<Body, Refusal
         return Ok(Body { content_type: None, bytes: served(stored) });
     }
     let (content_type, bytes) = match &stored.content {
-        Content::Raw { content_type, bytes } => (content_type.clone(), bytes.clone()),
+        Content::Raw { content_type, bytes } => (content_type.clone(), bytes.to_vec()),
         Content::Json(bytes) => native(bytes)?,
         Content::Deleted => return Err(Refusal::Gone),
     };
     of_its_own(content_type, bytes, accept)
 }
 
-/// A Binary of another custodian, sent on as it came or unwrapped from FHIR JSON.
-pub fn of_remote(content_type: String, bytes: Vec<u8>, accept: Option<&str>) -> Result<Body, Refusal> {
-    let came_as_fhir = content_type == FHIR_JSON;
+/// A Binary of another custodian, whose id here is `id`: sent on as it came, unwrapped from FHIR
+/// JSON, or wrapped in it.
+pub fn of_remote(id: &str, opened: Opened, accept: Option<&str>) -> Result<Body, Refusal> {
+    let came_as_fhir = opened.content_type.starts_with("application/fhir+json");
+    let Opened { content_type, bytes, version, last_updated, source, .. } = opened;
     match (came_as_fhir, names_fhir(accept)) {
         (true, true) => Ok(Body { content_type: None, bytes }),
         (true, false) => {
             let (content_type, bytes) = native(&bytes)?;
             of_its_own(content_type, bytes, accept)
         }
-        (false, true) => Ok(Body { content_type: None, bytes: resource("remote", &content_type, &bytes) }),
+        (false, true) => {
+            let serving = Serving { version, last_updated, source: Some(&source) };
+            Ok(Body { content_type: None, bytes: with_meta(id, &content_type, &bytes, &serving) })
+        }
         (false, false) => of_its_own(content_type, bytes, accept),
     }
 }

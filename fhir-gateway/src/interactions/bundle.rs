@@ -1,4 +1,4 @@
-//! Writing Bundles: resources go in as the bytes that they are.
+//! Writing Bundles (docs/api/search.md): resources go in as the bytes that they are.
 
 use actix_web::http::StatusCode;
 use serde_json::{Value, json};
@@ -20,10 +20,10 @@ impl Size {
     /// Counts another `bytes`.
     ///
     /// # Errors
-    /// [`Refusal::TooLarge`] past [`ANSWER_BYTES_MAX`].
+    /// [`Refusal::AnswerTooLarge`] past [`ANSWER_BYTES_MAX`].
     pub fn add(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.0 = self.0.saturating_add(bytes);
-        if self.0 > ANSWER_BYTES_MAX { Err(Refusal::TooLarge { limit: ANSWER_BYTES_MAX }) } else { Ok(()) }
+        if self.0 > ANSWER_BYTES_MAX { Err(Refusal::AnswerTooLarge { limit: ANSWER_BYTES_MAX }) } else { Ok(()) }
     }
 }
 
@@ -91,7 +91,7 @@ impl Writer {
         // What was done stays told; only what it is about does not fit any more.
         let fits = resource.is_none_or(|resource| self.bytes.len() + resource.len() <= ANSWER_BYTES_MAX);
         if !fits {
-            response["outcome"] = Refusal::TooLarge { limit: ANSWER_BYTES_MAX }.outcome();
+            response["outcome"] = Refusal::AnswerTooLarge { limit: ANSWER_BYTES_MAX }.outcome();
         }
         let resource = resource.filter(|_| fits);
         self.entry(full_url, resource, &[("response", response)]);
@@ -126,7 +126,7 @@ mod tests {
     fn an_answer_has_a_largest_size() {
         let mut size = Size::default();
         assert_eq!(size.add(ANSWER_BYTES_MAX), Ok(()));
-        assert_eq!(size.add(1), Err(Refusal::TooLarge { limit: ANSWER_BYTES_MAX }));
+        assert_eq!(size.add(1), Err(Refusal::AnswerTooLarge { limit: ANSWER_BYTES_MAX }));
         let mut bundle = Writer::new("batch-response");
         let large = Answer::fhir(StatusCode::OK, vec![b' '; ANSWER_BYTES_MAX]);
         bundle.answer(None, &large);

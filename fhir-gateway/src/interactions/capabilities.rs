@@ -1,12 +1,14 @@
-//! `GET /metadata`: docs/api/capabilities.md. True to the tables: what it says is read from the
-//! same places that decide.
+//! `GET /metadata`: docs/api/capabilities.md. Resource types, who may write them, search parameters
+//! and operations are read from the tables that decide; what the interactions do with them is
+//! written here, and a test asks for each.
 
 use actix_web::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::Answer;
+use super::{Answer, operation};
 use crate::{
     json::instant,
+    naming::OPERATION,
     resources::{Access, Resource, resources},
 };
 
@@ -54,14 +56,16 @@ pub fn capabilities(base_url: &str) -> Answer {
 fn of_type(resource: &Resource) -> Value {
     let interactions: &[&str] = match resource.access {
         Access::Full => &["read", "vread", "update", "delete", "history-instance", "create", "search-type"],
-        Access::ReadOnly => &["read", "search-type"],
+        Access::ReadOnly => &["read", "vread", "search-type"],
     };
     let interactions: Vec<Value> = interactions.iter().map(|code| json!({"code": code})).collect();
     let is_writable = resource.access == Access::Full;
     let mut parameters = vec![json!({"name": "_id", "type": "token"}), json!({"name": "_lastUpdated", "type": "date"})];
     let own = resource.parameters.iter();
     parameters.extend(own.map(|parameter| json!({"name": parameter.code, "type": parameter.search_type.code()})));
-    json!({
+    let operation = |name: &str| json!({"name": name, "definition": format!("{OPERATION}:{name}")});
+    let operations: Vec<Value> = operation::names(resource.name).map(operation).collect();
+    let mut described = json!({
         "type": resource.name,
         "interaction": interactions,
         "versioning": if is_writable { "versioned-update" } else { "no-version" },
@@ -72,7 +76,11 @@ fn of_type(resource: &Resource) -> Value {
         "conditionalUpdate": false,
         "conditionalDelete": "not-supported",
         "searchParam": parameters,
-    })
+    });
+    if !operations.is_empty() {
+        described["operation"] = json!(operations);
+    }
+    described
 }
 
 #[cfg(test)]
@@ -93,6 +101,7 @@ mod tests {
         assert!(
             patient["searchParam"].as_array().expect("parameters").iter().any(|found| found["name"] == "identifier")
         );
+        assert_eq!(patient["operation"][0]["name"], "attest");
         let audit = types.iter().find(|entry| entry["type"] == "AuditEvent").expect("AuditEvent");
         assert!(!audit["interaction"].to_string().contains("create"));
     }

@@ -1,6 +1,7 @@
 //! Conditions that must name at most one resource: `If-None-Exist`, conditional references,
 //! conditional update and delete. A condition and the write that depends on it are one step:
 //! equal conditions wait for one another, so that racing conditional creates give one resource.
+//! docs/api/create.md
 
 use std::{
     collections::{BTreeSet, hash_map::DefaultHasher},
@@ -81,7 +82,7 @@ pub async fn one(
         super::permit(context, resource_type, Interaction::Search)?;
     }
     super::search::restrict(context, resource, &mut query)?;
-    let mut hits = organization.index.matches(&query, 2)?;
+    let mut hits = organization.index.run(move |index| index.matches(&query, 2)).await?;
     match hits.len() {
         0 | 1 => Ok(hits.pop().map(|hit| hit.id)),
         _ => Err(Refusal::MultipleMatches),

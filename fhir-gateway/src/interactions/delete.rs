@@ -40,5 +40,5 @@ pub async fn propose(
         return Err(Refusal::PreconditionFailed("If-Match names another version"));
     }
     let change = Change::Delete { resource_type: resource_type.to_string(), id: id.to_string(), expected };
-    Ok(Some(Proposed { change, document: None }))
+    Ok(Some(Proposed { change, document: None, entry: None }))
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Answer, Context,
     bundle::{Size, Writer},
-    kept, log_patients, permit, served,
+    log_patients, permit, served, writable,
 };
 use crate::{
     audit::{Action, Entity},
@@ -20,7 +20,7 @@ use crate::{
 
 /// Every version of a resource that the caller may see, newest first.
 pub async fn history(context: &Context<'_>, resource_type: &str, id: &str) -> Result<Answer, Refusal> {
-    kept(resource_type)?;
+    writable(resource_type)?;
     permit(context, resource_type, Interaction::Read)?;
     let records = &context.organization.records;
     let newest = records.latest(resource_type, id).await?.version;

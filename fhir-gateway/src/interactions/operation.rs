@@ -5,17 +5,44 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Context, Incoming, create, log, permit, served};
+use super::{Answer, Context, Incoming, audit_event, check, create, log, permit, served};
 use crate::{
     audit::Action,
     auth::scopes::Interaction,
     hooks::{attest, coverage, eligibility, plan},
     json::Document,
+    mapping::eligibility as claim,
     naming,
     outcome::Refusal,
 };
 
-/// An operation on a type, or on one resource of it.
+/// An operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Subject,
+    Attest,
+    Inclusion,
+    Opening,
+    Plan,
+    Submit,
+}
+
+/// Resource type, whether it is on one resource, name without the dollar sign.
+const OPERATIONS: &[(&str, bool, &str, Operation)] = &[
+    ("AuditEvent", true, "inclusion", Operation::Inclusion),
+    ("Coverage", true, "opening", Operation::Opening),
+    ("CoverageEligibilityRequest", false, "submit", Operation::Submit),
+    ("InsurancePlan", true, "plan", Operation::Plan),
+    ("Patient", true, "attest", Operation::Attest),
+    ("Patient", true, "subject", Operation::Subject),
+];
+
+/// The names of the operations on a type and its resources.
+pub fn names(resource_type: &str) -> impl Iterator<Item = &'static str> {
+    OPERATIONS.iter().filter(move |(of, ..)| *of == resource_type).map(|(_, _, name, _)| *name)
+}
+
+/// An operation on a type, or on one resource of it. `name` starts with a dollar sign.
 pub async fn run(
     context: &Context<'_>,
     resource_type: &str,
@@ -23,12 +50,16 @@ pub async fn run(
     name: &str,
     body: &Bytes,
 ) -> Result<Answer, Refusal> {
-    match (resource_type, id, name) {
-        ("Patient", Some(id), "$subject") => subject(context, id).await,
-        ("Patient", Some(id), "$attest") => attest(context, id, body).await,
-        ("Coverage", Some(id), "$opening") => opening(context, id).await,
-        ("InsurancePlan", Some(id), "$plan") => plan(context, id).await,
-        ("CoverageEligibilityRequest", None, "$submit") => submit(context, body).await,
+    let name = name.trim_start_matches('$');
+    let is_it = |row: &&(&str, bool, &str, Operation)| row.0 == resource_type && row.1 == id.is_some() && row.2 == name;
+    let operation = OPERATIONS.iter().find(is_it).map(|(.., operation)| *operation);
+    match (operation, id) {
+        (Some(Operation::Subject), Some(id)) => subject(context, id).await,
+        (Some(Operation::Attest), Some(id)) => attest(context, id, body).await,
+        (Some(Operation::Inclusion), Some(id)) => inclusion(context, id).await,
+        (Some(Operation::Opening), Some(id)) => opening(context, id).await,
+        (Some(Operation::Plan), Some(id)) => plan(context, id).await,
+        (Some(Operation::Submit), None) => submit(context, body).await,
         _ => Err(Refusal::NotFound),
     }
 }
@@ -62,6 +93,12 @@ async fn attest(context: &Context<'_>, id: &str, body: &Bytes) -> Result<Answer,
     parameters_of(&[("commitment", json!({"valueString": commitment})), ("opening", file(&opening)?)])
 }
 
+/// `AuditEvent/{id}/$inclusion`: docs/api/audit-event.md
+async fn inclusion(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
+    permit(context, "AuditEvent", Interaction::Read)?;
+    audit_event::inclusion(context, id).await
+}
+
 /// `Coverage/{id}/$opening`: docs/api/coverage.md
 async fn opening(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
     permit(context, "Coverage", Interaction::Read)?;
@@ -85,22 +122,23 @@ async fn plan(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
 /// `CoverageEligibilityRequest/$submit`: a create that answers with the response.
 async fn submit(context: &Context<'_>, body: &Bytes) -> Result<Answer, Refusal> {
     permit(context, "CoverageEligibilityResponse", Interaction::Read)?;
-    let request = Incoming::Json(Document::parse(body.clone())?);
+    let document = Document::parse(body.clone())?;
+    let request = Incoming::Json(document.clone());
+    check("CoverageEligibilityRequest", &request)?;
+    let own = context.organization.address();
+    if claim::claim(&document.to_value(), &own)?.is_none() {
+        return Err(Refusal::Rule("the request carries no proof, so there is nothing to answer".to_owned()));
+    }
     let created = create::create(context, "CoverageEligibilityRequest", &request, None).await?;
     let id = created.location.as_deref().and_then(|url| url.split('/').rev().nth(2));
     let id = id.ok_or(Refusal::Internal("a create has no location"))?;
     let response = eligibility::response_id(id);
-    let stored = context.organization.records.read("CoverageEligibilityResponse", &response).await;
-    match stored {
-        Ok(stored) => Ok(Answer::fhir(StatusCode::OK, served(&stored))),
-        Err(Refusal::NotFound) => {
-            Err(Refusal::Rule("the request is kept; it carries no proof, so there is nothing to answer".to_owned()))
-        }
-        Err(other) => Err(other),
-    }
+    let stored = context.organization.records.read("CoverageEligibilityResponse", &response).await?;
+    Ok(Answer::fhir(StatusCode::OK, served(&stored)))
 }
 
-fn parameters_of(parameters: &[(&str, Value)]) -> Result<Answer, Refusal> {
+/// A Parameters resource.
+pub fn parameters_of(parameters: &[(&str, Value)]) -> Result<Answer, Refusal> {
     let parameter = |(name, value): &(&str, Value)| {
         let mut parameter = value.clone();
         parameter["name"] = json!(name);

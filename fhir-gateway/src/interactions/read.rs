@@ -6,7 +6,7 @@ use super::{Answer, Body, Context, audit_event, binary, kept, log, log_access, p
 use crate::{
     audit::{Action, Entity},
     auth::scopes::Interaction,
-    outcome::{FHIR_JSON, Refusal},
+    outcome::Refusal,
     records::{Content, Stored},
     remote::{merge, rewrite::RemoteId},
     resources::Access,
@@ -26,7 +26,7 @@ pub async fn read(context: &Context<'_>, resource_type: &str, id: &str, wanted: 
     let kind = kept(resource_type)?;
     permit(context, resource_type, Interaction::Read)?;
     if kind.access == Access::ReadOnly {
-        return audit_event::read(context, id).await;
+        return audit_event::read(context, id);
     }
     if let Some(remote) = RemoteId::parse(id) {
         return elsewhere(context, resource_type, id, &remote, wanted).await;
@@ -69,17 +69,11 @@ async fn elsewhere(
     let entity =
         Entity { resource_type: resource_type.to_owned(), id: Some(id.to_owned()), version: Some(opened.version) };
     log_access(context, Action::Read, Some(&opened.patient), entity).await?;
-    let is_fhir = opened.content_type.starts_with("application/fhir+json");
-    let content_type = if is_fhir { FHIR_JSON.to_string() } else { opened.content_type };
+    let (version, last_modified) = (Some(opened.version), Some(opened.last_updated));
     let body = match resource_type {
-        "Binary" => binary::of_remote(content_type, opened.bytes, wanted.accept)?,
-        _ => Body { content_type: Some(content_type), bytes: opened.bytes },
+        "Binary" => binary::of_remote(id, opened, wanted.accept)?,
+        // Nothing but FHIR JSON is opened of any other type.
+        _ => Body { content_type: None, bytes: opened.bytes },
     };
-    Ok(Answer {
-        status: StatusCode::OK,
-        body: Some(body),
-        version: Some(opened.version),
-        last_modified: Some(opened.last_updated),
-        location: None,
-    })
+    Ok(Answer { status: StatusCode::OK, body: Some(body), version, last_modified, location: None })
 }

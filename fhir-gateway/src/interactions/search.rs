@@ -17,7 +17,7 @@ use crate::{
     index::{Index, Page},
     json::Document,
     outcome::{Issue, Refusal, operation_outcome},
-    records::Stored,
+    records::{Stored, blocking},
     remote::merge,
     resources::{Access, Resource},
     search::{CURSOR, Cursor, Query},
@@ -36,7 +36,8 @@ pub async fn search(context: &Context<'_>, resource_type: &str, pairs: &[(String
     if resource.access == Access::ReadOnly {
         return audit_event::search(context, &query).await;
     }
-    let page = organization.index.search(&query)?;
+    let asked = query.clone();
+    let page = organization.index.run(move |index| index.search(&asked)).await?;
     let Elsewhere { found, gaps, patients: remote } = elsewhere(context, &query).await?;
     let is_last = page.next.is_none();
     let local = if query.only_count { Vec::new() } else { local(context, resource, &page).await? };
@@ -144,15 +145,23 @@ async fn elsewhere(context: &Context<'_>, query: &Query) -> Result<Elsewhere, Re
         }
     }
     if !found.is_empty() {
-        let documents = found
-            .iter()
-            .map(|(id, bytes)| Ok((id.as_str(), Document::parse(bytes.clone())?)))
-            .collect::<Result<Vec<_>, Refusal>>()?;
-        let organization = context.organization;
-        let matching = Index::matching(&documents, query, &organization.base_url, organization.address())?;
+        let documents = found.iter().map(|(id, bytes)| Ok((id.clone(), Document::parse(bytes.clone())?)));
+        let documents = documents.collect::<Result<Vec<_>, Refusal>>()?;
+        let matching = matching(context, query, documents).await?;
         found.retain(|(id, _)| matching.contains(id));
     }
     Ok(Elsewhere { found, gaps, patients })
+}
+
+/// Ids of those among `documents`, which are not in the index, that meet the criteria of `query`.
+pub(super) async fn matching(
+    context: &Context<'_>,
+    query: &Query,
+    documents: Vec<(String, Document)>,
+) -> Result<BTreeSet<String>, Refusal> {
+    let (query, base_url) = (query.clone(), context.organization.base_url.clone());
+    let organization = context.organization.address();
+    blocking(move || Index::matching(&documents, &query, &base_url, organization)).await
 }
 
 /// `self`, and `next` where another page begins.

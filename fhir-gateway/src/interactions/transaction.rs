@@ -2,6 +2,9 @@
 //!
 //! All entries take effect in one ledger transaction, or none does. References between entries
 //! (`urn:uuid:…`) and conditional references become local ones by replacing just these bytes.
+//!
+//! Until the commit every refusal is one of the whole. After it there is nothing to refuse: a read
+//! that fails then is the answer of its own entry.
 
 pub mod entry;
 mod resolve;
@@ -11,8 +14,8 @@ use std::collections::BTreeSet;
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Context, accepted, bundle::Writer, commit, condition, create::new_id, delete, log, permit, permit_about,
-    read, search, update, vread, writable,
+    Answer, Context, accepted, bundle::Writer, commit, condition, create::id_of_new, delete, idempotency, kept, log,
+    permit, permit_about, read, search, update, vread, writable,
 };
 use crate::{
     audit::Action,
@@ -35,6 +38,8 @@ enum Plan {
     Change(Box<Proposed>, StatusCode),
     /// A conditional create that found what it would create.
     Exists(String),
+    /// What an earlier try under the same key stored, and the status that says so.
+    Stored(Box<Stored>, StatusCode),
     /// A deletion of what is not there.
     Nothing,
     /// A read or a search, after the changes.
@@ -45,25 +50,47 @@ enum Plan {
 pub async fn transaction(context: &Context<'_>, bundle: &Document) -> Result<Answer, Refusal> {
     let links = validate::resource(bundle)?;
     let entries = entries(bundle)?.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let keyed: Vec<Option<String>> = entries.iter().map(|entry| keyed(context, entry)).collect();
     let conditions: Vec<(&str, &str)> = entries.iter().filter_map(Entry::condition).collect();
-    let _held = context.conditions.hold(&conditions).await;
-    let (names, existing) = name(context, &entries).await?;
+    let ids = entries.iter().zip(&keyed).filter_map(|(entry, id)| Some((entry.resource_type(), id.as_deref()?)));
+    let _held = context.conditions.hold(&conditions.into_iter().chain(ids).collect::<Vec<_>>()).await;
+    let (names, existing) = name(context, &entries, &keyed).await?;
     let edits = resolve::edits(context, bundle, &links, &names).await?;
+    let is_again = took_effect(context, &entries, &keyed).await?;
+    let planning = Planning { context, bundle, edits: &edits, is_again };
     let mut plans = Vec::with_capacity(entries.len());
     for (at, entry) in entries.iter().enumerate() {
         let plan = match (&existing[at], &names.ids[at]) {
-            (true, Some(id)) if entry.method == "POST" => Plan::Exists(id.clone()),
-            (_, id) => plan(context, bundle, entry, id.as_deref(), &edits).await?,
+            (true, Some(id)) if entry.method == "POST" => Ok(Plan::Exists(id.clone())),
+            (_, id) => planning.plan(entry, id.as_deref()).await,
         };
-        plans.push(plan);
+        plans.push(plan.map_err(|refusal| refusal.of_entry(at))?);
     }
-    let proposed = plans.iter().filter_map(|plan| match plan {
-        Plan::Change(proposed, _) => Some((**proposed).clone()),
+    let proposed = plans.iter().enumerate().filter_map(|(at, plan)| match plan {
+        Plan::Change(proposed, _) => Some(Proposed { entry: Some(at), ..(**proposed).clone() }),
         _ => None,
     });
     let proposed: Vec<Proposed> = proposed.collect();
     let stored = if proposed.is_empty() { Vec::new() } else { commit(context, proposed).await? };
     respond(context, &entries, &plans, &stored).await
+}
+
+/// The id of what an entry creates under the request's key.
+fn keyed(context: &Context<'_>, entry: &Entry) -> Option<String> {
+    let key = context.key.filter(|_| entry.method == "POST")?.of_entry(entry.at);
+    Some(key.id(context, entry.resource_type()))
+}
+
+/// Whether an earlier try under the same key took effect: as a whole, or not at all.
+async fn took_effect(context: &Context<'_>, entries: &[Entry], keyed: &[Option<String>]) -> Result<bool, Refusal> {
+    for (entry, id) in entries.iter().zip(keyed) {
+        if let Some(id) = id
+            && context.organization.records.settled(entry.resource_type(), id).await?.is_some()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The entries of a Bundle, each read or refused.
@@ -76,23 +103,25 @@ pub fn entries(bundle: &Document) -> Result<Vec<Result<Entry, Refusal>>, Refusal
 }
 
 /// Gives every entry its id, and says which name resources that exist by condition.
-async fn name(context: &Context<'_>, entries: &[Entry]) -> Result<(Names, Vec<bool>), Refusal> {
+async fn name(
+    context: &Context<'_>,
+    entries: &[Entry],
+    keyed: &[Option<String>],
+) -> Result<(Names, Vec<bool>), Refusal> {
     let mut names = Names::default();
     let mut existing = vec![false; entries.len()];
     let mut seen = BTreeSet::new();
     for (at, entry) in entries.iter().enumerate() {
-        let resource_type = entry.target.resource_type.as_str();
+        let resource_type = entry.resource_type();
         if entry.method == "GET" {
             names.ids.push(None);
             continue;
         }
-        let kind = writable(resource_type)?;
-        let found = match entry.condition() {
-            Some((_, condition)) => condition::one(context, kind, condition).await?,
-            None => None,
-        };
+        let found = existing_id(context, entry).await.map_err(|refusal| refusal.of_entry(at))?;
         existing[at] = found.is_some();
-        let id = found.or_else(|| entry.target.id.clone()).unwrap_or_else(new_id);
+        let id = found.or_else(|| entry.target.id.clone()).or_else(|| keyed[at].clone());
+        let unkeyed = Context { key: None, ..*context };
+        let id = id.unwrap_or_else(|| id_of_new(&unkeyed, resource_type));
         if !seen.insert((resource_type.to_string(), id.clone())) && entry.method != "POST" {
             return Err(Refusal::invalid(format!("Bundle.entry[{at}]"), "names a resource that another entry names"));
         }
@@ -102,40 +131,83 @@ async fn name(context: &Context<'_>, entries: &[Entry]) -> Result<(Names, Vec<bo
     Ok((names, existing))
 }
 
-async fn plan(
-    context: &Context<'_>,
-    bundle: &Document,
-    entry: &Entry,
-    id: Option<&str>,
-    edits: &resolve::Edits,
-) -> Result<Plan, Refusal> {
-    let resource_type = entry.target.resource_type.as_str();
-    let Some(id) = id else { return Ok(Plan::Get) };
-    let kind = writable(resource_type)?;
-    match entry.method.as_str() {
-        "POST" => {
-            permit(context, resource_type, Interaction::Create)?;
-            let incoming = entry.rewritten(bundle, edits)?;
-            let accepted = accepted(context, kind, id, &incoming)?;
-            permit_about(context, resource_type, Interaction::Create, accepted.patient.as_deref())?;
-            let (resource_type, id) = (resource_type.to_string(), id.to_string());
-            let change = Change::Create { resource_type, id, content: accepted.content, patient: accepted.patient };
-            let proposed = Proposed { change, document: accepted.document };
-            Ok(Plan::Change(Box::new(proposed), StatusCode::CREATED))
+/// The id of the resource that an entry names by condition, if there is one.
+async fn existing_id(context: &Context<'_>, entry: &Entry) -> Result<Option<String>, Refusal> {
+    let kind = writable(entry.resource_type())?;
+    match entry.condition() {
+        Some((_, condition)) => condition::one(context, kind, condition).await,
+        None => Ok(None),
+    }
+}
+
+/// What every entry is planned with.
+struct Planning<'a> {
+    context: &'a Context<'a>,
+    bundle: &'a Document,
+    edits: &'a resolve::Edits,
+    /// Whether an earlier try under the same key took effect.
+    is_again: bool,
+}
+
+impl Planning<'_> {
+    async fn plan(&self, entry: &Entry, id: Option<&str>) -> Result<Plan, Refusal> {
+        let Self { context, is_again, .. } = *self;
+        let resource_type = entry.resource_type();
+        let Some(id) = id else {
+            kept(resource_type)?;
+            let by_id = entry.target.id.is_some();
+            permit(context, resource_type, if by_id { Interaction::Read } else { Interaction::Search })?;
+            return Ok(Plan::Get);
+        };
+        match entry.method.as_str() {
+            "POST" => self.create(entry, id).await,
+            "PUT" => self.update(entry, id).await,
+            "DELETE" => {
+                permit(context, resource_type, Interaction::Delete)?;
+                let if_match = entry.if_match.filter(|_| !is_again);
+                let proposed = delete::propose(context, resource_type, id, if_match).await?;
+                Ok(proposed.map_or(Plan::Nothing, |proposed| Plan::Change(Box::new(proposed), StatusCode::NO_CONTENT)))
+            }
+            _ => Err(Refusal::MethodNotAllowed),
         }
-        "PUT" => {
-            permit(context, resource_type, Interaction::Update)?;
-            let incoming = entry.rewritten(bundle, edits)?;
-            let current = update::current(context, resource_type, id, Interaction::Update).await?;
-            let (proposed, status) = update::propose(context, kind, id, &incoming, current, entry.if_match)?;
-            Ok(Plan::Change(Box::new(proposed), status))
+    }
+
+    async fn create(&self, entry: &Entry, id: &str) -> Result<Plan, Refusal> {
+        let context = self.context;
+        let kind = writable(entry.resource_type())?;
+        permit(context, kind.name, Interaction::Create)?;
+        let incoming = entry.rewritten(self.bundle, self.edits)?;
+        let accepted = accepted(context, kind, id, &incoming)?;
+        permit_about(context, kind.name, Interaction::Create, accepted.patient.as_deref())?;
+        if self.is_again {
+            match idempotency::earlier(context, kind.name, id, &accepted).await? {
+                Some(stored) => return Ok(Plan::Stored(Box::new(stored), StatusCode::CREATED)),
+                // The earlier try found by condition what it did not create.
+                None if entry.if_none_exist.is_some() => {}
+                None => return Err(idempotency::another_body()),
+            }
         }
-        "DELETE" => {
-            permit(context, resource_type, Interaction::Delete)?;
-            let proposed = delete::propose(context, resource_type, id, entry.if_match).await?;
-            Ok(proposed.map_or(Plan::Nothing, |proposed| Plan::Change(Box::new(proposed), StatusCode::NO_CONTENT)))
+        let (resource_type, id) = (kind.name.to_string(), id.to_string());
+        let change = Change::Create { resource_type, id, content: accepted.content, patient: accepted.patient };
+        let proposed = Proposed { change, document: accepted.document, entry: None };
+        Ok(Plan::Change(Box::new(proposed), StatusCode::CREATED))
+    }
+
+    async fn update(&self, entry: &Entry, id: &str) -> Result<Plan, Refusal> {
+        let context = self.context;
+        let kind = writable(entry.resource_type())?;
+        permit(context, kind.name, Interaction::Update)?;
+        let incoming = entry.rewritten(self.bundle, self.edits)?;
+        let current = update::current(context, kind.name, id, Interaction::Update).await?;
+        // What the earlier try put there is not put there once more.
+        if self.is_again && matches!(current, update::Current::Present(_)) {
+            let stored = context.organization.records.read(kind.name, id).await?;
+            if stored.content == accepted(context, kind, id, &incoming)?.content {
+                return Ok(Plan::Stored(Box::new(stored), StatusCode::OK));
+            }
         }
-        _ => Err(Refusal::MethodNotAllowed),
+        let (proposed, status) = update::propose(context, kind, id, &incoming, current, entry.if_match)?;
+        Ok(Plan::Change(Box::new(proposed), status))
     }
 }
 
@@ -151,23 +223,35 @@ async fn respond(
         let answer = match plan {
             Plan::Change(_, status) => {
                 let stored = stored.next().ok_or(Refusal::Internal("a transaction stored too little"))?;
-                match *status {
+                Ok(match *status {
                     StatusCode::NO_CONTENT => Answer { version: Some(stored.version), ..Answer::status(*status) },
                     status => Answer::written(context, status, stored),
-                }
+                })
             }
-            Plan::Exists(id) => {
-                let stored = context.organization.records.read(&entry.target.resource_type, id).await?;
-                context.caller.may_see(Interaction::Read, &stored)?;
-                log(context, Action::Read, &stored).await?;
-                Answer::written(context, StatusCode::OK, &stored)
-            }
-            Plan::Nothing => Answer::status(StatusCode::NO_CONTENT),
-            Plan::Get => get(context, entry).await?,
+            Plan::Exists(id) => existing(context, entry.resource_type(), id).await,
+            Plan::Stored(stored, status) => again(context, *status, stored).await,
+            Plan::Nothing => Ok(Answer::status(StatusCode::NO_CONTENT)),
+            Plan::Get => get(context, entry).await,
         };
-        response.answer(None, &answer);
+        match answer {
+            Ok(answer) => response.answer(None, &answer),
+            Err(refusal) => response.refusal(&refusal),
+        }
     }
     Ok(Answer::fhir(StatusCode::OK, response.finish()))
+}
+
+/// What a conditional create found.
+async fn existing(context: &Context<'_>, resource_type: &str, id: &str) -> Result<Answer, Refusal> {
+    let stored = context.organization.records.read(resource_type, id).await?;
+    context.caller.may_see(Interaction::Read, &stored)?;
+    again(context, StatusCode::OK, &stored).await
+}
+
+/// What stood there before this request.
+async fn again(context: &Context<'_>, status: StatusCode, stored: &Stored) -> Result<Answer, Refusal> {
+    log(context, Action::Read, stored).await?;
+    Ok(Answer::written(context, status, stored))
 }
 
 /// A read or a search that an entry asks for.

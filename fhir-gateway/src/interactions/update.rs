@@ -50,7 +50,8 @@ pub async fn update(
     Ok(Answer::written(context, status, stored))
 }
 
-/// What is under `id`, as far as the caller may know: what is another patient's is absent.
+/// What is under `id`, as far as the caller may know: what is another patient's is absent. What
+/// became of an earlier write is found out first, so that a repeated one is the next version.
 pub async fn current(
     context: &Context<'_>,
     resource_type: &str,
@@ -58,15 +59,21 @@ pub async fn current(
     interaction: Interaction,
 ) -> Result<Current, Refusal> {
     let records = &context.organization.records;
+    let settled = records.settled(resource_type, id).await;
     let stored = match records.latest(resource_type, id).await {
-        Ok(stored) => stored,
-        Err(Refusal::NotFound) => return Ok(Current::Absent),
+        Ok(stored) if context.caller.may_see(interaction, &stored).is_ok() => stored,
+        Ok(_) => return Ok(Current::Absent),
+        // Who is limited to one patient learns nothing of a write to what may be another's.
+        Err(Refusal::NotFound) if context.caller.compartment(interaction, resource_type).is_some() => {
+            return Ok(Current::Absent);
+        }
+        Err(Refusal::NotFound) => return settled.map(|_| Current::Absent),
         Err(other) => return Err(other),
     };
-    Ok(match context.caller.may_see(interaction, &stored) {
-        Err(_) => Current::Absent,
-        Ok(()) if stored.content == Content::Deleted => Current::Deleted(stored.version),
-        Ok(()) => Current::Present(stored.version),
+    settled?;
+    Ok(match stored.content {
+        Content::Deleted => Current::Deleted(stored.version),
+        Content::Json(_) | Content::Raw { .. } => Current::Present(stored.version),
     })
 }
 
@@ -113,5 +120,5 @@ pub fn propose(
             (Change::Update { resource_type, id, content, patient, expected }, StatusCode::CREATED)
         }
     };
-    Ok((Proposed { change, document: accepted.document }, status))
+    Ok((Proposed { change, document: accepted.document, entry: None }, status))
 }

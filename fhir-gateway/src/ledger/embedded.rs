@@ -310,7 +310,7 @@ impl std::fmt::Debug for Running {
 /// The message in an answer; `None` where there is no such thing.
 fn answer_of<M: prost::Message + Default>(answer: &QueryAnswer) -> Result<Option<M>, Refusal> {
     if answer.code != 0 {
-        return if answer.log.contains("NotFound") { Ok(None) } else { Err(refused(answer.code, &answer.log)) };
+        return if answer.code == query::NOT_FOUND { Ok(None) } else { Err(refused(answer.code, &answer.log)) };
     }
     let message = M::decode(answer.value.as_slice());
     message.map(Some).map_err(|_| Refusal::Internal("an answer of the ledger does not decode"))

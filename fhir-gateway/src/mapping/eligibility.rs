@@ -2,10 +2,10 @@
 //! this profile.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use careledger_app::insurance::{Bound, prove_eligibility};
 use careledger_wire::{
     ids::{Address, ClaimId},
     message::Message,
-    proto::insurance::MsgProveEligibility,
 };
 use careledger_zk::document::ProofDocument;
 use serde_json::{Value, json};
@@ -23,18 +23,15 @@ pub struct Claim {
     pub insurer: Address,
     /// The insurer's id of the claim.
     pub claim: ClaimId,
-    /// When the proof expires, Unix seconds.
-    pub expires_at: i64,
-    /// Id of the verifying key.
-    pub circuit: [u8; 32],
     /// The proof and what it is about.
     pub document: ProofDocument,
-    /// The proof's bytes.
-    pub proof: [u8; 128],
+    /// What the ledger is told.
+    pub message: Message,
 }
 
-/// The claim, where the request carries a proof; others are kept like any other resource. `own` is
-/// the insurer where the request names no account.
+/// The claim, where the request carries a proof; others are kept like any other resource. `own`
+/// submits it, which the proof must be bound to, and is the insurer where the request names no
+/// account.
 pub fn claim(request: &Value, own: &Address) -> Result<Option<Claim>, Refusal> {
     let root = Element::resource(request);
     let Some(extension) = root.extension(naming::ELIGIBILITY_PROOF) else { return Ok(None) };
@@ -43,7 +40,7 @@ pub fn claim(request: &Value, own: &Address) -> Result<Option<Claim>, Refusal> {
     let expires_at = period::seconds(expires.required()?).ok_or_else(|| expires.refuse("is not an instant"))?.start;
     let proof = extension.extension("proof");
     let proof = proof.ok_or_else(|| extension.refuse("needs the extension proof"))?.get("valueBase64Binary");
-    let (document, circuit) = document(&proof)?;
+    let document = document(&proof)?;
     let insurer = root.get("insurer").get("identifier");
     let insurer = match insurer.identifier_value(naming::ACCOUNT) {
         Some(account) => account.parse().map_err(|_| insurer.refuse("is not an account's address"))?,
@@ -52,53 +49,23 @@ pub fn claim(request: &Value, own: &Address) -> Result<Option<Claim>, Refusal> {
     let identifiers = root.get("identifier");
     let claim = identifiers.identifier(naming::CLAIM);
     let claim = claim.ok_or_else(|| identifiers.refuse("needs the claim: system urn:careledger:claim"))?;
-    Ok(Some(Claim {
-        insurer,
-        claim: claim.parse().map_err(|_| identifiers.refuse("a claim has 64 hexadecimal digits"))?,
-        expires_at,
-        circuit,
-        proof: document.proof().map_err(|error| proof.refuse(&error.to_string()))?,
-        document,
-    }))
+    let claim = claim.parse().map_err(|_| identifiers.refuse("a claim has 64 hexadecimal digits"))?;
+    let bound = Bound { submitter: *own, insurer, claim, expires_at };
+    let message = prove_eligibility(&document, &bound).map_err(|error| proof.refuse(&error.to_string()))?.into();
+    Ok(Some(Claim { insurer, claim, document, message }))
 }
 
-fn document(proof: &Element<'_>) -> Result<(ProofDocument, [u8; 32]), Refusal> {
+fn document(proof: &Element<'_>) -> Result<ProofDocument, Refusal> {
     let text = proof.required()?;
     if text.len() > PROOF_DOCUMENT_BYTES_MAX {
         return Err(proof.refuse("is too long for a proof"));
     }
     let not_a_proof = || proof.refuse("is not the base64 of a proof's JSON");
     let bytes = STANDARD.decode(text).map_err(|_| not_a_proof())?;
-    let document: ProofDocument = serde_json::from_slice(&bytes).map_err(|_| not_a_proof())?;
-    let fields: Value = serde_json::from_slice(&bytes).map_err(|_| not_a_proof())?;
-    let mut key = [0; 32];
-    let text = fields.get("key").and_then(Value::as_str).unwrap_or_default();
-    hex::decode_to_slice(text, &mut key).map_err(|_| not_a_proof())?;
-    Ok((document, key))
+    serde_json::from_slice(&bytes).map_err(|_| not_a_proof())
 }
 
 impl Claim {
-    /// What the ledger is told by `submitter`, whom the proof must be bound to.
-    pub fn message(&self, submitter: &Address) -> Message {
-        let inputs = &self.document.inputs;
-        let message = MsgProveEligibility {
-            sender: submitter.to_string(),
-            insurer: self.insurer.to_vec(),
-            plan: inputs.policy.to_bytes().to_vec(),
-            circuit: self.circuit.to_vec(),
-            as_of: inputs.as_of.number(),
-            attestation_root: inputs.att_root.to_bytes().to_vec(),
-            enrolment_root: inputs.enr_root.to_bytes().to_vec(),
-            event_nullifier: inputs.null_event.to_bytes().to_vec(),
-            period_nullifier: inputs.null_period.to_bytes().to_vec(),
-            amount_commitment: inputs.amount_commit.to_bytes().to_vec(),
-            claim: self.claim.to_vec(),
-            expires_at: self.expires_at,
-            proof: self.proof.to_vec(),
-        };
-        message.into()
-    }
-
     /// The CoverageEligibilityResponse `id` to the request `request_id`, made at `now` (Unix
     /// seconds): eligible, or why not.
     pub fn response(&self, id: &str, request_id: &str, request: &Value, verdict: &Verdict, now: i64) -> Value {

@@ -1,7 +1,11 @@
 //! An InsurancePlan as a plan of the eligibility statement. docs/api/insurance-plan.md is the page
 //! of this profile.
 
-use careledger_wire::{ids::Address, message::Message, proto::insurance};
+use careledger_app::insurance;
+use careledger_wire::{
+    ids::{Address, Digest},
+    message::Message,
+};
 use careledger_zk::{
     binding,
     code::{self, System},
@@ -13,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::element::Element;
 use crate::{naming, outcome::Refusal};
 
-/// Days in a year, for ages.
+/// Oldest age that a plan can name, in days.
 const OLDEST_AGE_DAYS: u64 = 150 * 366;
 
 /// Reads the plan that an InsurancePlan publishes.
@@ -44,25 +48,8 @@ pub fn policy(resource: &Value) -> Result<[u8; 32], Refusal> {
 
 /// What the ledger is told. `bytes` are those of the InsurancePlan, the contract's text.
 pub fn message(plan: &Plan, policy: [u8; 32], insurer: &Address, bytes: &[u8]) -> Message {
-    let interval = |interval: &Interval| insurance::Interval {
-        low: interval.lo,
-        high: interval.hi,
-        class: interval.class,
-        wait_days: interval.wait_days,
-        cap: interval.cap,
-    };
-    let message = insurance::MsgPublishPlan {
-        sender: insurer.to_string(),
-        policy_id: policy.to_vec(),
-        intervals: plan.intervals.iter().map(interval).collect(),
-        claims_per_period: u32::from(plan.terms.claims_per_period),
-        period_days: plan.terms.period_days,
-        terms: Sha256::digest(bytes).to_vec(),
-        claim_within_days: plan.terms.claim_within_days,
-        age_days_min: plan.terms.age_days_min,
-        age_days_max: plan.terms.age_days_max,
-    };
-    message.into()
+    let contract = Digest::new(Sha256::digest(bytes).into());
+    insurance::publish_plan(insurer, plan, &Digest::new(policy), &contract).into()
 }
 
 /// The plan's intervals, sorted, with neutral ones in between.

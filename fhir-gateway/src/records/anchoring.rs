@@ -7,10 +7,11 @@
 
 use std::sync::{Arc, Weak};
 
-use careledger_app::limits::ANCHORS_PER_TRANSACTION_MAX;
+use careledger_app::limits::SUPERSESSIONS_PER_TRANSACTION_MAX;
 use careledger_wire::{
+    ids::Address,
     message::Message,
-    proto::records::{MsgAnchorRecords, MsgSupersedeRecords},
+    proto::records::{Anchor, MsgAnchorRecords, MsgSupersedeRecords, Supersession},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -20,10 +21,14 @@ use super::{
 };
 use crate::outcome::Refusal;
 
+/// Messages that anchor the versions of one transaction: first ones, and later ones.
+pub const ANCHORING_MESSAGES_MAX: usize = 2;
 /// Writes that may wait in the queue; more wait before it.
 const WAITING_UNITS_MAX: usize = 4096;
 /// Writes that share one transaction. Bounds how many are submitted again after a refusal.
 const SHARED_UNITS_MAX: usize = 256;
+/// Records that share one transaction, anchored or superseded: as many fit whatever they are.
+const SHARED_RECORDS_MAX: usize = SUPERSESSIONS_PER_TRANSACTION_MAX;
 /// Rounds of transactions that wait for their blocks at the same time.
 const IN_FLIGHT_MAX: usize = 4;
 
@@ -80,14 +85,14 @@ async fn run(core: Weak<Core>, mut receiver: mpsc::Receiver<Waiting>) {
 fn gather(first: Waiting, receiver: &mut mpsc::Receiver<Waiting>) -> Vec<Vec<Waiting>> {
     let mut alone = Vec::new();
     let mut shared = Vec::new();
-    let mut anchors = 0;
+    let mut records = 0;
     let mut next = Some(first);
     while let Some(waiting) = next {
         let size = waiting.0.prepared.len();
-        if !waiting.0.extra.is_empty() || anchors + size > ANCHORS_PER_TRANSACTION_MAX {
+        if !waiting.0.extra.is_empty() || records + size > SHARED_RECORDS_MAX {
             alone.push(vec![waiting]);
         } else {
-            anchors += size;
+            records += size;
             shared.push(waiting);
         }
         next = if alone.len() + shared.len() < SHARED_UNITS_MAX { receiver.try_recv().ok() } else { None };
@@ -96,6 +101,23 @@ fn gather(first: Waiting, receiver: &mut mpsc::Receiver<Waiting>) -> Vec<Vec<Wai
         alone.push(shared);
     }
     alone
+}
+
+/// The messages of one transaction: `extra`, then at most [`ANCHORING_MESSAGES_MAX`] more.
+pub(super) fn messages(
+    sender: &Address,
+    extra: Vec<Message>,
+    anchors: Vec<Anchor>,
+    supersessions: Vec<Supersession>,
+) -> Vec<Message> {
+    let (mut messages, sender) = (extra, sender.to_string());
+    if !anchors.is_empty() {
+        messages.push(MsgAnchorRecords { sender: sender.clone(), anchors }.into());
+    }
+    if !supersessions.is_empty() {
+        messages.push(MsgSupersedeRecords { sender, supersessions }.into());
+    }
+    messages
 }
 
 impl Core {
@@ -124,18 +146,11 @@ impl Core {
     }
 
     fn messages(&self, units: &[&Unit]) -> Vec<Message> {
-        let sender = self.keys.signer.address().to_string();
         let prepared = || units.iter().flat_map(|unit| &unit.prepared);
-        let anchors: Vec<_> = prepared().filter_map(Prepared::anchor).collect();
-        let supersessions: Vec<_> = prepared().filter_map(Prepared::supersession).collect();
-        let mut messages: Vec<Message> = units.iter().flat_map(|unit| unit.extra.clone()).collect();
-        if !anchors.is_empty() {
-            messages.push(MsgAnchorRecords { sender: sender.clone(), anchors }.into());
-        }
-        if !supersessions.is_empty() {
-            messages.push(MsgSupersedeRecords { sender, supersessions }.into());
-        }
-        messages
+        let anchors = prepared().filter_map(Prepared::anchor).collect();
+        let supersessions = prepared().filter_map(Prepared::supersession).collect();
+        let extra = units.iter().flat_map(|unit| unit.extra.clone()).collect();
+        messages(&self.keys.signer.address(), extra, anchors, supersessions)
     }
 
     async fn finish(self: &Arc<Self>, group: Vec<Waiting>, outcome: Result<i64, Refusal>) {

@@ -72,12 +72,17 @@ impl Entry {
         commitment::record(&self.salt, subject, &self.resource_type, version, &self.address)
     }
 
-    pub fn stored(self, version: u32, last_updated: i64, plaintext: Vec<u8>) -> Stored {
-        let content = match self.kind {
-            Kind::Json => Content::Json(plaintext),
-            Kind::Raw { content_type } => Content::Raw { content_type, bytes: plaintext },
+    /// What this version contains, from its plaintext.
+    pub fn content(&self, plaintext: Vec<u8>) -> Content {
+        match &self.kind {
+            Kind::Json => Content::Json(plaintext.into()),
+            Kind::Raw { content_type } => Content::Raw { content_type: content_type.clone(), bytes: plaintext.into() },
             Kind::Deleted => Content::Deleted,
-        };
+        }
+    }
+
+    /// The committed version with its content.
+    pub fn stored(self, version: u32, last_updated: i64, content: Content) -> Stored {
         Stored {
             resource_type: self.resource_type,
             id: self.id,

@@ -114,13 +114,40 @@ impl Records {
     }
 }
 
+impl Records {
+    /// Whether a change of `resource_type`/`id` that replaces version `expected` fits to what is
+    /// current. Only the commit decides: others write meanwhile.
+    pub fn is_current(&self, resource_type: &str, id: &str, expected: Option<u32>) -> Result<bool, Refusal> {
+        let current = self.core.current(&self.core.keys.record_id(resource_type, id))?;
+        Ok(current.map(|(version, _)| version) == expected)
+    }
+
+    /// What the ledger would say now to the transaction of `changes` and `extra`, before anything
+    /// is sealed: other digests than theirs stand in it.
+    ///
+    /// # Errors
+    /// [`Refusal::Ledger`] when it would refuse.
+    pub async fn rehearse(&self, changes: impl Iterator<Item = &Change>, extra: &[Message]) -> Result<(), Refusal> {
+        let (mut anchors, mut supersessions) = (Vec::new(), Vec::new());
+        for change in changes {
+            let (record, commitment) = (self.core.record_of(change).to_vec(), random::<32>().to_vec());
+            match change.target() {
+                (_, _, None) => anchors.push(Anchor { record, commitment }),
+                (_, _, Some(expected)) => {
+                    supersessions.push(Supersession { record, version: expected.saturating_add(1), commitment });
+                }
+            }
+        }
+        let signer = &self.core.keys.signer;
+        let messages = super::anchoring::messages(&signer.address(), extra.to_vec(), anchors, supersessions);
+        if messages.is_empty() { Ok(()) } else { self.core.ledger.rehearse(signer, &messages).await }
+    }
+}
+
 impl Core {
     fn record_of(&self, change: &Change) -> RecordId {
-        match change {
-            Change::Create { resource_type, id, .. }
-            | Change::Update { resource_type, id, .. }
-            | Change::Delete { resource_type, id, .. } => self.keys.record_id(resource_type, id),
-        }
+        let (resource_type, id, _) = change.target();
+        self.keys.record_id(resource_type, id)
     }
 
     /// Seals every change and makes it durable in the vault, not yet visible.
@@ -195,7 +222,7 @@ impl Core {
         let mut stored = Vec::with_capacity(versions.len());
         for (Prepared { record, version, entry, content }, time) in versions {
             stored.push(Arc::new(match content {
-                Some(content) => entry.stored(version, time, content_bytes(content)),
+                Some(content) => entry.stored(version, time, content),
                 None => self.stored(&record, version)?.ok_or(Refusal::Internal("a published version is missing"))?,
             }));
         }
@@ -205,12 +232,15 @@ impl Core {
 
     /// Tells the index, which may be behind: then it gets everything it lacks.
     async fn index(&self, before: u64, through: u64, stored: &[Arc<Stored>]) -> Result<(), Refusal> {
-        if self.feed.applied()? == before {
-            let (feed, stored) = (Arc::clone(&self.feed), stored.to_vec());
-            blocking(move || feed.apply(through, &stored)).await
-        } else {
-            self.catch_up().await.map(|_| ())
-        }
+        let (feed, stored) = (Arc::clone(&self.feed), stored.to_vec());
+        let was_current = blocking(move || {
+            let is_current = feed.applied()? == before;
+            if is_current {
+                feed.apply(through, &stored)?;
+            }
+            Ok(is_current)
+        });
+        if was_current.await? { Ok(()) } else { self.catch_up().await.map(|_| ()) }
     }
 
     /// Forgets versions that the ledger did not take.
@@ -229,16 +259,9 @@ impl Core {
 }
 
 /// Runs work that blocks (SQL) away from the threads that answer requests.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     let task = tokio::task::spawn_blocking(work);
     task.await.map_err(|_| Refusal::Internal("the index stopped in the middle of its work"))?
-}
-
-fn content_bytes(content: Content) -> Vec<u8> {
-    match content {
-        Content::Json(bytes) | Content::Raw { bytes, .. } => bytes,
-        Content::Deleted => Vec::new(),
-    }
 }

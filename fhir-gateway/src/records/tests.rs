@@ -12,7 +12,7 @@ use careledger_wire::proto::records::MsgSupersedeRecords;
 use super::*;
 use crate::{
     ledger::embedded,
-    vault::{StoreError, local::LocalStore},
+    vault::{filling::Filling, local::LocalStore},
 };
 
 /// An index in memory: which version of what, and how far it is.
@@ -117,7 +117,7 @@ impl World {
 }
 
 fn json(text: &str) -> Content {
-    Content::Json(text.as_bytes().to_vec())
+    Content::Json(text.as_bytes().to_vec().into())
 }
 
 fn create(id: &str, text: &str) -> Change {
@@ -155,12 +155,11 @@ async fn a_resource_lives_through_its_versions_also_after_a_restart() {
     assert_eq!(world.restart().await, Repaired::default());
     let records = world.records();
     assert_eq!(records.read("Patient", "1").await.unwrap().content, json("back"));
-    assert_eq!(records.vread("Patient", "1", 2).await.unwrap().content, json("second"));
-    assert_eq!(records.vread("Patient", "1", 3).await, Err(Refusal::Gone));
-    assert_eq!(records.vread("Patient", "1", 5).await, Err(Refusal::NotFound));
+    assert_eq!(records.any_version("Patient", "1", 2).await.unwrap().content, json("second"));
+    assert_eq!(records.any_version("Patient", "1", 3).await.unwrap().content, Content::Deleted);
+    assert_eq!(records.any_version("Patient", "1", 5).await, Err(Refusal::NotFound));
     assert_eq!(records.read("Patient", "2").await, Err(Refusal::NotFound));
-    let history = records.history("Patient", "1").await.unwrap();
-    assert_eq!(history.iter().map(|stored| stored.version).collect::<Vec<_>>(), [4, 3, 2, 1]);
+    assert_eq!(records.latest("Patient", "1").await.unwrap().version, 4);
     assert_eq!(world.on_ledger("Patient", "1").await.unwrap().version, 4);
     assert_eq!(world.rows.versions(), [("Patient/1".to_owned(), 4)]);
 }
@@ -316,12 +315,12 @@ async fn a_sealed_record_opens_for_its_recipient_and_matches_the_ledger() {
     let records = world.records();
     let subject = SubjectId::new([5; 32]);
     records.link_subject("p", &subject).await.unwrap();
-    let raw = Content::Raw { content_type: "application/pdf".to_owned(), bytes: b"%PDF-1.7".to_vec() };
+    let raw = Content::Raw { content_type: "application/pdf".to_owned(), bytes: b"%PDF-1.7".to_vec().into() };
     let (resource_type, id) = ("Binary".to_owned(), "b".to_owned());
     let change = Change::Create { resource_type, id, content: raw, patient: Some("p".to_owned()) };
     records.commit(vec![change], vec![]).await.unwrap();
 
-    let sealed = records.sealed("Binary", "b").await.unwrap();
+    let sealed = records.sealed_version("Binary", "b", 1).await.unwrap();
     let recipient = crate::keys::EncryptionPair::random();
     let wrap = records.wrap_for(&sealed, &recipient.public()).unwrap();
     let key = envelope::unwrap_for(&sealed.document, &wrap, &recipient).unwrap();
@@ -344,49 +343,11 @@ async fn a_sealed_record_opens_for_its_recipient_and_matches_the_ledger() {
     assert_eq!(records.patient_of(&SubjectId::new([6; 32])).unwrap(), None);
 }
 
-/// A store that is full when it is told to be.
-struct Filling {
-    store: LocalStore,
-    full: Arc<AtomicBool>,
-}
-
-impl Store for Filling {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.get(space, key)
-    }
-
-    fn scan(
-        &self,
-        space: Space,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<vault::Pair>, StoreError> {
-        self.store.scan(space, prefix, after, limit)
-    }
-
-    fn last(&self, space: Space) -> Result<Option<vault::Pair>, StoreError> {
-        self.store.last(space)
-    }
-
-    fn commit(
-        &self,
-        batch: Batch,
-        durability: Durability,
-    ) -> futures::future::BoxFuture<'static, Result<(), StoreError>> {
-        if self.full.load(Ordering::Relaxed) {
-            return Box::pin(async { Err(StoreError::Full) });
-        }
-        self.store.commit(batch, durability)
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_refuses_anchors_nothing_and_recovers() {
     let world = World::new().await;
     let full = Arc::new(AtomicBool::new(false));
-    let store =
-        Filling { store: LocalStore::open(&world.folder.path().join("other")).unwrap(), full: Arc::clone(&full) };
+    let store = Filling::new(&world.folder.path().join("other"), &full);
     let (keys, feed) = (Arc::clone(&world.keys), Arc::new(Rows::default()));
     let (records, _) = Records::open(keys, Arc::new(store), world.ledger().clone(), feed).await.unwrap();
     records.commit(vec![create("1", "one")], vec![]).await.unwrap();
@@ -403,7 +364,7 @@ async fn a_canary_is_in_no_file() {
     const CANARY: &str = "canary-Zaphod-7f3a";
     let mut world = World::new().await;
     let text = format!("{{\"name\":\"{CANARY}\"}}");
-    let raw = Content::Raw { content_type: format!("text/{CANARY}"), bytes: CANARY.repeat(5000).into_bytes() };
+    let raw = Content::Raw { content_type: format!("text/{CANARY}"), bytes: CANARY.repeat(5000).into_bytes().into() };
     world.records().link_subject(CANARY, &SubjectId::new([1; 32])).await.unwrap();
     let patient = Some(CANARY.to_owned());
     let document = Change::Create { resource_type: "Binary".to_owned(), id: CANARY.to_owned(), content: raw, patient };

@@ -1,6 +1,7 @@
 //! What is kept: versions of resources, changes that are asked for, and a version as it lies in the
 //! vault.
 
+use actix_web::web::Bytes;
 use careledger_wire::{
     commitment::Salt,
     ids::{Digest, SubjectId},
@@ -8,17 +9,17 @@ use careledger_wire::{
 
 use crate::envelope::{Document, Wrap};
 
-/// What a version of a resource contains.
+/// What a version of a resource contains. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// FHIR JSON, byte for byte as accepted, with the id set.
-    Json(Vec<u8>),
+    Json(Bytes),
     /// A Binary that was sent in its own format.
     Raw {
         /// Its media type, as sent.
         content_type: String,
         /// The bytes, as sent.
-        bytes: Vec<u8>,
+        bytes: Bytes,
     },
     /// The resource was deleted with this version.
     Deleted,
@@ -102,6 +103,18 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Type and id of what it changes, and the version that it replaces; none for a first one.
+    pub fn target(&self) -> (&str, &str, Option<u32>) {
+        match self {
+            Self::Create { resource_type, id, .. } => (resource_type, id, None),
+            Self::Update { resource_type, id, expected, .. } | Self::Delete { resource_type, id, expected } => {
+                (resource_type, id, Some(*expected))
+            }
+        }
+    }
+}
+
 /// A version as it lies in the vault, for release to another organization.
 #[derive(Debug, Clone)]
 pub struct Sealed {
@@ -111,11 +124,11 @@ pub struct Sealed {
     pub body: Vec<u8>,
     /// The organization's own wrap of the document key.
     pub own_wrap: Wrap,
-    /// The version without its content.
+    /// FHIR resource type.
     pub resource_type: String,
     /// FHIR id.
     pub id: String,
-    /// Media type of the content; `None` for a deletion.
+    /// Media type of the content. A deletion, which has none, is never sealed for release.
     pub content_type: Option<String>,
     /// Time of the version's block, Unix seconds.
     pub last_updated: i64,

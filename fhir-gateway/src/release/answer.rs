@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::messages::{Answer, Read, Released, Right, Search};
 use crate::{
     audit::{Disclosure, Verdict},
-    decide::{self, Ask, Beyond, Candidate, Decision, Facts, Parent, Rule},
+    decide::{self, Ask, Beyond, Candidate, Facts, Parent, Rule},
     mapping::{consent, facts},
     naming,
     organization::Organization,
@@ -123,13 +123,13 @@ async fn beyond(
 }
 
 impl Case {
-    fn decide(&self, facts: &Facts) -> Decision {
-        decide::decide(std::slice::from_ref(&self.candidate), &self.ask, facts)
+    fn decide(&self, facts: &Facts) -> Result<(), Rule> {
+        decide::decide(&self.candidate, &self.ask, facts)
     }
 
     /// The rule that closes everything, if one does.
     fn closed(&self) -> Option<Rule> {
-        decide::first_broken_by_grant(&self.candidate, &self.ask)
+        decide::decide_grant(&self.candidate, &self.ask).err()
     }
 }
 
@@ -143,11 +143,11 @@ pub async fn search(organization: &Organization, asker: &Asker, search: &Search)
         let criteria = [("patient", format!("Patient/{patient}"))];
         for (stored, resource) in &about(organization, &search.resource_type, &criteria).await? {
             match case.decide(&facts::of(resource)) {
-                Decision::Permit(_) if answer.documents.len() < DOCUMENTS_MAX => {
+                Ok(()) if answer.documents.len() < DOCUMENTS_MAX => {
                     answer.documents.push(released(organization, asker, stored).await?);
                 }
-                Decision::Permit(_) => answer.is_truncated = true,
-                Decision::Deny(broken) => rule = rule.or_else(|| broken.first().map(|(_, rule)| *rule)),
+                Ok(()) => answer.is_truncated = true,
+                Err(broken) => rule = rule.or(Some(broken)),
             }
         }
     }
@@ -173,10 +173,7 @@ pub async fn read(organization: &Organization, asker: &Asker, read: &Read) -> Re
     if let Some(found) = found {
         // Every one of them has to be permitted: whoever may see one document that points at a
         // Binary may not for that see one that another of them closes.
-        let denied = found.on.iter().find_map(|resource| match case.decide(&facts::of(resource)) {
-            Decision::Permit(_) => None,
-            Decision::Deny(broken) => Some(broken.first().map_or(Rule::ResourceType, |(_, rule)| *rule)),
-        });
+        let denied = found.on.iter().find_map(|resource| case.decide(&facts::of(resource)).err());
         rule = denied;
         if denied.is_none() {
             answer.documents.push(released(organization, asker, &found.version).await?);

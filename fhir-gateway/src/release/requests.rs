@@ -47,8 +47,12 @@ pub async fn take(organization: &Organization, asker: &Asker, delivered: &Access
     // One request is one Task, however often it is delivered.
     let id = hex::encode(&commitment::hash("careledger/task-id/1", &[delivered.request.as_bytes()])[..16]);
     let task = kept(&delivery.task(&id, &patient, &asker.address, organization.ledger.now()))?;
-    let change =
-        Change::Create { resource_type: "Task".to_owned(), id, content: Content::Json(task), patient: Some(patient) };
+    let change = Change::Create {
+        resource_type: "Task".to_owned(),
+        id,
+        content: Content::Json(task.into()),
+        patient: Some(patient),
+    };
     match organization.records.commit(vec![change], Vec::new()).await {
         Ok(_) | Err(Refusal::VersionConflict) => Ok(()),
         Err(other) => Err(other),

@@ -37,7 +37,7 @@ pub async fn versions(
     let pairs: Vec<(String, String)> =
         criteria.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let query = Query::parse(resource, &pairs, Handling::Strict, &organization.base_url)?;
-    let hits = organization.index.matches(&query, limit)?;
+    let hits = organization.index.run(move |index| index.matches(&query, limit)).await?;
     let mut found = Vec::with_capacity(hits.len());
     for hit in hits {
         match organization.records.read(resource_type, &hit.id).await {

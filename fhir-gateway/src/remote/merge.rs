@@ -51,6 +51,8 @@ pub struct Opened {
     pub last_updated: i64,
     /// Local id of the Patient whose approval opened it.
     pub patient: String,
+    /// Base URL of the custodian's gateway, or its account where no address is known.
+    pub source: String,
 }
 
 /// What consent opens for the local Patient `patient` elsewhere: documents in order of grant and
@@ -141,14 +143,22 @@ fn open(
     let key =
         envelope::unwrap_for(&released.document, &released.wrap, &organization.keys.encryption).map_err(refused)?;
     let bytes = envelope::open(&released.document, &key, &released.body).map_err(refused)?;
-    let bytes = if is_fhir(released) { as_served(organization, approved, released, bytes)? } else { bytes };
+    let source = source(&approved.custodian);
+    let bytes = if is_fhir(released) { as_served(&source, approved, released, bytes)? } else { bytes };
     Ok(Opened {
         content_type: released.content_type.clone(),
         bytes,
         version: released.document.version,
         last_updated: released.last_updated,
         patient: approved.patient.clone(),
+        source,
     })
+}
+
+/// What `meta.source` says of a custodian's resources: its account, which the ledger knows. The
+/// address at which this gateway reaches it may be internal.
+fn source(custodian: &Address) -> String {
+    format!("{}:{custodian}", naming::ACCOUNT)
 }
 
 fn is_fhir(released: &Released) -> bool {
@@ -174,22 +184,12 @@ fn checked(released: &Released, bytes: Vec<u8>) -> Result<Value, Refusal> {
     if is_it { Ok(document.to_value()) } else { Err(Refusal::CustodianUnavailable) }
 }
 
-fn as_served(
-    organization: &Organization,
-    approved: &Approved,
-    released: &Released,
-    bytes: Vec<u8>,
-) -> Result<Vec<u8>, Refusal> {
+fn as_served(source: &str, approved: &Approved, released: &Released, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
     let mut resource = checked(released, bytes)?;
-    let peer = organization.network.peer(&approved.custodian);
-    let source = match peer {
-        Some(url) => format!("{}/fhir", url.as_str().trim_end_matches('/')),
-        None => format!("{}|{}", naming::ACCOUNT, approved.custodian),
-    };
     let origin = Origin {
         grant: &approved.right.grant,
         patient: &approved.patient,
-        source: &source,
+        source,
         version: released.document.version,
         last_updated: &timestamp(released.last_updated),
     };

@@ -7,6 +7,7 @@ use careledger_wire::ids::{Address, Digest};
 use serde::Serialize;
 
 use crate::{
+    http_client,
     organization::Organization,
     release::{
         messages::{AccessRequest, Answer, Read, Sealed, Search},
@@ -18,6 +19,9 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Longest wait for its connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+/// Longest that an unused connection is kept: less than after which servers close theirs, so that a
+/// request, which is signed for one use, does not meet a closing one.
+const IDLE_MAX: Duration = Duration::from_secs(3);
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 
@@ -38,10 +42,11 @@ pub enum PeerError {
     Answer,
 }
 
-pub(super) fn client() -> reqwest::Client {
-    let builder = reqwest::Client::builder().timeout(DEADLINE).connect_timeout(CONNECT_DEADLINE);
-    let builder = builder.redirect(reqwest::redirect::Policy::none()).no_proxy();
-    builder.build().expect("a client without custom certificates can always be built")
+pub(super) fn client() -> reqwest::Result<reqwest::Client> {
+    http_client::build(|| {
+        let builder = reqwest::Client::builder().timeout(DEADLINE).connect_timeout(CONNECT_DEADLINE);
+        builder.pool_idle_timeout(IDLE_MAX).redirect(reqwest::redirect::Policy::none()).no_proxy()
+    })
 }
 
 /// What `custodian` releases of one type.

@@ -3,10 +3,10 @@
 use actix_web::{HttpMessage as _, HttpRequest, http::header, web::Bytes};
 
 use crate::{
-    interactions::{Incoming, Prefer, Returning, transaction::entry::version_of},
+    interactions::{Incoming, Prefer, Returning, idempotency::Key, transaction::entry::version_of},
     json::Document,
     outcome::Refusal,
-    search::Handling,
+    search::{Handling, is_json_format},
 };
 
 /// A header as text; none where it is absent or not text.
@@ -31,14 +31,28 @@ pub fn prefer(request: &HttpRequest) -> Prefer {
     prefer
 }
 
+/// What the client accepts: `Accept`, or FHIR JSON where `_format` says so, which goes before it.
+///
+/// # Errors
+/// [`Refusal::NotAcceptable`] where `_format` is another format.
+pub fn accept(request: &HttpRequest) -> Result<Option<&str>, Refusal> {
+    let formats = pairs(request.query_string()).into_iter().filter(|(name, _)| name == "_format");
+    let mut accept = text(request, header::ACCEPT.as_str());
+    for (_, format) in formats {
+        if !is_json_format(&format) {
+            return Err(Refusal::NotAcceptable);
+        }
+        accept = Some("application/fhir+json");
+    }
+    Ok(accept)
+}
+
 /// Refuses clients that do not take FHIR JSON.
-pub fn acceptable(request: &HttpRequest) -> Result<(), Refusal> {
+pub fn acceptable(accept: Option<&str>) -> Result<(), Refusal> {
     const PRODUCED: &[&str] =
         &["*/*", "application/*", "application/json", "application/fhir+json", "application/json+fhir", "text/json"];
-    let Some(accept) = text(request, header::ACCEPT.as_str()) else { return Ok(()) };
-    let by_parameter = pairs(request.query_string()).into_iter().any(|(name, _)| name == "_format");
     let will_do = |range: &str| PRODUCED.contains(&range.split(';').next().unwrap_or_default().trim());
-    if by_parameter || accept.split(',').any(will_do) { Ok(()) } else { Err(Refusal::NotAcceptable) }
+    if accept.is_none_or(|accept| accept.split(',').any(will_do)) { Ok(()) } else { Err(Refusal::NotAcceptable) }
 }
 
 /// Refuses bodies that are not FHIR JSON.
@@ -98,6 +112,12 @@ pub fn version(request: &HttpRequest, name: &str) -> Result<Option<u32>, Refusal
 /// The version that the client has; any other form means that it has none of ours.
 pub fn known_version(request: &HttpRequest) -> Option<u32> {
     version_of(text(request, header::IF_NONE_MATCH.as_str())?)
+}
+
+/// `Idempotency-Key`; one that cannot be a key is refused, never passed over.
+pub fn idempotency_key(request: &HttpRequest) -> Result<Option<Key<'_>>, Refusal> {
+    let header = request.headers().get("idempotency-key");
+    header.map(|value| Key::read(value.to_str().unwrap_or_default())).transpose()
 }
 
 /// Name and value pairs of a query or a form.

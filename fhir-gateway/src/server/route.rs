@@ -8,7 +8,6 @@ use crate::outcome::Refusal;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the specification")]
 pub enum Route<'a> {
-    Capabilities,
     Bundle,
     Search { resource_type: &'a str },
     SearchByPost { resource_type: &'a str },
@@ -36,7 +35,8 @@ impl<'a> Route<'a> {
         };
         match *segments {
             [] | [""] => by_method(&[(&Method::POST, Self::Bundle)]),
-            ["metadata"] => by_method(&[(&Method::GET, Self::Capabilities)]),
+            // `GET metadata` needs no token and is answered before this is asked.
+            ["metadata"] => Err(Refusal::MethodNotAllowed),
             [resource_type, "_search"] => by_method(&[(&Method::POST, Self::SearchByPost { resource_type })]),
             [resource_type, name] if name.starts_with('$') => {
                 by_method(&[(&Method::POST, Self::Operation { resource_type, id: None, name })])
@@ -88,7 +88,6 @@ mod tests {
         let cases: &[(Method, &str, Result<Route<'_>, Refusal>)] = &[
             (Method::POST, "", Ok(Route::Bundle)),
             (Method::GET, "", Err(Refusal::MethodNotAllowed)),
-            (Method::GET, "metadata", Ok(Route::Capabilities)),
             (Method::POST, "metadata", Err(Refusal::MethodNotAllowed)),
             (Method::GET, "Patient", Ok(Route::Search { resource_type: "Patient" })),
             (Method::POST, "Patient/_search", Ok(Route::SearchByPost { resource_type: "Patient" })),

@@ -62,9 +62,14 @@ pub async fn register(
 
 /// A patient's transaction, signed with the next sequence of the patient's account.
 pub async fn signed(ledger: &Ledger, wallet: &OrganizationSigner, message: Message) -> Vec<u8> {
+    signed_ahead(ledger, wallet, message, 0).await
+}
+
+/// As [`signed`], to follow on `ahead` others.
+pub async fn signed_ahead(ledger: &Ledger, wallet: &OrganizationSigner, message: Message, ahead: u64) -> Vec<u8> {
     let account = ledger.get(&careledger_app::keys::account(&wallet.address())).await.expect("the ledger answers");
     let account = account.expect("the patient's account is known");
-    let replay = Replay::Sequence(account.sequence);
+    let replay = Replay::Sequence(account.sequence + ahead);
     let unsigned = Unsigned::new(&[message], wallet.public_key(), ledger.chain_id(), account.number, replay);
     let signature = wallet.sign(&unsigned.sign_bytes());
     unsigned.signed(signature)

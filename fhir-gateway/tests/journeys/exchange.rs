@@ -92,7 +92,8 @@ impl World {
         ledger.relay(chain::signed(&ledger, &patient, claim.into()).await).await.unwrap();
         let binary = id(a.post_raw("application/pdf", PDF).await.expect(201));
         let document = id(a.post("/DocumentReference", &document(&at_a, &binary, &[])).await.expect(201));
-        let at_b = id(b.post("/Patient", &json!({"resourceType": "Patient", "name": named("Doe")})).await.expect(201));
+        let local = json!({"resourceType": "Patient", "id": "local", "name": named("Doe")});
+        let at_b = id(b.put("/Patient/local", &local).await.expect(201));
         let doctor = OrganizationSigner::random().address();
         Self { _folder: folder, registrar, ledger, a, b, patient, subject, at_a, document, binary, at_b, doctor }
     }
@@ -197,9 +198,60 @@ impl World {
         message: Message,
     ) -> Value {
         let transaction = chain::signed(&self.ledger, wallet, message).await;
-        let provenance = json!({
+        let provenance = self.provenance(url, &transaction);
+        let mut consent = consent.clone();
+        consent["id"] = json!(url.trim_start_matches("Consent/"));
+        json!({"resourceType": "Bundle", "type": "transaction", "entry": [
+            {"resource": consent, "request": {"method": "PUT", "url": url}},
+            {"resource": provenance, "request": {"method": "POST", "url": "Provenance"}},
+        ]})
+    }
+
+    /// A Consent to `document` types for B, and the patient's transaction that grants it, signed as
+    /// the patient's `ahead`th next one.
+    async fn granting(&self, id: &str, ahead: u64) -> (Value, Value, GrantId) {
+        let organization =
+            json!({"type": "Organization", "identifier": {"system": ACCOUNT, "value": self.b.organization.address()}});
+        let consent = complete(&json!({
+            "resourceType": "Consent", "id": id, "status": "active",
+            "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
+            "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+            "patient": {"reference": format!("Patient/{}", self.at_a)},
+            "policyRule": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTIN"}]},
+            "provision": {
+                "type": "permit",
+                "period": {"start": timestamp(clock() - 60), "end": timestamp(clock() + 3_600)},
+                "actor": [{"role": {"coding": [{"code": "IRCP"}]}, "reference": organization}],
+                "purpose": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "TREAT"}],
+                "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "DocumentReference"}],
+            },
+        }));
+        let permit = permit(&consent).unwrap();
+        let said = prepared(&consent, &permit);
+        let bytes = |name: &str| hex::decode(said[name].as_str().unwrap()).unwrap();
+        let message = MsgGrantConsent {
+            sender: self.patient.address().to_string(),
+            subject: self.subject.to_vec(),
+            grant: permit.grant.to_vec(),
+            grantee: permit.terms.organization.to_vec(),
+            mode: ConsentMode::View as i32,
+            not_before: permit.window.start,
+            expires_at: permit.window.end,
+            terms: bytes("terms"),
+            body: bytes("body"),
+            request: Vec::new(),
+            delegable: false,
+        };
+        let transaction = chain::signed_ahead(&self.ledger, &self.patient, message.into(), ahead).await;
+        let entry = json!({"resource": consent, "request": {"method": "PUT", "url": format!("Consent/{id}")}});
+        let provenance = self.provenance(&format!("Consent/{id}"), &transaction);
+        (entry, json!({"resource": provenance, "request": {"method": "POST", "url": "Provenance"}}), permit.grant)
+    }
+
+    fn provenance(&self, target: &str, transaction: &[u8]) -> Value {
+        json!({
             "resourceType": "Provenance",
-            "target": [{"reference": url}],
+            "target": [{"reference": target}],
             "recorded": timestamp(clock()),
             "agent": [{"who": {"reference": format!("Patient/{}", self.at_a)}}],
             "signature": [{
@@ -209,13 +261,7 @@ impl World {
                 "sigFormat": "application/vnd.careledger.tx",
                 "data": STANDARD.encode(transaction),
             }],
-        });
-        let mut consent = consent.clone();
-        consent["id"] = json!(url.trim_start_matches("Consent/"));
-        json!({"resourceType": "Bundle", "type": "transaction", "entry": [
-            {"resource": consent, "request": {"method": "PUT", "url": url}},
-            {"resource": provenance, "request": {"method": "POST", "url": "Provenance"}},
-        ]})
+        })
     }
 
     /// The amendment that makes the Consent's grant say what the Consent says.
@@ -305,11 +351,15 @@ async fn a_doctor_reads_what_the_patient_opened_and_no_more_after_it_was_closed(
     let found = world.documents_at_b().await;
     assert_eq!(found.len(), 1, "{found:?}");
     let resource = &found[0]["resource"];
-    assert_eq!(resource["meta"]["source"], json!(format!("{}/north/fhir", world.a.url)));
+    assert_eq!(resource["meta"]["source"], json!(format!("{ACCOUNT}:{}", world.a.organization.address())));
     assert_eq!(resource["subject"]["reference"], json!(format!("Patient/{}", world.at_b)));
     let url = resource["content"][0]["attachment"]["url"].as_str().unwrap().to_owned();
     let read = world.b.get(&format!("/{url}")).await;
     assert_eq!((read.status, read.bytes.as_slice()), (200, PDF));
+    let wrapped = world.b.get_as(&format!("/{url}"), "application/fhir+json").await.expect(200);
+    assert_eq!(wrapped["id"], json!(url.trim_start_matches("Binary/")), "a raw Binary has its id here");
+    assert_eq!(wrapped["meta"]["source"], resource["meta"]["source"]);
+    assert_eq!(wrapped["contentType"], json!("application/pdf"));
     let document_at_b = format!("/DocumentReference/{}", resource["id"].as_str().unwrap());
     assert_eq!(world.b.get(&document_at_b).await.expect(200)["content"], resource["content"]);
 
@@ -592,4 +642,75 @@ async fn a_revoked_grant_is_not_brought_back_by_the_same_transaction() {
     let refused = world.a.post("", &again).await;
     assert_eq!(refused.status, 422, "{}", String::from_utf8_lossy(&refused.bytes));
     assert_eq!(world.a.get("/Consent/c2").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_refused_leaves_no_grant_on_the_ledger() {
+    let world = World::new().await;
+    let grant_of =
+        async |grant: &GrantId| world.ledger.get(&careledger_app::keys::consent(&world.subject, grant)).await.unwrap();
+    let bundle =
+        |entries: &[&Value]| json!({"resourceType": "Bundle", "type": "transaction", "entry": entries}).clone();
+    let (first, first_signed, first_grant) = world.granting("c1", 0).await;
+    // The second transaction of the patient leaves a gap in the sequence.
+    let (second, second_signed, second_grant) = world.granting("c2", 2).await;
+    let refused = world.a.post("", &bundle(&[&first, &first_signed, &second, &second_signed])).await.expect(422);
+    assert_eq!(refused["issue"][0]["expression"][0], "Bundle.entry[2]", "{refused}");
+    // A signature that does not hold.
+    let mut forged = second_signed.clone();
+    let data = forged["resource"]["signature"][0]["data"].as_str().unwrap();
+    let mut transaction = STANDARD.decode(data).unwrap();
+    *transaction.last_mut().unwrap() ^= 1;
+    forged["resource"]["signature"][0]["data"] = json!(STANDARD.encode(transaction));
+    world.a.post("", &bundle(&[&first, &first_signed, &second, &forged])).await.expect(422);
+    // The hospital's own part: a second Patient cannot have the account.
+    let twin = json!({"resource": {
+        "resourceType": "Patient", "identifier": [{"system": ACCOUNT, "value": world.patient.address()}],
+    }, "request": {"method": "POST", "url": "Patient"}});
+    let refused = world.a.post("", &bundle(&[&first, &first_signed, &twin])).await.expect(422);
+    assert_eq!(refused["issue"][0]["expression"][0], "Bundle.entry[2]");
+    for grant in [&first_grant, &second_grant] {
+        assert_eq!(grant_of(grant).await, None);
+    }
+    // One after the other, both are granted.
+    let (second, second_signed, second_grant) = world.granting("c2", 1).await;
+    world.a.post("", &bundle(&[&first, &first_signed, &second, &second_signed])).await.expect(200);
+    for grant in [&first_grant, &second_grant] {
+        assert!(grant_of(grant).await.is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patients_own_client_reads_what_was_opened_for_that_patient_and_for_nobody_else() {
+    let world = World::new().await;
+    let task = world.ask().await;
+    let (reply, _) = world.approve(&task, |_| {}).await;
+    reply.expect(200);
+    let found = world.documents_at_b().await;
+    let document = format!("/DocumentReference/{}", found[0]["resource"]["id"].as_str().unwrap());
+    let portal = world.b.token_of("portal").await;
+    world.b.get_by(&portal, &document).await.expect(200);
+    let search = "/DocumentReference?patient=Patient/local";
+    assert_eq!(world.b.get_by(&portal, search).await.expect(200)["entry"][0]["resource"], found[0]["resource"]);
+
+    // The same client at A may see another Patient only.
+    let portal = world.a.token_of("portal").await;
+    world.a.get_by(&portal, &format!("/DocumentReference/{}", world.document)).await.expect(404);
+    world.a.get_by(&portal, &format!("/DocumentReference?patient=Patient/{}", world.at_a)).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_practitioner_who_is_gone_asks_for_nothing() {
+    let world = World::new().await;
+    let task = world.ask().await;
+    let (reply, _) = world.approve(&task, |_| {}).await;
+    reply.expect(200);
+    let found = world.documents_at_b().await;
+    assert_eq!(found.len(), 1);
+    let practitioners = world.b.get("/Practitioner").await.expect(200);
+    let practitioner = practitioners["entry"][0]["resource"]["id"].as_str().unwrap();
+    assert_eq!(world.b.delete(&format!("/Practitioner/{practitioner}")).await.status, 204);
+    assert_eq!(world.documents_at_b().await, Vec::<Value>::new());
+    let document = format!("/DocumentReference/{}", found[0]["resource"]["id"].as_str().unwrap());
+    assert_eq!(world.b.get(&document).await.status, 404);
 }

@@ -12,7 +12,10 @@ use careledger_gateway::{
     ledger::{Ledger, clock},
     mapping::task::timestamp,
 };
-use careledger_wire::proto::{identity::OrganizationKind, query::PathRequest};
+use careledger_wire::proto::{
+    identity::OrganizationKind,
+    query::{PathRequest, Tree},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -68,8 +71,9 @@ fn id(reply: &Value) -> String {
 }
 
 /// A commitment's authentication path as the `prove` program reads it.
-async fn path(ledger: &Ledger, tree: u32, insurer: &[u8], commitment: &str) -> Vec<u8> {
-    let request = PathRequest { tree, insurer: insurer.to_vec(), commitment: hex::decode(commitment).unwrap() };
+async fn path(ledger: &Ledger, tree: Tree, insurer: &[u8], commitment: &str) -> Vec<u8> {
+    let commitment = hex::decode(commitment).unwrap();
+    let request = PathRequest { tree: tree.into(), insurer: insurer.to_vec(), commitment };
     let path = ledger.path(&request).await.unwrap().expect("the commitment was anchored");
     let siblings: Vec<Vec<String>> =
         path.siblings.chunks(3).map(|level| level.iter().map(hex::encode).collect()).collect();
@@ -114,12 +118,12 @@ impl World {
         let attested = self.attest(&pid).await;
         device.keep("attestation.json", &file(&attested, "opening"));
         let commitment = parameter(&attested, "commitment")["valueString"].as_str().unwrap();
-        device.keep("attestation-path.json", &path(ledger, 1, &[], commitment).await);
+        device.keep("attestation-path.json", &path(ledger, Tree::Attestations, &[], commitment).await);
 
         let enrolled = self.enrol(&member).await;
         device.keep("enrolment.json", &file(&enrolled, "opening"));
         let commitment = parameter(&enrolled, "commitment")["valueString"].as_str().unwrap();
-        device.keep("enrolment-path.json", &path(ledger, 2, insurer.as_bytes(), commitment).await);
+        device.keep("enrolment-path.json", &path(ledger, Tree::Enrolments, insurer.as_bytes(), commitment).await);
         self.prove("proof.json", self.expires);
     }
 

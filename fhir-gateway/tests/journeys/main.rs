@@ -6,4 +6,6 @@ mod chain;
 mod exchange;
 mod insurance;
 mod ledger;
+mod limits;
 mod site;
+mod unknown;

@@ -106,7 +106,7 @@ impl Site {
             handle,
             http: reqwest::Client::new(),
         };
-        site.token = site.fresh_token().await;
+        site.token = site.token_of("ehr").await;
         site
     }
 
@@ -115,17 +115,18 @@ impl Site {
         self.handle.stop(false).await;
     }
 
-    async fn fresh_token(&self) -> String {
+    /// An access token of a client: `ehr`, or `portal`, which reaches the Patient `local` alone.
+    pub async fn token_of(&self, client: &str) -> String {
         let url = format!("{}/{}/auth/token", self.url, self.name);
         let now = careledger_gateway::ledger::clock();
         let jti = hex::encode(careledger_gateway::keys::random::<16>());
-        let claims = json!({"iss": "ehr", "sub": "ehr", "aud": url, "exp": now + 240, "iat": now, "jti": jti});
+        let claims = json!({"iss": client, "sub": client, "aud": url, "exp": now + 240, "iat": now, "jti": jti});
         let key = EncodingKey::from_ec_pem(CLIENT_KEY).expect("the test key is a P-384 key");
         let header = Header { kid: Some("test".to_owned()), ..Header::new(Algorithm::ES384) };
         let assertion = jsonwebtoken::encode(&header, &claims, &key).expect("claims sign");
         let form = [
             ("grant_type", "client_credentials"),
-            ("scope", "system/*.cruds"),
+            ("scope", "system/*.cruds patient/*.cruds"),
             ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
             ("client_assertion", &assertion),
         ];
@@ -141,9 +142,33 @@ impl Site {
         self.send(self.http.get(self.address(path))).await
     }
 
+    /// `GET` below the FHIR endpoint with another token.
+    pub async fn get_by(&self, token: &str, path: &str) -> Reply {
+        let request = self.http.get(self.address(path)).header("authorization", format!("Bearer {token}"));
+        self.sent(request).await
+    }
+
+    /// `DELETE` of a resource.
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.send(self.http.delete(self.address(path))).await
+    }
+
     /// `POST` of a resource.
     pub async fn post(&self, path: &str, body: &Value) -> Reply {
         self.body(self.http.post(self.address(path)), body).await
+    }
+
+    /// `POST` of a resource with headers.
+    pub async fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
+        let request = headers
+            .iter()
+            .fold(self.http.post(self.address(path)), |request, (name, value)| request.header(*name, *value));
+        self.body(request, body).await
+    }
+
+    /// `GET` below the FHIR endpoint of what `accept` names.
+    pub async fn get_as(&self, path: &str, accept: &str) -> Reply {
+        self.send(self.http.get(self.address(path)).header("accept", accept)).await
     }
 
     /// `PUT` of a resource.
@@ -162,7 +187,10 @@ impl Site {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
-        let request = request.header("authorization", format!("Bearer {}", self.token));
+        self.sent(request.header("authorization", format!("Bearer {}", self.token))).await
+    }
+
+    async fn sent(&self, request: reqwest::RequestBuilder) -> Reply {
         let response = request.send().await.expect("the gateway answers");
         let status = response.status().as_u16();
         Reply { status, bytes: response.bytes().await.expect("a body").to_vec() }
@@ -190,18 +218,18 @@ fn configuration(
     if !path("keystore").exists() {
         keystore::create(&path("keystore"), PASSPHRASE, keys).expect("a keystore is written");
     }
-    let client = config::Client {
-        id: "ehr".to_owned(),
+    let client = |id: &str, scopes: &str, patient: Option<&str>| config::Client {
+        id: id.to_owned(),
         jwks: path("jwks.json"),
-        scopes: "system/*.cruds".to_owned(),
-        patient: None,
+        scopes: scopes.to_owned(),
+        patient: patient.map(str::to_owned),
     };
     let organization = config::Organization {
         name: name.to_owned(),
         keystore: path("keystore"),
         passphrase_file: path("passphrase"),
         data: path("data"),
-        clients: vec![client],
+        clients: vec![client("ehr", "system/*.cruds", None), client("portal", "patient/*.cruds", Some("local"))],
     };
     let peer = |(organization, url): &(Address, String)| config::Peer { organization: *organization, url: url.clone() };
     config::Config {

@@ -60,7 +60,11 @@ fn create_applications(places: &Places, home: &Path, record: &Record) -> Result<
     let manifest = &record.manifest;
     let registrars = create_registrars(places, home, manifest.registrars)?;
     for index in 0..manifest.validators {
-        init(places, &app_home(home, index), &manifest.chain_id, &registrars, manifest.registrar_threshold)?;
+        let app = app_home(home, index);
+        init(places, &app, &manifest.chain_id, &registrars, manifest.registrar_threshold)?;
+        let file = app.join("config/app.toml");
+        let interval = i64::from(manifest.snapshot_interval).into();
+        places::write(&file, &settings::set(&places::read(&file)?, "snapshots.interval", &interval)?)?;
     }
     let file = genesis_file(&app_home(home, 0));
     serde_json::from_str(&places::read(&file)?).map_err(|error| Failure::Check(format!("{}: {error}", file.display())))
@@ -135,13 +139,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
 
 /// Writes addresses, peers and settings of every node; to be repeated when the ports change.
 pub fn configure(places: &Places, home: &Path, record: &Record) -> Result<(), Failure> {
-    let program = node_program(places, record.node);
-    let peers = (0..record.manifest.validators)
-        .map(|index| {
-            let id = Program::new(&program).args(["show-node-id", "--home"]).arg(node_home(home, index)).capture()?;
-            Ok(format!("{}@{}", id.trim(), record.p2p_address(index)))
-        })
-        .collect::<Result<Vec<_>, Failure>>()?;
+    let peers = peers(places, home, record)?;
     for index in 0..record.manifest.validators {
         let file = node_home(home, index).join("config/config.toml");
         let others = peers.iter().enumerate().filter(|(other, _)| *other != index);
@@ -156,6 +154,16 @@ pub fn configure(places: &Places, home: &Path, record: &Record) -> Result<(), Fa
         places::write(&file, &configuration)?;
     }
     Ok(())
+}
+
+/// How the validators are found: `id@host:port` of each.
+pub fn peers(places: &Places, home: &Path, record: &Record) -> Result<Vec<String>, Failure> {
+    let program = node_program(places, record.node);
+    let peer = |index| {
+        let id = Program::new(&program).args(["show-node-id", "--home"]).arg(node_home(home, index)).capture()?;
+        Ok(format!("{}@{}", id.trim(), record.p2p_address(index)))
+    };
+    (0..record.manifest.validators).map(peer).collect()
 }
 
 fn filled_in(home: &Path, record: &Record, index: usize, peers: &str) -> Result<[(&'static str, String); 5], Failure> {
@@ -232,10 +240,12 @@ pub fn node_program(places: &Places, node: NodeKind) -> PathBuf {
     })
 }
 
-fn node_home(home: &Path, index: usize) -> PathBuf {
+/// The folder of the node of validator `index`.
+pub fn node_home(home: &Path, index: usize) -> PathBuf {
     validator_home(home, index).join("node")
 }
 
-fn app_home(home: &Path, index: usize) -> PathBuf {
+/// The folder of its application.
+pub fn app_home(home: &Path, index: usize) -> PathBuf {
     validator_home(home, index).join("app")
 }

@@ -106,7 +106,8 @@ impl Record {
 
     /// How many ports the network uses.
     pub fn ports(manifest: &Manifest, gateways: usize) -> u16 {
-        u16::try_from(manifest.validators * 2 + gateways).expect("the manifest bounds both to 40 in all")
+        let joining = 2;
+        u16::try_from(manifest.validators * 2 + gateways + joining).expect("the manifest bounds both to 40 in all")
     }
 
     /// Where validator `index` waits for the others.
@@ -149,6 +150,26 @@ impl Record {
 
     fn rpc_port(&self, index: usize) -> u16 {
         self.port(index * 2 + 1)
+    }
+
+    /// Where a node that joins waits for the others.
+    pub fn joining_p2p_listen(&self) -> String {
+        format!("tcp://127.0.0.1:{}", self.joining_port())
+    }
+
+    /// Where its RPC listens.
+    pub fn joining_rpc_listen(&self) -> String {
+        format!("tcp://127.0.0.1:{}", self.joining_port() + 1)
+    }
+
+    /// The RPC address of a node that joins.
+    pub fn joining_rpc_address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.joining_port() + 1)
+    }
+
+    /// After those of validators and gateways.
+    fn joining_port(&self) -> u16 {
+        self.port(self.manifest.validators * 2 + self.gateways)
     }
 
     /// The HTTP port of gateway `index`.

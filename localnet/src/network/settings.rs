@@ -1,4 +1,4 @@
-//! Editing CometBFT's `config.toml` in place, so that its comments stay for the operator.
+//! Editing configurations in place, so that its comments stay for the operator.
 
 use crate::failure::Failure;
 
@@ -36,7 +36,7 @@ pub fn set(configuration: &str, key: &str, value: &toml::Value) -> Result<String
     if replaced {
         return Ok(edited);
     }
-    Err(Failure::Needs(format!("CometBFT's config.toml has no setting {key}")))
+    Err(Failure::Needs(format!("the configuration has no setting {key}")))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Chapters 3 to 5: a doctor asks, the patient narrows and grants, the doctor reads, the patient revokes.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::Story;
@@ -7,8 +9,11 @@ use super::http::Answer;
 use super::records::Patient;
 use super::world::{World, argument, date, instant, json, now, text};
 use crate::failure::Failure;
+use crate::home;
 
 const DAY_SECONDS: i64 = 86_400;
+/// How long a request may take from one gateway to the other.
+const ARRIVAL_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// What was asked for.
 pub struct Request {
@@ -98,20 +103,19 @@ pub fn ask(story: &mut Story, world: &World, darcy: &Patient) -> Result<Request,
 fn arrived(story: &mut Story, world: &World, darcy: &Patient) -> Result<String, Failure> {
     story.step("The patient", "sees the request at hospital A");
     let path = format!("Task?patient={}", darcy.id);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    loop {
-        let tasks = world.general.fhir.get(story, &path)?.expect(200)?.json()?;
-        let identifiers = tasks["entry"][0]["resource"]["identifier"].as_array().cloned().unwrap_or_default();
-        let request = identifiers.iter().find(|identifier| identifier["system"] == "urn:careledger:request");
-        if let Some(request) = request {
-            story.check("who asks, for what and until when is there to read", true)?;
-            return text(request, "value");
-        }
-        if std::time::Instant::now() > deadline {
-            return Err(Failure::Check("the access request did not arrive at hospital A within 20 seconds".into()));
-        }
-        std::thread::sleep(std::time::Duration::from_millis(200));
-    }
+    home::wait("the access request to arrive at hospital A", ARRIVAL_TIME_MAX, || {
+        world.general.fhir.look(&path).is_ok_and(|answer| answer.json().is_ok_and(|tasks| request_in(&tasks).is_some()))
+    })?;
+    let tasks = world.general.fhir.get(story, &path)?.expect(200)?.json()?;
+    let request = request_in(&tasks).ok_or_else(|| Failure::Check("the request is not there any more".into()))?;
+    story.check("who asks, for what and until when is there to read", true)?;
+    text(&request, "value")
+}
+
+/// The ledger's id of the request, in a search's answer.
+fn request_in(tasks: &Value) -> Option<Value> {
+    let identifiers = tasks["entry"][0]["resource"]["identifier"].as_array()?;
+    identifiers.iter().find(|identifier| identifier["system"] == "urn:careledger:request").cloned()
 }
 
 /// The patient narrows the request and signs.
@@ -250,7 +254,8 @@ pub fn read(story: &mut Story, world: &World, darcy: &Patient, granted: &Granted
     let bundle = fhir.get(story, &format!("DocumentReference?patient={}", granted.patient))?.expect(200)?.json()?;
     let documents: Vec<&Value> = found(&bundle).collect();
     story.check_same("every document of hospital A is there", documents.len(), darcy.documents.len())?;
-    let from_general = |document: &&Value| document["meta"]["source"] == world.general.fhir.base();
+    let general = format!("urn:careledger:account:{}", world.general.account);
+    let from_general = |document: &&Value| document["meta"]["source"] == general.as_str();
     story.check("meta.source names hospital A", documents.iter().all(from_general))?;
     let pdf =
         documents.iter().find(|document| document["content"][0]["attachment"]["contentType"] == "application/pdf");

@@ -81,16 +81,31 @@ impl Fhir {
         self.send(story, Method::POST, path, kind, bytes)
     }
 
-    fn send(&self, story: &Story, method: Method, path: &str, kind: &str, body: &[u8]) -> Result<Answer, Failure> {
-        let url = match path {
+    /// Reads or searches without showing it: for what is awaited.
+    pub fn look(&self, path: &str) -> Result<Answer, Failure> {
+        self.exchange(Method::GET, &self.url(path), "application/fhir+json", &[])
+    }
+
+    fn url(&self, path: &str) -> String {
+        match path {
             "" => self.base.clone(),
             _ => format!("{}/{path}", self.base),
-        };
+        }
+    }
+
+    fn send(&self, story: &Story, method: Method, path: &str, kind: &str, body: &[u8]) -> Result<Answer, Failure> {
+        let url = self.url(path);
         story.call(format!("{method} {url}"));
+        let answer = self.exchange(method, &url, kind, body)?;
+        story.answer(answer.summary());
+        Ok(answer)
+    }
+
+    fn exchange(&self, method: Method, url: &str, kind: &str, body: &[u8]) -> Result<Answer, Failure> {
         let failed = |error: String| Failure::Check(format!("{method} {url}: {error}"));
         let request = Request::builder()
             .method(&method)
-            .uri(&url)
+            .uri(url)
             .header("authorization", format!("Bearer {}", self.token))
             .header("content-type", kind)
             .body(body)
@@ -98,7 +113,6 @@ impl Fhir {
         let response = self.agent.run(request).map_err(|error| failed(error.to_string()))?;
         let answer = Answer::read(response).map_err(failed)?;
         self.transcript.borrow_mut().extend([url.as_bytes(), body, &answer.body].concat());
-        story.answer(answer.summary());
         Ok(answer)
     }
 }

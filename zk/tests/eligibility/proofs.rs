@@ -231,6 +231,8 @@ fn a_proof_document_is_refused_for_another_circuit_key_or_spelling() {
         changed[field] = value.into();
         let read: ProofDocument = serde_json::from_value(changed).expect("still a document");
         assert_eq!(read.verify(&key), expected);
+        let id = if field == "key" { Err(DocumentError::KeyHex) } else { Ok(key.id(&CIRCUIT_DIGEST)) };
+        assert_eq!(read.key_id(), id);
     }
     let mut unknown = document;
     unknown["note"] = "x".into();

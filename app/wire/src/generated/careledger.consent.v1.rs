@@ -49,7 +49,7 @@ pub struct MsgGrantConsent {
     /// Salted commitment to purpose, scope, data period and actor, 32 bytes.
     #[prost(bytes = "vec", tag = "8")]
     pub terms: ::prost::alloc::vec::Vec<u8>,
-    /// SHA3-256 of the sealed FHIR Consent, 32 bytes.
+    /// Salted hash of the FHIR Consent in canonical form, 32 bytes (docs/api/consent.md).
     #[prost(bytes = "vec", tag = "9")]
     pub body: ::prost::alloc::vec::Vec<u8>,
     /// The access request that this answers: 32 bytes, or empty.

@@ -36,9 +36,8 @@ pub struct TransactionResult {
 /// Asked of `/careledger.query.v1.Query/Path`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PathRequest {
-    /// 1 attestations, 2 enrolments of one insurer.
-    #[prost(uint32, tag = "1")]
-    pub tree: u32,
+    #[prost(enumeration = "Tree", tag = "1")]
+    pub tree: i32,
     /// The insurer, 20 bytes; only for enrolments.
     #[prost(bytes = "vec", tag = "2")]
     pub insurer: ::prost::alloc::vec::Vec<u8>,
@@ -55,4 +54,36 @@ pub struct PathResponse {
     pub siblings: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
     #[prost(bytes = "vec", tag = "3")]
     pub root: ::prost::alloc::vec::Vec<u8>,
+}
+/// A tree of commitments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Tree {
+    Unspecified = 0,
+    /// Facts that providers attest.
+    Attestations = 1,
+    /// Members that one insurer enrolled.
+    Enrolments = 2,
+}
+impl Tree {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TREE_UNSPECIFIED",
+            Self::Attestations => "TREE_ATTESTATIONS",
+            Self::Enrolments => "TREE_ENROLMENTS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TREE_UNSPECIFIED" => Some(Self::Unspecified),
+            "TREE_ATTESTATIONS" => Some(Self::Attestations),
+            "TREE_ENROLMENTS" => Some(Self::Enrolments),
+            _ => None,
+        }
+    }
 }

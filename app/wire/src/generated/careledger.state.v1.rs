@@ -12,6 +12,16 @@ pub struct Account {
     #[prost(enumeration = "AccountRole", tag = "4")]
     pub role: i32,
 }
+/// What the chain was started as. A node that joins from a snapshot learns it from here, proven.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Chain {
+    /// The id in every sign document.
+    #[prost(string, tag = "1")]
+    pub chain_id: ::prost::alloc::string::String,
+    /// Genesis time, Unix seconds.
+    #[prost(int64, tag = "2")]
+    pub genesis_time: i64,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Parameters {
     /// Addresses that may register organizations, sorted.

@@ -84,6 +84,11 @@ impl Entry {
         })
     }
 
+    /// The type that `request.url` names.
+    pub fn resource_type(&self) -> &str {
+        &self.target.resource_type
+    }
+
     /// The condition that names what the entry is about, with its type.
     pub fn condition(&self) -> Option<(&str, &str)> {
         let condition = match self.method.as_str() {

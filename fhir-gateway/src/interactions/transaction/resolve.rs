@@ -81,7 +81,14 @@ fn is_in_resource(path: &str) -> bool {
 async fn by_condition(context: &Context<'_>, link: &Link, text: &str) -> Result<String, Refusal> {
     let refuse = |problem: &str| Refusal::invalid(link.path.clone(), problem);
     let (resource_type, query) = text.split_once('?').ok_or_else(|| refuse("is not Type?query"))?;
-    let found = condition::one(context, kept(resource_type)?, query).await?;
-    let id = found.ok_or(Refusal::PreconditionFailed("a conditional reference names no resource"))?;
+    let found = async { condition::one(context, kept(resource_type)?, query).await };
+    let named = |refusal: Refusal| refusal.of_entry(entry_of(&link.path));
+    let id = found.await.map_err(named)?;
+    let id = id.ok_or_else(|| named(Refusal::PreconditionFailed("a conditional reference names no resource")))?;
     Ok(format!("{resource_type}/{id}"))
+}
+
+/// The place of the entry that a path such as `Bundle.entry[3].resource` leads into.
+fn entry_of(path: &str) -> Option<usize> {
+    path.strip_prefix("Bundle.entry[")?.split_once(']')?.0.parse().ok()
 }

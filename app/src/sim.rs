@@ -1,0 +1,70 @@
+//! A whole network in one process, from a seed: replicas are values, consensus is a generator of
+//! legal call sequences, faults are drawn from the seed, and an independent model of the rules says
+//! what must come out. A script that breaks something is made as short as it gets, and printed.
+//!
+//! Nothing here runs on a node. The same seed gives the same script on every machine and for ever.
+
+mod model;
+mod network;
+mod random;
+mod script;
+mod shrink;
+
+use std::collections::BTreeMap;
+
+pub use network::Violation;
+pub use script::{Event, Script};
+
+/// What one seed came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Blocks that were decided.
+    pub blocks: u64,
+    /// Transactions that no block could hold, each offered and left out.
+    pub kept_out: u64,
+    /// How many transactions had each answer: `ok`, or the name of the refusal.
+    pub answers: BTreeMap<&'static str, u64>,
+}
+
+impl Report {
+    /// Counts another seed's with this one's.
+    pub fn add(&mut self, other: &Self) {
+        self.blocks += other.blocks;
+        self.kept_out += other.kept_out;
+        for (answer, count) in &other.answers {
+            *self.answers.entry(answer).or_default() += count;
+        }
+    }
+}
+
+/// A seed that broke something.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// What was broken.
+    pub violation: Violation,
+    /// The shortest script that was found to break the same.
+    pub script: Script,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(formatter, "seed {}: {}", self.seed, self.violation)?;
+        write!(formatter, "the shortest script that was found:\n{}", self.script)
+    }
+}
+
+/// Runs the script of a seed.
+pub fn run(seed: u64) -> Result<Report, Box<Failure>> {
+    let script = Script::of_seed(seed);
+    network::play(&script).map_err(|_| {
+        let (script, violation) = shrink::shrink(script);
+        Box::new(Failure { seed, violation, script })
+    })
+}
+
+/// Runs a script.
+pub fn play(script: &Script) -> Result<Report, Violation> {
+    network::play(script)
+}

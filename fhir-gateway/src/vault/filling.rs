@@ -1,0 +1,47 @@
+//! A disk that fills up, for tests.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures::future::BoxFuture;
+
+use super::{Batch, Durability, Pair, Space, Store, StoreError, local::LocalStore};
+
+/// A store that is full when it is told to be.
+pub struct Filling {
+    store: LocalStore,
+    full: Arc<AtomicBool>,
+}
+
+impl Filling {
+    /// A store in `folder` that is full while `full` says so.
+    pub fn new(folder: &Path, full: &Arc<AtomicBool>) -> Self {
+        Self { store: LocalStore::open(folder).unwrap(), full: Arc::clone(full) }
+    }
+}
+
+impl Store for Filling {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get(space, key)
+    }
+
+    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.store.scan(space, prefix, after, limit)
+    }
+
+    fn last(&self, space: Space) -> Result<Option<Pair>, StoreError> {
+        self.store.last(space)
+    }
+
+    fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
+        if self.full.load(Ordering::Relaxed) {
+            return Box::pin(async { Err(StoreError::Full) });
+        }
+        self.store.commit(batch, durability)
+    }
+}

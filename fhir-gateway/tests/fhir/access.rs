@@ -1,0 +1,71 @@
+//! Tokens, scopes and compartments.
+
+use serde_json::json;
+
+use super::{PATIENT, condition, support::world, two_patients};
+
+#[actix_web::test]
+async fn without_a_token_or_its_scope_nothing_is_served() {
+    let world = world().await;
+    let reader = world.client("reader").await;
+    reader.post("/Patient", PATIENT).await.expect(403);
+    reader.get("/Observation").await.expect(403);
+    reader.get("/Patient").await.expect(200);
+    let nobody = world.client("ehr").await.with_token("no");
+    for path in ["/Patient", "/Patient/1", "/Nothing", "/Patient/1/2/3/4"] {
+        nobody.get(path).await.expect(401);
+    }
+    nobody.get("/metadata").await.expect(200);
+}
+
+#[actix_web::test]
+async fn a_deleted_resource_of_another_patient_is_as_absent_as_one_that_never_was() {
+    let (_world, ehr, portal) = two_patients().await;
+    let absent = portal.get("/Condition/never").await.expect(404);
+    portal.get("/Condition/c-p2").await.expect(404);
+    portal.send("DELETE", "/Condition/c-p2", &[], "").await.expect(204);
+    portal.send("DELETE", "/Condition/never", &[], "").await.expect(204);
+    ehr.get("/Condition/c-p2").await.expect(200);
+    for id in ["c-p1", "c-p2"] {
+        ehr.send("DELETE", &format!("/Condition/{id}"), &[], "").await.expect(204);
+    }
+    portal.get("/Condition/c-p1").await.expect(410);
+    portal.get("/Condition/c-p1/_history/2").await.expect(410);
+    for path in
+        ["/Condition/c-p2", "/Condition/c-p2/_history", "/Condition/c-p2/_history/1", "/Condition/c-p2/_history/2"]
+    {
+        assert_eq!(portal.get(path).await.expect(404).bytes, absent.bytes, "{path}");
+    }
+    // An id that was another patient's cannot be taken over, nor told from a free one.
+    portal.send("PUT", "/Condition/c-p2", &[], condition("c-p2", "p1")).await.expect(404);
+    portal.send("PUT", "/Condition/free", &[], condition("free", "p1")).await.expect(404);
+    portal.send("PUT", "/Condition/c-p1", &[], condition("c-p1", "p1")).await.expect(201);
+}
+
+#[actix_web::test]
+async fn history_shows_only_the_versions_that_the_caller_may_see() {
+    let (_world, ehr, portal) = two_patients().await;
+    ehr.send("PUT", "/Condition/c-p2", &[], condition("c-p2", "p1")).await.expect(200);
+    let history = portal.get("/Condition/c-p2/_history").await.expect(200).json();
+    assert_eq!(history["total"], 1);
+    assert!(!history.to_string().contains("Patient/p2"));
+    assert_eq!(ehr.get("/Condition/c-p2/_history").await.expect(200).json()["total"], 2);
+}
+
+#[actix_web::test]
+async fn conditions_and_chains_tell_a_patients_client_nothing_of_others() {
+    let (_world, _ehr, portal) = two_patients().await;
+    let conditional = json!({"resourceType": "Bundle", "type": "transaction", "entry": [{
+        "resource": {"resourceType": "Condition", "subject": {"reference": "Patient?identifier=mrn-p2"}},
+        "request": {"method": "POST", "url": "Condition"},
+    }]});
+    let refused = portal.post("/", conditional.to_string()).await.expect(412);
+    let never = portal.post("/", conditional.to_string().replace("mrn-p2", "never")).await.expect(412);
+    assert_eq!(refused.bytes, never.bytes);
+    portal.post("/", conditional.to_string().replace("mrn-p2", "mrn-p1")).await.expect(200);
+    portal.get("/Condition?patient.identifier=mrn-p2").await.expect(403);
+    let chained = [("if-none-exist", "patient.identifier=mrn-p2")];
+    portal.send("POST", "/Condition", &chained, condition("x", "p1")).await.expect(403);
+    let found = [("if-none-exist", "_id=c-p2")];
+    portal.send("POST", "/Condition", &found, condition("x", "p1")).await.expect(201);
+}

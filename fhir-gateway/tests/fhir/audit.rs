@@ -1,0 +1,90 @@
+//! The access log as AuditEvents.
+
+use super::{condition, support::world, two_patients};
+
+#[actix_web::test]
+async fn what_callers_do_is_shown_as_audit_events() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    client.send("PUT", "/Patient/p1", &[], r#"{"resourceType":"Patient","id":"p1"}"#).await.expect(201);
+    client.get("/Patient/p1").await.expect(200);
+    let events = client.get("/AuditEvent?patient=p1").await.expect(200).json();
+    let actions: Vec<&str> =
+        events["entry"].as_array().unwrap().iter().map(|entry| entry["resource"]["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["R", "C"], "newest first");
+    let id = events["entry"][0]["resource"]["id"].as_str().unwrap();
+    client.get(&format!("/AuditEvent/{id}")).await.expect(200);
+    client.send("DELETE", &format!("/AuditEvent/{id}"), &[], "").await.expect(405);
+}
+
+#[actix_web::test]
+async fn a_search_is_logged_for_every_patient_whom_it_showed() {
+    let (_world, ehr, _portal) = two_patients().await;
+    assert_eq!(ehr.get("/Condition").await.expect(200).json()["total"], 2);
+    let found = [("if-none-exist", "_id=c-p2")];
+    ehr.send("POST", "/Condition", &found, condition("x", "p2")).await.expect(200);
+    for (patient, expected) in [("p1", vec!["E", "C", "C"]), ("p2", vec!["R", "E", "C", "C"])] {
+        let events = ehr.get(&format!("/AuditEvent?patient={patient}")).await.expect(200).json();
+        let entries = events["entry"].as_array().unwrap();
+        let actions: Vec<&str> = entries.iter().map(|entry| entry["resource"]["action"].as_str().unwrap()).collect();
+        assert_eq!(actions, expected, "{patient}, newest first");
+    }
+}
+
+#[actix_web::test]
+async fn audit_events_are_counted_without_being_shown() {
+    let (_world, ehr, _portal) = two_patients().await;
+    let count = |got: super::support::Got| (got.json()["total"].as_u64(), got.json()["entry"].is_null());
+    assert_eq!(count(ehr.get("/AuditEvent?patient=p1&_summary=count").await.expect(200)), (Some(2), true));
+    assert_eq!(count(ehr.get("/AuditEvent?_summary=count").await.expect(200)), (Some(4), true));
+    assert_eq!(count(ehr.get("/AuditEvent?patient=p1&action=C&_summary=count").await.expect(200)), (Some(2), true));
+}
+
+#[actix_web::test]
+async fn a_line_of_the_log_is_shown_to_be_in_the_batch_on_the_ledger() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use careledger_wire::{access_log, ids::Digest};
+    let (world, ehr, portal) = two_patients().await;
+    let newest = |patient: &str| format!("/AuditEvent?patient={patient}&_count=1");
+    let id = async |patient: &str| {
+        let found = ehr.get(&newest(patient)).await.expect(200).json();
+        found["entry"][0]["resource"]["id"].as_str().unwrap().to_owned()
+    };
+    let (own, others) = (id("p1").await, id("p2").await);
+    ehr.get(&format!("/AuditEvent/{own}/$inclusion")).await.expect(422);
+    world.organization.audit.anchor().await.unwrap();
+    portal.get(&format!("/AuditEvent/{others}/$inclusion")).await.expect(404);
+    ehr.get("/AuditEvent/leaf-999/$inclusion").await.expect(404);
+    let shown = portal.get(&format!("/AuditEvent/{own}/$inclusion")).await.expect(200).json();
+    let all = shown["parameter"].as_array().unwrap();
+    let of = |name: &str| all.iter().filter(|parameter| parameter["name"] == name).cloned().collect::<Vec<_>>();
+    let text = |name: &str| of(name)[0]["valueString"].as_str().unwrap().to_owned();
+    let number = |name: &str| usize::try_from(of(name)[0]["valueUnsignedInt"].as_u64().unwrap()).unwrap();
+    let leaf = STANDARD.decode(of("leaf")[0]["valueBase64Binary"].as_str().unwrap()).unwrap();
+    let hash = access_log::leaf(&leaf);
+    assert_eq!(hash.to_string(), text("hash"));
+    assert!(String::from_utf8(leaf).unwrap().contains("\"p1\""));
+    let organization = world.organization.address();
+    assert_eq!(text("organization"), organization.to_string());
+    let key = careledger_app::keys::access_log_batch(&organization, text("sequence").parse().unwrap());
+    let batch = world.organization.ledger.get(&key).await.unwrap().expect("the batch is on the ledger");
+    let root = Digest::try_from(batch.root.as_slice()).unwrap();
+    let siblings = of("sibling")
+        .iter()
+        .map(|sibling| sibling["valueString"].as_str().unwrap().parse().unwrap())
+        .collect::<Vec<_>>();
+    assert!(access_log::verify_inclusion(&hash, number("index"), number("count"), &siblings, &root));
+    assert_eq!((text("root"), number("count")), (root.to_string(), batch.count as usize));
+}
+
+#[actix_web::test]
+async fn an_audit_event_has_one_version_and_no_history() {
+    let (_world, ehr, portal) = two_patients().await;
+    let event = ehr.get("/AuditEvent/leaf-1").await.expect(200);
+    assert_eq!(ehr.get("/AuditEvent/leaf-1/_history/1").await.expect(200).bytes, event.bytes);
+    ehr.get("/AuditEvent/leaf-1/_history/2").await.expect(404);
+    ehr.get("/AuditEvent/leaf-1/_history").await.expect(405);
+    let of_p2 = ehr.get("/AuditEvent?patient=p2&_count=1").await.expect(200).json();
+    let id = of_p2["entry"][0]["resource"]["id"].as_str().unwrap();
+    portal.get(&format!("/AuditEvent/{id}/_history/1")).await.expect(404);
+}

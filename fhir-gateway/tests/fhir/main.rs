@@ -1,0 +1,37 @@
+//! FHIR over a real gateway in process.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access;
+mod audit;
+mod bundles;
+mod consent;
+mod resources;
+mod search;
+
+use serde_json::json;
+use support::world;
+
+const PATIENT: &str = r#"{ "resourceType":"Patient" , "name":[{"family":"Äö"}],
+  "extension":[{"url":"http://example.org/score","valueDecimal":1.00}] }"#;
+
+/// A world with two patients, each with a Condition; the portal may see `p1` only.
+async fn two_patients() -> (support::World, support::Client, support::Client) {
+    let world = world().await;
+    let (ehr, portal) = (world.client("ehr").await, world.client("portal").await);
+    for patient in ["p1", "p2"] {
+        let body =
+            json!({"resourceType": "Patient", "id": patient, "identifier": [{"value": format!("mrn-{patient}")}]});
+        ehr.send("PUT", &format!("/Patient/{patient}"), &[], body.to_string()).await.expect(201);
+        let id = format!("c-{patient}");
+        ehr.send("PUT", &format!("/Condition/{id}"), &[], condition(&id, patient)).await.expect(201);
+    }
+    (world, ehr, portal)
+}
+
+fn condition(id: &str, patient: &str) -> String {
+    json!({"resourceType": "Condition", "id": id, "subject": {"reference": format!("Patient/{patient}")}}).to_string()
+}

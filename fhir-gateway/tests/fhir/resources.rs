@@ -1,0 +1,310 @@
+//! Resources, one at a time: create, read, update, delete, versions, Binaries.
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use super::{
+    PATIENT,
+    support::{FHIR, golden, world},
+};
+
+#[actix_web::test]
+async fn what_is_accepted_is_served_byte_for_byte_but_for_id_and_meta() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let created = client.post("/Patient", PATIENT).await.expect(201);
+    let id = created.id();
+    let location = format!("http://localhost{FHIR}/Patient/{id}/_history/1");
+    assert_eq!(created.header("location"), Some(location.as_str()));
+    assert_eq!(created.header("etag"), Some("W/\"1\""));
+    assert!(created.header("last-modified").is_some());
+    let read = client.get(&format!("/Patient/{id}")).await.expect(200);
+    assert_eq!(read.bytes, created.bytes);
+    let last_updated = read.json()["meta"]["lastUpdated"].as_str().unwrap().to_owned();
+    let inserted = format!(r#","id":"{id}","meta":{{"versionId":"1","lastUpdated":"{last_updated}"}}"#);
+    assert_eq!(read.text().replacen(&inserted, "", 1), PATIENT);
+}
+
+#[actix_web::test]
+async fn a_resource_lives_through_its_versions() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let put = |text: &str| json!({"resourceType": "Patient", "id": "p1", "language": text}).to_string();
+    client.send("PUT", "/Patient/p1", &[("if-match", "W/\"1\"")], put("en")).await.expect(412);
+    client.send("PUT", "/Patient/p1", &[], put("en")).await.expect(201);
+    client.send("PUT", "/Patient/p1", &[("if-match", "W/\"1\"")], put("fr")).await.expect(200);
+    client.send("PUT", "/Patient/p1", &[("if-match", "W/\"1\"")], put("de")).await.expect(412);
+    client.send("PUT", "/Patient/p1", &[("if-match", "one")], put("de")).await.expect(400);
+    client.send("PUT", "/Patient/p2", &[], put("de")).await.expect(400);
+    assert_eq!(client.get("/Patient/p1").await.expect(200).json()["language"], "fr");
+    assert_eq!(client.get("/Patient/p1/_history/1").await.expect(200).json()["language"], "en");
+    client.get("/Patient/p1/_history/3").await.expect(404);
+    let known = client.send("GET", "/Patient/p1", &[("if-none-match", "W/\"2\"")], "").await.expect(304);
+    assert!(known.bytes.is_empty());
+    client.send("DELETE", "/Patient/p1", &[], "").await.expect(204);
+    client.send("DELETE", "/Patient/p1", &[], "").await.expect(204);
+    client.get("/Patient/p1").await.expect(410);
+    client.get("/Patient/never").await.expect(404);
+    assert_eq!(client.get("/Patient").await.expect(200).json()["total"], 0);
+    let history = client.get("/Patient/p1/_history").await.expect(200).json();
+    let methods: Vec<&str> =
+        history["entry"].as_array().unwrap().iter().map(|entry| entry["request"]["method"].as_str().unwrap()).collect();
+    assert_eq!(methods, ["DELETE", "PUT", "POST"]);
+    client.send("PUT", "/Patient/p1", &[], put("es")).await.expect(201);
+    assert_eq!(client.get("/Patient/p1").await.expect(200).json()["meta"]["versionId"], "4");
+}
+
+#[actix_web::test]
+async fn bad_requests_get_their_documented_answer() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let json = ("content-type", "application/fhir+json");
+    let huge = format!(r#"{{"resourceType":"Patient","language":"{}"}}"#, "x".repeat(super::support::BODY_BYTES_MAX));
+    // Method, path, header, body, then status, issue code and path of the element.
+    type Case<'a> = (&'a str, &'a str, (&'a str, &'a str), &'a str, u16, &'a str, Option<&'a str>);
+    let cases: &[Case<'_>] = &[
+        ("POST", "/Patient", json, "{", 400, "structure", None),
+        ("POST", "/Patient", json, r#"{"resourceType":"Patient","id":"a","id":"b"}"#, 400, "structure", None),
+        ("POST", "/Patient", json, "\u{feff}{}", 400, "structure", None),
+        ("POST", "/Patient", json, r#"{"resourceType":"Patient","nmae":1}"#, 422, "invalid", Some("Patient.nmae")),
+        (
+            "POST",
+            "/Patient",
+            json,
+            r#"{"resourceType":"Patient","active":"yes"}"#,
+            422,
+            "invalid",
+            Some("Patient.active"),
+        ),
+        (
+            "POST",
+            "/Patient",
+            json,
+            r#"{"resourceType":"Observation","status":"final","code":{"text":"x"}}"#,
+            422,
+            "invalid",
+            Some("(resource)"),
+        ),
+        ("POST", "/Patient", ("content-type", "text/plain"), "{}", 415, "not-supported", None),
+        ("POST", "/Patient", ("content-type", "application/fhir+xml"), "<Patient/>", 415, "not-supported", None),
+        ("POST", "/Patient", json, &huge, 413, "too-long", None),
+        ("POST", "/Spaceship", json, "{}", 404, "not-supported", None),
+        ("POST", "/AuditEvent", json, "{}", 405, "not-supported", None),
+        ("PATCH", "/Patient/1", json, "{}", 405, "not-supported", None),
+        ("GET", "/Patient/1/2/3/4", json, "", 404, "not-found", None),
+        ("GET", "/Patient", ("accept", "application/fhir+xml"), "", 406, "not-supported", None),
+        ("GET", "/Patient?birthdate=soon", json, "", 400, "invalid", None),
+        ("GET", "/Patient?name:fuzzy=a", json, "", 400, "invalid", None),
+        ("GET", "/Patient?color=red", ("prefer", "handling=strict"), "", 400, "not-supported", None),
+        ("GET", "/Patient/r.0123456789abcdef.x", json, "", 404, "not-found", None),
+        (
+            "PUT",
+            "/Patient/r.0123456789abcdef.x",
+            json,
+            r#"{"resourceType":"Patient","id":"r.0123456789abcdef.x"}"#,
+            400,
+            "invalid",
+            None,
+        ),
+        ("POST", "/", json, r#"{"resourceType":"Bundle","type":"collection"}"#, 422, "invalid", Some("Bundle.type")),
+        (
+            "POST",
+            "/",
+            json,
+            r#"{"resourceType":"Bundle","type":"transaction","entry":[{"request":{"method":"POST","url":"Patient"}}]}"#,
+            422,
+            "invalid",
+            Some("Bundle.entry[0].resource"),
+        ),
+    ];
+    for (method, path, header, body, status, code, expression) in cases {
+        let got = client.send(method, path, &[*header], *body).await;
+        assert_eq!(got.status, *status, "{method} {path}: {}", got.text());
+        let outcome = got.json();
+        assert_eq!(outcome["resourceType"], "OperationOutcome", "{method} {path}");
+        assert_eq!(outcome["issue"][0]["code"], *code, "{method} {path}");
+        assert_eq!(outcome["issue"][0]["expression"][0].as_str(), *expression, "{method} {path}");
+        assert!(got.header("x-request-id").is_some());
+    }
+}
+
+#[actix_web::test]
+async fn a_body_is_bounded_and_not_read_before_the_caller_is_known() {
+    use std::io::Write as _;
+    let world = world().await;
+    let huge = vec![b' '; super::support::BODY_BYTES_MAX + 1];
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&huge).unwrap();
+    let packed = packed.finish().unwrap();
+    let ehr = world.client("ehr").await;
+    ehr.post("/Patient", huge.clone()).await.expect(413);
+    let gzip = [("content-encoding", "gzip"), ("content-type", "application/fhir+json")];
+    ehr.send("POST", "/Patient", &gzip, packed).await.expect(413);
+    ehr.with_token("no").post("/Patient", huge).await.expect(401);
+}
+
+#[actix_web::test]
+async fn racing_conditional_creates_give_one_resource() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let body = r#"{"resourceType":"Patient","identifier":[{"system":"urn:mrn","value":"7"}]}"#;
+    let condition = [("if-none-exist", "identifier=urn:mrn|7")];
+    let answers = join_all((0..16).map(|_| client.send("POST", "/Patient", &condition, body))).await;
+    let created = answers.iter().filter(|got| got.status == 201).count();
+    assert_eq!(created, 1);
+    assert!(answers.iter().all(|got| matches!(got.status, 200 | 201)));
+    client.post("/Patient", body).await.expect(201);
+    client.send("POST", "/Patient", &condition, body).await.expect(412);
+}
+
+#[actix_web::test]
+async fn a_client_that_hangs_up_stops_nothing() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let body = r#"{"resourceType":"Patient","id":"p1"}"#;
+    {
+        let mut hung = std::pin::pin!(client.send("PUT", "/Patient/p1", &[], body));
+        assert!(futures::poll!(&mut hung).is_pending());
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while client.get("/AuditEvent?patient=p1&action=C&_summary=count").await.expect(200).json()["total"] != 1 {
+        assert!(std::time::Instant::now() < deadline, "the write was stopped, or its line of the log");
+        tokio::task::yield_now().await;
+    }
+    client.get("/Patient/p1").await.expect(200);
+}
+
+#[actix_web::test]
+async fn documents_are_filed_found_and_opened_in_their_own_format() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    client.send("PUT", "/Patient/p1", &[], r#"{"resourceType":"Patient","id":"p1"}"#).await.expect(201);
+    for (file, content_type) in [
+        ("laboratory.pdf", "application/pdf"),
+        ("radiograph.jpg", "image/jpeg"),
+        ("discharge.cda.xml", "application/hl7-cda+xml"),
+    ] {
+        let bytes = golden(&format!("documents/{file}"));
+        client.post("/", upload(&bytes, content_type, file)).await.expect(200);
+        let query = format!("/DocumentReference?patient=p1&contenttype={content_type}").replace('+', "%2B");
+        let found = client.get(&query).await.expect(200).json();
+        assert_eq!(found["total"], 1, "{file}");
+        let url = found["entry"][0]["resource"]["content"][0]["attachment"]["url"].as_str().unwrap();
+        let native = client.get(&format!("/{url}")).await.expect(200);
+        assert_eq!((native.header("content-type"), &native.bytes), (Some(content_type), &bytes));
+        let as_fhir =
+            client.send("GET", &format!("/{url}"), &[("accept", "application/fhir+json")], "").await.expect(200);
+        assert_eq!(as_fhir.json()["contentType"], content_type);
+        client.send("GET", &format!("/{url}"), &[("accept", "text/csv")], "").await.expect(406);
+    }
+    let raw = [("content-type", "image/png"), ("x-security-context", "Patient/p1")];
+    let created = client.send("POST", "/Binary", &raw, [1u8, 2, 3]).await.expect(201);
+    let got = client.get(&format!("/Binary/{}", created.id())).await.expect(200);
+    assert_eq!((got.header("content-type"), got.bytes.as_slice()), (Some("image/png"), &[1u8, 2, 3][..]));
+}
+
+fn upload(bytes: &[u8], content_type: &str, title: &str) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let template = String::from_utf8(golden("documents/upload.json")).unwrap();
+    let values = [
+        ("id", uuid::Uuid::new_v4().to_string()),
+        ("patient", "p1".to_owned()),
+        ("content-type", content_type.to_owned()),
+        ("title", title.to_owned()),
+        ("type", "11502-2".to_owned()),
+        ("date", "2024-01-05T12:00:00Z".to_owned()),
+        ("data", STANDARD.encode(bytes)),
+        ("size", bytes.len().to_string()),
+        ("hash", STANDARD.encode([0; 20])),
+    ];
+    values.iter().fold(template, |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
+}
+
+#[actix_web::test]
+async fn format_means_the_same_at_every_address_and_goes_before_accept() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    client.send("PUT", "/Patient/p1", &[], r#"{"resourceType":"Patient","id":"p1"}"#).await.expect(201);
+    let raw = client.send("POST", "/Binary", &[("content-type", "image/png")], [1u8, 2]).await.expect(201);
+    let binary = format!("/Binary/{}", raw.id());
+    let xml = [("accept", "application/fhir+xml")];
+    for path in ["/Patient/p1", "/Patient", &binary, "/metadata"] {
+        for format in ["json", "application/json", "application/fhir+json", "application/fhir%2Bjson"] {
+            let got = client.send("GET", &format!("{path}?_format={format}"), &xml, "").await.expect(200);
+            assert!(got.json()["resourceType"].is_string(), "{path} {format}");
+        }
+        client.get(&format!("{path}?_format=xml")).await.expect(406);
+        client.get(&format!("{path}?_format=json&_format=ttl")).await.expect(406);
+    }
+}
+
+#[actix_web::test]
+async fn a_security_context_that_is_no_patient_is_refused_and_not_dropped() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    for reference in ["Observation/1", "http://elsewhere/fhir/Patient/1", "Patient"] {
+        let headers = [("content-type", "image/png"), ("x-security-context", reference)];
+        let refused = client.send("POST", "/Binary", &headers, [1u8, 2]).await.expect(422).json();
+        assert_eq!(refused["issue"][0]["expression"][0], "X-Security-Context", "{reference}");
+    }
+}
+
+#[actix_web::test]
+async fn a_submitted_request_without_a_proof_is_not_kept() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let request = json!({
+        "resourceType": "CoverageEligibilityRequest", "status": "active", "purpose": ["benefits"],
+        "patient": {"reference": "Patient/p1"}, "created": "2026-01-01", "insurer": {"display": "us"},
+    });
+    client.post("/CoverageEligibilityRequest/$submit", request.to_string()).await.expect(422);
+    assert_eq!(client.get("/CoverageEligibilityRequest").await.expect(200).json()["total"], 0);
+    client.post("/CoverageEligibilityRequest", request.to_string()).await.expect(201);
+}
+
+#[actix_web::test]
+async fn every_type_does_what_the_capability_statement_says_and_nothing_else() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let statement = client.get("/metadata").await.expect(200).json();
+    for described in statement["rest"][0]["resource"].as_array().unwrap() {
+        let name = described["type"].as_str().unwrap();
+        let says = |code: &str| described["interaction"].as_array().unwrap().iter().any(|said| said["code"] == code);
+        let address = format!("/{name}/never");
+        let asked = [
+            ("read", client.get(&address).await),
+            ("vread", client.get(&format!("{address}/_history/1")).await),
+            ("history-instance", client.get(&format!("{address}/_history")).await),
+            ("search-type", client.get(&format!("/{name}?_count=0")).await),
+            ("create", client.post(&format!("/{name}"), "{}").await),
+            ("update", client.send("PUT", &address, &[], "{}").await),
+            ("delete", client.send("DELETE", &address, &[], "").await),
+        ];
+        for (code, got) in asked {
+            assert_eq!(got.status != 405, says(code), "{name} {code}: {}", got.status);
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_condition_is_attested_once_in_one_attestation() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let patient = r#"{"resourceType":"Patient","id":"p1","birthDate":"1980-01-01"}"#;
+    client.send("PUT", "/Patient/p1", &[], patient).await.expect(201);
+    let condition = json!({
+        "resourceType": "Condition", "id": "c1", "subject": {"reference": "Patient/p1"}, "onsetDateTime": "2026-01-02",
+        "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "E11.9"}]},
+    });
+    client.send("PUT", "/Condition/c1", &[], condition.to_string()).await.expect(201);
+    let fact =
+        json!({"name": "fact", "part": [{"name": "condition", "valueReference": {"reference": "Condition/c1"}}]});
+    let ask = |facts: &[&Value]| {
+        let mut parameters = vec![json!({"name": "pid", "valueString": format!("{:064x}", 7)})];
+        parameters.extend(facts.iter().copied().cloned());
+        json!({"resourceType": "Parameters", "parameter": parameters}).to_string()
+    };
+    let twice = client.post("/Patient/p1/$attest", ask(&[&fact, &fact])).await.expect(422);
+    assert!(twice.text().contains("names the same Condition"), "{}", twice.text());
+    client.post("/Patient/p1/$attest", ask(&[&fact])).await.expect(200);
+}

@@ -1,0 +1,78 @@
+//! Bounds on what the two endpoints take that are not FHIR.
+
+use careledger_gateway::{
+    keys::{OrganizationKeys, OrganizationSigner},
+    ledger::{Ledger, clock},
+    release::{self, signed::Request},
+};
+use careledger_wire::proto::identity::OrganizationKind;
+use serde_json::Value;
+
+use super::{
+    chain,
+    site::{self, Site},
+};
+
+struct World {
+    _folder: tempfile::TempDir,
+    _ledger: Ledger,
+    site: Site,
+    peer: OrganizationKeys,
+    http: reqwest::Client,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let registrar = OrganizationSigner::random();
+        let (ledger, _) = chain::embedded(&folder.path().join("ledger"), &registrar);
+        let (own, peer) = (OrganizationKeys::random(), OrganizationKeys::random());
+        for keys in [&own, &peer] {
+            chain::register(&ledger, &registrar, keys, OrganizationKind::Provider).await.unwrap();
+        }
+        let site = Site::start(folder.path(), "north", &own, ledger.clone(), site::free_address(), &[]).await;
+        Self { _folder: folder, _ledger: ledger, site, peer, http: reqwest::Client::new() }
+    }
+
+    /// A request of the other organization, signed: its status, and what `Retry-After` says.
+    async fn ask(&self, body: &[u8]) -> (u16, Option<String>) {
+        let path = "/north/peer/v1/read";
+        let recipient = self.site.organization.address();
+        let request = Request { chain_id: chain::CHAIN, recipient: &recipient, path, body };
+        let (headers, _) = request.sign(&self.peer.signer, clock());
+        let call = self.http.post(format!("{}{path}", self.site.url)).body(body.to_vec());
+        let call = headers.write().into_iter().fold(call, |call, (name, value)| call.header(name, value));
+        let answer = call.send().await.unwrap();
+        let retry = answer.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), retry)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_gateway_is_bounded_in_bytes_and_in_rate() {
+    let world = World::new().await;
+    assert_eq!(world.ask(&vec![b' '; release::BODY_BYTES_MAX + 1]).await, (413, None));
+    assert_eq!(world.ask(b"{}").await, (400, None), "signed, and no such request");
+    let read = world.http.get(format!("{}/north/peer/v1/read", world.site.url)).send().await.unwrap();
+    assert_eq!(read.status().as_u16(), 405);
+    // More than may come at once, faster than they may come over time.
+    let asked = futures::future::join_all((0..400).map(|_| world.ask(b"{}"))).await;
+    let refused: Vec<_> = asked.iter().filter(|(status, _)| *status == 429).collect();
+    assert!(!refused.is_empty(), "400 requests at once were all taken");
+    assert!(refused.iter().all(|(_, retry)| retry.as_deref().is_some_and(|seconds| seconds.parse::<u64>().is_ok())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_endpoint_answers_in_oauths_words_whatever_comes() {
+    let world = World::new().await;
+    let url = format!("{}/north/auth/token", world.site.url);
+    let form = |length: usize| format!("grant_type=client_credentials&scope={}", "x".repeat(length));
+    for length in [10, 40_000] {
+        let call = world.http.post(&url).header("content-type", "application/x-www-form-urlencoded").body(form(length));
+        let answer = call.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 400);
+        let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        assert_eq!(answer["error"], "invalid_request", "{answer}");
+    }
+    assert_eq!(world.http.get(&url).send().await.unwrap().status().as_u16(), 405);
+}
