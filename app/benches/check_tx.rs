@@ -20,6 +20,7 @@ fn consent(number: u64) -> Vec<u8> {
         terms: scene::bytes("terms").to_vec(),
         body: scene::bytes("body").to_vec(),
         request: Vec::new(),
+        delegable: false,
     };
     scene::signed(scene::PATIENT, message.into(), i64::try_from(number).expect("few consents"))
 }

@@ -8,12 +8,17 @@ use crate::{
     types::{BlockContext, Sender},
 };
 
+mod amend_consent;
 mod anchor_access_log;
 mod anchor_attestation;
 mod anchor_enrolment;
 mod anchor_records;
+mod appoint_guardian;
+mod approve_standing;
+mod break_glass;
 mod claim_subject;
 mod commitment_tree;
+mod delegate_consent;
 mod enrol_practitioner;
 mod fields;
 mod grant_consent;
@@ -22,11 +27,14 @@ mod open_subject;
 mod prove_eligibility;
 mod publish_plan;
 mod register_organization;
+mod reinstate_consent;
 mod request_access;
+mod review_emergency;
 mod revoke_consent;
 mod standing;
 mod supersede_records;
 mod suspend_organization;
+mod withdraw_standing;
 
 mod anchor_batch;
 mod dispute_access;
@@ -122,4 +130,12 @@ actions! {
     set_legal_hold::SetLegalHold,
     release_legal_hold::ReleaseLegalHold,
     dispute_access::DisputeAccess,
+    amend_consent::AmendConsent,
+    reinstate_consent::ReinstateConsent,
+    delegate_consent::DelegateConsent,
+    appoint_guardian::AppointGuardian,
+    break_glass::BreakGlass,
+    review_emergency::ReviewEmergency,
+    approve_standing::ApproveStanding,
+    withdraw_standing::WithdrawStanding,
 }

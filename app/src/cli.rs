@@ -6,6 +6,7 @@
 
 mod audit;
 mod config;
+mod consent;
 mod describe;
 mod export;
 mod governance;

@@ -75,8 +75,38 @@ fn identifiers(signer: &Address, message: &Message) -> Attributes {
         Message::ProveEligibility(message) => {
             vec![("insurer", account(&message.insurer)), ("claim", hex::encode(&message.claim))]
         }
-        other => identifiers_of_governance(other).unwrap_or_else(|| identifiers_of_records(other)),
+        other => identifiers_of_consent(signer, other)
+            .or_else(|| identifiers_of_governance(other))
+            .unwrap_or_else(|| identifiers_of_records(other)),
     }
+}
+
+fn identifiers_of_consent(signer: &Address, message: &Message) -> Option<Attributes> {
+    let of = |subject: &[u8], name, id: &[u8]| vec![("subject", hex::encode(subject)), (name, hex::encode(id))];
+    Some(match message {
+        Message::AmendConsent(message) => of(&message.subject, "grant", &message.grant),
+        Message::ReinstateConsent(message) => of(&message.subject, "grant", &message.grant),
+        Message::DelegateConsent(message) => {
+            let mut attributes = of(&message.subject, "grant", &message.grant);
+            attributes.push(("grantee", account(&message.grantee)));
+            attributes
+        }
+        Message::AppointGuardian(message) => vec![("subject", hex::encode(&message.subject))],
+        // What a subject's wallet and its custodian watch for: an emergency opened a view.
+        Message::BreakGlass(message) => {
+            let mut attributes = of(&message.subject, "emergency", &message.emergency);
+            attributes.push(("organization", signer.to_string()));
+            attributes
+        }
+        Message::ReviewEmergency(message) => of(&message.subject, "emergency", &message.emergency),
+        Message::ApproveStanding(message) => {
+            let mut attributes = of(&message.subject, "standing", &message.standing);
+            attributes.push(("grantee", account(&message.grantee)));
+            attributes
+        }
+        Message::WithdrawStanding(message) => of(&message.subject, "standing", &message.standing),
+        _ => return None,
+    })
 }
 
 fn identifiers_of_governance(message: &Message) -> Option<Attributes> {

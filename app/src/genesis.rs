@@ -218,6 +218,7 @@ impl Genesis {
                 expires_at: organization.expires_at,
                 suspended: SuspensionReason::Unspecified.into(),
                 generation: 1,
+                emergency: false,
             };
             state.put(&keys::organization(address), &value);
         }

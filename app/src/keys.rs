@@ -7,8 +7,8 @@ use std::{fmt, marker::PhantomData};
 
 use careledger_wire::{
     ids::{
-        Address, CircuitId, ClaimId, Digest, FieldBytes, GrantId, ProposalId, RecordId, RequestId, SubjectId,
-        TransactionHash, ValidatorKey,
+        Address, CircuitId, ClaimId, Digest, EmergencyId, FieldBytes, GrantId, ProposalId, RecordId, RequestId,
+        StandingId, SubjectId, TransactionHash, ValidatorKey,
     },
     proto::state,
 };
@@ -95,7 +95,8 @@ pub fn request(request: &RequestId) -> Key<state::AccessRequest> {
     Key::new("request", &[request.as_bytes()])
 }
 
-/// `consent/<subject>/<grant>`: written by GrantConsent and RevokeConsent, read by every access decision.
+/// `consent/<subject>/<grant>`: written by GrantConsent, AmendConsent, RevokeConsent, ReinstateConsent,
+/// DelegateConsent and by RequestAccess under a standing approval; read by every access decision.
 pub fn consent(subject: &SubjectId, grant: &GrantId) -> Key<state::Grant> {
     Key::new("consent", &[subject.as_bytes(), grant.as_bytes()])
 }
@@ -178,6 +179,38 @@ pub fn eligibility(insurer: &Address, claim: &ClaimId) -> Key<state::Eligibility
 /// `verifying-key/<id>`: written at genesis.
 pub fn verifying_key(circuit: &CircuitId) -> Key<state::VerifyingKey> {
     Key::new("verifying-key", &[circuit.as_bytes()])
+}
+
+/// `delegation/<subject>/<parent grant>`: what was delegated from a grant, written by DelegateConsent.
+pub fn delegation(subject: &SubjectId, parent: &GrantId) -> Key<state::Delegations> {
+    Key::new("delegation", &[subject.as_bytes(), parent.as_bytes()])
+}
+
+/// `guardianship/<subject>/<guardian>`: written by AppointGuardian, read whenever a guardian sends.
+pub fn guardianship(subject: &SubjectId, guardian: &Address) -> Key<state::Guardianship> {
+    Key::new("guardianship", &[subject.as_bytes(), guardian.as_bytes()])
+}
+
+/// `emergency/<subject>/<emergency>`: written by BreakGlass and ReviewEmergency, read by access
+/// decisions, by the patient's wallet and by the custodian.
+pub fn emergency(subject: &SubjectId, emergency: &EmergencyId) -> Key<state::Emergency> {
+    Key::new("emergency", &[subject.as_bytes(), emergency.as_bytes()])
+}
+
+/// Prefix of every emergency of one subject.
+pub fn emergencies_of(subject: &SubjectId) -> Vec<u8> {
+    [b"emergency/", subject.as_bytes().as_slice(), b"/"].concat()
+}
+
+/// `emergency-reviews/<organization>`: written by BreakGlass, shortened by ReviewEmergency.
+pub fn emergency_reviews(organization: &Address) -> Key<state::EmergencyReviews> {
+    Key::new("emergency-reviews", &[organization.as_bytes()])
+}
+
+/// `standing/<subject>/<standing approval>`: written by ApproveStanding, used by RequestAccess,
+/// removed by WithdrawStanding.
+pub fn standing(subject: &SubjectId, standing: &StandingId) -> Key<state::StandingApproval> {
+    Key::new("standing", &[subject.as_bytes(), standing.as_bytes()])
 }
 
 /// `unordered/<expiry, 8 bytes big-endian>/<transaction hash>`: written by each unordered

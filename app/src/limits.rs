@@ -38,6 +38,25 @@ pub const REQUEST_SECONDS_MAX: i64 = 90 * DAY_SECONDS;
 /// Latest end of a grant after the block that takes it.
 pub const GRANT_SECONDS_MAX: i64 = 10 * YEAR_SECONDS;
 
+/// Times that one grant can be reinstated; its value keeps when it was closed.
+pub const REINSTATEMENTS_MAX: usize = 16;
+/// Delegates that one grant can have, revoked ones included.
+pub const DELEGATES_MAX: usize = 16;
+/// Latest end of a guardianship after the block that takes it.
+pub const GUARDIANSHIP_SECONDS_MAX: i64 = 21 * YEAR_SECONDS;
+/// Longest view that an emergency opens.
+pub const EMERGENCY_SECONDS_MAX: u32 = 86_400;
+/// Time for the review of an emergency, from its opening on.
+pub const EMERGENCY_REVIEW_SECONDS: i64 = 7 * DAY_SECONDS;
+/// Emergencies of one organization that wait for their review.
+pub const EMERGENCIES_UNREVIEWED_MAX: usize = 16;
+/// Latest end of a standing approval after the block that takes it.
+pub const STANDING_SECONDS_MAX: i64 = 2 * YEAR_SECONDS;
+/// Longest grant that a standing approval makes.
+pub const STANDING_GRANT_SECONDS_MAX: u32 = 90 * 86_400;
+/// Grants that one standing approval makes.
+pub const STANDING_USES_MAX: u32 = 1_000;
+
 /// Leaves in one access-log batch.
 pub const ACCESS_LOG_LEAVES_MAX: u32 = 1 << 20;
 /// How far a gateway's clock may be ahead of block time.
@@ -130,6 +149,8 @@ const _: () = assert!(
         && MESSAGES_PER_TRANSACTION_MAX * HASHES_PER_APPEND <= HASHES_PER_BLOCK_MAX,
     "no transaction alone may be more work than a block, or it could never be answered"
 );
+const _: () =
+    assert!(EMERGENCY_SECONDS_MAX as i64 <= EMERGENCY_REVIEW_SECONDS, "no view may outlast the time for its review");
 const _: () = assert!(CLOCK_AHEAD_SECONDS_MAX < UNORDERED_SECONDS_MAX, "a fast clock must not lock a gateway out");
 const _: () =
     assert!(TX_BYTES_MAX < BLOCK_BYTES_MIN && BLOCK_BYTES_MIN <= BLOCK_BYTES_MAX, "a transaction fits a block");

@@ -1,33 +1,42 @@
-//! The access decision: a pure function of proven ledger state, the opened terms, the request and
-//! the record. It explains itself by naming the first rule that does not hold, in the order of
-//! [`Rule`]. A request names one grant, and no other is looked at.
+//! The access decision as the gateway asks it: who asks here is always another organization's
+//! practitioner, and what is asked is always to view. The rules are the ledger's:
+//! [`careledger_wire::decision`]. A request names one grant or emergency, and no other is looked at.
 
-use std::collections::BTreeSet;
-
+pub use careledger_wire::decision::{Facts, Parent, Rule};
 use careledger_wire::{
-    ids::Address,
+    decision::{self, Actor, Request},
+    ids::{Address, GrantId},
     proto::{
         consent::ConsentMode,
-        identity::SuspensionReason,
-        state::{Grant, Organization, Practitioner},
+        state::{Emergency, EmergencyReviews, Grant, Organization, Practitioner},
     },
+    terms::Opened,
 };
 
-use crate::mapping::{
-    consent::{Permit, Terms},
-    period::Seconds,
-};
-
-/// Codes of v3 Confidentiality that close nothing.
-const OPEN_LABELS: [&str; 4] = ["U", "L", "M", "N"];
+use crate::mapping::consent::Permit;
 
 /// A grant as the ledger and the custodian know it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
+    /// Its id.
+    pub grant: GrantId,
     /// The ledger's state, proven; `None` where there is no such grant.
     pub state: Option<Grant>,
     /// The Consent that opens the commitments; `None` where the custodian holds none.
     pub permit: Option<Permit>,
+    /// What else the id can stand for.
+    pub beyond: Beyond,
+}
+
+/// What a grant's id can stand for besides a grant that the patient gave.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Beyond {
+    /// The grant that it was delegated from.
+    pub parent: Option<Parent>,
+    /// The emergency of this id, where there is no grant, proven.
+    pub emergency: Option<Emergency>,
+    /// The open reviews of the organization that asks, proven.
+    pub reviews: EmergencyReviews,
 }
 
 /// Who asks, for what, and when.
@@ -47,63 +56,12 @@ pub struct Ask {
     pub now: i64,
 }
 
-/// What a decision needs to know of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    /// Its FHIR type.
-    pub resource_type: String,
-    /// The time that it is about, where it says so.
-    pub about: Option<Seconds>,
-    /// Its security labels.
-    pub labels: BTreeSet<String>,
-}
-
-/// The rules, in the order in which they are asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rule {
-    /// The organization is registered, unexpired and not suspended.
-    OrganizationInGoodStanding,
-    /// The practitioner is enrolled by that organization, unexpired.
-    PractitionerEnrolled,
-    /// The ledger knows the grant.
-    GrantExists,
-    /// It was not revoked.
-    NotRevoked,
-    /// Its window has begun.
-    Begun,
-    /// Its window has not ended.
-    NotEnded,
-    /// It opens reading.
-    Mode,
-    /// It is for this organization.
-    Grantee,
-    /// The custodian holds the terms, and they are those that the patient signed.
-    TermsOpened,
-    /// It is for this practitioner.
-    Actor,
-    /// It is for this purpose.
-    Purpose,
-    /// It opens this type of resource.
-    ResourceType,
-    /// It opens records about this time.
-    DataPeriod,
-    /// It opens every label that the record carries.
-    Labels,
-}
-
 /// Whether `ask` may read the record of which `facts` are known.
 ///
 /// # Errors
 /// The first rule that does not hold.
 pub fn decide(candidate: &Candidate, ask: &Ask, facts: &Facts) -> Result<(), Rule> {
-    decide_grant(candidate, ask)?;
-    let terms = candidate.state.as_ref().and_then(|grant| opened(candidate, grant));
-    let holds = |rule: fn(&Terms, &Facts) -> bool| terms.is_some_and(|terms| rule(terms, facts));
-    first_broken(&[
-        (Rule::ResourceType, holds(|terms, facts| terms.resource_types.contains(&facts.resource_type))),
-        (Rule::DataPeriod, holds(is_within_data_period)),
-        (Rule::Labels, holds(opens_labels)),
-    ])
+    first_broken(candidate, ask, Some(facts))
 }
 
 /// Whether the grant may open some record to `ask`.
@@ -111,56 +69,35 @@ pub fn decide(candidate: &Candidate, ask: &Ask, facts: &Facts) -> Result<(), Rul
 /// # Errors
 /// The first rule that does not hold whatever the record.
 pub fn decide_grant(candidate: &Candidate, ask: &Ask) -> Result<(), Rule> {
-    let grant = candidate.state.as_ref();
-    let terms = grant.and_then(|grant| opened(candidate, grant));
-    let stands = |standing: &Organization| {
-        standing.suspended == SuspensionReason::Unspecified as i32 && ask.now < standing.expires_at
+    first_broken(candidate, ask, None)
+}
+
+fn first_broken(candidate: &Candidate, ask: &Ask, facts: Option<&Facts>) -> Result<(), Rule> {
+    let Candidate { grant, state, permit, beyond } = candidate;
+    let request = request(ask);
+    let broken = if state.is_none() && beyond.emergency.is_some() {
+        decision::broken_by_emergency(beyond.emergency.as_ref(), &beyond.reviews, &request)
+    } else {
+        let opened = permit.as_ref().map(opened);
+        let known = decision::Candidate { grant: *grant, state: state.clone(), opened, parent: beyond.parent.clone() };
+        decision::broken_by_grant(&known, &request, facts)
     };
-    let is_for = |terms: &Terms| terms.practitioner.is_none_or(|only| only == ask.practitioner);
-    first_broken(&[
-        (Rule::OrganizationInGoodStanding, ask.standing.as_ref().is_some_and(stands)),
-        (
-            Rule::PractitionerEnrolled,
-            ask.enrolment
-                .as_ref()
-                .is_some_and(|enrolment| enrolment.suspended_at == 0 && ask.now < enrolment.expires_at),
-        ),
-        (Rule::GrantExists, grant.is_some()),
-        (Rule::NotRevoked, grant.is_some_and(|grant| grant.revoked_at == 0)),
-        (Rule::Begun, grant.is_some_and(|grant| ask.now >= grant.not_before)),
-        (Rule::NotEnded, grant.is_some_and(|grant| ask.now < grant.expires_at)),
-        (Rule::Mode, grant.is_some_and(|grant| grant.mode == ConsentMode::View as i32)),
-        (Rule::Grantee, grant.is_some_and(|grant| grant.grantee == ask.organization.as_bytes())),
-        (Rule::TermsOpened, terms.is_some()),
-        (Rule::Actor, terms.is_some_and(is_for)),
-        (Rule::Purpose, terms.is_some_and(|terms| terms.purposes.contains(&ask.purpose))),
-    ])
+    broken.map_or(Ok(()), |broken| Err(broken.rule))
 }
 
-fn first_broken(rules: &[(Rule, bool)]) -> Result<(), Rule> {
-    match rules.iter().find(|(_, holds)| !holds) {
-        None => Ok(()),
-        Some((rule, _)) => Err(*rule),
-    }
+/// What a Consent opens, as the decision takes it.
+pub fn opened(permit: &Permit) -> Opened {
+    Opened { terms: permit.terms.clone(), salt: permit.salt }
 }
 
-/// The terms, where they are those that the ledger's commitment is of and name its grantee.
-fn opened<'a>(candidate: &'a Candidate, grant: &Grant) -> Option<&'a Terms> {
-    let permit = candidate.permit.as_ref()?;
-    let is_committed = permit.terms.commitment(&permit.salt).as_bytes().as_slice() == grant.terms;
-    let names_grantee = permit.terms.organization.as_bytes().as_slice() == grant.grantee;
-    (is_committed && names_grantee).then_some(&permit.terms)
-}
-
-/// A record is within the period when all that it is about is. One that does not say is outside.
-fn is_within_data_period(terms: &Terms, facts: &Facts) -> bool {
-    let Some(period) = terms.data_period else { return true };
-    facts.about.is_some_and(|about| period.start <= about.start && about.end <= period.end)
-}
-
-fn opens_labels(terms: &Terms, facts: &Facts) -> bool {
-    let is_open = |label: &String| OPEN_LABELS.contains(&label.as_str()) || terms.labels.contains(label);
-    facts.labels.iter().all(is_open)
+fn request(ask: &Ask) -> Request {
+    let actor = Actor::Practitioner {
+        organization: ask.organization,
+        standing: ask.standing.clone(),
+        practitioner: ask.practitioner,
+        enrolment: ask.enrolment.clone(),
+    };
+    Request { actor, purpose: ask.purpose.clone(), mode: ConsentMode::View, now: ask.now }
 }
 
 #[cfg(test)]

@@ -6,10 +6,7 @@
 //! request.
 
 use careledger_app::limits::MESSAGES_PER_TRANSACTION_MAX;
-use careledger_wire::{
-    ids::{GrantId, SubjectId},
-    message::Message,
-};
+use careledger_wire::message::Message;
 use futures::future::BoxFuture;
 
 use crate::{
@@ -54,7 +51,7 @@ pub struct Effects {
     /// Transactions signed by others, relayed and committed before the changes, in order.
     pub relay: Vec<Relay>,
     /// Grants that must stand on the ledger once these were relayed.
-    pub granted: Vec<(SubjectId, GrantId)>,
+    pub granted: Vec<consent::Granted>,
     /// Further resources to store in the same commit, after the proposed ones.
     pub also: Vec<Change>,
     /// Work after the commit.

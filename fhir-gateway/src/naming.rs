@@ -3,6 +3,8 @@
 
 /// Identifier of an account: its bech32 address.
 pub const ACCOUNT: &str = "urn:careledger:account";
+/// Identifier system of a practitioner's qualification, as the ledger's enrolment names it.
+pub const PRACTITIONER_ROLE: &str = "urn:careledger:practitioner-role";
 /// Identifier of a subject, one organization's view of one patient: 64 hexadecimal digits.
 pub const SUBJECT: &str = "urn:careledger:subject";
 /// Identifier of an access request: 64 hexadecimal digits.
@@ -27,6 +29,8 @@ pub const OPERATION: &str = "urn:careledger:operation";
 
 /// Salt of a commitment, 64 hexadecimal digits, on a Consent or a Task.
 pub const SALT: &str = "urn:careledger:extension:salt";
+/// Extension of a Consent: whether the grantee may delegate to one more organization.
+pub const DELEGABLE: &str = "urn:careledger:extension:delegable";
 /// One interval of a plan, on an InsurancePlan's plan.
 pub const PLAN_INTERVAL: &str = "urn:careledger:extension:plan-interval";
 /// The terms of a plan that hold for every claim, on an InsurancePlan's plan.

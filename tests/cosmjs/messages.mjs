@@ -7,6 +7,8 @@ const kinds = {
   string: { wire: 2, isDefault: (value) => value === "", write: (writer, value) => writer.string(value) },
   bytes: { wire: 2, isDefault: (value) => value.length === 0, write: (writer, value) => writer.bytes(value) },
   enum: { wire: 0, isDefault: (value) => value === 0, write: (writer, value) => writer.int32(value) },
+  bool: { wire: 0, isDefault: (value) => !value, write: (writer, value) => writer.bool(value) },
+  uint32: { wire: 0, isDefault: (value) => value === 0, write: (writer, value) => writer.uint32(value) },
   int64: { wire: 0, isDefault: (value) => BigInt(value) === 0n, write: (writer, value) => writer.int64(value) },
 };
 
@@ -52,6 +54,53 @@ export const MsgGrantConsent = messageType([
   ["terms", "bytes"],
   ["body", "bytes"],
   ["request", "bytes"],
+  ["delegable", "bool"],
+]);
+
+export const MsgAmendConsent = messageType([
+  ["sender", "string"],
+  ["subject", "bytes"],
+  ["grant", "bytes"],
+  ["version", "uint32"],
+  ["mode", "enum"],
+  ["notBefore", "int64"],
+  ["expiresAt", "int64"],
+  ["terms", "bytes"],
+  ["body", "bytes"],
+  ["delegable", "bool"],
+]);
+
+export const MsgReinstateConsent = messageType([
+  ["sender", "string"],
+  ["subject", "bytes"],
+  ["grant", "bytes"],
+]);
+
+export const MsgAppointGuardian = messageType([
+  ["sender", "string"],
+  ["subject", "bytes"],
+  ["guardian", "bytes"],
+  ["until", "int64"],
+  ["evidence", "bytes"],
+]);
+
+export const MsgApproveStanding = messageType([
+  ["sender", "string"],
+  ["subject", "bytes"],
+  ["standing", "bytes"],
+  ["grantee", "bytes"],
+  ["mode", "enum"],
+  ["terms", "bytes"],
+  ["body", "bytes"],
+  ["grantSeconds", "uint32"],
+  ["expiresAt", "int64"],
+  ["usesMax", "uint32"],
+]);
+
+export const MsgWithdrawStanding = messageType([
+  ["sender", "string"],
+  ["subject", "bytes"],
+  ["standing", "bytes"],
 ]);
 
 export const MsgRevokeConsent = messageType([
@@ -64,4 +113,9 @@ export const types = [
   ["/careledger.identity.v1.MsgClaimSubject", MsgClaimSubject],
   ["/careledger.consent.v1.MsgGrantConsent", MsgGrantConsent],
   ["/careledger.consent.v1.MsgRevokeConsent", MsgRevokeConsent],
+  ["/careledger.consent.v1.MsgAmendConsent", MsgAmendConsent],
+  ["/careledger.consent.v1.MsgReinstateConsent", MsgReinstateConsent],
+  ["/careledger.consent.v1.MsgAppointGuardian", MsgAppointGuardian],
+  ["/careledger.consent.v1.MsgApproveStanding", MsgApproveStanding],
+  ["/careledger.consent.v1.MsgWithdrawStanding", MsgWithdrawStanding],
 ];

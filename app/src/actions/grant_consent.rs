@@ -30,6 +30,7 @@ pub struct GrantConsent {
     terms: Commitment,
     body: Digest,
     request: Option<RequestId>,
+    delegable: bool,
 }
 
 impl GrantConsent {
@@ -70,12 +71,14 @@ impl Action for GrantConsent {
             terms: fields::id("terms", &message.terms)?,
             body: fields::id("body", &message.body)?,
             request,
+            delegable: message.delegable,
         })
     }
 
     fn check(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
-        standing::claimed_subject_of(&self.sender, &self.subject, state)?;
+        let acting = standing::acts_for(&self.sender, &self.subject, block, state)?;
         block.check_end(self.expires_at, GRANT_SECONDS_MAX)?;
+        acting.check_window(self.expires_at)?;
         if standing::in_good_standing(&self.grantee, block, state).is_err() {
             return Err(Reject::GranteeNotInGoodStanding);
         }
@@ -99,7 +102,9 @@ impl Action for GrantConsent {
             terms: self.terms.to_vec(),
             body: self.body.to_vec(),
             request: self.request.map(|request| request.to_vec()).unwrap_or_default(),
-            revoked_at: 0,
+            delegable: self.delegable,
+            by_guardian: standing::is_guardian(&self.sender, state),
+            ..Grant::default()
         };
         state.put(&keys::consent(&self.subject, &self.grant), &grant);
     }

@@ -28,6 +28,7 @@ pub struct RegisterOrganization {
     encryption_key: EncryptionKey,
     evidence: Digest,
     expires_at: i64,
+    emergency: bool,
 }
 
 impl RegisterOrganization {
@@ -43,6 +44,10 @@ impl RegisterOrganization {
         // As genesis has no generation, its approvals hash as they did before registrars could change.
         let generation = governance::of(state).registrar_generation.to_be_bytes();
         let mut fields = vec![organization, &kind, key, evidence, expires_at.as_slice(), standing.as_slice()];
+        // A capability is one more part, so that registrations without one keep their paths.
+        if self.emergency {
+            fields.push(b"emergency");
+        }
         if generation != [0; 8] {
             fields.push(&generation);
         }
@@ -66,6 +71,7 @@ impl RegisterOrganization {
             expires_at: self.expires_at,
             suspended: SuspensionReason::Unspecified.into(),
             generation,
+            emergency: self.emergency,
         }
     }
 }
@@ -81,6 +87,7 @@ impl Action for RegisterOrganization {
             encryption_key: fields::id("encryption_key", &message.encryption_key)?,
             evidence: fields::id("evidence", &message.evidence)?,
             expires_at: fields::time("expires_at", message.expires_at)?,
+            emergency: message.emergency,
         })
     }
 

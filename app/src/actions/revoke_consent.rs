@@ -32,8 +32,8 @@ impl Action for RevokeConsent {
         })
     }
 
-    fn check(&self, _block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
-        standing::claimed_subject_of(&self.sender, &self.subject, state)?;
+    fn check(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
+        standing::acts_for(&self.sender, &self.subject, block, state)?;
         let grant = state.get(&keys::consent(&self.subject, &self.grant)).ok_or(Reject::UnknownGrant)?;
         if grant.revoked_at == 0 { Ok(()) } else { Err(Reject::GrantRevoked) }
     }

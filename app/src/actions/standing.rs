@@ -1,6 +1,7 @@
 //! Who may send what.
 
 use careledger_wire::{
+    decision,
     ids::{Address, RecordId, SubjectId},
     proto::{
         identity::{OrganizationKind, SuspensionReason},
@@ -109,4 +110,52 @@ pub(super) fn holder(
     }
     self::organization(sender, block, state)?;
     if sender.address() == organization { Ok(Holder::Custodian) } else { Err(Reject::RecordOfAnother) }
+}
+
+/// Who decides for a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Acting {
+    /// The subject itself.
+    Subject,
+    /// Its guardian.
+    Guardian {
+        /// End of the guardian's power, exclusive.
+        until: i64,
+    },
+}
+
+impl Acting {
+    /// Refuses a window that a guardian opens beyond the guardian's own power.
+    pub(super) fn check_window(self, expires_at: i64) -> Result<(), Reject> {
+        match self {
+            Self::Guardian { until } if expires_at > until => Err(Reject::EndsTooLate),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The sender must be the patient's key of this subject, which the patient claimed, or the key of
+/// its guardian while that one has power.
+pub(super) fn acts_for(
+    sender: &Sender,
+    subject: &SubjectId,
+    block: &BlockContext,
+    state: &impl StateRead,
+) -> Result<Acting, Reject> {
+    if !is_guardian(sender, state) {
+        return claimed_subject_of(sender, subject, state).map(|()| Acting::Subject);
+    }
+    if !state.has(&keys::subject(subject)) {
+        return Err(Reject::UnknownSubject);
+    }
+    let guardianship = state.get(&keys::guardianship(subject, sender.address())).ok_or(Reject::NotTheSubject)?;
+    match decision::out_of_power(Some(&guardianship), block.time) {
+        None => Ok(Acting::Guardian { until: guardianship.until }),
+        Some(_) => Err(Reject::GuardianshipEnded),
+    }
+}
+
+/// Whether the sender is a guardian, of whomever.
+pub(super) fn is_guardian(sender: &Sender, state: &impl StateRead) -> bool {
+    accounts::role(sender.address(), state) == AccountRole::Guardian
 }

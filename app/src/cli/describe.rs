@@ -1,6 +1,8 @@
 //! Values of the state as JSON, for people and scripts: ids as hexadecimal, accounts as bech32,
 //! times as Unix seconds.
 
+mod consent;
+
 use careledger_wire::{
     ids::Address,
     proto::{
@@ -45,6 +47,7 @@ impl Describe for state::Organization {
             "expires_at": self.expires_at,
             "suspended": suspended,
             "generation": self.generation,
+            "emergency": self.emergency,
         })
     }
 }
@@ -88,6 +91,10 @@ impl Describe for state::AccessRequest {
 impl Describe for state::Grant {
     fn describe(&self) -> Value {
         let mode: ConsentMode = self.mode();
+        let closures = self
+            .closures
+            .iter()
+            .map(|closure| json!({ "revoked_at": closure.revoked_at, "reinstated_at": closure.reinstated_at }));
         json!({
             "grantee": account(&self.grantee),
             "mode": choice(mode.as_str_name(), "CONSENT_MODE_"),
@@ -97,6 +104,12 @@ impl Describe for state::Grant {
             "body": hex::encode(&self.body),
             "request": hex::encode(&self.request),
             "revoked_at": (self.revoked_at != 0).then_some(self.revoked_at),
+            "version": u64::from(self.amendments) + 1,
+            "delegable": self.delegable,
+            "delegated_from": (!self.parent.is_empty()).then(|| hex::encode(&self.parent)),
+            "by_guardian": self.by_guardian,
+            "closures": closures.collect::<Vec<_>>(),
+            "standing": (!self.standing.is_empty()).then(|| hex::encode(&self.standing)),
         })
     }
 }

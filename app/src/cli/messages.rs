@@ -5,14 +5,17 @@ use std::path::PathBuf;
 use careledger_wire::{
     ids::{
         Address, ClaimId, Commitment, Digest, EncryptionKey, FieldBytes, GrantId, ProposalId, RecordId, RequestId,
-        SubjectId,
+        StandingId, SubjectId,
     },
     proto::{consent, identity},
 };
 use clap::{Subcommand, ValueEnum};
 
-use super::governance::Proposing;
-use super::parse::{AnchorArgument, SupersessionArgument, UnixTime};
+use super::{
+    consent::ConsentAction,
+    governance::Proposing,
+    parse::{AnchorArgument, SupersessionArgument, UnixTime},
+};
 
 /// What to send. docs/transactions/ has a page for each.
 #[derive(Debug, Subcommand)]
@@ -34,6 +37,9 @@ pub enum Action {
         /// End of the accreditation.
         #[arg(long, value_name = "TIME")]
         expires_at: UnixTime,
+        /// It may open views without consent in an emergency.
+        #[arg(long)]
+        emergency: bool,
     },
     /// A registrar suspends an organization and everyone it enrolled.
     SuspendOrganization {
@@ -91,6 +97,9 @@ pub enum Action {
         /// After this the request cannot be answered.
         #[arg(long, value_name = "TIME")]
         expires_at: UnixTime,
+        /// The standing approval under which it is granted at once.
+        #[arg(long, value_name = "HEX")]
+        standing: Option<StandingId>,
     },
     /// A patient opens a window for one organization.
     GrantConsent {
@@ -121,6 +130,9 @@ pub enum Action {
         /// The access request that this answers.
         #[arg(long, value_name = "HEX")]
         request: Option<RequestId>,
+        /// The grantee may let one more organization act within the grant.
+        #[arg(long)]
+        delegable: bool,
     },
     /// A patient closes a grant, effective from the next block.
     RevokeConsent {
@@ -131,6 +143,8 @@ pub enum Action {
         #[arg(long, value_name = "HEX")]
         grant: GrantId,
     },
+    #[command(flatten)]
+    Consent(ConsentAction),
     /// An organization anchors new records; all or none.
     AnchorRecords {
         /// A record and the commitment to its first version; repeat for several.
@@ -341,6 +355,12 @@ choices! {
     Reason => identity::SuspensionReason { AccreditationWithdrawn, KeyCompromised, UnderInvestigation, OwnRequest }
     /// What a practitioner is qualified as.
     PractitionerRole => identity::PractitionerRole { Physician, Nurse, Pharmacist, Laboratory, Administrator }
+    /// Why a view was opened in an emergency.
+    EmergencyReason => consent::EmergencyReason {
+        Unconscious, LifeThreatening, Poisoning, PsychiatricCrisis, PublicHealthEmergency
+    }
+    /// What a review found.
+    ReviewOutcome => consent::ReviewOutcome { Justified, NotJustified }
     /// What a grant opens.
     Mode => consent::ConsentMode { View, Append }
 }

@@ -50,6 +50,7 @@ impl Action {
             | Self::EnrolPractitioner { .. }
             | Self::OpenSubject { .. }
             | Self::ClaimSubject { .. } => self.identity(sending, &mut ids)?,
+            Self::Consent(action) => action.prepare(sending, &mut ids),
             Self::RequestAccess { .. } | Self::GrantConsent { .. } | Self::RevokeConsent { .. } => {
                 self.consent(sending, &mut ids)?
             }
@@ -79,7 +80,7 @@ impl Action {
     fn identity(&self, sending: &Sending, ids: &mut Map<String, Value>) -> Result<Message> {
         let sender = sending.sender.to_string();
         Ok(match self {
-            Self::RegisterOrganization { organization, kind, encryption_key, evidence, expires_at } => {
+            Self::RegisterOrganization { organization, kind, encryption_key, evidence, expires_at, emergency } => {
                 identity::MsgRegisterOrganization {
                     sender,
                     organization: organization.to_vec(),
@@ -87,6 +88,7 @@ impl Action {
                     encryption_key: encryption_key.to_vec(),
                     evidence: evidence.to_vec(),
                     expires_at: expires_at.0,
+                    emergency: *emergency,
                 }
                 .into()
             }
@@ -126,7 +128,7 @@ impl Action {
     fn consent(&self, sending: &Sending, ids: &mut Map<String, Value>) -> Result<Message> {
         let sender = sending.sender.to_string();
         Ok(match self {
-            Self::RequestAccess { subject, request, terms, body, expires_at } => {
+            Self::RequestAccess { subject, request, terms, body, expires_at, standing } => {
                 let request = request.unwrap_or_else(|| RequestId::new(rand::random()));
                 ids.insert("request".to_owned(), json!(request));
                 consent::MsgRequestAccess {
@@ -136,10 +138,22 @@ impl Action {
                     terms: terms.to_vec(),
                     body: body.to_vec(),
                     expires_at: expires_at.0,
+                    standing: standing.map(|standing| standing.to_vec()).unwrap_or_default(),
                 }
                 .into()
             }
-            Self::GrantConsent { subject, grant, grantee, mode, not_before, expires_at, terms, body, request } => {
+            Self::GrantConsent {
+                subject,
+                grant,
+                grantee,
+                mode,
+                not_before,
+                expires_at,
+                terms,
+                body,
+                request,
+                delegable,
+            } => {
                 let grant = grant.unwrap_or_else(|| GrantId::new(rand::random()));
                 ids.insert("grant".to_owned(), json!(grant));
                 consent::MsgGrantConsent {
@@ -153,6 +167,7 @@ impl Action {
                     terms: terms.to_vec(),
                     body: body.to_vec(),
                     request: request.map(|request| request.to_vec()).unwrap_or_default(),
+                    delegable: *delegable,
                 }
                 .into()
             }

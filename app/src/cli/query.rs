@@ -6,8 +6,8 @@ use careledger_app::{
 };
 use careledger_wire::{
     ids::{
-        Address, ClaimId, Digest, FieldBytes, GrantId, ProposalId, RecordId, RequestId, SubjectId, TransactionHash,
-        ValidatorKey,
+        Address, ClaimId, Digest, EmergencyId, FieldBytes, GrantId, ProposalId, RecordId, RequestId, StandingId,
+        SubjectId, TransactionHash, ValidatorKey,
     },
     proto::query::{self, PathRequest},
 };
@@ -79,6 +79,39 @@ enum What {
         subject: SubjectId,
         /// The grant.
         grant: GrantId,
+    },
+    /// What was delegated from a grant.
+    Delegations {
+        /// The subject.
+        subject: SubjectId,
+        /// The grant.
+        grant: GrantId,
+    },
+    /// A subject's guardian: until when, and who approved.
+    Guardianship {
+        /// The subject.
+        subject: SubjectId,
+        /// The guardian's account.
+        guardian: Address,
+    },
+    /// A view that was opened without consent.
+    Emergency {
+        /// The subject.
+        subject: SubjectId,
+        /// The emergency.
+        emergency: EmergencyId,
+    },
+    /// An organization's emergencies that wait for their review.
+    EmergencyReviews {
+        /// The organization's account.
+        organization: Address,
+    },
+    /// A standing approval, and how often it was used.
+    Standing {
+        /// The subject.
+        subject: SubjectId,
+        /// The approval.
+        standing: StandingId,
     },
     /// A record's version and commitment.
     Record {
@@ -190,6 +223,13 @@ impl Query {
             What::Subject { subject } => self.show(&client, &keys::subject(subject)).await,
             What::Request { request } => self.show(&client, &keys::request(request)).await,
             What::Grant { subject, grant } => self.show(&client, &keys::consent(subject, grant)).await,
+            What::Delegations { subject, grant } => self.show(&client, &keys::delegation(subject, grant)).await,
+            What::Guardianship { subject, guardian } => {
+                self.show(&client, &keys::guardianship(subject, guardian)).await
+            }
+            What::Emergency { subject, emergency } => self.show(&client, &keys::emergency(subject, emergency)).await,
+            What::EmergencyReviews { organization } => self.show(&client, &keys::emergency_reviews(organization)).await,
+            What::Standing { subject, standing } => self.show(&client, &keys::standing(subject, standing)).await,
             What::Record { organization, record } => self.show(&client, &keys::record(organization, record)).await,
             What::AccessLog { organization, batch: None } => self.show(&client, &keys::access_log(organization)).await,
             What::AccessLog { organization, batch: Some(batch) } => {

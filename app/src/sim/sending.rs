@@ -42,6 +42,7 @@ impl Network {
                 encryption_key: vec![7; 32],
                 evidence: vec![content + 1; 32],
                 expires_at: START + until,
+                emergency: false,
             }
             .into(),
             Request::Suspend { organization: number } => MsgSuspendOrganization {
@@ -63,6 +64,7 @@ impl Network {
                 terms: vec![1; 32],
                 body: vec![2; 32],
                 expires_at: START + until,
+                standing: Vec::new(),
             }
             .into(),
             Request::Grant { subject, grant, grantee, from, until, request } => MsgGrantConsent {
@@ -76,6 +78,7 @@ impl Network {
                 terms: vec![3; 32],
                 body: vec![4; 32],
                 request: request.map(|request| id("request", request)).unwrap_or_default(),
+                delegable: false,
             }
             .into(),
             Request::Revoke { subject, grant } => {

@@ -87,7 +87,7 @@ pub fn message(verb: &str, from: String, words: &Words<'_>) -> Message {
             path: vec![vec![1; 32]; words.option("path").map_or(0, |length| length.parse().expect("a length"))],
         }
         .into(),
-        verb => panic!("no such verb: {verb}"),
+        _ => crate::consent_words::message(from, words),
     }
 }
 

@@ -341,6 +341,20 @@ const REQUESTS: &[(&str, &str)] = &[
     ("payer", "covers x"),
     ("lab", "proves gold claim c event e period p"),
     ("clinic", "proves gold claim d event e period q"),
+    ("alice.clinic", "grants lab as h delegable"),
+    ("alice.clinic", "amends h to 2 delegable + amends h to 3"),
+    ("alice.clinic", "revokes h + reinstates h"),
+    ("lab", "delegates h to payer as d on alice.clinic"),
+    ("clinic", "appoints uncle until 300 on alice.clinic"),
+    ("alice.clinic", "appoints uncle until 300"),
+    ("uncle", "grants lab as i until 300 on alice.clinic + revokes h on alice.clinic"),
+    ("r1", "registers clinic as provider emergency"),
+    ("r2", "registers clinic as provider emergency"),
+    ("clinic", "breaks alice.clinic as e by doctor"),
+    ("lab", "reviews e on alice.clinic"),
+    ("alice.clinic", "preapproves lab as s uses 1"),
+    ("lab", "requests alice.clinic as u under s"),
+    ("alice.clinic", "withdraws s"),
 ];
 
 proptest! {

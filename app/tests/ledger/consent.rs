@@ -1,11 +1,17 @@
 //! Access requests, grants, revocations.
 
-use careledger_app::{keys, state::StateRead as _};
-use careledger_wire::ids::GrantId;
+use careledger_app::{keys, limits::REINSTATEMENTS_MAX, state::StateRead as _};
+use careledger_wire::{
+    ids::GrantId,
+    proto::{
+        consent::ConsentMode,
+        state::{Closure, Grant},
+    },
+};
 
 use crate::{
     script::{check_familiar, familiar, run, subject},
-    world::{START, bytes},
+    world::{START, World, bytes},
 };
 
 #[test]
@@ -120,4 +126,109 @@ fn a_revocation_states_its_time_and_keeps_the_grant() {
     assert_eq!(grant.request, bytes("q"));
     let request = world.machine.store().get(&keys::request(&careledger_wire::ids::RequestId::new(bytes("q")))).unwrap();
     assert_eq!(request.grant, bytes("g"));
+}
+
+fn grant(world: &World, name: &str) -> Grant {
+    world.machine.store().get(&keys::consent(&subject("alice.clinic"), &GrantId::new(bytes(name)))).expect("a grant")
+}
+
+#[test]
+fn only_who_acts_for_the_subject_amends_and_only_what_stands() {
+    check_familiar(
+        "alice.clinic grants lab as g
+         lab amends g to 2 on alice.clinic
+         bob.clinic amends g to 2 on alice.clinic
+         alice.clinic amends other to 2
+         alice.clinic amends g to 0
+         alice.clinic amends g to 1
+         alice.clinic amends g to 3
+         alice.clinic amends g to 2
+         alice.clinic amends g to 2
+         alice.clinic amends g to 3
+         alice.clinic revokes g
+         alice.clinic amends g to 4",
+        "ok NotAClaimant NotTheSubject UnknownGrant InvalidField WrongVersion WrongVersion ok WrongVersion ok ok GrantRevoked",
+    );
+}
+
+#[test]
+fn an_amended_window_keeps_the_limits_of_a_grant() {
+    check_familiar(
+        "alice.clinic grants lab as g
+         alice.clinic amends g to 2 from 5 until 5
+         at 100
+         alice.clinic amends g to 2 until 100
+         alice.clinic amends g to 2 until 316224101
+         alice.clinic amends g to 2 until 101",
+        "ok InvalidField AlreadyEnded EndsTooLate ok",
+    );
+}
+
+#[test]
+fn an_amendment_replaces_all_but_the_grantee_and_counts() {
+    let mut world = familiar();
+    let answers = run(
+        &mut world,
+        "alice.clinic grants lab as g delegable
+         alice.clinic amends g to 2 from 7 until 700 append terms=narrow",
+    );
+    assert_eq!(answers, ["ok", "ok"]);
+    let expected = Grant {
+        grantee: crate::world::address("lab").to_vec(),
+        mode: ConsentMode::Append.into(),
+        not_before: START + 7,
+        expires_at: START + 700,
+        terms: bytes("narrow").to_vec(),
+        body: bytes("body").to_vec(),
+        amendments: 1,
+        ..Grant::default()
+    };
+    assert_eq!(grant(&world, "g"), expected);
+}
+
+#[test]
+fn a_revoked_grant_is_reinstated_by_the_subject_within_its_window() {
+    check_familiar(
+        "alice.clinic grants lab as g until 100
+         alice.clinic reinstates g
+         alice.clinic revokes g
+         lab reinstates g on alice.clinic
+         bob.clinic reinstates g on alice.clinic
+         alice.clinic reinstates other
+         at 99
+         alice.clinic reinstates g
+         alice.clinic revokes g
+         at 100
+         alice.clinic reinstates g",
+        "ok GrantNotRevoked ok NotAClaimant NotTheSubject UnknownGrant ok ok GrantEnded",
+    );
+}
+
+#[test]
+fn a_reinstated_grant_tells_when_it_was_closed() {
+    let mut world = familiar();
+    run(
+        &mut world,
+        "alice.clinic grants lab as g
+         at 10
+         alice.clinic revokes g
+         at 20
+         alice.clinic reinstates g
+         at 30
+         alice.clinic revokes g",
+    );
+    let closed = grant(&world, "g");
+    assert_eq!(closed.closures, [Closure { revoked_at: START + 10, reinstated_at: START + 20 }]);
+    assert_eq!(closed.revoked_at, START + 30);
+}
+
+#[test]
+fn a_grant_is_reinstated_a_bounded_number_of_times() {
+    let mut world = familiar();
+    run(&mut world, "alice.clinic grants lab as g");
+    for round in 0..=REINSTATEMENTS_MAX {
+        let answers = run(&mut world, "alice.clinic revokes g\nalice.clinic reinstates g");
+        let expected = if round < REINSTATEMENTS_MAX { "ok" } else { "GrantFull" };
+        assert_eq!(answers, ["ok", expected], "round {round}");
+    }
 }

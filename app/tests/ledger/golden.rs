@@ -57,9 +57,35 @@ const RECORDS: [&[(&str, &str)]; 4] = [
 ];
 
 /// Every transaction, block by block: sender, messages.
-pub fn blocks() -> [&'static [(&'static str, &'static str)]; 10] {
-    [EVERY, THEN, LAST, AGREED[0], AGREED[1], UPGRADED, RECORDS[0], RECORDS[1], RECORDS[2], RECORDS[3]]
+pub fn blocks() -> [&'static [(&'static str, &'static str)]; 15] {
+    let [agreed, then] = AGREED;
+    let [r1, r2, r3, r4] = RECORDS;
+    let [c1, c2, c3, c4, c5] = CONSENT;
+    [EVERY, THEN, LAST, agreed, then, UPGRADED, r1, r2, r3, r4, c1, c2, c3, c4, c5]
 }
+
+/// Consent beyond granting and revoking, block by block: a sender sends once in each.
+const CONSENT: [&[(&str, &str)]; 5] = [
+    &[
+        ("r1", "registers clinic as provider emergency"),
+        ("alice.clinic", "grants lab as h delegable"),
+        ("bob.clinic", "preapproves lab as s"),
+        ("clinic", "appoints uncle on alice.clinic"),
+    ],
+    &[
+        ("r2", "registers clinic as provider emergency"),
+        ("alice.clinic", "amends h to 2 delegable"),
+        ("lab", "requests bob.clinic as u under s"),
+    ],
+    &[
+        ("clinic", "breaks alice.clinic as e by doctor"),
+        ("lab", "delegates h to payer as d on alice.clinic"),
+        ("bob.clinic", "withdraws s"),
+        ("alice.clinic", "appoints uncle"),
+    ],
+    &[("lab", "reviews e on alice.clinic"), ("alice.clinic", "revokes h")],
+    &[("alice.clinic", "reinstates h"), ("uncle", "grants lab as i on alice.clinic")],
+];
 
 fn hexed(bytes: impl AsRef<[u8]>) -> Value {
     Value::String(hex::encode(bytes))

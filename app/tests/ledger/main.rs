@@ -3,10 +3,14 @@
 mod batches;
 mod blocks;
 mod consent;
+mod consent_words;
+mod delegation;
+mod emergency;
 mod events;
 mod genesis;
 mod golden;
 mod governance;
+mod guardian;
 mod identity;
 mod insurance;
 mod matrix;
@@ -16,6 +20,7 @@ mod queries;
 mod records;
 mod replay;
 mod script;
+mod standing;
 mod trapdoor;
 mod world;
 

@@ -5,7 +5,7 @@ use crate::{
     world::name_of,
 };
 
-const ROLES: [(&str, &str); 8] = [
+const ROLES: [(&str, &str); 9] = [
     ("registrar", "r3"),
     ("provider", "clinic"),
     ("laboratory", "lab"),
@@ -14,6 +14,7 @@ const ROLES: [(&str, &str); 8] = [
     ("practitioner", "doctor"),
     ("patient", "alice.clinic"),
     ("stranger", "nobody"),
+    ("guardian", "uncle"),
 ];
 
 /// What there is before each cell of the matrix is tried.
@@ -55,40 +56,57 @@ const BEFORE: &str = "
     clinic logs 1
     lab logs 1
     chemist logs 1
-    payer logs 1";
+    payer logs 1
+    r1 registers clinic as provider emergency
+    r2 registers clinic as provider emergency
+    clinic appoints uncle on alice.clinic
+    alice.clinic appoints uncle
+    alice.clinic grants lab as wide delegable
+    alice.clinic grants lab as shut
+    alice.clinic revokes shut
+    alice.clinic preapproves lab as ever
+    clinic breaks alice.clinic as glass by doctor";
 
 /// One row for each transaction: the message, then an answer for each role in the order of
 /// [`ROLES`]. `.` stands for ok, `R` NotARegistrar, `O` NotAnOrganization, `K` WrongOrganizationKind,
-/// `C` NotAClaimant, `U` UnknownAccount.
+/// `C` NotAClaimant, `U` UnknownAccount, `E` EmergencyNotAccredited.
 const MATRIX: &[(&str, &str)] = &[
-    ("registers new as provider", ". R R R R R R U"),
-    ("suspends lab", ". R R R R R R U"),
-    ("enrols nurse", "O . . . . O O U"),
-    ("opens dave.here", "O . . . . O O U"),
-    ("claims alice.clinic", "C C C C C C SubjectClaimed U"),
-    ("requests alice.clinic as q", "O . . . . O O U"),
-    ("grants lab as g on alice.clinic", "C C C C C C . U"),
-    ("revokes old on alice.clinic", "C C C C C C . U"),
-    ("anchors a", "O . . . . O O U"),
-    ("supersedes old:2", "O . . . . O O U"),
-    ("marks old:1", "O . . . . O O U"),
-    ("logs 2", "O . . . . O O U"),
-    ("publishes silver", "O K K K . O O U"),
-    ("attests a", "O . . K K O O U"),
-    ("covers a", "O K K K . O O U"),
-    ("proves gold claim c event e period p", "O . . . . O O U"),
-    ("proposes p parameter offences-tolerated 2", ". R R R R R R U"),
-    ("votes theirs", ". R R R R R R U"),
-    ("rescinds mine", ". R R R R R R U"),
-    ("suspends-staff doctor", "O . . . . O O U"),
-    ("batches more", "O . . . . O O U"),
-    ("extracts many/3 from many", "O . . . . O O U"),
-    ("asks lab to sign kept", "O . InvalidField . . O O U"),
-    ("signs lab old", "O . UnknownCountersignature UnknownCountersignature UnknownCountersignature O O U"),
-    ("shreds old", "O . . . . O O U"),
-    ("holds own old", "UnknownRecord . . . . O O U"),
-    ("disputes 1 on alice.clinic", "C C C C C C . U"),
-    ("releases clinic kept", ". . RecordOfAnother RecordOfAnother RecordOfAnother O O U"),
+    ("registers new as provider", ". R R R R R R U R"),
+    ("suspends lab", ". R R R R R R U R"),
+    ("enrols nurse", "O . . . . O O U O"),
+    ("opens dave.here", "O . . . . O O U O"),
+    ("claims alice.clinic", "C C C C C C SubjectClaimed U C"),
+    ("requests alice.clinic as q", "O . . . . O O U O"),
+    ("grants lab as g on alice.clinic", "C C C C C C . U ."),
+    ("revokes old on alice.clinic", "C C C C C C . U ."),
+    ("anchors a", "O . . . . O O U O"),
+    ("supersedes old:2", "O . . . . O O U O"),
+    ("marks old:1", "O . . . . O O U O"),
+    ("logs 2", "O . . . . O O U O"),
+    ("publishes silver", "O K K K . O O U O"),
+    ("attests a", "O . . K K O O U O"),
+    ("covers a", "O K K K . O O U O"),
+    ("proves gold claim c event e period p", "O . . . . O O U O"),
+    ("amends old to 2 on alice.clinic", "C C C C C C . U ."),
+    ("reinstates shut on alice.clinic", "C C C C C C . U C"),
+    ("delegates wide to payer as d on alice.clinic", "O NotTheGrantee . NotTheGrantee InvalidField O O U O"),
+    ("appoints aunt on alice.clinic", "C . NotTheCustodian NotTheCustodian NotTheCustodian C . U C"),
+    ("breaks alice.clinic as e by doctor", "O . E E E O O U O"),
+    ("reviews glass on alice.clinic", ". OwnEmergency . . . O O U O"),
+    ("preapproves lab as s on alice.clinic", "C C C C C C . U C"),
+    ("withdraws ever on alice.clinic", "C C C C C C . U C"),
+    ("proposes p parameter offences-tolerated 2", ". R R R R R R U R"),
+    ("votes theirs", ". R R R R R R U R"),
+    ("rescinds mine", ". R R R R R R U R"),
+    ("suspends-staff doctor", "O . . . . O O U O"),
+    ("batches more", "O . . . . O O U O"),
+    ("extracts many/3 from many", "O . . . . O O U O"),
+    ("asks lab to sign kept", "O . InvalidField . . O O U O"),
+    ("signs lab old", "O . UnknownCountersignature UnknownCountersignature UnknownCountersignature O O U O"),
+    ("shreds old", "O . . . . O O U O"),
+    ("holds own old", "UnknownRecord . . . . O O U O"),
+    ("disputes 1 on alice.clinic", "C C C C C C . U C"),
+    ("releases clinic kept", ". . RecordOfAnother RecordOfAnother RecordOfAnother O O U O"),
 ];
 
 fn name(symbol: &str) -> &str {
@@ -99,6 +117,7 @@ fn name(symbol: &str) -> &str {
         "K" => "WrongOrganizationKind",
         "C" => "NotAClaimant",
         "U" => "UnknownAccount",
+        "E" => "EmergencyNotAccredited",
         other => other,
     }
 }

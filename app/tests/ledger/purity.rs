@@ -26,6 +26,10 @@ const CORE: &[&str] = &[
     "store/tree.rs",
     "types.rs",
     "upgrade.rs",
+    // The access decision, which the ledger's actions share with gateways.
+    "../wire/src/decision.rs",
+    "../wire/src/decision",
+    "../wire/src/terms.rs",
 ];
 
 /// What would let two validators compute different states, and why.

@@ -128,6 +128,7 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
             encryption_key: bytes(words.at(1)).to_vec(),
             evidence: bytes("evidence").to_vec(),
             expires_at: words.time("until", 1_000_000),
+            emergency: words.has("emergency"),
         }
         .into(),
         "suspends" => MsgSuspendOrganization {
@@ -155,9 +156,10 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
             sender: from,
             subject: subject(words.at(1)).to_vec(),
             request: bytes(words.after("as").expect("as which request")).to_vec(),
-            terms: bytes("terms").to_vec(),
-            body: bytes("body").to_vec(),
+            terms: words.named("terms"),
+            body: words.named("body"),
             expires_at: words.time("until", 1_000),
+            standing: words.after("under").map(|standing| bytes(standing).to_vec()).unwrap_or_default(),
         }
         .into(),
         "grants" => MsgGrantConsent {
@@ -165,12 +167,13 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
             subject: words.subject().to_vec(),
             grant: bytes(words.after("as").expect("as which grant")).to_vec(),
             grantee: address(words.at(1)).to_vec(),
-            mode: ConsentMode::View.into(),
+            mode: words.mode().into(),
             not_before: words.time("from", 0),
             expires_at: words.time("until", 1_000),
-            terms: bytes("terms").to_vec(),
-            body: bytes("body").to_vec(),
+            terms: words.named("terms"),
+            body: words.named("body"),
             request: words.after("for").map(|request| bytes(request).to_vec()).unwrap_or_default(),
+            delegable: words.has("delegable"),
         }
         .into(),
         "revokes" => {
@@ -178,12 +181,12 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
                 .into()
         }
         "anchors" => {
-            MsgAnchorRecords { sender: from, anchors: words.words[1..].iter().map(|record| anchor(record)).collect() }
+            MsgAnchorRecords { sender: from, anchors: words.plain().map(|record| anchor(record, &words)).collect() }
                 .into()
         }
         "supersedes" => MsgSupersedeRecords {
             sender: from,
-            supersessions: words.words[1..].iter().map(|record| supersession(record)).collect(),
+            supersessions: words.plain().map(|record| supersession(record, &words)).collect(),
         }
         .into(),
         "marks" => {
@@ -235,7 +238,27 @@ impl<'a> Words<'a> {
         START + self.after(word).map_or(default, |time| time.parse().expect("a time in seconds"))
     }
 
-    fn subject(&self) -> SubjectId {
+    /// The bytes of an option `name=word`; without it those of its own name.
+    pub fn named(&self, name: &str) -> Vec<u8> {
+        bytes(self.option(name).unwrap_or(name)).to_vec()
+    }
+
+    /// The words after the verb that are no option.
+    fn plain(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.words[1..].iter().copied().filter(|word| !word.contains('='))
+    }
+
+    /// Whether the word is there.
+    pub fn has(&self, word: &str) -> bool {
+        self.words.contains(&word)
+    }
+
+    /// `append` opens appending; without it a grant opens viewing.
+    pub fn mode(&self) -> ConsentMode {
+        if self.has("append") { ConsentMode::Append } else { ConsentMode::View }
+    }
+
+    pub fn subject(&self) -> SubjectId {
         subject(self.after("on").unwrap_or(self.sender))
     }
 }
@@ -256,8 +279,8 @@ fn kind(name: &str) -> OrganizationKind {
     }
 }
 
-fn anchor(record: &str) -> Anchor {
-    Anchor { record: bytes(record).to_vec(), commitment: bytes("commitment").to_vec() }
+fn anchor(record: &str, words: &Words<'_>) -> Anchor {
+    Anchor { record: bytes(record).to_vec(), commitment: words.named("commitment") }
 }
 
 /// `x:2` is version 2 of record x.
@@ -266,9 +289,9 @@ fn versioned(word: &str) -> (&str, u32) {
     (record, version.parse().expect("a version"))
 }
 
-fn supersession(word: &str) -> Supersession {
+fn supersession(word: &str, words: &Words<'_>) -> Supersession {
     let (record, version) = versioned(word);
-    Supersession { record: bytes(record).to_vec(), version, commitment: bytes("next").to_vec() }
+    Supersession { record: bytes(record).to_vec(), version, commitment: words.named("next") }
 }
 
 fn intervals() -> Vec<Interval> {

@@ -157,6 +157,7 @@ pub fn register_hospital() -> Vec<u8> {
         encryption_key: vec![9; 32],
         evidence: vec![1; 32],
         expires_at: GENESIS_TIME + 86_400 * 30,
+        emergency: false,
     };
     sign(&signer("registrar"), 0, 0, &[message.into()])
 }

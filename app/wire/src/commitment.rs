@@ -37,6 +37,11 @@ pub fn qualification(salt: &Salt, qualification: &[u8]) -> Commitment {
     Commitment::new(hash("careledger/qualification/1", &[salt, qualification]))
 }
 
+/// Commitment to the evidence that somebody is a subject's guardian.
+pub fn guardianship(salt: &Salt, evidence: &[u8]) -> Commitment {
+    Commitment::new(hash("careledger/guardianship/1", &[salt, evidence]))
+}
+
 /// SHA3-256 of bytes, as for sealed bodies.
 pub fn digest(bytes: &[u8]) -> Digest {
     Digest::new(Sha3_256::digest(bytes).into())

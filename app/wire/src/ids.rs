@@ -106,6 +106,10 @@ ids! {
     GrantId
     /// An access request, chosen at random by the requester.
     RequestId
+    /// A view that was opened in an emergency, chosen at random by the organization.
+    EmergencyId
+    /// A standing approval, chosen at random by the patient's wallet.
+    StandingId
     /// A record of one custodian, keyed so that nobody else can derive it.
     RecordId
     /// An insurer's id of one claim.

@@ -124,6 +124,22 @@ messages! {
     ReleaseLegalHold(records::MsgReleaseLegalHold) = "/careledger.records.v1.MsgReleaseLegalHold",
     /// docs/transactions/dispute-access.md
     DisputeAccess(audit::MsgDisputeAccess) = "/careledger.audit.v1.MsgDisputeAccess",
+    /// docs/transactions/amend-consent.md
+    AmendConsent(consent::MsgAmendConsent) = "/careledger.consent.v1.MsgAmendConsent",
+    /// docs/transactions/reinstate-consent.md
+    ReinstateConsent(consent::MsgReinstateConsent) = "/careledger.consent.v1.MsgReinstateConsent",
+    /// docs/transactions/delegate-consent.md
+    DelegateConsent(consent::MsgDelegateConsent) = "/careledger.consent.v1.MsgDelegateConsent",
+    /// docs/transactions/appoint-guardian.md
+    AppointGuardian(consent::MsgAppointGuardian) = "/careledger.consent.v1.MsgAppointGuardian",
+    /// docs/transactions/break-glass.md
+    BreakGlass(consent::MsgBreakGlass) = "/careledger.consent.v1.MsgBreakGlass",
+    /// docs/transactions/review-emergency.md
+    ReviewEmergency(consent::MsgReviewEmergency) = "/careledger.consent.v1.MsgReviewEmergency",
+    /// docs/transactions/approve-standing.md
+    ApproveStanding(consent::MsgApproveStanding) = "/careledger.consent.v1.MsgApproveStanding",
+    /// docs/transactions/withdraw-standing.md
+    WithdrawStanding(consent::MsgWithdrawStanding) = "/careledger.consent.v1.MsgWithdrawStanding",
 }
 
 /// Decodes `bytes` and refuses every encoding but the canonical one. Prost drops unknown fields

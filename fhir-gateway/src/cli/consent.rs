@@ -99,6 +99,7 @@ pub fn prepared(consent: &Value, permit: &Permit) -> Value {
         "expires_at": permit.window.end,
         "terms": permit.terms.commitment(&permit.salt),
         "body": consent::body_digest(&permit.salt, consent),
+        "delegable": permit.delegable,
     })
 }
 

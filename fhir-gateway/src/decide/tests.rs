@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 
-use careledger_wire::ids::GrantId;
+use std::collections::BTreeSet;
 
 use super::*;
+use crate::mapping::{consent::Terms, period::Seconds};
 
 const NOW: i64 = 1_000_000;
 
@@ -18,6 +19,7 @@ fn terms() -> Terms {
     Terms {
         organization: address(1),
         practitioner: Some(address(2)),
+        roles: BTreeSet::new(),
         purposes: set(&["TREAT"]),
         resource_types: set(&["DocumentReference"]),
         data_period: Some(Seconds { start: 100, end: 200 }),
@@ -28,6 +30,7 @@ fn terms() -> Terms {
 fn candidate_of(terms: Terms) -> Candidate {
     let salt = [9; 32];
     Candidate {
+        grant: GrantId::new([5; 32]),
         state: Some(Grant {
             grantee: terms.organization.to_vec(),
             mode: ConsentMode::View as i32,
@@ -42,7 +45,9 @@ fn candidate_of(terms: Terms) -> Candidate {
             salt,
             grant: GrantId::new([5; 32]),
             patient: "p".to_owned(),
+            delegable: false,
         }),
+        beyond: Beyond::default(),
     }
 }
 
@@ -162,6 +167,62 @@ fn every_boundary_is_exact_to_the_second() {
             assert_eq!(broken(|candidate, ask, _| bound(candidate, ask, time)), expected, "{rule:?} until {time}");
         }
     }
+}
+
+/// The candidate was delegated by organization 3, whose grant opens the same.
+fn delegate(candidate: &mut Candidate) {
+    let mut given = candidate_of(Terms { organization: address(3), ..terms() });
+    let state = given.state.take().map(|state| Grant { delegable: true, ..state });
+    grant(candidate).parent = vec![6; 32];
+    candidate.beyond.parent = Some(Parent {
+        grant: GrantId::new([6; 32]),
+        state,
+        opened: given.permit.as_ref().map(opened),
+        standing: Some(Organization { expires_at: NOW + 5, ..Organization::default() }),
+    });
+}
+
+#[test]
+fn a_delegated_grant_needs_the_one_that_it_came_from() {
+    assert_eq!(broken(|candidate, _, _| delegate(candidate)), None);
+    let revoked = |candidate: &mut Candidate, _: &mut Ask, _: &mut Facts| {
+        delegate(candidate);
+        candidate.beyond.parent.as_mut().unwrap().state.as_mut().unwrap().revoked_at = 1;
+    };
+    assert_eq!(broken(revoked), Some(Rule::NotRevoked));
+    assert_eq!(broken(|candidate, _, _| grant(candidate).parent = vec![6; 32]), Some(Rule::GrantExists));
+}
+
+/// The id is no grant's but an emergency's, of an accredited organization.
+fn in_emergency(candidate: &mut Candidate, ask: &mut Ask) {
+    (candidate.state, candidate.permit) = (None, None);
+    ask.standing.as_mut().unwrap().emergency = true;
+    candidate.beyond.emergency = Some(Emergency {
+        organization: address(1).to_vec(),
+        practitioner: address(2).to_vec(),
+        opened_at: NOW - 1,
+        expires_at: NOW + 1,
+        ..Emergency::default()
+    });
+}
+
+#[test]
+fn an_emergency_is_judged_where_there_is_no_grant() {
+    let opened = |candidate: &mut Candidate, ask: &mut Ask, facts: &mut Facts| {
+        in_emergency(candidate, ask);
+        facts.labels = set(&["R"]);
+    };
+    assert_eq!(broken(opened), None);
+    let ended = |candidate: &mut Candidate, ask: &mut Ask, _: &mut Facts| {
+        in_emergency(candidate, ask);
+        ask.now = NOW + 1;
+    };
+    assert_eq!(broken(ended), Some(Rule::NotEnded));
+    let (mut candidate, mut ask) = (candidate_of(terms()), ask());
+    in_emergency(&mut candidate, &mut ask);
+    assert_eq!(decide_grant(&candidate, &ask), Ok(()));
+    ask.standing.as_mut().unwrap().emergency = false;
+    assert_eq!(decide_grant(&candidate, &ask), Err(Rule::EmergencyAccredited));
 }
 
 type Break = fn(&mut Candidate, &mut Ask, &mut Facts);

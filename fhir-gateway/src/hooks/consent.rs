@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use careledger_app::keys;
-use careledger_wire::ids::{GrantId, SubjectId};
+use careledger_wire::ids::{Commitment, GrantId, SubjectId};
 use serde_json::Value;
 
 use super::{Effects, Proposed, Relay, beside::Beside, patient};
@@ -49,7 +49,7 @@ pub async fn before(
             let subject = patient::subject_of(organization, &permit.patient, beside).await?;
             let signed = beside.signed(&format!("Consent/{id}"))?.ok_or_else(|| Refusal::Rule(HOW.to_owned()))?;
             signed::agrees(&signed, &permit, &consent, &subject)?;
-            effects.granted.push((subject, permit.grant));
+            effects.granted.push(Granted::of(subject, &permit));
             effects.relay.push(Relay { transaction: signed.bytes, entry: proposed.entry });
             Ok(())
         }
@@ -58,10 +58,54 @@ pub async fn before(
             effects.relay.extend(revocation.map(|transaction| Relay { transaction, entry: proposed.entry }));
             Ok(())
         }
-        (Some(_), Status::Active | Status::Proposed) => Err(Refusal::Rule(
-            "a Consent in force cannot be changed: make it inactive, and post another one".to_owned(),
+        (Some(before), Status::Active) => {
+            let (granted, transaction) = amend(organization, id, &before, &consent, beside).await?;
+            effects.granted.push(granted);
+            effects.relay.push(Relay { transaction, entry: proposed.entry });
+            Ok(())
+        }
+        (Some(_), Status::Proposed) => Err(Refusal::Rule(
+            "a Consent in force does not become a proposal: make it inactive, and post another one".to_owned(),
         )),
     }
+}
+
+/// A grant that a request of this server relays, and what it must open on the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    subject: SubjectId,
+    grant: GrantId,
+    terms: Commitment,
+}
+
+impl Granted {
+    fn of(subject: SubjectId, permit: &Permit) -> Self {
+        Self { subject, grant: permit.grant, terms: permit.terms.commitment(&permit.salt) }
+    }
+}
+
+/// A Consent in force is changed by the patient's signed amendment beside it, and by nothing else.
+async fn amend(
+    organization: &Organization,
+    id: &str,
+    before: &Permit,
+    consent: &Value,
+    beside: &Beside<'_>,
+) -> Result<(Granted, Vec<u8>), Refusal> {
+    let permit = consent::permit(consent)?;
+    let is_same = permit.grant == before.grant
+        && permit.patient == before.patient
+        && permit.terms.organization == before.terms.organization;
+    let signed = beside.signed(&format!("Consent/{id}"))?.filter(|_| is_same).ok_or_else(|| {
+        Refusal::Rule(
+            "a Consent in force changes only with the patient's signed amendment of the same grant beside it: post that, \
+             or make it inactive and post another one"
+                .to_owned(),
+        )
+    })?;
+    let subject = patient::subject_of(organization, &permit.patient, beside).await?;
+    signed::amends(&signed, &permit, consent, &subject)?;
+    Ok((Granted::of(subject, &permit), signed.bytes))
 }
 
 /// The Consent `id` as it is kept, where it is in force.
@@ -95,13 +139,16 @@ pub fn grants(consent: &Value) -> BTreeSet<&str> {
     identifiers.items().filter_map(|identifier| identifier.identifier_value(naming::GRANT)).collect()
 }
 
-/// Refuses where a grant that was relayed is not in force: the same transaction may have been
-/// relayed before, and revoked since.
-pub async fn still_granted(organization: &Organization, granted: &[(SubjectId, GrantId)]) -> Result<(), Refusal> {
-    for (subject, grant) in granted {
+/// Refuses where a grant that was relayed is not in force as relayed: the same transaction may have
+/// been relayed before, and revoked or amended since.
+pub async fn still_granted(organization: &Organization, granted: &[Granted]) -> Result<(), Refusal> {
+    for Granted { subject, grant, terms } in granted {
         let state = organization.ledger.get(&keys::consent(subject, grant)).await?;
-        if state.is_none_or(|state| state.revoked_at != 0) {
+        let Some(state) = state.filter(|state| state.revoked_at == 0) else {
             return Err(Refusal::Rule("the grant is not in force on the ledger: the patient revoked it".to_owned()));
+        };
+        if state.terms != terms.as_bytes() {
+            return Err(Refusal::Rule("the grant has other terms on the ledger: the patient amended it".to_owned()));
         }
     }
     Ok(())

@@ -5,11 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use careledger_wire::terms::Terms;
 use careledger_wire::{
     commitment::{self, Salt},
-    ids::{Address, Commitment, Digest, GrantId},
+    ids::{Address, Digest, GrantId},
+    proto::identity::PractitionerRole,
+    terms,
 };
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::{
     element::Element,
@@ -19,23 +22,6 @@ use crate::{naming, outcome::Refusal};
 
 /// Actors, purposes, types and labels that one Consent may name.
 const LIST_MAX: usize = 64;
-
-/// What a grant opens, to whom, and for what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
-    /// The organization that may act on the grant.
-    pub organization: Address,
-    /// The only practitioner who may; anyone whom the organization enrolled where it is missing.
-    pub practitioner: Option<Address>,
-    /// Codes of v3 ActReason; at least one.
-    pub purposes: BTreeSet<String>,
-    /// FHIR resource types; at least one.
-    pub resource_types: BTreeSet<String>,
-    /// Only records about this time.
-    pub data_period: Option<Seconds>,
-    /// Security labels that are opened besides unlabelled records.
-    pub labels: BTreeSet<String>,
-}
 
 /// Where a Consent stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,33 +47,8 @@ pub struct Permit {
     pub grant: GrantId,
     /// Local id of the Patient who grants.
     pub patient: String,
-}
-
-impl Terms {
-    /// The one spelling of these terms: JSON with sorted keys and lists and without spaces.
-    pub fn canonical(&self) -> Vec<u8> {
-        let mut actor = Map::new();
-        actor.insert("organization".to_owned(), json!(self.organization));
-        if let Some(practitioner) = &self.practitioner {
-            actor.insert("practitioner".to_owned(), json!(practitioner));
-        }
-        let mut terms = Map::new();
-        terms.insert("actor".to_owned(), Value::Object(actor));
-        if let Some(period) = self.data_period {
-            terms.insert("data_period".to_owned(), json!({"end": period.end, "start": period.start}));
-        }
-        if !self.labels.is_empty() {
-            terms.insert("labels".to_owned(), json!(self.labels));
-        }
-        terms.insert("purposes".to_owned(), json!(self.purposes));
-        terms.insert("resource_types".to_owned(), json!(self.resource_types));
-        Value::Object(terms).to_string().into_bytes()
-    }
-
-    /// The commitment to these terms that stands on the ledger.
-    pub fn commitment(&self, salt: &Salt) -> Commitment {
-        commitment::terms(salt, &self.canonical())
-    }
+    /// Whether the grantee may delegate to one more organization.
+    pub delegable: bool,
 }
 
 /// The digest of a Consent that stands on the ledger. It is over the Consent without `id` and
@@ -145,6 +106,7 @@ pub fn permit(consent: &Value) -> Result<Permit, Refusal> {
     let identifiers = root.get("identifier");
     let grant = identifiers.identifier(naming::GRANT);
     let grant = grant.ok_or_else(|| identifiers.refuse("needs the grant: system urn:careledger:grant"))?;
+    let delegable = root.extension(naming::DELEGABLE);
     let patient = root.get("patient");
     let local = patient.local_id("Patient");
     Ok(Permit {
@@ -153,6 +115,7 @@ pub fn permit(consent: &Value) -> Result<Permit, Refusal> {
         salt: salt.get("valueString").bytes32()?,
         grant: grant.parse().map_err(|_| identifiers.refuse("the grant must be 64 hexadecimal digits"))?,
         patient: local.ok_or_else(|| patient.get("reference").refuse("must be a Patient of this server"))?.to_owned(),
+        delegable: delegable.is_some_and(|extension| extension.get("valueBoolean").value().as_bool() == Some(true)),
     })
 }
 
@@ -176,12 +139,13 @@ fn understood(root: &Element<'_>, provision: &Element<'_>) -> Result<(), Refusal
 }
 
 fn terms(provision: &Element<'_>) -> Result<Terms, Refusal> {
-    let (organization, practitioner) = actors(provision)?;
+    let Actors { organization, practitioner, roles } = actors(provision)?;
     let data_period = provision.get("dataPeriod");
     let data_period = if data_period.is_missing() { None } else { Some(period::period(&data_period)?) };
     Ok(Terms {
         organization,
         practitioner,
+        roles,
         purposes: codings(&provision.get("purpose"), naming::ACT_REASON)?,
         resource_types: codings(&provision.get("class"), naming::RESOURCE_TYPES)?,
         data_period,
@@ -189,26 +153,39 @@ fn terms(provision: &Element<'_>) -> Result<Terms, Refusal> {
     })
 }
 
-/// The organization, and the practitioner where one is named. Both by account, never by name.
-fn actors(provision: &Element<'_>) -> Result<(Address, Option<Address>), Refusal> {
-    let (mut organization, mut practitioner) = (None, None);
+struct Actors {
+    organization: Address,
+    practitioner: Option<Address>,
+    roles: BTreeSet<PractitionerRole>,
+}
+
+/// The organization, the practitioner where one is named, both by account and never by name, and
+/// the qualifications where there are any.
+fn actors(provision: &Element<'_>) -> Result<Actors, Refusal> {
+    let (mut organization, mut practitioner, mut roles) = (None, None, BTreeSet::new());
     for actor in provision.get("actor").items() {
         let reference = actor.get("reference");
         let identifier = reference.get("identifier");
+        if reference.get("type").text() == Some("PractitionerRole") {
+            let role = identifier.identifier_value(naming::PRACTITIONER_ROLE).and_then(terms::role_of);
+            let problem = "needs a qualification: system urn:careledger:practitioner-role, such as physician";
+            roles.insert(role.ok_or_else(|| identifier.refuse(problem))?);
+            continue;
+        }
         let account = identifier.identifier_value(naming::ACCOUNT);
         let account = account.ok_or_else(|| identifier.refuse("needs an account: system urn:careledger:account"))?;
         let account: Address = account.parse().map_err(|_| identifier.refuse("is not an account's address"))?;
         let slot = match reference.get("type").text() {
             Some("Organization") => &mut organization,
             Some("Practitioner") => &mut practitioner,
-            _ => return Err(reference.get("type").refuse("must be Organization or Practitioner")),
+            _ => return Err(reference.get("type").refuse("must be Organization, Practitioner or PractitionerRole")),
         };
         if slot.replace(account).is_some() {
             return Err(actor.refuse("names a second one of its kind; post one Consent for each"));
         }
     }
     let organization = organization.ok_or_else(|| provision.get("actor").refuse("must name an Organization"))?;
-    Ok((organization, practitioner))
+    Ok(Actors { organization, practitioner, roles })
 }
 
 fn codings(list: &Element<'_>, system: &str) -> Result<BTreeSet<String>, Refusal> {
@@ -237,6 +214,8 @@ fn labels(list: &Element<'_>) -> Result<BTreeSet<String>, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn address(byte: u8) -> Address {
@@ -286,6 +265,30 @@ mod tests {
         assert_eq!(String::from_utf8(permit.terms.canonical()).unwrap(), expected);
         assert_eq!(permit.window, Seconds { start: 1_767_225_600, end: 1_769_904_000 });
         assert_eq!(permit.salt, [7; 32]);
+    }
+
+    /// The wire's own JSON is what a JSON library writes, whatever a code holds.
+    #[test]
+    fn the_spelling_is_json() {
+        for code in ["TREAT", "a\"b", "\\", "\u{1}\u{8}\u{c}\n\r\t\u{1f}", "é\u{7f}\u{2028}😀"] {
+            let terms = Terms { purposes: [code.to_owned()].into(), ..permit(&consent()).unwrap().terms };
+            let read: Value = serde_json::from_slice(&terms.canonical()).expect("JSON");
+            assert_eq!(read["purposes"], json!([code]));
+            assert_eq!(sorted(&read).to_string().into_bytes(), terms.canonical(), "{code}");
+        }
+    }
+
+    #[test]
+    fn qualifications_are_part_of_the_terms() {
+        let role = |name: &str| json!({"reference": {"type": "PractitionerRole", "identifier": {"system": naming::PRACTITIONER_ROLE, "value": name}}});
+        let with = |name: &str| {
+            let mut narrowed = consent();
+            narrowed["provision"]["actor"].as_array_mut().unwrap().push(role(name));
+            narrowed
+        };
+        assert_eq!(permit(&with("nurse")).unwrap().terms.roles, [PractitionerRole::Nurse].into());
+        let Err(Refusal::Invalid { path, .. }) = permit(&with("doctor")) else { panic!("an unknown role") };
+        assert_eq!(path, "Consent.provision.actor[2].reference.identifier");
     }
 
     #[test]

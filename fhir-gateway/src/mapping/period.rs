@@ -1,19 +1,11 @@
 //! FHIR's dates as ranges of seconds. A date is as long as its precision: `2024` is a year, and a
 //! period that ends on a day includes that day (FHIR R4, datatypes, Period).
 
+pub use careledger_wire::terms::Seconds;
 use time::{Date, Month, OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::element::Element;
 use crate::outcome::Refusal;
-
-/// Seconds from `start` (included) to `end` (excluded), Unix time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seconds {
-    /// First second.
-    pub start: i64,
-    /// One past the last second.
-    pub end: i64,
-}
 
 /// The seconds that a FHIR `date`, `dateTime` or `instant` spans. A date without a zone is in UTC.
 pub fn seconds(text: &str) -> Option<Seconds> {

@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use careledger_wire::{
     ids::{GrantId, SubjectId},
     message::Message,
-    proto::consent::{ConsentMode, MsgGrantConsent},
+    proto::consent::ConsentMode,
     transaction::Transaction,
 };
 use serde_json::Value;
@@ -51,40 +51,94 @@ pub fn transaction(provenance: &Value) -> Result<Option<Signed>, Refusal> {
     }
 }
 
-/// Checks that `signed` grants exactly what the Consent says, on `subject`.
+/// What a message says of the grant that it makes or changes.
+struct Said<'a> {
+    subject: &'a [u8],
+    grant: &'a [u8],
+    mode: i32,
+    not_before: i64,
+    expires_at: i64,
+    terms: &'a [u8],
+    body: &'a [u8],
+    delegable: bool,
+}
+
+/// Checks that `signed` grants exactly what the Consent says, on `subject`: given by the patient, or
+/// delegated by a grantee.
 pub fn agrees(signed: &Signed, permit: &Permit, consent: &Value, subject: &SubjectId) -> Result<(), Refusal> {
-    let Message::GrantConsent(message) = &signed.message else {
-        return Err(Refusal::Rule("the signed transaction does not grant a consent".to_owned()));
+    let (said, grantee) = match &signed.message {
+        Message::GrantConsent(message) => (
+            Said {
+                subject: &message.subject,
+                grant: &message.grant,
+                mode: message.mode,
+                not_before: message.not_before,
+                expires_at: message.expires_at,
+                terms: &message.terms,
+                body: &message.body,
+                delegable: message.delegable,
+            },
+            &message.grantee,
+        ),
+        Message::DelegateConsent(message) => (
+            Said {
+                subject: &message.subject,
+                grant: &message.grant,
+                mode: message.mode,
+                not_before: message.not_before,
+                expires_at: message.expires_at,
+                terms: &message.terms,
+                body: &message.body,
+                delegable: false,
+            },
+            &message.grantee,
+        ),
+        _ => return Err(Refusal::Rule("the signed transaction does not grant a consent".to_owned())),
     };
-    let said = MsgGrantConsent {
-        sender: message.sender.clone(),
-        subject: subject.to_vec(),
-        grant: permit.grant.to_vec(),
-        grantee: permit.terms.organization.to_vec(),
-        mode: ConsentMode::View as i32,
-        not_before: permit.window.start,
-        expires_at: permit.window.end,
-        terms: permit.terms.commitment(&permit.salt).to_vec(),
-        body: consent::body_digest(&permit.salt, consent).to_vec(),
-        request: message.request.clone(),
-    };
-    let differences = [
-        ("subject", message.subject == said.subject),
-        ("grant", message.grant == said.grant),
-        ("grantee", message.grantee == said.grantee),
-        ("mode", message.mode == said.mode),
-        ("not_before", message.not_before == said.not_before),
-        ("expires_at", message.expires_at == said.expires_at),
-        ("terms", message.terms == said.terms),
-        ("body", message.body == said.body),
-    ];
-    match differences.into_iter().find(|(_, is_equal)| !is_equal) {
-        None => Ok(()),
-        Some((field, _)) => Err(Refusal::Rule(format!(
-            "the signed transaction differs from the Consent in {field}; `careledger-gateway consent prepare` prints \
-             what it must say"
-        ))),
+    if grantee != permit.terms.organization.as_bytes() {
+        return Err(differs("grantee"));
     }
+    same(&said, permit, consent, subject)
+}
+
+/// Checks that `signed` amends the grant on `subject` to exactly what the Consent says now.
+pub fn amends(signed: &Signed, permit: &Permit, consent: &Value, subject: &SubjectId) -> Result<(), Refusal> {
+    let Message::AmendConsent(message) = &signed.message else {
+        return Err(Refusal::Rule("the signed transaction does not amend a consent".to_owned()));
+    };
+    let said = Said {
+        subject: &message.subject,
+        grant: &message.grant,
+        mode: message.mode,
+        not_before: message.not_before,
+        expires_at: message.expires_at,
+        terms: &message.terms,
+        body: &message.body,
+        delegable: message.delegable,
+    };
+    same(&said, permit, consent, subject)
+}
+
+/// Refuses the first field in which message and Consent differ.
+fn same(said: &Said<'_>, permit: &Permit, consent: &Value, subject: &SubjectId) -> Result<(), Refusal> {
+    let fields = [
+        ("subject", said.subject == subject.as_bytes()),
+        ("grant", said.grant == permit.grant.as_bytes()),
+        ("mode", said.mode == ConsentMode::View as i32),
+        ("not_before", said.not_before == permit.window.start),
+        ("expires_at", said.expires_at == permit.window.end),
+        ("terms", said.terms == permit.terms.commitment(&permit.salt).as_bytes()),
+        ("body", said.body == consent::body_digest(&permit.salt, consent).as_bytes()),
+        ("delegable", said.delegable == permit.delegable),
+    ];
+    fields.iter().find(|(_, is_equal)| !is_equal).map_or(Ok(()), |(field, _)| Err(differs(field)))
+}
+
+fn differs(field: &str) -> Refusal {
+    Refusal::Rule(format!(
+        "the signed transaction differs from the Consent in {field}; `careledger-gateway consent prepare` prints what it \
+         must say"
+    ))
 }
 
 /// Checks that `signed` revokes `grant` on `subject`.

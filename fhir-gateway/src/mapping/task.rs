@@ -136,6 +136,7 @@ impl Delivery {
         Terms {
             organization: *organization,
             practitioner: Some(self.practitioner),
+            roles: BTreeSet::new(),
             purposes: BTreeSet::from([self.purpose.clone()]),
             resource_types: self.scope.clone(),
             data_period: None,
@@ -152,6 +153,7 @@ impl Delivery {
             terms: self.terms(organization).commitment(salt).to_vec(),
             body: body.to_vec(),
             expires_at: self.expires_at,
+            standing: Vec::new(),
         };
         message.into()
     }

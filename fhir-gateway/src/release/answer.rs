@@ -3,7 +3,7 @@
 
 use careledger_app::keys;
 use careledger_wire::{
-    ids::{Address, EncryptionKey},
+    ids::{Address, Commitment, EmergencyId, EncryptionKey, GrantId},
     proto::state,
 };
 use serde_json::Value;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::messages::{Answer, Read, Released, Right, Search};
 use crate::{
     audit::{Disclosure, Verdict},
-    decide::{self, Ask, Candidate, Facts, Rule},
+    decide::{self, Ask, Beyond, Candidate, Facts, Parent, Rule},
     mapping::{consent, facts},
     naming,
     organization::Organization,
@@ -62,13 +62,11 @@ async fn case(organization: &Organization, asker: &Asker, right: &Right) -> Resu
     let state = ledger.get_proven(&keys::consent(&right.subject, &right.grant)).await?.value;
     let enrolment = ledger.get_proven(&keys::practitioner(&asker.address, &right.practitioner)).await?.value;
     let patient = organization.records.patient_of(&right.subject)?;
-    let kept = lookup::by_identifier(organization, "Consent", naming::GRANT, &right.grant.to_string()).await?;
-    // The Consent must be that of the patient whose subject was named, with the terms that the
-    // patient signed; others may carry the same identifier.
-    let permit = kept.into_iter().filter_map(|(_, consent)| consent::permit(&consent).ok()).find(|permit| {
-        patient.as_deref() == Some(permit.patient.as_str())
-            && state.as_ref().is_some_and(|state| permit.terms.commitment(&permit.salt).as_bytes() == &state.terms[..])
-    });
+    let permit = match &state {
+        Some(state) => permit(organization, patient.as_deref(), &right.grant, state).await?,
+        None => None,
+    };
+    let beyond = beyond(organization, asker, right, patient.as_deref(), state.as_ref()).await?;
     let ask = Ask {
         organization: asker.address,
         standing: Some(asker.standing.clone()),
@@ -77,7 +75,51 @@ async fn case(organization: &Organization, asker: &Asker, right: &Right) -> Resu
         purpose: right.purpose.clone(),
         now: ledger.now(),
     };
-    Ok(Case { candidate: Candidate { state, permit }, ask, patient })
+    Ok(Case { candidate: Candidate { grant: right.grant, state, permit, beyond }, ask, patient })
+}
+
+/// The Consent that opens a grant. It must be that of the patient whose subject was named, with the
+/// terms that were committed to; others may carry the same identifier.
+async fn permit(
+    organization: &Organization,
+    patient: Option<&str>,
+    grant: &GrantId,
+    state: &state::Grant,
+) -> Result<Option<consent::Permit>, Refusal> {
+    let kept = lookup::by_identifier(organization, "Consent", naming::GRANT, &grant.to_string()).await?;
+    let permits = kept.into_iter().filter_map(|(_, consent)| consent::permit(&consent).ok());
+    let is_committed = |permit: &consent::Permit| {
+        let commitment: Commitment = permit.terms.commitment(&permit.salt);
+        commitment.as_bytes().as_slice() == state.terms
+    };
+    Ok(permits.into_iter().find(|permit| patient == Some(permit.patient.as_str()) && is_committed(permit)))
+}
+
+/// What else the named grant stands on: the one that it was delegated from, or an emergency.
+async fn beyond(
+    organization: &Organization,
+    asker: &Asker,
+    right: &Right,
+    patient: Option<&str>,
+    state: Option<&state::Grant>,
+) -> Result<Beyond, Refusal> {
+    let ledger = &organization.ledger;
+    let Some(grant) = state else {
+        let emergency = EmergencyId::new(*right.grant.as_bytes());
+        let emergency = ledger.get_proven(&keys::emergency(&right.subject, &emergency)).await?.value;
+        let reviews = ledger.get_proven(&keys::emergency_reviews(&asker.address)).await?.value.unwrap_or_default();
+        return Ok(Beyond { emergency, reviews, ..Beyond::default() });
+    };
+    let Ok(id) = GrantId::try_from(grant.parent.as_slice()) else { return Ok(Beyond::default()) };
+    let state = ledger.get_proven(&keys::consent(&right.subject, &id)).await?.value;
+    let (mut opened, mut standing) = (None, None);
+    if let Some(given) = &state {
+        opened = permit(organization, patient, &id, given).await?.as_ref().map(decide::opened);
+        if let Ok(delegator) = Address::try_from(given.grantee.as_slice()) {
+            standing = ledger.get_proven(&keys::organization(&delegator)).await?.value;
+        }
+    }
+    Ok(Beyond { parent: Some(Parent { grant: id, state, opened, standing }), ..Beyond::default() })
 }
 
 impl Case {

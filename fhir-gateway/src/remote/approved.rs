@@ -1,7 +1,10 @@
 //! Access requests of this organization that patients approved, as the ledger says.
 
 use careledger_app::keys;
-use careledger_wire::ids::{Address, GrantId};
+use careledger_wire::{
+    decision,
+    ids::{Address, GrantId},
+};
 
 use super::lookup;
 use crate::{
@@ -69,7 +72,7 @@ async fn answered(organization: &Organization, id: &str, request: task::Request)
     let Ok(Some(practitioner)) = practitioner::account(&requester) else { return Ok(None) };
     let state = organization.ledger.get_proven(&keys::consent(&request.subject, &grant)).await?.value;
     let now = organization.ledger.now();
-    let is_open = state.is_some_and(|state| state.revoked_at == 0 && state.not_before <= now && now < state.expires_at);
+    let is_open = state.is_some_and(|state| decision::out_of_force(&state, now).is_none());
     let right = Right { grant, subject: request.subject, purpose: request.purpose, practitioner };
     Ok(Some(Approved { patient: request.patient, custodian: request.custodian, right, is_open }))
 }

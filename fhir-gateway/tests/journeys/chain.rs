@@ -55,6 +55,7 @@ pub async fn register(
         encryption_key: keys.encryption.public().to_vec(),
         evidence: vec![1; 32],
         expires_at: clock() + HALF_A_YEAR,
+        emergency: false,
     };
     ledger.submit(registrar, vec![message.into()]).await.map(|_| ())
 }

@@ -7,15 +7,22 @@ use careledger_gateway::{
     keys::{OrganizationKeys, OrganizationSigner, random},
     ledger::{Ledger, clock},
     mapping::{consent::permit, task::timestamp},
-    release::signed::Request,
+    release::{
+        messages::{Right, Search},
+        signed::Request,
+    },
+    remote::peer,
 };
 use careledger_wire::{
     commitment,
     ids::{Address, GrantId, SubjectId},
     message::Message,
     proto::{
-        consent::{ConsentMode, MsgGrantConsent, MsgRevokeConsent},
-        identity::{MsgClaimSubject, OrganizationKind},
+        consent::{
+            ConsentMode, EmergencyReason, MsgAmendConsent, MsgBreakGlass, MsgDelegateConsent, MsgGrantConsent,
+            MsgReviewEmergency, MsgRevokeConsent, ReviewOutcome,
+        },
+        identity::{MsgClaimSubject, MsgRegisterOrganization, OrganizationKind},
     },
 };
 use serde_json::{Value, json};
@@ -34,6 +41,7 @@ const POLL: std::time::Duration = std::time::Duration::from_millis(20);
 /// Two hospitals, a patient known to both, and a document that the first one holds.
 struct World {
     _folder: tempfile::TempDir,
+    registrar: OrganizationSigner,
     ledger: Ledger,
     a: Site,
     b: Site,
@@ -87,7 +95,7 @@ impl World {
         let local = json!({"resourceType": "Patient", "id": "local", "name": named("Doe")});
         let at_b = id(b.put("/Patient/local", &local).await.expect(201));
         let doctor = OrganizationSigner::random().address();
-        Self { _folder: folder, ledger, a, b, patient, subject, at_a, document, binary, at_b, doctor }
+        Self { _folder: folder, registrar, ledger, a, b, patient, subject, at_a, document, binary, at_b, doctor }
     }
 
     /// A doctor of B asks for access; returns once the patient can see it at A.
@@ -122,11 +130,26 @@ impl World {
 
     /// The patient narrows and approves: a Consent with the signed transaction beside it.
     async fn approve(&self, task: &Value, change: impl FnOnce(&mut Value)) -> (Reply, GrantId) {
-        let organization =
-            json!({"type": "Organization", "identifier": {"system": ACCOUNT, "value": self.b.organization.address()}});
+        let mut consent = self.consent(&self.b.organization.address());
         let practitioner = json!({"type": "Practitioner", "identifier": {"system": ACCOUNT, "value": self.doctor}});
         let role = json!({"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]});
-        let mut consent = json!({
+        let actors = consent["provision"]["actor"].as_array_mut().unwrap();
+        actors.push(json!({"role": role, "reference": practitioner}));
+        change(&mut consent);
+        let consent = complete(&consent);
+        let permit = permit(&consent).unwrap();
+        let request = task["identifier"][0]["value"].as_str().unwrap();
+        let mut grant = self.grant(&consent);
+        grant.request = hex::decode(request).unwrap();
+        let reply = self.a.post("", &self.bundle("Consent/c1", &consent, grant.into()).await).await;
+        (reply, permit.grant)
+    }
+
+    /// A Consent of the patient for an organization.
+    fn consent(&self, organization: &Address) -> Value {
+        let organization = json!({"type": "Organization", "identifier": {"system": ACCOUNT, "value": organization}});
+        let role = json!({"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]});
+        json!({
             "resourceType": "Consent", "status": "active",
             "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
             "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
@@ -135,18 +158,19 @@ impl World {
             "provision": {
                 "type": "permit",
                 "period": {"start": timestamp(clock() - 60), "end": timestamp(clock() + 3_600)},
-                "actor": [{"role": role, "reference": organization}, {"role": role, "reference": practitioner}],
+                "actor": [{"role": role, "reference": organization}],
                 "purpose": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "TREAT"}],
                 "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "DocumentReference"}],
             },
-        });
-        change(&mut consent);
-        let consent = complete(&consent);
-        let permit = permit(&consent).unwrap();
-        let said = prepared(&consent, &permit);
+        })
+    }
+
+    /// The message that grants what a complete Consent says.
+    fn grant(&self, consent: &Value) -> MsgGrantConsent {
+        let permit = permit(consent).unwrap();
+        let said = prepared(consent, &permit);
         let bytes = |name: &str| hex::decode(said[name].as_str().unwrap()).unwrap();
-        let request = task["identifier"][0]["value"].as_str().unwrap();
-        let grant = MsgGrantConsent {
+        MsgGrantConsent {
             sender: self.patient.address().to_string(),
             subject: self.subject.to_vec(),
             grant: permit.grant.to_vec(),
@@ -156,15 +180,24 @@ impl World {
             expires_at: permit.window.end,
             terms: bytes("terms"),
             body: bytes("body"),
-            request: hex::decode(request).unwrap(),
-        };
-        let reply = self.a.post("", &self.bundle("Consent/c1", &consent, grant.into()).await).await;
-        (reply, permit.grant)
+            request: Vec::new(),
+            delegable: permit.delegable,
+        }
     }
 
     /// A transaction Bundle that puts a Consent with the patient's signed message beside it.
     async fn bundle(&self, url: &str, consent: &Value, message: Message) -> Value {
-        let transaction = chain::signed(&self.ledger, &self.patient, message).await;
+        self.bundle_signed_by(&self.patient, url, consent, message).await
+    }
+
+    async fn bundle_signed_by(
+        &self,
+        wallet: &OrganizationSigner,
+        url: &str,
+        consent: &Value,
+        message: Message,
+    ) -> Value {
+        let transaction = chain::signed(&self.ledger, wallet, message).await;
         let provenance = self.provenance(url, &transaction);
         let mut consent = consent.clone();
         consent["id"] = json!(url.trim_start_matches("Consent/"));
@@ -207,6 +240,7 @@ impl World {
             terms: bytes("terms"),
             body: bytes("body"),
             request: Vec::new(),
+            delegable: false,
         };
         let transaction = chain::signed_ahead(&self.ledger, &self.patient, message.into(), ahead).await;
         let entry = json!({"resource": consent, "request": {"method": "PUT", "url": format!("Consent/{id}")}});
@@ -228,6 +262,40 @@ impl World {
                 "data": STANDARD.encode(transaction),
             }],
         })
+    }
+
+    /// The amendment that makes the Consent's grant say what the Consent says.
+    fn amendment(&self, consent: &Value, version: u32) -> MsgAmendConsent {
+        let permit = permit(consent).unwrap();
+        let said = prepared(consent, &permit);
+        let bytes = |name: &str| hex::decode(said[name].as_str().unwrap()).unwrap();
+        MsgAmendConsent {
+            sender: self.patient.address().to_string(),
+            subject: self.subject.to_vec(),
+            grant: permit.grant.to_vec(),
+            version,
+            mode: ConsentMode::View as i32,
+            not_before: permit.window.start,
+            expires_at: permit.window.end,
+            terms: bytes("terms"),
+            body: bytes("body"),
+            delegable: false,
+        }
+    }
+
+    /// The doctor is enrolled by B.
+    async fn enrol(&self) {
+        let doctor = json!({"resourceType": "Practitioner", "identifier": [{"system": ACCOUNT, "value": self.doctor}]});
+        self.b.post("/Practitioner", &doctor).await.expect(201);
+    }
+
+    /// How many documents A releases to B's doctor under `grant`.
+    async fn released(&self, grant: &GrantId, purpose: &str) -> usize {
+        let right =
+            Right { grant: *grant, subject: self.subject, purpose: purpose.to_owned(), practitioner: self.doctor };
+        let search = Search { right, resource_type: "DocumentReference".to_owned() };
+        let answer = peer::search(&self.b.organization, &self.a.organization.address(), &search).await;
+        answer.expect("A answers").documents.len()
     }
 
     async fn documents_at_b(&self) -> Vec<Value> {
@@ -328,6 +396,119 @@ async fn a_labelled_document_stays_closed_unless_its_label_was_opened() {
     assert_eq!(closed_binary, absent);
 }
 
+/// A hospital that the patient trusts lets B act within its grant; what closes the one closes the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delegate_reads_as_long_as_the_grant_stands_that_it_came_from() {
+    let world = World::new().await;
+    world.enrol().await;
+    let keys = OrganizationKeys::random();
+    chain::register(&world.ledger, &world.registrar, &keys, OrganizationKind::Provider).await.unwrap();
+    let delegator = keys.signer.address();
+
+    let mut given = world.consent(&delegator);
+    given["extension"] = json!([{"url": "urn:careledger:extension:delegable", "valueBoolean": true}]);
+    let given = complete(&given);
+    let mut silent = given.clone();
+    silent["extension"].as_array_mut().unwrap().retain(|extension| extension.get("valueBoolean").is_none());
+    let unsaid = world.bundle("Consent/given", &silent, world.grant(&given).into()).await;
+    assert_eq!(world.a.post("", &unsaid).await.status, 422, "what the patient signs is what the Consent says");
+    let bundle = world.bundle("Consent/given", &given, world.grant(&given).into()).await;
+    world.a.post("", &bundle).await.expect(200);
+
+    let mut delegated = complete(&world.consent(&world.b.organization.address()));
+    delegated["provision"]["period"] = given["provision"]["period"].clone();
+    let parent = permit(&given).unwrap().grant;
+    let said = world.grant(&delegated);
+    let message = MsgDelegateConsent {
+        sender: delegator.to_string(),
+        subject: said.subject,
+        parent: parent.to_vec(),
+        grant: said.grant,
+        grantee: said.grantee,
+        mode: said.mode,
+        not_before: said.not_before,
+        expires_at: said.expires_at,
+        terms: said.terms,
+        body: said.body,
+    };
+    let bundle = world.bundle_signed_by(&keys.signer, "Consent/delegated", &delegated, message.into()).await;
+    world.a.post("", &bundle).await.expect(200);
+    let grant = permit(&delegated).unwrap().grant;
+    assert_eq!(world.released(&grant, "TREAT").await, 1);
+    assert_eq!(world.released(&parent, "TREAT").await, 0, "the grant itself is another organization's");
+    world.revoke(&parent).await;
+    assert_eq!(world.released(&grant, "TREAT").await, 0);
+}
+
+/// An accredited organization sees a labelled document without consent, and everybody sees that.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emergency_opens_until_its_review_finds_it_unjustified() {
+    let world = World::new().await;
+    world.enrol().await;
+    let binary = id(world.a.post_raw("application/pdf", PDF).await.expect(201));
+    world.a.post("/DocumentReference", &document(&world.at_a, &binary, &["PSY"])).await.expect(201);
+    let emergency = GrantId::new(random());
+    assert_eq!(world.released(&emergency, "ETREAT").await, 0);
+
+    let keys = &world.b.organization.keys;
+    let accredits = MsgRegisterOrganization {
+        sender: world.registrar.address().to_string(),
+        organization: keys.signer.address().to_vec(),
+        kind: OrganizationKind::Provider as i32,
+        encryption_key: keys.encryption.public().to_vec(),
+        evidence: vec![1; 32],
+        expires_at: clock() + chain::HALF_A_YEAR,
+        emergency: true,
+    };
+    world.ledger.submit(&world.registrar, vec![accredits.into()]).await.unwrap();
+    let breaks = MsgBreakGlass {
+        sender: keys.signer.address().to_string(),
+        subject: world.subject.to_vec(),
+        emergency: emergency.to_vec(),
+        practitioner: world.doctor.to_vec(),
+        reason: EmergencyReason::Unconscious as i32,
+        seconds: 3_600,
+    };
+    world.ledger.submit(&keys.signer, vec![breaks.into()]).await.unwrap();
+    assert_eq!(world.released(&emergency, "ETREAT").await, 2);
+    let events = world.a.get(&format!("/AuditEvent?patient=Patient/{}", world.at_a)).await.expect(200);
+    assert!(events.to_string().contains(&world.doctor.to_string()), "the patient sees who looked");
+
+    let reviews = MsgReviewEmergency {
+        sender: world.registrar.address().to_string(),
+        subject: world.subject.to_vec(),
+        emergency: emergency.to_vec(),
+        outcome: ReviewOutcome::NotJustified as i32,
+    };
+    world.ledger.submit(&world.registrar, vec![reviews.into()]).await.unwrap();
+    assert_eq!(world.released(&emergency, "ETREAT").await, 0);
+}
+
+/// The patient opens a label later: the Consent changes with the signed amendment beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_amended_consent_opens_what_it_says_now() {
+    let world = World::new().await;
+    let binary = id(world.a.post_raw("application/pdf", PDF).await.expect(201));
+    world.a.post("/DocumentReference", &document(&world.at_a, &binary, &["PSY"])).await.expect(201);
+    let task = world.ask().await;
+    let (reply, _) = world.approve(&task, |_| {}).await;
+    reply.expect(200);
+    assert_eq!(world.documents_at_b().await.len(), 1);
+
+    let first = world.a.get("/Consent/c1").await.expect(200);
+    let mut wider = first.clone();
+    wider["provision"]["securityLabel"] = json!([{"code": "PSY"}]);
+    assert_eq!(world.a.put("/Consent/c1", &wider).await.status, 422, "nobody amends for the patient");
+    let other = world.amendment(&first, 2);
+    assert_eq!(world.a.post("", &world.bundle("Consent/c1", &wider, other.into()).await).await.status, 422);
+
+    let signed = world.amendment(&wider, 2);
+    world.a.post("", &world.bundle("Consent/c1", &wider, signed.into()).await).await.expect(200);
+    assert_eq!(world.documents_at_b().await.len(), 2);
+    let late = world.amendment(&first, 2);
+    assert_eq!(world.a.post("", &world.bundle("Consent/c1", &first, late.into()).await).await.status, 422);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_makes_a_consent_for_the_patient() {
     let world = World::new().await;
@@ -357,6 +538,7 @@ async fn nobody_makes_a_consent_for_the_patient() {
         terms: vec![1; 32],
         body: vec![2; 32],
         request: Vec::new(),
+        delegable: false,
     };
     let (reply, _) = world.approve(&task, |_| {}).await;
     reply.expect(200);

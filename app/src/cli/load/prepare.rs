@@ -43,6 +43,7 @@ pub async fn claimants(url: &str, registrar: &Signer, count: u32) -> Result<Vec<
         encryption_key: vec![9; 32],
         evidence: vec![1; 32],
         expires_at: now() + 30 * 86_400,
+        emergency: false,
     };
     send(&client, &chain_id, registrar, &[register.into()]).await?;
     if client.account(&organization.address()).await?.is_none() {
@@ -96,6 +97,7 @@ pub fn consents(claimants: &[Claimant], count: u32) -> Vec<Vec<u8>> {
             terms: rand::random::<[u8; 32]>().to_vec(),
             body: rand::random::<[u8; 32]>().to_vec(),
             request: Vec::new(),
+            delegable: false,
         };
         let replay = Replay::UntilTime(now + VALID_SECONDS);
         sign(&claimant.signer, &claimant.chain_id, claimant.account_number, replay, &[grant.into()])

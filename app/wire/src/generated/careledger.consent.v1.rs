@@ -20,6 +20,9 @@ pub struct MsgRequestAccess {
     /// After this the request cannot be approved, Unix seconds.
     #[prost(int64, tag = "6")]
     pub expires_at: i64,
+    /// The standing approval under which it is granted in the same block: 32 bytes, or empty.
+    #[prost(bytes = "vec", tag = "7")]
+    pub standing: ::prost::alloc::vec::Vec<u8>,
 }
 /// The patient opens a window for one organization.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -52,6 +55,9 @@ pub struct MsgGrantConsent {
     /// The access request that this answers: 32 bytes, or empty.
     #[prost(bytes = "vec", tag = "10")]
     pub request: ::prost::alloc::vec::Vec<u8>,
+    /// Whether the grantee may let one more organization act within the grant.
+    #[prost(bool, tag = "11")]
+    pub delegable: bool,
 }
 /// The patient closes a grant. Effective from the next block.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -62,6 +68,162 @@ pub struct MsgRevokeConsent {
     pub subject: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "3")]
     pub grant: ::prost::alloc::vec::Vec<u8>,
+}
+/// The patient changes a grant that stands. The grant id and the grantee stay.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgAmendConsent {
+    /// The subject's own account, or its guardian's, bech32.
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub subject: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub grant: ::prost::alloc::vec::Vec<u8>,
+    /// The version that this makes, one more than the ledger's; as granted is 1.
+    #[prost(uint32, tag = "4")]
+    pub version: u32,
+    #[prost(enumeration = "ConsentMode", tag = "5")]
+    pub mode: i32,
+    /// Unix seconds, inclusive.
+    #[prost(int64, tag = "6")]
+    pub not_before: i64,
+    /// Unix seconds, exclusive.
+    #[prost(int64, tag = "7")]
+    pub expires_at: i64,
+    #[prost(bytes = "vec", tag = "8")]
+    pub terms: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "9")]
+    pub body: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bool, tag = "10")]
+    pub delegable: bool,
+}
+/// The patient opens a revoked grant again, as it was.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgReinstateConsent {
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub subject: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub grant: ::prost::alloc::vec::Vec<u8>,
+}
+/// A grantee lets one more organization act within its grant.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgDelegateConsent {
+    /// The grantee organization's account, bech32.
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub subject: ::prost::alloc::vec::Vec<u8>,
+    /// The grant that is delegated, 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub parent: ::prost::alloc::vec::Vec<u8>,
+    /// Id of the delegate's grant, chosen at random, 32 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub grant: ::prost::alloc::vec::Vec<u8>,
+    /// The organization that may act on it, 20 bytes.
+    #[prost(bytes = "vec", tag = "5")]
+    pub grantee: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "ConsentMode", tag = "6")]
+    pub mode: i32,
+    #[prost(int64, tag = "7")]
+    pub not_before: i64,
+    #[prost(int64, tag = "8")]
+    pub expires_at: i64,
+    #[prost(bytes = "vec", tag = "9")]
+    pub terms: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "10")]
+    pub body: ::prost::alloc::vec::Vec<u8>,
+}
+/// One of the two approvals that make a guardian of a subject until a date: the subject's
+/// organization's and the subject's own. It takes effect when both sent identical content.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgAppointGuardian {
+    /// The organization's account, or the subject's claimant's, bech32.
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub subject: ::prost::alloc::vec::Vec<u8>,
+    /// Address of the key that the guardian's wallet derived for this subject, 20 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub guardian: ::prost::alloc::vec::Vec<u8>,
+    /// Unix seconds, exclusive.
+    #[prost(int64, tag = "4")]
+    pub until: i64,
+    /// Salted commitment to the evidence of the guardianship, which stays off chain, 32 bytes.
+    #[prost(bytes = "vec", tag = "5")]
+    pub evidence: ::prost::alloc::vec::Vec<u8>,
+}
+/// An accredited organization opens a view without consent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgBreakGlass {
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub subject: ::prost::alloc::vec::Vec<u8>,
+    /// Chosen by the sender at random, 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub emergency: ::prost::alloc::vec::Vec<u8>,
+    /// The practitioner who may look, 20 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub practitioner: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "EmergencyReason", tag = "5")]
+    pub reason: i32,
+    /// How long the view is open after the block that takes this.
+    #[prost(uint32, tag = "6")]
+    pub seconds: u32,
+}
+/// Somebody else says whether an emergency access was justified.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgReviewEmergency {
+    /// Another organization's account, or a registrar's, bech32.
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub subject: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub emergency: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "ReviewOutcome", tag = "4")]
+    pub outcome: i32,
+}
+/// The patient approves requests of one organization in advance: those with these terms, until a
+/// date, and only so many.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgApproveStanding {
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub subject: ::prost::alloc::vec::Vec<u8>,
+    /// Chosen by the patient's wallet at random, 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub standing: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub grantee: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "ConsentMode", tag = "5")]
+    pub mode: i32,
+    #[prost(bytes = "vec", tag = "6")]
+    pub terms: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "7")]
+    pub body: ::prost::alloc::vec::Vec<u8>,
+    /// Length of each grant.
+    #[prost(uint32, tag = "8")]
+    pub grant_seconds: u32,
+    /// No grant is made from here on, and each ends here at the latest. Unix seconds, exclusive.
+    #[prost(int64, tag = "9")]
+    pub expires_at: i64,
+    /// Grants that it may make.
+    #[prost(uint32, tag = "10")]
+    pub uses_max: u32,
+}
+/// The patient takes a standing approval back. Grants that it made stay until revoked.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgWithdrawStanding {
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub subject: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub standing: ::prost::alloc::vec::Vec<u8>,
 }
 /// What a grant opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -89,6 +251,77 @@ impl ConsentMode {
             "CONSENT_MODE_UNSPECIFIED" => Some(Self::Unspecified),
             "CONSENT_MODE_VIEW" => Some(Self::View),
             "CONSENT_MODE_APPEND" => Some(Self::Append),
+            _ => None,
+        }
+    }
+}
+/// Why an emergency access was opened. A closed set: no free text reaches the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum EmergencyReason {
+    Unspecified = 0,
+    Unconscious = 1,
+    LifeThreatening = 2,
+    Poisoning = 3,
+    PsychiatricCrisis = 4,
+    PublicHealthEmergency = 5,
+}
+impl EmergencyReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EMERGENCY_REASON_UNSPECIFIED",
+            Self::Unconscious => "EMERGENCY_REASON_UNCONSCIOUS",
+            Self::LifeThreatening => "EMERGENCY_REASON_LIFE_THREATENING",
+            Self::Poisoning => "EMERGENCY_REASON_POISONING",
+            Self::PsychiatricCrisis => "EMERGENCY_REASON_PSYCHIATRIC_CRISIS",
+            Self::PublicHealthEmergency => "EMERGENCY_REASON_PUBLIC_HEALTH_EMERGENCY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EMERGENCY_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "EMERGENCY_REASON_UNCONSCIOUS" => Some(Self::Unconscious),
+            "EMERGENCY_REASON_LIFE_THREATENING" => Some(Self::LifeThreatening),
+            "EMERGENCY_REASON_POISONING" => Some(Self::Poisoning),
+            "EMERGENCY_REASON_PSYCHIATRIC_CRISIS" => Some(Self::PsychiatricCrisis),
+            "EMERGENCY_REASON_PUBLIC_HEALTH_EMERGENCY" => {
+                Some(Self::PublicHealthEmergency)
+            }
+            _ => None,
+        }
+    }
+}
+/// What a review of an emergency access found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ReviewOutcome {
+    Unspecified = 0,
+    Justified = 1,
+    NotJustified = 2,
+}
+impl ReviewOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REVIEW_OUTCOME_UNSPECIFIED",
+            Self::Justified => "REVIEW_OUTCOME_JUSTIFIED",
+            Self::NotJustified => "REVIEW_OUTCOME_NOT_JUSTIFIED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REVIEW_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "REVIEW_OUTCOME_JUSTIFIED" => Some(Self::Justified),
+            "REVIEW_OUTCOME_NOT_JUSTIFIED" => Some(Self::NotJustified),
             _ => None,
         }
     }

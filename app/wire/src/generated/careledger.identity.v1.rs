@@ -20,6 +20,9 @@ pub struct MsgRegisterOrganization {
     /// End of the accreditation, Unix seconds.
     #[prost(int64, tag = "6")]
     pub expires_at: i64,
+    /// Whether it may open views without consent in an emergency.
+    #[prost(bool, tag = "7")]
+    pub emergency: bool,
 }
 /// Suspends an organization and, from the next block, everyone it enrolled.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

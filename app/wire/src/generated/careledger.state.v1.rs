@@ -59,6 +59,9 @@ pub struct Organization {
     /// Raised by each registration and each suspension: approvals hold for one standing only.
     #[prost(uint64, tag = "6")]
     pub generation: u64,
+    /// Whether it may open views without consent in an emergency.
+    #[prost(bool, tag = "7")]
+    pub emergency: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Practitioner {
@@ -100,7 +103,7 @@ pub struct AccessRequest {
     #[prost(bytes = "vec", tag = "6")]
     pub grant: ::prost::alloc::vec::Vec<u8>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Grant {
     #[prost(bytes = "vec", tag = "1")]
     pub grantee: ::prost::alloc::vec::Vec<u8>,
@@ -119,6 +122,24 @@ pub struct Grant {
     /// Block time of the revocation, Unix seconds; 0 while it stands.
     #[prost(int64, tag = "8")]
     pub revoked_at: i64,
+    /// How often it was amended; 0 is as granted, version 1.
+    #[prost(uint32, tag = "9")]
+    pub amendments: u32,
+    /// Whether the grantee may let one more organization act within it.
+    #[prost(bool, tag = "10")]
+    pub delegable: bool,
+    /// The grant that it was delegated from; empty where the patient gave it.
+    #[prost(bytes = "vec", tag = "11")]
+    pub parent: ::prost::alloc::vec::Vec<u8>,
+    /// Whether a guardian gave it or amended it last: it opens no labelled record.
+    #[prost(bool, tag = "12")]
+    pub by_guardian: bool,
+    /// When it was revoked and later reinstated, in order.
+    #[prost(message, repeated, tag = "13")]
+    pub closures: ::prost::alloc::vec::Vec<Closure>,
+    /// The standing approval that made it; empty where none did.
+    #[prost(bytes = "vec", tag = "14")]
+    pub standing: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Record {
@@ -375,6 +396,104 @@ pub struct AccessDispute {
     #[prost(int64, tag = "2")]
     pub disputed_at: i64,
 }
+/// A time for which a grant was revoked. Unix seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Closure {
+    #[prost(int64, tag = "1")]
+    pub revoked_at: i64,
+    #[prost(int64, tag = "2")]
+    pub reinstated_at: i64,
+}
+/// The grants that a grantee delegated from one grant.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Delegations {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub grants: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+/// Who acts for a subject until a date. In force once both approved the same.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Guardianship {
+    /// Unix seconds, exclusive; 0 while nothing was agreed.
+    #[prost(int64, tag = "1")]
+    pub until: i64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub evidence: ::prost::alloc::vec::Vec<u8>,
+    /// What the subject's organization approved, until the subject approves the same.
+    #[prost(message, optional, tag = "3")]
+    pub by_organization: ::core::option::Option<GuardianshipApproval>,
+    /// What the subject approved, until its organization approves the same.
+    #[prost(message, optional, tag = "4")]
+    pub by_subject: ::core::option::Option<GuardianshipApproval>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GuardianshipApproval {
+    #[prost(int64, tag = "1")]
+    pub until: i64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub evidence: ::prost::alloc::vec::Vec<u8>,
+}
+/// A view that was opened without consent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Emergency {
+    #[prost(bytes = "vec", tag = "1")]
+    pub organization: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub practitioner: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "super::super::consent::v1::EmergencyReason", tag = "3")]
+    pub reason: i32,
+    /// Block time, Unix seconds.
+    #[prost(int64, tag = "4")]
+    pub opened_at: i64,
+    /// Unix seconds, exclusive.
+    #[prost(int64, tag = "5")]
+    pub expires_at: i64,
+    /// Until when another organization may review it, Unix seconds, exclusive.
+    #[prost(int64, tag = "6")]
+    pub review_by: i64,
+    /// Unspecified until the review.
+    #[prost(enumeration = "super::super::consent::v1::ReviewOutcome", tag = "7")]
+    pub outcome: i32,
+    #[prost(bytes = "vec", tag = "8")]
+    pub reviewer: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "9")]
+    pub reviewed_at: i64,
+}
+/// An organization's emergencies that nobody reviewed yet, the oldest first.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EmergencyReviews {
+    #[prost(message, repeated, tag = "1")]
+    pub open: ::prost::alloc::vec::Vec<OpenReview>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenReview {
+    #[prost(bytes = "vec", tag = "1")]
+    pub subject: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub emergency: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "3")]
+    pub review_by: i64,
+}
+/// Requests that are granted in advance.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StandingApproval {
+    #[prost(bytes = "vec", tag = "1")]
+    pub grantee: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "super::super::consent::v1::ConsentMode", tag = "2")]
+    pub mode: i32,
+    #[prost(bytes = "vec", tag = "3")]
+    pub terms: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub body: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "5")]
+    pub grant_seconds: u32,
+    #[prost(int64, tag = "6")]
+    pub expires_at: i64,
+    #[prost(uint32, tag = "7")]
+    pub uses_max: u32,
+    /// Grants that it made.
+    #[prost(uint32, tag = "8")]
+    pub uses: u32,
+}
 /// What an account may send. An account has one role for ever: a patient's key is never an
 /// organization's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -386,6 +505,8 @@ pub enum AccountRole {
     Practitioner = 3,
     /// The patient's key of one subject.
     Claimant = 4,
+    /// The key of one subject's guardian.
+    Guardian = 5,
 }
 impl AccountRole {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -399,6 +520,7 @@ impl AccountRole {
             Self::Organization => "ACCOUNT_ROLE_ORGANIZATION",
             Self::Practitioner => "ACCOUNT_ROLE_PRACTITIONER",
             Self::Claimant => "ACCOUNT_ROLE_CLAIMANT",
+            Self::Guardian => "ACCOUNT_ROLE_GUARDIAN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -409,6 +531,7 @@ impl AccountRole {
             "ACCOUNT_ROLE_ORGANIZATION" => Some(Self::Organization),
             "ACCOUNT_ROLE_PRACTITIONER" => Some(Self::Practitioner),
             "ACCOUNT_ROLE_CLAIMANT" => Some(Self::Claimant),
+            "ACCOUNT_ROLE_GUARDIAN" => Some(Self::Guardian),
             _ => None,
         }
     }
