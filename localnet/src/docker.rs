@@ -27,7 +27,7 @@ const MOUNTED: [&str; 5] = ["validator", "network/v0", "network/v1", "network/v2
 /// Makes keys, genesis and configuration of four validators in containers, unless they are there.
 pub fn lay_out(places: &Places, home: &Path, network: &str) -> Result<(), Failure> {
     if Record::load(home)?.is_some() {
-        println!("{} is laid out already", home.display());
+        say!("{} is laid out already", home.display());
         return Ok(());
     }
     let manifest = Manifest::load(&places.manifest(network))?;
@@ -51,7 +51,7 @@ pub fn lay_out(places: &Places, home: &Path, network: &str) -> Result<(), Failur
 /// Builds the image, starts the network, checks it, takes it down. Says so where no docker engine answers.
 pub fn check(places: &Places, base: &str) -> Result<(), Failure> {
     if !Program::new("docker").arg("info").succeeds() {
-        println!("skipped: no docker engine answers");
+        say!("skipped: no docker engine answers");
         return Ok(());
     }
     build_image(places, base)?;
@@ -68,7 +68,7 @@ pub fn check(places: &Places, base: &str) -> Result<(), Failure> {
     }
     compose(places)?.args(["down", "--volumes"]).run()?;
     let Agreed { height } = started?;
-    println!("four validators and two gateways in containers told the story and agree up to height {height}");
+    say!("four validators and two gateways in containers told the story and agree up to height {height}");
     Ok(())
 }
 
@@ -97,7 +97,7 @@ fn build_image(places: &Places, base: &str) -> Result<(), Failure> {
         let context = stage(places, base)?;
         return build.arg("--file").arg(recipes.join("Dockerfile.prebuilt")).arg(context).run();
     }
-    println!("building the image from sources: about an hour, once");
+    say!("building the image from sources: about an hour, once");
     // For the story, which is told from this machine.
     binaries::build(places)?;
     build.arg("--file").arg(recipes.join("Dockerfile")).arg(&places.repository).run()
