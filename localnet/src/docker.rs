@@ -7,9 +7,9 @@ use crate::binaries;
 use crate::failure::{Doing, Failure};
 use crate::gateways;
 use crate::manifest::Manifest;
+use crate::network::agreement::{Agreed, agreement, wait_for_height};
 use crate::network::prepare;
 use crate::network::record::{App, Layout, NodeKind, Record};
-use crate::network::{self, Agreed};
 use crate::places::{self, Places};
 use crate::program::{Program, find};
 use crate::rpc::Rpc;
@@ -57,11 +57,11 @@ pub fn check(places: &Places, base: &str) -> Result<(), Failure> {
     build_image(places, base)?;
     let started = compose(places)?.args(["up", "--detach", "--no-build"]).run().and_then(|()| {
         let rpcs: Vec<_> = RPC_PORTS.iter().map(|port| Rpc::new(format!("http://127.0.0.1:{port}"))).collect();
-        network::wait_for_height(&rpcs, 1)?;
-        let Agreed { height } = network::agreement(&rpcs)?;
-        network::wait_for_height(&rpcs, height + 1)?;
+        wait_for_height(&rpcs, 1)?;
+        let Agreed { height } = agreement(&rpcs)?;
+        wait_for_height(&rpcs, height + 1)?;
         tell_story(places)?;
-        network::agreement(&rpcs)
+        agreement(&rpcs)
     });
     if started.is_err() {
         compose(places)?.args(["logs", "--tail", "50"]).run()?;

@@ -3,7 +3,7 @@
 //! To refresh the plan's vector on purpose:
 //! `UPDATE_GOLDEN=1 cargo test --workspace --features careledger_zk/prover --test eligibility page`.
 
-use std::{env, fs, path::Path};
+use std::{env, fs, path::Path, process::Command};
 
 use careledger_zk::{
     binding,
@@ -15,7 +15,7 @@ use careledger_zk::{
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::scenario::ICD;
+use crate::{proofs::outside_tools, scenario::ICD};
 
 const PAGE: &str = include_str!("../../../docs/circuits/eligibility.md");
 const KEY: &str = include_str!("../../keys/eligibility-1-development.snarkjs.json");
@@ -87,6 +87,19 @@ fn the_pages_plan_has_the_commitment_that_the_page_says() {
         let value = value.as_str().expect("a text").trim_start_matches('0');
         assert!(PAGE.contains(value), "the page does not have {value}");
     }
+}
+
+#[test]
+fn circomlibjs_alone_computes_the_same_commitment() {
+    let golden = fs::File::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/plan.json")).expect("a file");
+    let output = Command::new("node")
+        .arg("plan_commitment.mjs")
+        .current_dir(outside_tools())
+        .stdin(golden)
+        .output()
+        .expect("this test needs node: install Node.js 20 or later");
+    let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    assert_eq!(printed, plan().commitment().to_string(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -289,12 +289,11 @@ fn a_proof_is_written_as_the_page_says() {
     assert_eq!(b[63] >> 6, u8::from(larger) << 1);
 }
 
-/// snarkjs, installed from the committed lock file where it is missing.
-fn snarkjs(arguments: &[&Path]) -> (bool, String) {
-    static TOOL: LazyLock<PathBuf> = LazyLock::new(|| {
+/// The folder with snarkjs and circomlibjs, installed from the committed lock file where they are missing.
+pub fn outside_tools() -> &'static Path {
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("snarkjs");
-        let tool = folder.join("node_modules/snarkjs/build/cli.cjs");
-        if !tool.exists() {
+        if !folder.join("node_modules/snarkjs/build/cli.cjs").exists() {
             let status = Command::new("npm")
                 .args(["ci", "--no-audit", "--no-fund"])
                 .current_dir(&folder)
@@ -302,10 +301,14 @@ fn snarkjs(arguments: &[&Path]) -> (bool, String) {
                 .expect("this test needs npm: install Node.js 20 or later");
             assert!(status.success(), "`npm ci` failed in {}", folder.display());
         }
-        tool
+        folder
     });
+    &FOLDER
+}
+
+fn snarkjs(arguments: &[&Path]) -> (bool, String) {
     let output = Command::new("node")
-        .arg(&*TOOL)
+        .arg(outside_tools().join("node_modules/snarkjs/build/cli.cjs"))
         .args(arguments)
         .output()
         .expect("this test needs node: install Node.js 20 or later");
