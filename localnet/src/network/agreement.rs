@@ -78,7 +78,15 @@ fn compare(validators: &Numbered<'_>) -> Result<Agreed, Failure> {
         )));
     }
     let lowest = tips.iter().map(|tip| tip.height).min().unwrap_or(0);
-    for height in lowest.saturating_sub(HEIGHTS_COMPARED_MAX).max(1)..=lowest {
+    // One that joined from a snapshot has no block before it.
+    let firsts = validators.iter().map(|(_, rpc)| rpc.earliest()).collect::<Result<Vec<_>, _>>()?;
+    let first_common = firsts.into_iter().max().unwrap_or(1);
+    if first_common > lowest {
+        return Err(Failure::Check(format!(
+            "no block is common: one has those from {first_common} on, one up to {lowest}"
+        )));
+    }
+    for height in lowest.saturating_sub(HEIGHTS_COMPARED_MAX).max(first_common)..=lowest {
         let views = validators.iter().map(|(_, rpc)| rpc.agreement(height)).collect::<Result<Vec<_>, _>>()?;
         if let Some(odd) = views.iter().position(|view| *view != views[0]) {
             return Err(Failure::Check(format!(
