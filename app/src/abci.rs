@@ -83,6 +83,8 @@ impl<S: Store + 'static> Application for Ledger<S> {
     fn info(&self, _request: RequestInfo) -> ResponseInfo {
         let machine = self.read();
         let height = machine.height();
+        // From here CometBFT replays what the state does not have, without a word of ours.
+        tracing::info!(height, "CometBFT was told the height of the state");
         ResponseInfo {
             data: CODESPACE.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -11,7 +11,10 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use careledger_app::wallet::keystore::Keystore;
+use careledger_app::{
+    store::disk::{DiskStore, Retention},
+    wallet::keystore::Keystore,
+};
 use careledger_wire::{
     access_log,
     ids::{Address, Commitment, Digest, RecordId},
@@ -194,6 +197,27 @@ fn a_consent_is_signed_without_a_network() {
     let derived = home.json(&["keys", "show", "alice", "--derive", &hospital]);
     assert_eq!(transaction.signer().to_string(), derived["address"].as_str().unwrap());
     assert_eq!(signed["grant"].as_str().unwrap().len(), 64, "the id that was chosen is told");
+}
+
+#[test]
+fn a_state_that_is_in_use_and_one_that_is_damaged_are_told_apart() {
+    let home = Home::new();
+    let registrar = signer("registrar").address().to_string();
+    home.json(&["init", "--chain-id", "careledger-dev-1", "--registrar", &registrar]);
+    let state = home.path().join("state");
+    let refused = || {
+        let output = home.run(&["start", "--abci", "unix:///nowhere/abci.sock"]);
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr)
+    };
+    let open = DiskStore::open(&state, Retention::default()).unwrap();
+    let said = refused();
+    assert!(said.contains("\nnext: another careledgerd uses this home"), "{said}");
+    drop(open);
+    fs::write(state.join("CURRENT"), "spoiled").unwrap();
+    let said = refused();
+    assert!(said.contains("\nnext: docs/RUNBOOK.md, \"The state is damaged\"") && !said.contains("another"), "{said}");
+    assert!(said.contains(&format!("move {} aside", state.display())), "{said}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub fn build_nodes(places: &Places) -> Result<(), Failure> {
         ])
         .in_folder(&places.cometbft_module());
     if is_first {
-        println!("building CometBFT from its Go module: one to three minutes, once");
+        say!("building CometBFT from its Go module: one to three minutes, once");
     }
     build.run()
 }
@@ -47,7 +47,7 @@ pub fn build(places: &Places) -> Result<(), Failure> {
     if !places.built("careledgerd").exists() {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let minutes = FIRST_BUILD_CORE_MINUTES.div_ceil(cores);
-        println!("building CareLedger: about {minutes} minutes on {cores} cores, once");
+        say!("building CareLedger: about {minutes} minutes on {cores} cores, once");
     }
     toolbox::cargo_here(places).args(["build", "--locked", "--bins"]).args(WHOLE).run()
 }

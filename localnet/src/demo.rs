@@ -69,7 +69,7 @@ pub fn run(places: &Places, folder: Option<PathBuf>, afterwards: Afterwards, bui
     if built == Built::Now {
         binaries::build(places)?;
     }
-    println!("two hospitals and an insurer, two gateways, one ledger; everything in {}", home.display());
+    say!("two hospitals and an insurer, two gateways, one ledger; everything in {}", home.display());
     let choosing = ports::choose()?;
     let ports = Ports { first: choosing.find(BASE_PORT, Ports::COUNT)? };
     set_up(places, &home, &ports)?;
@@ -102,7 +102,7 @@ fn set_up(places: &Places, home: &Path, ports: &Ports) -> Result<(), Failure> {
         Ledger::Embedded { rpc_port: ports.rpc(), chain_id: CHAIN_ID.into(), genesis: prepare::genesis_file(&ledger) };
     let ledgers = [embedded, Ledger::Comet { rpc: ports.rpc_address() }];
     gateways::configure(home, &ports.gateways(), &ledgers, TOKEN_SECONDS)?;
-    Plan { first_port: ports.first, processes: gateways::processes(places, home).into() }.save(home)
+    Plan { first_port: ports.first, processes: gateways::processes(places, home, &ledgers).into() }.save(home)
 }
 
 fn tell(places: &Places, home: &Path, ports: &Ports) -> Result<(), Failure> {
@@ -113,7 +113,7 @@ fn tell(places: &Places, home: &Path, ports: &Ports) -> Result<(), Failure> {
     let told = story::tell(&world)?;
     let file = home.join("demo.env");
     places::write(&file, &environment(&world, home, ports))?;
-    println!("{}", invitation(&told, places, &file));
+    say!("{}", invitation(&told, places, &file));
     Ok(())
 }
 
@@ -156,9 +156,10 @@ fn invitation(told: &Told, places: &Places, file: &Path) -> String {
     text.push_str(&get("LAKESIDE", &format!("DocumentReference?patient={patient_at_lakeside}")));
     writeln!(text, "'{}' query grant {subject} {grant} --prove --node $CARELEDGER_RPC", daemon.display())
         .expect("a String takes any text");
-    text.push_str(
-        "npx snarkjs groth16 verify $SNARKJS/verification_key.json $SNARKJS/public.json $SNARKJS/proof.json\n",
-    );
+    // The key is the repository's: one that came with a proof would accept anything.
+    let key = places.repository.join("zk/keys/eligibility-1-development.snarkjs.json");
+    writeln!(text, "npx snarkjs groth16 verify '{}' $SNARKJS/public.json $SNARKJS/proof.json", key.display())
+        .expect("a String takes any text");
     for seat in &SEATS {
         writeln!(text, "# {}: ${}_BASE_URL", seat.name, seat.name.to_uppercase()).expect("a String takes any text");
     }
@@ -167,7 +168,7 @@ fn invitation(told: &Told, places: &Places, file: &Path) -> String {
 
 /// Serves until Ctrl-C ends this process, and with it the supervisor and what it keeps running.
 fn serve(supervisor: &mut Child) -> Result<(), Failure> {
-    println!("serving until Ctrl-C");
+    say!("serving until Ctrl-C");
     // Waiting would close the pipe that tells the supervisor that we live.
     let _bond = supervisor.stdin.take();
     let status = supervisor.wait().doing(|| "waiting for the supervisor".into())?;

@@ -7,9 +7,9 @@ use crate::binaries;
 use crate::failure::{Doing, Failure};
 use crate::gateways;
 use crate::manifest::Manifest;
+use crate::network::agreement::{Agreed, agreement, wait_for_height};
 use crate::network::prepare;
 use crate::network::record::{App, Layout, NodeKind, Record};
-use crate::network::{self, Agreed};
 use crate::places::{self, Places};
 use crate::program::{Program, find};
 use crate::rpc::Rpc;
@@ -27,7 +27,7 @@ const MOUNTED: [&str; 5] = ["validator", "network/v0", "network/v1", "network/v2
 /// Makes keys, genesis and configuration of four validators in containers, unless they are there.
 pub fn lay_out(places: &Places, home: &Path, network: &str) -> Result<(), Failure> {
     if Record::load(home)?.is_some() {
-        println!("{} is laid out already", home.display());
+        say!("{} is laid out already", home.display());
         return Ok(());
     }
     let manifest = Manifest::load(&places.manifest(network))?;
@@ -51,24 +51,24 @@ pub fn lay_out(places: &Places, home: &Path, network: &str) -> Result<(), Failur
 /// Builds the image, starts the network, checks it, takes it down. Says so where no docker engine answers.
 pub fn check(places: &Places, base: &str) -> Result<(), Failure> {
     if !Program::new("docker").arg("info").succeeds() {
-        println!("skipped: no docker engine answers");
+        say!("skipped: no docker engine answers");
         return Ok(());
     }
     build_image(places, base)?;
     let started = compose(places)?.args(["up", "--detach", "--no-build"]).run().and_then(|()| {
         let rpcs: Vec<_> = RPC_PORTS.iter().map(|port| Rpc::new(format!("http://127.0.0.1:{port}"))).collect();
-        network::wait_for_height(&rpcs, 1)?;
-        let Agreed { height } = network::agreement(&rpcs)?;
-        network::wait_for_height(&rpcs, height + 1)?;
+        wait_for_height(&rpcs, 1)?;
+        let Agreed { height } = agreement(&rpcs)?;
+        wait_for_height(&rpcs, height + 1)?;
         tell_story(places)?;
-        network::agreement(&rpcs)
+        agreement(&rpcs)
     });
     if started.is_err() {
         compose(places)?.args(["logs", "--tail", "50"]).run()?;
     }
     compose(places)?.args(["down", "--volumes"]).run()?;
     let Agreed { height } = started?;
-    println!("four validators and two gateways in containers told the story and agree up to height {height}");
+    say!("four validators and two gateways in containers told the story and agree up to height {height}");
     Ok(())
 }
 
@@ -97,7 +97,7 @@ fn build_image(places: &Places, base: &str) -> Result<(), Failure> {
         let context = stage(places, base)?;
         return build.arg("--file").arg(recipes.join("Dockerfile.prebuilt")).arg(context).run();
     }
-    println!("building the image from sources: about an hour, once");
+    say!("building the image from sources: about an hour, once");
     // For the story, which is told from this machine.
     binaries::build(places)?;
     build.arg("--file").arg(recipes.join("Dockerfile")).arg(&places.repository).run()

@@ -266,8 +266,8 @@ fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-/// The processes.
-pub fn processes(places: &Places, home: &Path) -> [Process; GATEWAYS] {
+/// The processes. One that has its ledger elsewhere ends when that does not answer, so it waits.
+pub fn processes(places: &Places, home: &Path, ledgers: &[Ledger; GATEWAYS]) -> [Process; GATEWAYS] {
     std::array::from_fn(|index| Process {
         name: name(index),
         group: name(index),
@@ -276,6 +276,10 @@ pub fn processes(places: &Places, home: &Path) -> [Process; GATEWAYS] {
         arguments: vec!["start".into(), "--config".into(), configuration_file(home, index).display().to_string()],
         socket: None,
         environment: Default::default(),
+        waits_for: match &ledgers[index] {
+            Ledger::Embedded { .. } => None,
+            Ledger::Comet { rpc } => Some(rpc.clone()),
+        },
     })
 }
 

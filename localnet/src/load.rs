@@ -54,7 +54,7 @@ pub fn run(places: &Places, seconds: u64, app: App, node: NodeKind, comparison: 
     let measured = measure(places, app, node, duration)?;
     if let Some(baseline) = baseline {
         let ratio = measured.committed_tx_per_s / baseline.committed_tx_per_s;
-        println!("ratio: {ratio:.2} of the key-value store built into CometBFT");
+        say!("ratio: {ratio:.2} of the key-value store built into CometBFT");
     }
     Ok(())
 }
@@ -70,7 +70,7 @@ fn measure(places: &Places, app: App, node: NodeKind, duration: Duration) -> Res
     // What was measured counts only if all validators made the same of it.
     network.check_agreement()?;
     network.down()?;
-    println!(
+    say!(
         "{}: {:.0} committed tx/s ({} in all), a block every {:.0} ms, commit p50 {:.0} ms, p99 {:.0} ms",
         app.name(),
         measured.committed_tx_per_s,

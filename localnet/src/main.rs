@@ -13,12 +13,16 @@ use crate::demo::Afterwards;
 use crate::failure::Failure;
 use crate::load::Comparison;
 use crate::manifest::Manifest;
+use crate::network::agreement::Agreed;
 use crate::network::join::Joining;
 use crate::network::record::{App, NodeKind};
-use crate::network::{Agreed, Earlier, Network, Options};
+use crate::network::{Earlier, Network, Options};
 use crate::places::Places;
 use crate::rpc::Rpc;
 use crate::supervisor::Lifetime;
+
+#[macro_use]
+mod output;
 
 mod binaries;
 mod demo;
@@ -211,13 +215,13 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Status(at) => status(&open(&at)?),
         Command::Check(at) => {
             let Agreed { height } = open(&at)?.check_progress()?;
-            println!("all validators agree up to height {height} and move on");
+            say!("all validators agree up to height {height} and move on");
             Ok(())
         }
         Command::Down(at) => {
             let network = open(&at)?;
             let stopped = network.down()?;
-            println!("{} {}", network.home().display(), if stopped { "is stopped" } else { "did not run" });
+            say!("{} {}", network.home().display(), if stopped { "is stopped" } else { "did not run" });
             Ok(())
         }
         Command::Kill(one) => open(&one.at)?.kill(one.validator),
@@ -254,15 +258,21 @@ fn start(places: &Places, up: Up) -> Result<(), Failure> {
         },
     )?;
     status(&network)?;
-    println!("addresses for your shell: source '{}'", network.home().join("localnet.env").display());
+    if let Some(before) = network.moved_from() {
+        say!(
+            "ports changed: they begin at {}, not at {before}; source localnet.env again",
+            network.record().first_port
+        );
+    }
+    say!("addresses for your shell: source '{}'", network.home().join("localnet.env").display());
     Ok(())
 }
 
 fn join_network(places: &Places, network: &Network, once: bool) -> Result<(), Failure> {
-    println!("joining from a snapshot: CometBFT looks for one for five seconds first");
+    say!("joining from a snapshot: CometBFT looks for one for five seconds first");
     let joined = network::join::start(places, network)?;
     let Joining { first, height } = joined.wait(network)?;
-    println!("joined: its first block is {first}, and it agrees with the others up to height {height}");
+    say!("joined: its first block is {first}, and it agrees with the others up to height {height}");
     if once {
         return Ok(());
     }
@@ -274,28 +284,29 @@ fn join_network(places: &Places, network: &Network, once: bool) -> Result<(), Fa
 
 fn status(network: &Network) -> Result<(), Failure> {
     let Some(processes) = network.processes()? else {
-        println!("{} does not run", network.home().display());
+        say!("{} does not run", network.home().display());
         return Ok(());
     };
     for process in processes {
-        let state = match (process.pid, process.held) {
-            (Some(pid), _) => format!("runs as {pid}"),
-            (None, true) => "was killed on request".into(),
-            (None, false) => "ended and is about to start again".into(),
+        let state = match process.pid {
+            Some(pid) => format!("runs as {pid}"),
+            None if process.held => "was killed on request".into(),
+            None if process.waits => "waits until its ledger answers".into(),
+            None => "ended and is about to start again".into(),
         };
-        println!("{:<10} {state}, {} restarts", process.name, process.restarts);
+        say!("{:<10} {state}, {} restarts", process.name, process.restarts);
     }
     for index in 0..network.record().manifest.validators {
         let address = network.record().rpc_address(index);
         match network.rpc(index).tip() {
-            Ok(tip) => println!("v{index} {address} height {}", tip.height),
-            Err(_) => println!("v{index} {address} does not answer"),
+            Ok(tip) => say!("v{index} {address} height {}", tip.height),
+            Err(_) => say!("v{index} {address} does not answer"),
         }
     }
     if network.record().gateways > 0 {
         for seat in &gateways::SEATS {
             let url = seat.base_url(&network.record().endpoints());
-            println!("{} {url} {}", seat.name, if gateways::answers(&url) { "answers" } else { "does not answer" });
+            say!("{} {url} {}", seat.name, if gateways::answers(&url) { "answers" } else { "does not answer" });
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
 
+use self::agreement::{Agreed, agreement, progress, wait_for_height};
 use self::record::{App, Layout, NodeKind, Record, group};
 use crate::binaries::{self, Built};
 use crate::failure::Failure;
@@ -17,16 +18,12 @@ use crate::story::{self, world::World};
 use crate::supervisor::control::{ProcessStatus, Request, ask};
 use crate::supervisor::{self, Lifetime};
 
+pub mod agreement;
 mod genesis;
 pub mod join;
 pub mod prepare;
 pub mod record;
 pub mod settings;
-
-/// How long the first block, or the one after a change, may take. The first is due after 1 to 2 seconds.
-const BLOCK_TIME_MAX: Duration = Duration::from_secs(60);
-/// How many heights back `check` compares.
-const HEIGHTS_COMPARED_MAX: u64 = 20;
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -63,6 +60,8 @@ pub enum Earlier {
 pub struct Network {
     home: PathBuf,
     record: Record,
+    /// Where its ports began, or would have, if this start had to choose others.
+    moved_from: Option<u16>,
     /// Its supervisor, if this process launched it.
     _supervisor: Option<Child>,
 }
@@ -77,7 +76,7 @@ impl Network {
         gateways::check_count(options.gateways, options.app)?;
         let orphans = supervisor::stop_orphans(&home)?;
         if orphans > 0 {
-            println!("stopped {orphans} processes that an earlier supervisor left behind");
+            say!("stopped {orphans} processes that an earlier supervisor left behind");
         }
         if options.earlier == Earlier::Removed && home.exists() {
             remove(&home)?;
@@ -89,9 +88,9 @@ impl Network {
             }
         }
         let choosing = ports::choose()?;
-        let record = set_up(places, &home, &options, &choosing)?;
+        let (record, moved_from) = set_up(places, &home, &options, &choosing)?;
         let supervisor = supervisor::launch(&places.program, &home, options.lifetime)?;
-        let network = Self { home, record, _supervisor: Some(supervisor) };
+        let network = Self { home, record, moved_from, _supervisor: Some(supervisor) };
         network.wait_until_ready()?;
         Ok(network)
     }
@@ -100,7 +99,7 @@ impl Network {
     pub fn open(home: &Path) -> Result<Self, Failure> {
         let home = absolute(home)?;
         match Record::load(&home)? {
-            Some(record) => Ok(Self { home, record, _supervisor: None }),
+            Some(record) => Ok(Self { home, record, moved_from: None, _supervisor: None }),
             None => Err(Failure::Needs(format!("no network was set up in {}; start one with `up`", home.display()))),
         }
     }
@@ -113,6 +112,12 @@ impl Network {
     /// Its folder.
     pub fn home(&self) -> &Path {
         &self.home
+    }
+
+    /// The first of the ports that it had before, or would have where nobody else has them, if this start had to
+    /// choose others.
+    pub fn moved_from(&self) -> Option<u16> {
+        self.moved_from
     }
 
     /// The RPC of validator `index`.
@@ -155,7 +160,7 @@ impl Network {
     fn ask_running(&self, request: &Request) -> Result<(), Failure> {
         match ask(&self.home, request)? {
             Some(_) => Ok(()),
-            None => Err(Failure::Needs(format!("no network runs in {}", self.home.display()))),
+            None => Err(self.does_not_run()),
         }
     }
 
@@ -176,13 +181,20 @@ impl Network {
     /// Checks that every validator's height moves: a node whose consensus failed answers on its RPC as if
     /// nothing had happened. The key-value store is given a transaction; CareLedger has its heartbeat block.
     pub fn check_progress(&self) -> Result<Agreed, Failure> {
-        let before = self.check_agreement()?.height;
-        if self.record.app != App::Careledger {
-            // Different from any other: the node refuses a transaction it has seen.
-            self.rpc(0).broadcast(format!("check-{before}={}", std::process::id()).as_bytes())?;
+        if self.processes()?.is_none() {
+            return Err(self.does_not_run());
         }
-        self.wait_for_height(before + 1)?;
-        self.check_agreement()
+        progress(&self.rpcs(), |rpc, before| {
+            if self.record.app == App::Careledger {
+                return Ok(());
+            }
+            // Different from any other: the node refuses a transaction it has seen.
+            rpc.broadcast(format!("check-{before}={}", std::process::id()).as_bytes())
+        })
+    }
+
+    fn does_not_run(&self) -> Failure {
+        Failure::Needs(format!("no network runs in {}; start it with `up`", self.home.display()))
     }
 
     fn wait_until_ready(&self) -> Result<(), Failure> {
@@ -196,50 +208,21 @@ impl Network {
     }
 }
 
-/// What validators agree on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Agreed {
-    /// The highest block that all of them have.
-    pub height: u64,
-}
-
-/// Checks that all validators answer and have the same blocks and app hashes at the last heights.
-pub fn agreement(rpcs: &[Rpc]) -> Result<Agreed, Failure> {
-    let tips = rpcs.iter().map(Rpc::tip).collect::<Result<Vec<_>, _>>()?;
-    let lowest = tips.iter().map(|tip| tip.height).min().unwrap_or(0);
-    if lowest == 0 {
-        return Err(Failure::Check("a validator has no block yet".into()));
-    }
-    for height in lowest.saturating_sub(HEIGHTS_COMPARED_MAX).max(1)..=lowest {
-        let views = rpcs.iter().map(|rpc| rpc.agreement(height)).collect::<Result<Vec<_>, _>>()?;
-        if let Some(odd) = views.iter().position(|view| *view != views[0]) {
-            return Err(Failure::Check(format!(
-                "at height {height} validator 0 has {:?} and validator {odd} has {:?}",
-                views[0], views[odd]
-            )));
-        }
-    }
-    Ok(Agreed { height: lowest })
-}
-
-/// Waits until every validator has the block at `height`.
-pub fn wait_for_height(rpcs: &[Rpc], height: u64) -> Result<(), Failure> {
-    for (index, rpc) in rpcs.iter().enumerate() {
-        wait(&format!("validator {index} to reach height {height}"), BLOCK_TIME_MAX, || {
-            rpc.tip().is_ok_and(|tip| tip.height >= height && !tip.catching_up)
-        })?;
-    }
-    Ok(())
-}
-
 /// Checks that a node's height moves within a time.
 pub fn moves(rpc: &Rpc, within: Duration) -> Result<(), Failure> {
     let before = rpc.tip()?.height;
     wait("the height to move", within, || rpc.tip().is_ok_and(|tip| tip.height > before))
 }
 
-fn set_up(places: &Places, home: &Path, options: &Options, choosing: &Choosing) -> Result<Record, Failure> {
+/// Gives the record, and where its ports began before if others are taken now.
+fn set_up(
+    places: &Places,
+    home: &Path,
+    options: &Options,
+    choosing: &Choosing,
+) -> Result<(Record, Option<u16>), Failure> {
     let earlier = Record::load(home)?;
+    let usual = earlier.as_ref().map_or(ports::range_of(options.manifest.base_port), |earlier| earlier.first_port);
     let count = Record::ports(&options.manifest, options.gateways);
     let record = Record {
         first_port: choosing.find(options.manifest.base_port, count)?,
@@ -269,9 +252,10 @@ fn set_up(places: &Places, home: &Path, options: &Options, choosing: &Choosing) 
     let mut plan = prepare::plan(places, home, &record)?;
     if record.gateways > 0 {
         prepare::gateways(places, home, &record)?;
-        plan.processes.extend(gateways::processes(places, home));
+        plan.processes.extend(gateways::processes(places, home, &prepare::ledgers(&record)));
     }
     plan.save(home)?;
     record.save(home)?;
-    Ok(record)
+    let moved_from = Some(usual).filter(|usual| *usual != record.first_port);
+    Ok((record, moved_from))
 }

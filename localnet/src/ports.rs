@@ -36,12 +36,17 @@ impl Choosing {
     /// The first of `count` ports in a row, at `from` or above, that nobody uses or claims.
     pub fn find(&self, from: u16, count: u16) -> Result<u16, Failure> {
         assert!(count <= RANGE_PORTS_MAX, "a manifest allows fewer ports than a range has");
-        let start = from - from % RANGE_PORTS_MAX;
+        let start = range_of(from);
         (start..EPHEMERAL_PORTS_FROM - RANGE_PORTS_MAX)
             .step_by(usize::from(RANGE_PORTS_MAX))
             .find(|first| claim(*first).is_ok() && (*first..first + count).all(is_free))
             .ok_or_else(|| Failure::Needs(format!("no {count} free ports between {start} and {EPHEMERAL_PORTS_FROM}")))
     }
+}
+
+/// The first port of the range that `port` lies in.
+pub fn range_of(port: u16) -> u16 {
+    port - port % RANGE_PORTS_MAX
 }
 
 /// Claims the range that begins at `first`.

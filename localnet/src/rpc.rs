@@ -40,7 +40,12 @@ pub struct Agreement {
 impl Rpc {
     /// The RPC at an address like `http://127.0.0.1:26657`.
     pub fn new(address: impl Into<String>) -> Self {
-        let agent = Agent::config_builder().timeout_global(Some(CALL_TIME_MAX)).build().new_agent();
+        Self::within(address, CALL_TIME_MAX)
+    }
+
+    /// The same, where no call may take longer than `call_time_max`.
+    pub fn within(address: impl Into<String>, call_time_max: Duration) -> Self {
+        let agent = Agent::config_builder().timeout_global(Some(call_time_max)).build().new_agent();
         Self { address: address.into(), agent }
     }
 

@@ -49,7 +49,7 @@ pub fn tell(world: &World) -> Result<Told, Failure> {
     consent::read(&mut story, world, &darcy, &granted)?;
     consent::revoke(&mut story, world, &darcy, &granted)?;
     eligibility::prove(&mut story, world, &darcy)?;
-    println!("\nThe story is told: {}.", story.sum());
+    say!("\nThe story is told: {}.", story.sum());
     Ok(Told {
         patient: darcy.id,
         document: darcy.documents[0].clone(),
@@ -71,41 +71,41 @@ pub struct Story {
 impl Story {
     /// Begins a chapter.
     pub fn chapter(&mut self, title: &str) {
-        println!("\n## {title}");
+        say!("\n## {title}");
     }
 
     /// Begins a step: `who` does `what`.
     pub fn step(&mut self, who: &str, what: &str) {
         self.steps += 1;
         self.current = format!("{}. {who} {what}", self.steps);
-        println!("\n{}.", self.current);
+        say!("\n{}.", self.current);
     }
 
     /// Shows what is called.
     pub fn call(&self, call: impl Display) {
-        println!("   → {call}");
+        say!("   → {call}");
     }
 
     /// Shows what was answered.
     pub fn answer(&self, answer: impl Display) {
-        println!("   ← {answer}");
+        say!("   ← {answer}");
     }
 
     /// Checks what must hold after the step.
     pub fn check(&mut self, claim: &str, holds: bool) -> Result<(), Failure> {
         self.checks += 1;
         if holds {
-            println!("   ✓ {claim}");
+            say!("   ✓ {claim}");
             return Ok(());
         }
-        println!("   ✗ {claim}");
+        say!("   ✗ {claim}");
         Err(Failure::Check(format!("{}: it does not hold that {claim}", self.current)))
     }
 
     /// Checks that two values are the same, and shows both where they are not.
     pub fn check_same<V: PartialEq + Display>(&mut self, claim: &str, found: V, wanted: V) -> Result<(), Failure> {
         if found != wanted {
-            println!("   found {found}, wanted {wanted}");
+            say!("   found {found}, wanted {wanted}");
         }
         self.check(claim, found == wanted)
     }

@@ -99,7 +99,7 @@ pub fn cargo_deny(places: &Places) -> Result<PathBuf, Failure> {
             return Ok(candidate);
         }
     }
-    println!("installing {wanted} into {}: three to ten minutes, once", folder.display());
+    say!("installing {wanted} into {}: three to ten minutes, once", folder.display());
     Program::new(cargo())
         .args(["install", "--locked", "--version", CARGO_DENY_VERSION, "--root"])
         .arg(&folder)

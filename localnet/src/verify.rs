@@ -37,11 +37,11 @@ const STAGES: [Stage; 8] = [
 pub fn run(places: &Places) -> Result<(), Failure> {
     let mut done = Vec::new();
     for stage in STAGES {
-        println!("\n== {} ==", stage.name);
+        say!("\n== {} ==", stage.name);
         let started = Instant::now();
         let outcome = (stage.run)(places).unwrap_or_else(Outcome::Failed);
         if let Outcome::Failed(failure) = &outcome {
-            println!("{failure}");
+            say!("{failure}");
         }
         // Without the tools no later stage says anything about the code.
         let is_hopeless = stage.name == STAGES[0].name && matches!(outcome, Outcome::Failed(_));
@@ -54,7 +54,7 @@ pub fn run(places: &Places) -> Result<(), Failure> {
 }
 
 fn summarize(done: &[(&str, Outcome, Duration)]) -> Result<(), Failure> {
-    println!("\n== summary ==");
+    say!("\n== summary ==");
     let mut failed = Vec::new();
     for (name, outcome, elapsed) in done {
         let verdict = match outcome {
@@ -65,10 +65,10 @@ fn summarize(done: &[(&str, Outcome, Duration)]) -> Result<(), Failure> {
                 format!("FAILED: {failure}")
             }
         };
-        println!("{:>6} s  {name}: {verdict}", elapsed.as_secs());
+        say!("{:>6} s  {name}: {verdict}", elapsed.as_secs());
     }
     if failed.is_empty() {
-        println!("everything that was checked holds");
+        say!("everything that was checked holds");
         return Ok(());
     }
     Err(Failure::Check(format!("failed: {}", failed.join(", "))))

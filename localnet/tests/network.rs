@@ -100,12 +100,14 @@ fn four_validators_agree_while_one_is_killed_and_revived_on_either_node_program(
         home.run("check");
         home.run("kill --validator 3");
         assert!(home.run("status").contains("was killed on request"));
-        assert!(home.refused("check").contains("status"), "a dead validator must be seen");
+        let refused = home.refused("check");
+        assert!(refused.contains("validator 3 does not answer; the others agree up to height"), "{refused}");
         home.run("revive --validator 3");
         eventually("the revived validator never agreed", || home.command("check").output().unwrap().status.success());
         home.run("down");
         assert_eq!(home.pids(), BTreeMap::new(), "a stopped network leaves no process ids");
         assert!(home.run("down").contains("did not run"));
+        assert!(home.refused("check").contains("no network runs in"), "a network that does not run is not a sick one");
     }
 }
 
@@ -130,6 +132,26 @@ fn a_network_survives_the_death_of_a_node_of_its_supervisor_and_of_its_launcher(
     kill(&home.pids()["supervisor"]);
     home.run("down");
     assert_eq!(home.pids(), BTreeMap::new());
+}
+
+#[test]
+fn a_reader_of_the_status_that_leaves_early_is_no_failure_and_ports_that_changed_are_told() {
+    let home = Home::new();
+    home.run("up --app kvstore --gateways 0");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = home.command("status").stdout(writer).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}");
+    home.run("down");
+
+    let record: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(home.path().join("network.json")).unwrap()).unwrap();
+    let first = u16::try_from(record["first_port"].as_u64().unwrap()).unwrap();
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", first)).unwrap();
+    let told = home.run("up --app kvstore --gateways 0");
+    assert!(told.contains(&format!("not at {first}; source localnet.env again")), "{told}");
+    home.run("check");
 }
 
 #[test]

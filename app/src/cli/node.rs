@@ -14,7 +14,7 @@ use careledger_app::{
     fault,
     genesis::{Genesis, is_development_chain},
     machine::Machine,
-    store::disk::{DiskStore, Retention, Schedule},
+    store::disk::{DiskStore, OpenError, Retention, Schedule},
     upgrade,
 };
 use careledger_wire::ids::Address;
@@ -141,8 +141,10 @@ impl Start {
         tracing::info!(?config, "careledgerd starts");
         let config::RetentionConfig { heights, changes, results_blocks, .. } = config.retention;
         let retention = Retention { heights, changes, results_blocks };
-        let store = DiskStore::open(&home.join(STATE_FOLDER), retention).map_err(|error| {
-            Failure::new(error).next("see that no other careledgerd uses this home, and that its disk has room")
+        let state = home.join(STATE_FOLDER);
+        let store = DiskStore::open(&state, retention).map_err(|error| {
+            let next = advice(&error, &state);
+            Failure::new(error).next(next)
         })?;
         let config::SnapshotConfig { interval, keep } = config.snapshots;
         let folder = home.join(SNAPSHOTS_FOLDER);
@@ -163,5 +165,23 @@ impl Start {
             tracing::info!(address = %config.abci, "serving ABCI");
         }
         Err(Failure::new(server.serve(Ledger::new(machine, config.retention.blocks))))
+    }
+}
+
+/// What an operator does about a state that was not opened.
+fn advice(error: &OpenError, state: &Path) -> String {
+    match error {
+        OpenError::InUse { .. } => {
+            "another careledgerd uses this home: stop it first, or name another folder with --home".to_owned()
+        }
+        OpenError::Corrupt { .. } | OpenError::Damaged | OpenError::Root(_) => format!(
+            "docs/RUNBOOK.md, \"The state is damaged\": where CometBFT still has every block, move {} aside and start \
+             again, it replays them; else join from a snapshot",
+            state.display()
+        ),
+        OpenError::Format(_) => "start the version that wrote it, or follow its release notes".to_owned(),
+        OpenError::Database { .. } => {
+            "see that its disk has room, and that this user may write to the folder".to_owned()
+        }
     }
 }

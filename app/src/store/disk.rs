@@ -23,12 +23,12 @@ mod snapshots;
 use std::{collections::VecDeque, path::Path};
 
 use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
-use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, WriteBatch, WriteOptions};
 
-use layout::{FAMILIES, FORMAT, META, REPLACED, STATE, TIP, Tip, families, height_of, replaced_key};
+use layout::{FAMILIES, FORMAT, META, REPLACED, STATE, TIP, Tip, database, families, height_of, replaced_key};
 
 pub use open_error::OpenError;
-use open_error::database;
+use open_error::not_opened;
 pub use snapshots::Schedule;
 use snapshots::Snapshots;
 
@@ -90,14 +90,14 @@ struct Version {
 impl DiskStore {
     /// Opens the state in `path`, making an empty one where there is none.
     pub fn open(path: &Path, retention: Retention) -> Result<Self, OpenError> {
-        let mut options = Options::default();
+        let mut options = database();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         options.set_max_open_files(512);
         options.set_keep_log_file_num(4);
         options.set_max_total_wal_size(256 * 1024 * 1024);
         let db = DB::open_cf_descriptors(&options, path, families());
-        Self::of(db.map_err(|error| database(path, &error))?, retention)
+        Self::of(db.map_err(|error| not_opened(path, &error))?, retention)
     }
 
     /// Removes everything; there is no tip then.
@@ -114,8 +114,8 @@ impl DiskStore {
 
     /// Opens the state in `path` to read what is committed now, also while a node runs on it.
     pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
-        let db = DB::open_cf_descriptors_read_only(&Options::default(), path, families(), false);
-        Self::of(db.map_err(|error| database(path, &error))?, Retention::default())
+        let db = DB::open_cf_descriptors_read_only(&database(), path, families(), false);
+        Self::of(db.map_err(|error| not_opened(path, &error))?, Retention::default())
     }
 
     fn of(db: DB, retention: Retention) -> Result<Self, OpenError> {

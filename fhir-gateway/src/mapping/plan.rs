@@ -194,6 +194,15 @@ pub(super) mod tests {
         assert_eq!(plan.scope, binding::scope_of(insurer.as_bytes()));
     }
 
+    /// docs/circuits/eligibility.md works through this plan.
+    #[test]
+    fn the_plan_of_the_worked_example_has_its_commitment() {
+        let golden: Value = serde_json::from_str(include_str!("../../../zk/golden/plan.json")).unwrap();
+        let resource = resource(&[icd("F", "excluded"), icd("E11", "covered")]);
+        let plan = plan(&resource, &Address::new([4; 20])).unwrap();
+        assert_eq!(plan.commitment().to_string(), golden["commitment"]);
+    }
+
     #[test]
     fn a_plan_that_does_not_hold_together_is_refused() {
         let mut no_terms = resource(&[icd("E11", "covered")]);

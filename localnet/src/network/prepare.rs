@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::record::{App, NodeKind, Record, group, validator_home};
 use super::{genesis, settings};
 use crate::failure::{Doing, Failure};
-use crate::gateways::{self, Ledger};
+use crate::gateways::{self, GATEWAYS, Ledger};
 use crate::places::{self, Places};
 use crate::program::Program;
 use crate::supervisor::plan::{Plan, Process, Stage};
@@ -181,8 +181,12 @@ fn filled_in(home: &Path, record: &Record, index: usize, peers: &str) -> Result<
 /// Makes keys and configurations of the gateways. Each has a validator of its own, so that one may fail.
 pub fn gateways(places: &Places, home: &Path, record: &Record) -> Result<(), Failure> {
     gateways::create(places, home)?;
-    let ledger = |index| Ledger::Comet { rpc: record.node_address(index % record.manifest.validators) };
-    gateways::configure(home, &record.endpoints(), &[ledger(0), ledger(1)], TOKEN_SECONDS)
+    gateways::configure(home, &record.endpoints(), &ledgers(record), TOKEN_SECONDS)
+}
+
+/// The validator that each gateway asks.
+pub fn ledgers(record: &Record) -> [Ledger; GATEWAYS] {
+    std::array::from_fn(|index| Ledger::Comet { rpc: record.node_address(index % record.manifest.validators) })
 }
 
 /// The processes of the validators.
@@ -198,6 +202,7 @@ pub fn plan(places: &Places, home: &Path, record: &Record) -> Result<Plan, Failu
                 arguments,
                 socket: Some(record.abci_socket(home, index)?),
                 environment: BTreeMap::new(),
+                waits_for: None,
             });
         }
         processes.push(Process {
@@ -208,6 +213,7 @@ pub fn plan(places: &Places, home: &Path, record: &Record) -> Result<Plan, Failu
             arguments: vec!["start".into(), "--home".into(), node_home(home, index).display().to_string()],
             socket: None,
             environment: BTreeMap::new(),
+            waits_for: None,
         });
     }
     Ok(Plan { first_port: record.first_port, processes })

@@ -145,11 +145,11 @@ fn make_proof(story: &mut Story, world: &World, claim: &str, expires: i64) -> Re
     }
     let file = |name: &str| argument(&world.file(name));
     // A file of an earlier telling is never overwritten by the prover.
-    let (out, amount) = (world.file("proof.json"), world.file("amount.json"));
+    let (out, amount) = (world.file("proof.careledger.json"), world.file("amount.json"));
     for earlier in [&out, &amount].into_iter().filter(|file| file.exists()) {
         std::fs::remove_file(earlier).map_err(|error| Failure::Check(format!("{}: {error}", earlier.display())))?;
     }
-    story.call("prove eligibility --wallet … --attestation … --enrolment … --plan … --out proof.json");
+    story.call("prove eligibility --wallet … --attestation … --enrolment … --plan … --out proof.careledger.json");
     let started = std::time::Instant::now();
     world
         .prove(&["eligibility", "--wallet", &file("wallet.json"), "--pseudonym", &file("pseudonym.json")])

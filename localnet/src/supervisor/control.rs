@@ -49,6 +49,8 @@ pub struct ProcessStatus {
     pub restarts: u32,
     /// Whether it was killed on request and stays dead until revived.
     pub held: bool,
+    /// Whether it has yet to start because its ledger does not answer.
+    pub waits: bool,
 }
 
 /// What a supervisor answers.

@@ -40,6 +40,9 @@ pub struct Process {
     /// Variables added to its environment.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// The RPC of the ledger that must answer before each start of it: then a restart says that something is wrong.
+    #[serde(default)]
+    pub waits_for: Option<String>,
 }
 
 /// All processes of one home.

@@ -54,7 +54,7 @@ struct Download {
 }
 
 fn fetch_toolchain(places: &Places, old: &Path) -> Result<PathBuf, Failure> {
-    println!("fetching Go {TOOLCHAIN}: about a minute, once");
+    say!("fetching Go {TOOLCHAIN}: about a minute, once");
     let folder = places.cache.join("go");
     places::make_folder(&folder)?;
     places::write(&folder.join("go.mod"), "module toolchain\n")?;

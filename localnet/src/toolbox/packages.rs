@@ -26,7 +26,7 @@ pub fn apt_install(packages: &[&str]) -> Result<(), Failure> {
             "run this, then try again:\n  sudo apt-get update && sudo apt-get install --yes {names}"
         )));
     }
-    println!("installing {names} with apt-get: one to three minutes, once");
+    say!("installing {names} with apt-get: one to three minutes, once");
     let apt = || Program::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive");
     apt().args(["update", "--quiet"]).capture()?;
     apt().args(["install", "--yes", "--no-install-recommends", "--quiet"]).args(packages).capture()?;
@@ -46,7 +46,7 @@ pub fn brew_install(formula: &str) -> Result<(), Failure> {
     if find("brew").is_none() {
         return Err(Failure::Needs(format!("install Homebrew (https://brew.sh), then run: brew install {formula}")));
     }
-    println!("installing {formula} with Homebrew: one to three minutes, once");
+    say!("installing {formula} with Homebrew: one to three minutes, once");
     Program::new("brew").args(["install", formula]).run()
 }
 

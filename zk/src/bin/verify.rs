@@ -14,7 +14,7 @@ use careledger_zk::{
     plan::Plan,
     snarkjs::{KeyJson, ProofJson, PublicJson},
     statement::{CIRCUIT_DIGEST, CIRCUIT_ID, PublicInputs},
-    verify::verify,
+    verify::{Proof, verify},
 };
 use clap::Parser;
 use serde::de::DeserializeOwned;
@@ -27,20 +27,24 @@ type Failure = Box<dyn std::error::Error>;
 Exit code 0: everything asked for holds. 1: something does not, or could not be read. 2: usage.
 
 What this cannot check, because only the ledger knows: that the roots are recent, that the plan is
-published, that the nullifiers are new, and that the key is active. Ask your node for those.
+published, that the nullifiers are new, and that the key is active. Ask your node for those:
+docs/circuits/eligibility.md says how.
 
-  verify proof.json --plan plan.json --amount amount.json \\
+  verify proof.careledger.json --plan plan.json --amount amount.json \\
          --chain-id careledger-dev-1 --insurer … --claim … --submitter … --expiry …
-  verify --snarkjs DIR        DIR/proof.json, DIR/public.json, DIR/verification_key.json")]
+  verify proof.careledger.json --snarkjs DIR     also writes DIR/proof.json and DIR/public.json for snarkjs
+  verify --snarkjs DIR                           checks DIR/proof.json, DIR/public.json, DIR/verification_key.json")]
 struct Arguments {
-    /// The proof as `prove eligibility` writes it.
-    #[arg(required_unless_present = "snarkjs", conflicts_with = "snarkjs")]
+    /// The proof as `prove eligibility` writes it, and as an insurer receives it.
+    #[arg(required_unless_present = "snarkjs")]
     proof: Option<PathBuf>,
-    /// A folder with proof.json, public.json and verification_key.json of snarkjs.
+    /// With a proof: the folder to write it to as snarkjs reads it, proof.json and public.json. No key is
+    /// written: it must not come from where the proof comes from. Without: a folder with both and
+    /// verification_key.json, to be checked.
     #[arg(long, value_name = "DIR")]
     snarkjs: Option<PathBuf>,
     /// The verifying key, 520 bytes. [default: the development key]
-    #[arg(long, conflicts_with = "snarkjs")]
+    #[arg(long, requires = "proof")]
     key: Option<PathBuf>,
     /// The plan that the proof should be about.
     #[arg(long)]
@@ -77,8 +81,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     let inputs = match (&arguments.proof, &arguments.snarkjs) {
-        (_, Some(folder)) => check_snarkjs(folder)?,
-        (Some(proof), None) => check_document(proof, arguments.key.as_deref())?,
+        (Some(proof), folder) => check_document(proof, arguments.key.as_deref(), folder.as_deref())?,
+        (None, Some(folder)) => check_snarkjs(folder)?,
         (None, None) => return Err("there is no proof to check".into()),
     };
     if let Some(plan) = &arguments.plan {
@@ -106,7 +110,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check_document(path: &Path, key: Option<&Path>) -> Result<PublicInputs, Failure> {
+fn check_document(path: &Path, key: Option<&Path>, snarkjs: Option<&Path>) -> Result<PublicInputs, Failure> {
     let document: ProofDocument = read(path)?;
     let key = match key {
         Some(path) => VerifyingKey::decode(&fs::read(path)?)?,
@@ -117,7 +121,22 @@ fn check_document(path: &Path, key: Option<&Path>) -> Result<PublicInputs, Failu
     if key.is_development() {
         println!("!!  that is a development key: anyone can forge proofs under it");
     }
+    if let Some(folder) = snarkjs {
+        write_snarkjs(folder, &document)?;
+        println!("ok  {0}/proof.json and {0}/public.json are written for snarkjs", folder.display());
+    }
     Ok(document.inputs)
+}
+
+fn write_snarkjs(folder: &Path, document: &ProofDocument) -> Result<(), Failure> {
+    fs::create_dir_all(folder)?;
+    let proof = ProofJson::from(&Proof::from_bytes(&document.proof()?)?);
+    write(&folder.join("proof.json"), &serde_json::to_string_pretty(&proof)?)?;
+    write(&folder.join("public.json"), &serde_json::to_string_pretty(&PublicJson::from(&document.inputs))?)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, format!("{text}\n")).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
 fn check_snarkjs(folder: &Path) -> Result<PublicInputs, Failure> {

@@ -107,7 +107,7 @@ fn eligibility(fact: usize) -> String {
          --attestation-path @attestation_path.json --enrolment @enrolment.json \
          --enrolment-path @enrolment_path.json --plan @plan.json --fact {fact} --as-of 2026-03-20 \
          --chain-id careledger-dev-1 --claim {CLAIM} --submitter {SUBMITTER} --expiry 1800000000 \
-         --out @proof.json --amount-out @amount.json --snarkjs @snarkjs --cache {}",
+         --out @proof.careledger.json --amount-out @amount.json --snarkjs @snarkjs --cache {}",
         env!("CARGO_TARGET_TMPDIR")
     )
 }
@@ -125,13 +125,21 @@ fn a_member_proves_and_an_insurer_verifies() {
 
     let context =
         format!("--chain-id careledger-dev-1 --insurer {INSURER_HEX} --claim {CLAIM} --submitter {SUBMITTER}");
-    let whole = format!("@proof.json --plan @plan.json --amount @amount.json {context}");
+    let whole = format!("@proof.careledger.json --plan @plan.json --amount @amount.json {context}");
     let (code, text) = desk.verify(&format!("{whole} --expiry 1800000000"));
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("payable at most: 123450"), "{text}");
     assert!(text.contains("development key"), "{text}");
     let (code, text) = desk.verify("--snarkjs @snarkjs");
     assert_eq!(code, 0, "{text}");
+
+    let (code, text) = desk.verify("@proof.careledger.json --snarkjs @converted");
+    assert_eq!(code, 0, "{text}");
+    for name in ["proof.json", "public.json"] {
+        let read = |folder: &str| fs::read_to_string(desk.path(folder).join(name)).expect("a file");
+        assert_eq!(read("converted"), read("snarkjs"), "{name}: the insurer's own conversion is the member's");
+    }
+    assert!(!desk.path("converted/verification_key.json").exists(), "a key never comes with a proof");
 
     let (code, text) = desk.verify(&format!("{whole} --expiry 1800000001"));
     assert_eq!((code, text.contains("another context")), (1, true), "{text}");
@@ -141,12 +149,14 @@ fn a_member_proves_and_an_insurer_verifies() {
     assert_eq!(code, 2);
 
     replace(&desk.path("amount.json"), "123450", "123451");
-    assert_eq!(desk.verify("@proof.json --amount @amount.json").0, 1);
+    assert_eq!(desk.verify("@proof.careledger.json --amount @amount.json").0, 1);
     replace(&desk.path("plan.json"), "\"wait_days\": 30", "\"wait_days\": 29");
-    assert_eq!(desk.verify("@proof.json --plan @plan.json").0, 1);
-    replace(&desk.path("proof.json"), "2026-03-20", "2026-03-21");
-    let (code, text) = desk.verify("@proof.json");
+    assert_eq!(desk.verify("@proof.careledger.json --plan @plan.json").0, 1);
+    replace(&desk.path("proof.careledger.json"), "2026-03-20", "2026-03-21");
+    let (code, text) = desk.verify("@proof.careledger.json");
     assert_eq!((code, text.contains("does not prove")), (1, true), "{text}");
+    assert_eq!(desk.verify("@proof.careledger.json --snarkjs @refused").0, 1);
+    assert!(!desk.path("refused").exists(), "what does not verify is not converted");
     replace(&desk.path("snarkjs/public.json"), "\"", "\"0");
     assert_eq!(desk.verify("--snarkjs @snarkjs").0, 1);
 }
@@ -155,7 +165,7 @@ fn a_member_proves_and_an_insurer_verifies() {
 fn what_the_member_sends_names_no_code() {
     let desk = member_with_files();
     desk.prove(&eligibility(0));
-    for name in ["proof.json", "amount.json", "snarkjs/proof.json", "snarkjs/public.json"] {
+    for name in ["proof.careledger.json", "amount.json", "snarkjs/proof.json", "snarkjs/public.json"] {
         let text = fs::read_to_string(desk.path(name)).expect("a file");
         assert!(!text.contains("E11") && !text.contains("icd"), "{name}");
     }
@@ -191,6 +201,6 @@ fn a_refusal_names_the_rule_and_no_value() {
         assert_eq!(output.status.code(), Some(1));
         assert!(text.contains(expected), "{text}");
         assert!(!text.contains("E11"), "{text}");
-        assert!(!desk.path("proof.json").exists());
+        assert!(!desk.path("proof.careledger.json").exists());
     }
 }

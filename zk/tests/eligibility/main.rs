@@ -2,5 +2,6 @@
 
 mod circuit;
 mod commands;
+mod page;
 mod proofs;
 mod scenario;

@@ -10,7 +10,7 @@ use std::{
 use crate::scenario::{anchor, day, eligible, later, restate};
 use ark_bn254::{Fq, Fq2, Fr, G1Affine, G2Affine};
 use ark_ec::AffineRepr;
-use ark_ff::{AdditiveGroup, UniformRand};
+use ark_ff::{AdditiveGroup, PrimeField, UniformRand};
 use ark_groth16::Groth16;
 use ark_serialize::CanonicalSerialize;
 use ark_std::rand::{SeedableRng, rngs::StdRng};
@@ -265,12 +265,35 @@ fn snarkjs_files_come_back_as_they_went() {
     }
 }
 
-/// snarkjs, installed from the committed lock file where it is missing.
-fn snarkjs(arguments: &[&Path]) -> (bool, String) {
-    static TOOL: LazyLock<PathBuf> = LazyLock::new(|| {
+/// docs/circuits/eligibility.md, "The bytes of a proof": little-endian numbers, flags in the top two bits.
+#[test]
+fn a_proof_is_written_as_the_page_says() {
+    let json = serde_json::to_value(ProofJson::from(&Proof::from_bytes(&PROVEN.1).expect("a proof"))).expect("JSON");
+    let number = |text: &serde_json::Value| -> Fq { text.as_str().expect("a number").parse().expect("canonical") };
+    let x = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        bytes[31] &= 0x3f;
+        Fq::from_le_bytes_mod_order(&bytes)
+    };
+    let is_larger = |y: Fq| y > -y;
+    let (a, b, c) = (&PROVEN.1[..32], &PROVEN.1[32..96], &PROVEN.1[96..]);
+    for (bytes, point) in [(a, &json["pi_a"]), (c, &json["pi_c"])] {
+        assert_eq!(x(bytes), number(&point[0]));
+        assert_eq!(bytes[31] >> 6, u8::from(is_larger(number(&point[1]))) << 1);
+    }
+    let b_json = &json["pi_b"];
+    assert_eq!((x(&b[..32]), x(&b[32..])), (number(&b_json[0][0]), number(&b_json[0][1])));
+    assert_eq!(b[31] >> 6, 0, "only the last byte of a point has flags");
+    let (y0, y1) = (number(&b_json[1][0]), number(&b_json[1][1]));
+    let larger = if y1 == -y1 { is_larger(y0) } else { is_larger(y1) };
+    assert_eq!(b[63] >> 6, u8::from(larger) << 1);
+}
+
+/// The folder with snarkjs and circomlibjs, installed from the committed lock file where they are missing.
+pub fn outside_tools() -> &'static Path {
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("snarkjs");
-        let tool = folder.join("node_modules/snarkjs/build/cli.cjs");
-        if !tool.exists() {
+        if !folder.join("node_modules/snarkjs/build/cli.cjs").exists() {
             let status = Command::new("npm")
                 .args(["ci", "--no-audit", "--no-fund"])
                 .current_dir(&folder)
@@ -278,10 +301,14 @@ fn snarkjs(arguments: &[&Path]) -> (bool, String) {
                 .expect("this test needs npm: install Node.js 20 or later");
             assert!(status.success(), "`npm ci` failed in {}", folder.display());
         }
-        tool
+        folder
     });
+    &FOLDER
+}
+
+fn snarkjs(arguments: &[&Path]) -> (bool, String) {
     let output = Command::new("node")
-        .arg(&*TOOL)
+        .arg(outside_tools().join("node_modules/snarkjs/build/cli.cjs"))
         .args(arguments)
         .output()
         .expect("this test needs node: install Node.js 20 or later");

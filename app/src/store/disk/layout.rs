@@ -1,7 +1,7 @@
 //! How the state lies on disk: column families, keys and rows. `disk.rs` has the table.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options};
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options};
 
 pub(super) const META: &str = "meta";
 pub(super) const STATE: &str = "state";
@@ -39,6 +39,15 @@ pub(super) fn replaced_key(height: u64, key: &[u8]) -> Vec<u8> {
 /// The height that a row starts with.
 pub(super) fn height_of(row: &[u8]) -> Option<u64> {
     row.first_chunk().map(|first| u64::from_be_bytes(*first))
+}
+
+/// How the database is opened, each time. A record that was cut off at the log's end is the write that
+/// a crash interrupted, and was never acknowledged; one that is damaged before the end is an error: RocksDB's
+/// default would silently open the state as it was before that record.
+pub(super) fn database() -> Options {
+    let mut options = Options::default();
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options
 }
 
 pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {

@@ -2,12 +2,30 @@
 
 use std::path::Path;
 
+use rocksdb::ErrorKind;
+
 use super::layout::FORMAT;
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// RocksDB's own words: another process has it open, the disk is full, files are damaged.
+    /// Another process has it open.
+    #[error("the state in {path} is in use by another process: {reason}")]
+    InUse {
+        /// Folder of the database.
+        path: String,
+        /// What RocksDB said.
+        reason: String,
+    },
+    /// A file is not as RocksDB wrote it, or is missing.
+    #[error("the state in {path} is damaged: {reason}")]
+    Corrupt {
+        /// Folder of the database.
+        path: String,
+        /// What RocksDB said.
+        reason: String,
+    },
+    /// RocksDB's own words for anything else: the disk is full, the folder is not ours.
     #[error("the state in {path} cannot be opened: {reason}")]
     Database {
         /// Folder of the database.
@@ -28,6 +46,19 @@ pub enum OpenError {
     Root(u64),
 }
 
-pub(super) fn database(path: &Path, error: &rocksdb::Error) -> OpenError {
-    OpenError::Database { path: path.display().to_string(), reason: error.to_string() }
+/// RocksDB has one kind for every answer of the system, so its words tell a lock and a lost file from
+/// a full disk.
+pub(super) fn not_opened(path: &Path, error: &rocksdb::Error) -> OpenError {
+    let has_files = path.join("CURRENT").exists();
+    let (path, reason) = (path.display().to_string(), error.to_string());
+    let says = |words: &str| reason.contains(words);
+    match error.kind() {
+        ErrorKind::IOError if says("While lock file") || says("lock hold by current process") => {
+            OpenError::InUse { path, reason }
+        }
+        ErrorKind::Corruption => OpenError::Corrupt { path, reason },
+        // Where nothing names the files, there is no state that could have lost one.
+        ErrorKind::IOError if has_files && says("No such file or directory") => OpenError::Corrupt { path, reason },
+        _ => OpenError::Database { path, reason },
+    }
 }

@@ -65,13 +65,14 @@ pub struct Eligibility {
     /// When the proof expires, in Unix seconds.
     #[arg(long)]
     expiry: u64,
-    /// The proof, for the insurer.
+    /// The proof, for the insurer: proof.careledger.json, so that nobody takes it for snarkjs's proof.json.
     #[arg(long)]
     out: PathBuf,
     /// The new file that opens the committed amount; give it to the insurer to be paid.
     #[arg(long)]
     amount_out: PathBuf,
-    /// Also write proof.json, public.json and verification_key.json for snarkjs here.
+    /// Also write proof.json, public.json and verification_key.json here, as snarkjs reads them. An insurer
+    /// takes the key from elsewhere.
     #[arg(long, value_name = "DIR")]
     snarkjs: Option<PathBuf>,
     /// Where proving keys are kept. [default: the user's cache folder]

@@ -23,7 +23,7 @@ How the pieces meet:
   3. prove member --wallet wallet.json --insurer …   give the insurer the printed member number
   4. the provider sends you attestation.json, the insurer enrolment.json and plan.json;
      each anchors what `prove commit` prints, and the ledger tells you both paths
-  5. prove eligibility …                             writes proof.json for the insurer
+  5. prove eligibility …                             writes proof.careledger.json for the insurer
 
 Every file but the proof is as confidential as a health record.")]
 struct Arguments {
