@@ -91,6 +91,51 @@ pub enum Rule {
     Labels,
 }
 
+impl Rule {
+    /// Every rule, in order.
+    pub const ALL: [Self; 14] = [
+        Self::OrganizationInGoodStanding,
+        Self::PractitionerEnrolled,
+        Self::GrantExists,
+        Self::NotRevoked,
+        Self::Begun,
+        Self::NotEnded,
+        Self::Mode,
+        Self::Grantee,
+        Self::TermsOpened,
+        Self::Actor,
+        Self::Purpose,
+        Self::ResourceType,
+        Self::DataPeriod,
+        Self::Labels,
+    ];
+
+    /// Its name in the access log, whose lines stay for good: never changed.
+    pub fn name(self) -> String {
+        format!("{self:?}")
+    }
+
+    /// What a patient is told when it did not hold. docs/api/audit-event.md
+    pub fn refused(self) -> &'static str {
+        match self {
+            Self::OrganizationInGoodStanding => "refused: the organization that asked is not in good standing",
+            Self::PractitionerEnrolled => "refused: the practitioner is not enrolled by the organization that asked",
+            Self::GrantExists => "refused: there is no such consent",
+            Self::NotRevoked => "refused: the consent was revoked",
+            Self::Begun => "refused: the consent is not in force yet",
+            Self::NotEnded => "refused: the consent has ended",
+            Self::Mode => "refused: the consent does not allow reading",
+            Self::Grantee => "refused: the consent is for another organization",
+            Self::TermsOpened => "refused: the terms that the patient signed are not known here",
+            Self::Actor => "refused: the consent is for another practitioner",
+            Self::Purpose => "refused: the consent does not allow this purpose",
+            Self::ResourceType => "refused: the consent does not open this, or there is no such record",
+            Self::DataPeriod => "refused: the consent does not open records about this time",
+            Self::Labels => "refused: the consent does not open records with this security label",
+        }
+    }
+}
+
 /// Whether `ask` may read the record of which `facts` are known.
 ///
 /// # Errors

@@ -7,8 +7,12 @@ use std::{
 
 use careledger_app::keys;
 use careledger_gateway::{
+    audit::{Access, Action, Agent, Outcome},
+    config::Config,
     keys::{OrganizationKeys, OrganizationSigner, random},
     ledger::{Ledger, clock, embedded::Embedded},
+    organization::{OpenError, Organization, acknowledged::Lacking},
+    records::{Change, Content},
     vault::{Batch, Durability, Space, Store as _, local::LocalStore},
 };
 use careledger_wire::{
@@ -22,7 +26,12 @@ use careledger_wire::{
     },
 };
 
-use super::chain;
+use super::{chain, site};
+
+/// One life of a gateway's process: when it is over, nothing of it holds a folder.
+fn live<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(work)
+}
 
 /// Changes a byte in the middle of the log of the closed database in `folder`, as a bad disk does.
 fn flip_a_byte_of_the_log(folder: &Path) {
@@ -193,4 +202,88 @@ async fn a_damaged_byte_in_the_log_of_the_vault_is_refused_and_not_skipped() {
     }
     flip_a_byte_of_the_log(folder.path());
     says(&LocalStore::open(folder.path()).err().unwrap(), folder.path());
+}
+
+/// An organization whose gateway is started again and again.
+struct Restarted {
+    folder: tempfile::TempDir,
+    registrar: OrganizationSigner,
+    config: Config,
+}
+
+impl Restarted {
+    fn new() -> Self {
+        let (folder, registrar) = (tempfile::tempdir().unwrap(), OrganizationSigner::random());
+        let hospital = OrganizationKeys::random();
+        let address = "127.0.0.1:0".parse().unwrap();
+        let config = site::configuration(folder.path(), "hospital", &hospital, address, &[]);
+        let world = Self { folder, registrar, config };
+        live(async {
+            let ledger = world.ledger();
+            chain::register(&ledger, &world.registrar, &hospital, OrganizationKind::Provider).await.unwrap();
+        });
+        world
+    }
+
+    fn ledger(&self) -> Ledger {
+        chain::embedded(&self.folder.path().join("ledger"), &self.registrar).0
+    }
+
+    fn vault(&self) -> PathBuf {
+        self.config.organizations[0].data.join("vault")
+    }
+
+    async fn open(&self) -> Result<std::sync::Arc<Organization>, OpenError> {
+        let opened = Organization::open(&self.config, &self.config.organizations[0], self.ledger()).await;
+        opened.map(|(organization, _)| organization)
+    }
+
+    /// Stores a Patient, and anchors a line of the access log that says so.
+    async fn admit(&self, organization: &Organization, id: &str) {
+        let body = format!(r#"{{"resourceType":"Patient","id":"{id}"}}"#);
+        let content = Content::Json(body.into_bytes().into());
+        let (resource_type, id) = ("Patient".to_owned(), id.to_owned());
+        let change = Change::Create { resource_type, id: id.clone(), content, patient: None };
+        organization.records.commit(vec![change], Vec::new()).await.unwrap();
+        let access = Access {
+            action: Action::Create,
+            outcome: Outcome::Permitted,
+            agent: Agent::Client("ehr".to_owned()),
+            purpose: None,
+            patient: Some(id),
+            entities: Vec::new(),
+            grant: None,
+        };
+        organization.audit.record(access, Durability::Ordered).await.unwrap();
+        organization.audit.anchor().await.unwrap();
+    }
+}
+
+#[test]
+fn a_vault_that_lost_what_was_acknowledged_is_refused_until_the_loss_is_accepted() {
+    let world = Restarted::new();
+    live(async { world.admit(&world.open().await.unwrap(), "p1").await });
+    copy(&world.vault(), &world.folder.path().join("older"));
+    live(async { world.admit(&world.open().await.unwrap(), "p2").await });
+    live(async { drop(world.open().await.unwrap()) });
+    roll_back(&world.vault(), &world.folder.path().join("older"));
+    let refused = live(async { world.open().await.err().unwrap() });
+    assert!(refused.to_string().contains("docs/RUNBOOK.md"), "{refused}");
+    let OpenError::Lacking { lacking, .. } = refused else { panic!("{refused}") };
+    assert_eq!(lacking, Lacking { resources: 1, changes: 1, batches: 1 });
+
+    live(async {
+        let settings = &world.config.organizations[0];
+        let organization = Organization::open_as_it_is(&world.config, settings, world.ledger()).await.unwrap();
+        assert!(organization.audit.anchor().await.is_err(), "no batch takes the place of one that is lost");
+        assert_eq!(organization.records.reindex(|_| ()).await.unwrap().missing, 1);
+        organization.audit.accept_loss().await.unwrap();
+    });
+    live(async {
+        let organization = world.open().await.unwrap();
+        world.admit(&organization, "p3").await;
+        let log = organization.ledger.get(&keys::access_log(&organization.address())).await.unwrap().unwrap();
+        assert_eq!(log.batches, 3);
+    });
+    live(async { drop(world.open().await.unwrap()) });
 }
