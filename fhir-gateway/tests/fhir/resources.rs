@@ -332,9 +332,8 @@ async fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
         let got = client.send(method, path, &[], "").await.expect(status);
         assert_eq!(got.header("allow"), Some(allow), "{method} {path}");
     }
-    let entry = json!({"resourceType": "AuditEvent"});
     let bundle = json!({"resourceType": "Bundle", "type": "transaction",
-        "entry": [{"resource": entry, "request": {"method": "POST", "url": "AuditEvent"}}]});
+        "entry": [{"request": {"method": "DELETE", "url": "AuditEvent/leaf-1"}}]});
     let refused = client.post("/", bundle.to_string()).await.expect(405);
     assert_eq!(refused.header("allow"), Some("POST, OPTIONS"));
 }
