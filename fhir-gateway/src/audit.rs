@@ -39,6 +39,9 @@ pub use leaf::{Access, Action, Agent, AnchoredBatch, Disclosure, Entity, Inclusi
 /// Leaves that are read at once.
 const LEAVES_PER_PAGE: usize = 1000;
 
+/// Where the vault says up to which batch it lacks batches, and that this was accepted.
+const LOST: &[u8] = b"access-log/lost";
+
 /// The access log of one organization. Cheap to clone.
 #[derive(Clone)]
 pub struct AuditLog {
@@ -121,7 +124,7 @@ impl AuditLog {
             action: Action::Read,
             outcome: match verdict {
                 Verdict::Permitted => Outcome::Permitted,
-                Verdict::Denied(rule) => Outcome::Denied(format!("{rule:?}")),
+                Verdict::Denied(rule) => Outcome::Denied(rule.name()),
             },
             agent: Agent::Organization { organization, practitioner: Some(practitioner) },
             purpose: Some(purpose),
@@ -160,6 +163,20 @@ impl AuditLog {
     /// Anchors every leaf that is not anchored yet, in batches. Returns how many leaves that was.
     pub async fn anchor(&self) -> Result<u64, Refusal> {
         self.core.anchor().await
+    }
+
+    /// How many batches the ledger has and the vault lacks; their leaves are lost.
+    pub async fn lacking(&self) -> Result<u64, Refusal> {
+        let next = self.core.next_batch()?;
+        Ok((self.core.batches_on_ledger().await? + 1).saturating_sub(next))
+    }
+
+    /// Goes on after the batches that the vault lacks, which can be shown to nobody any more.
+    pub async fn accept_loss(&self) -> Result<(), Refusal> {
+        let _one_at_a_time = self.core.anchoring.lock().await;
+        let mut batch = Batch::default();
+        batch.put(Space::State, LOST, self.core.batches_on_ledger().await?.to_be_bytes());
+        Ok(self.core.store.commit(batch, Durability::Synced).await?)
     }
 
     /// What a patient or auditor needs to check a leaf against the ledger: the batch's sequence,
@@ -212,6 +229,18 @@ impl Core {
         leaves.clone().map(hash).collect()
     }
 
+    /// The sequence of the next batch: after the vault's last one, and after those that are lost.
+    fn next_batch(&self) -> Result<u64, Refusal> {
+        let own = self.store.last(Space::Batch)?.map_or(Ok(0), |(key, _)| number_of(&key))?;
+        let lost = self.store.get(Space::State, LOST)?.map_or(Ok(0), |value| number_of(&value))?;
+        Ok(own.max(lost) + 1)
+    }
+
+    async fn batches_on_ledger(&self) -> Result<u64, Refusal> {
+        let log = self.ledger.get(&keys::access_log(&self.keys.signer.address())).await?;
+        Ok(log.map_or(0, |log| log.batches))
+    }
+
     async fn anchor(&self) -> Result<u64, Refusal> {
         let _one_at_a_time = self.anchoring.lock().await;
         let mut anchored = 0;
@@ -222,10 +251,13 @@ impl Core {
                     .map_err(|_| Refusal::Internal("a batch of the access log does not decode"))?;
                 // The intent is written before the ledger is asked, so this one may not be there.
                 self.submit(number_of(&key)?, &batch).await?;
-                (number_of(&key)? + 1, *batch.leaves.end())
+                (self.next_batch()?, *batch.leaves.end())
             }
-            None => (1, 0),
+            None => (self.next_batch()?, 0),
         };
+        if self.batches_on_ledger().await? >= next.0 {
+            return Err(Refusal::Internal("the ledger has batches of the access log that the vault lacks"));
+        }
         while let Some(batch) = self.gather(next.1)? {
             let intent = serde_json::to_vec(&batch).expect("text always serialises");
             let mut write = Batch::default();
@@ -257,8 +289,7 @@ impl Core {
     /// Anchors a batch, unless the ledger has it already.
     async fn submit(&self, sequence: u64, batch: &AnchoredBatch) -> Result<(), Refusal> {
         let organization = self.keys.signer.address();
-        let on_ledger = self.ledger.get(&keys::access_log(&organization)).await?;
-        if on_ledger.is_some_and(|log| log.batches >= sequence) {
+        if self.batches_on_ledger().await? >= sequence {
             return Ok(());
         }
         let count = batch.leaves.end() - batch.leaves.start() + 1;

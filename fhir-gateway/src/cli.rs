@@ -9,6 +9,8 @@ mod init;
 mod run;
 mod token;
 
+use run::Loss;
+
 /// The CareLedger gateway: FHIR R4 for an organization's software, in front of a ledger that
 /// never sees a record.
 ///
@@ -36,7 +38,7 @@ enum Command {
     ///
     /// Every current version is checked against the ledger; what does not fit is counted and left
     /// out. Exits with 1 where anything was left out.
-    Reindex(WithConfig),
+    Reindex(Reindex),
     /// Prints an access token of a registered client, by the exchange that any SMART Backend
     /// Services client makes: discovery, a signed assertion, a token.
     Token(token::Token),
@@ -61,6 +63,16 @@ struct WithConfig {
     config: PathBuf,
 }
 
+#[derive(Debug, clap::Args)]
+struct Reindex {
+    #[command(flatten)]
+    with: WithConfig,
+    /// Goes on without what the vault lacks for good, after a restore from a backup that is older than
+    /// what was acknowledged. The access log continues after the batches that are lost.
+    #[arg(long)]
+    accept_loss: bool,
+}
+
 /// Any failure of a command: one sentence for whoever typed it.
 type Failure = Box<dyn std::error::Error>;
 
@@ -70,7 +82,9 @@ pub fn run() -> ExitCode {
     let outcome = match arguments.command {
         Command::Init(init) => init.run(),
         Command::Start(with) => run::start(&with.config),
-        Command::Reindex(with) => run::reindex(&with.config),
+        Command::Reindex(Reindex { with, accept_loss }) => {
+            run::reindex(&with.config, if accept_loss { Loss::Accepted } else { Loss::Reported })
+        }
         Command::Token(token) => token.run(),
         Command::Keys(Keys::Show(with)) => run::show_keys(&with.config),
         Command::Consent(command) => command.run().map(|printed| println!("{printed:#}")).map_err(Failure::from),

@@ -63,6 +63,19 @@ pub struct Entry<'a> {
     pub content: Indexed<'a>,
 }
 
+/// A resource that the index has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Its number in this index, from 1.
+    pub number: i64,
+    /// Resource type.
+    pub resource_type: String,
+    /// Resource id.
+    pub id: String,
+    /// Its newest version.
+    pub version: u32,
+}
+
 /// The index of one organization. Calls block; async callers go through [`Index::run`].
 pub struct Index {
     path: PathBuf,
@@ -127,6 +140,24 @@ impl Index {
     /// conditions.
     pub fn matches(&self, query: &Query, limit: u32) -> Result<Vec<Hit>, Refusal> {
         self.with_reader(|reader| select::matches(reader, query, limit))
+    }
+
+    /// Up to `limit` resources, deleted ones too, numbered above `after`.
+    pub fn known(&self, after: i64, limit: u32) -> Result<Vec<Known>, Refusal> {
+        self.with_reader(|reader| {
+            let mut statement = reader.prepare_cached(
+                "SELECT number, type, id, version FROM resource WHERE number > ?1 ORDER BY number LIMIT ?2",
+            )?;
+            let read = |row: &rusqlite::Row<'_>| {
+                Ok(Known { number: row.get(0)?, resource_type: row.get(1)?, id: row.get(2)?, version: row.get(3)? })
+            };
+            statement.query_map([after, limit.into()], read)?.collect()
+        })
+    }
+
+    /// Sequence of the last change that is in the index.
+    pub fn last_applied(&self) -> Result<u64, Refusal> {
+        Feed::applied(self)
     }
 
     /// Ids of those among `documents` that meet the criteria of `query`: for resources that are

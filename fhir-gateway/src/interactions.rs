@@ -30,7 +30,7 @@ use crate::{
     index::extract::{self, Term},
     json::{Document, Serving},
     organization::Organization,
-    outcome::{Issue, Refusal, operation_outcome},
+    outcome::{FHIR_WANTED, Issue, Refusal, operation_outcome},
     records::{Content, Stored},
     resources::{Access, Resource, resource},
     search::Handling,
@@ -39,6 +39,9 @@ use crate::{
 };
 
 pub use commit::commit;
+
+/// Methods of an address whose resource clients may only read.
+pub const READ_ONLY: &str = "GET, HEAD, OPTIONS";
 
 /// What every interaction needs besides its own input.
 #[derive(Clone, Copy)]
@@ -176,7 +179,7 @@ pub fn writable(resource_type: &str) -> Result<&'static Resource, Refusal> {
     let resource = kept(resource_type)?;
     match resource.access {
         Access::Full => Ok(resource),
-        Access::ReadOnly => Err(Refusal::MethodNotAllowed),
+        Access::ReadOnly => Err(Refusal::MethodNotAllowed { allow: READ_ONLY }),
     }
 }
 
@@ -184,12 +187,13 @@ pub fn writable(resource_type: &str) -> Result<&'static Resource, Refusal> {
 pub fn check(resource_type: &str, incoming: &Incoming) -> Result<Vec<Link>, Refusal> {
     match incoming {
         Incoming::Raw { .. } if resource_type == "Binary" => Ok(Vec::new()),
-        Incoming::Raw { .. } => Err(Refusal::UnsupportedMedia),
+        Incoming::Raw { .. } => Err(Refusal::UnsupportedMedia(FHIR_WANTED)),
         Incoming::Json(document) => {
-            let links = validate::resource(document)?;
-            if document.resource_type() != Some(resource_type) {
-                return Err(Refusal::invalid("(resource)", "resourceType is not that of the address"));
+            // First: what is wrong with another type's elements is nothing that the client asked.
+            if document.resource_type().is_some_and(|found| found != resource_type) {
+                return Err(Refusal::invalid(resource_type, "resourceType is not that of the address"));
             }
+            let links = validate::resource(document)?;
             if let Some(link) = links.iter().find(|link| link.is_reference && is_conditional(link)) {
                 return Err(Refusal::invalid(
                     link.path.clone(),
@@ -205,11 +209,6 @@ pub fn check(resource_type: &str, incoming: &Incoming) -> Result<Vec<Link>, Refu
 pub fn is_conditional(link: &Link) -> bool {
     let text = link.node.as_str().unwrap_or_default();
     text.contains('?') && !text.starts_with("http") && !text.starts_with("urn:")
-}
-
-/// The local Patient that a stored version is about.
-pub fn about(stored: &Stored) -> Option<&str> {
-    if stored.resource_type == "Patient" { Some(&stored.id) } else { stored.patient.as_deref() }
 }
 
 /// The local Patient that a resource is about: itself, or what its parameter `patient` finds.
@@ -286,14 +285,41 @@ pub fn permit_about(
     }
 }
 
+/// The local Patients whom a version is about.
+pub async fn patients_of_version(context: &Context<'_>, stored: &Stored) -> Result<BTreeSet<String>, Refusal> {
+    match stored.resource_type.as_str() {
+        "Binary" => binary::patients(context, stored).await,
+        _ => Ok(stored.about().map(str::to_owned).into_iter().collect()),
+    }
+}
+
+/// Refuses a version that the caller may not read as if it did not exist; gives the local Patients
+/// whom it is about.
+pub async fn readable(context: &Context<'_>, stored: &Stored) -> Result<BTreeSet<String>, Refusal> {
+    let patients = patients_of_version(context, stored).await?;
+    let own = context.caller.compartment(Interaction::Read, &stored.resource_type);
+    let is_own = |own: &str| patients.len() == 1 && patients.contains(own);
+    if own.is_none_or(is_own) { Ok(patients) } else { Err(Refusal::NotFound) }
+}
+
 /// Logs what the caller did to `stored`, before the caller learns of it.
 pub async fn log(context: &Context<'_>, action: Action, stored: &Stored) -> Result<(), Refusal> {
+    log_for(context, action, stored, &patients_of_version(context, stored).await?).await
+}
+
+/// As [`log`], where it is known whom `stored` is about.
+pub async fn log_for(
+    context: &Context<'_>,
+    action: Action,
+    stored: &Stored,
+    patients: &BTreeSet<String>,
+) -> Result<(), Refusal> {
     let entity = Entity {
         resource_type: stored.resource_type.clone(),
         id: Some(stored.id.clone()),
         version: Some(stored.version),
     };
-    log_access(context, action, about(stored), entity).await
+    log_patients(context, action, patients, &entity).await
 }
 
 /// Logs one access for each of the patients whom it showed, or one that names nobody: each of them

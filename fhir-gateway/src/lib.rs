@@ -20,6 +20,7 @@ pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod damage;
 pub mod decide;
 pub mod envelope;
 pub mod hooks;

@@ -24,6 +24,19 @@ use crate::{
     vault::{Store, StoreError, local::LocalStore},
 };
 
+pub mod acknowledged;
+
+use acknowledged::Lacking;
+
+/// What is expected of a vault when it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Vault {
+    /// All that was acknowledged.
+    Whole,
+    /// Whatever is there: to find out what is missing, or to go on without it.
+    AsItIs,
+}
+
 /// Why an organization could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -43,6 +56,19 @@ pub enum OpenError {
     /// The vault does not open.
     #[error("vault of {0}: {1}")]
     Vault(String, StoreError),
+    /// The vault is older than what was acknowledged.
+    #[error(
+        "the vault of {organization} in {folder} {lacking}. Nothing was changed. Restore a newer copy of the folder; \
+         docs/RUNBOOK.md says how, and how to go on without what is lost"
+    )]
+    Lacking {
+        /// Name of the organization.
+        organization: String,
+        /// Its folder.
+        folder: String,
+        /// What is missing.
+        lacking: Lacking,
+    },
     /// A folder cannot be made.
     #[error("data folder of {0}: {1}")]
     Folder(String, io::Error),
@@ -82,10 +108,31 @@ pub struct Organization {
 impl Organization {
     /// Opens an organization and repairs what a crash left behind. Must run inside a tokio
     /// runtime.
+    ///
+    /// # Errors
+    /// [`OpenError::Lacking`] where the vault does not have all that was acknowledged, and others.
     pub async fn open(
         config: &Config,
         settings: &config::Organization,
         ledger: Ledger,
+    ) -> Result<(Arc<Self>, Repaired), OpenError> {
+        Self::open_with(config, settings, ledger, Vault::Whole).await
+    }
+
+    /// As [`Self::open`], also where the vault lacks what was acknowledged.
+    pub async fn open_as_it_is(
+        config: &Config,
+        settings: &config::Organization,
+        ledger: Ledger,
+    ) -> Result<Arc<Self>, OpenError> {
+        Ok(Self::open_with(config, settings, ledger, Vault::AsItIs).await?.0)
+    }
+
+    async fn open_with(
+        config: &Config,
+        settings: &config::Organization,
+        ledger: Ledger,
+        expected: Vault,
     ) -> Result<(Arc<Self>, Repaired), OpenError> {
         let name = settings.name.clone();
         let refused = |refusal| OpenError::Refused(settings.name.clone(), refusal);
@@ -98,21 +145,19 @@ impl Organization {
         let opened = Records::open(Arc::clone(&keys), Arc::clone(&store), ledger.clone(), feed).await;
         let (records, repaired) = opened.map_err(refused)?;
         let audit = AuditLog::open(Arc::clone(&keys), Arc::clone(&store), ledger.clone(), &config.audit);
+        let audit = audit.map_err(refused)?;
+        if expected == Vault::Whole {
+            let lacking = Lacking::of(&records, &index, &audit).await.map_err(refused)?;
+            if !lacking.is_nothing() {
+                let folder = settings.data.display().to_string();
+                return Err(OpenError::Lacking { organization: name, folder, lacking });
+            }
+        }
         let authority =
             Authority::open(&settings.clients, &config.auth, config.token_url(&name), &keys, Arc::clone(&store))?;
         let network =
             Network::new(peers(config)?, &settings.data).map_err(|error| OpenError::Folder(name.clone(), error))?;
-        let organization = Arc::new(Self {
-            name,
-            base_url,
-            keys,
-            records,
-            index,
-            ledger,
-            network,
-            authority,
-            audit: audit.map_err(refused)?,
-        });
+        let organization = Arc::new(Self { name, base_url, keys, records, index, ledger, network, authority, audit });
         organization.report_standing().await;
         tokio::spawn(Outbox::deliver(Arc::clone(&organization)));
         Ok((organization, repaired))

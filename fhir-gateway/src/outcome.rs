@@ -14,6 +14,15 @@ pub use resource::{Issue, operation_outcome};
 /// Media type of every FHIR answer.
 pub const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
 
+/// What is said of a body that is not FHIR JSON.
+pub const FHIR_WANTED: &str = "must be FHIR JSON: Content-Type application/fhir+json";
+
+/// Encodings of bodies that are read.
+const ENCODINGS: &str = "gzip, identity";
+
+/// Methods at the address of a Bundle, whatever an entry was refused for.
+const BUNDLE_METHODS: &str = "POST, OPTIONS";
+
 /// Seconds after which a client should try again when the ledger does not answer.
 const RETRY_AFTER_SECONDS: &str = "5";
 
@@ -63,15 +72,28 @@ pub enum Refusal {
     /// A search parameter that is not implemented, under `Prefer: handling=strict`.
     #[error("search parameter {0} is not supported here; /metadata lists those that are")]
     UnsupportedParameter(String),
+    /// A value of a search parameter that FHIR knows and that is not implemented, under
+    /// `Prefer: handling=strict`.
+    #[error("{0}")]
+    UnsupportedValue(String),
+    /// An interaction or operation of FHIR that is not implemented.
+    #[error("{0} is not supported here; /metadata lists what is")]
+    Unsupported(&'static str),
     /// The interaction is not allowed on this address.
-    #[error("the interaction is not allowed here; /metadata lists what is")]
-    MethodNotAllowed,
+    #[error("the method is not allowed here; {allow} are")]
+    MethodNotAllowed {
+        /// The methods that are, as the header `Allow` lists them.
+        allow: &'static str,
+    },
     /// No media type in `Accept` can be produced.
     #[error("only application/fhir+json can be produced here")]
     NotAcceptable,
-    /// The body's media type is not one that is read.
-    #[error("the body must be application/fhir+json")]
-    UnsupportedMedia,
+    /// The body's media type is not one that is read there.
+    #[error("the body {0}")]
+    UnsupportedMedia(&'static str),
+    /// The body is packed in a way that is not read.
+    #[error("the body has a Content-Encoding that is not supported; {ENCODINGS} are")]
+    UnsupportedEncoding,
     /// The body is larger than the configured limit.
     #[error("the body is larger than {limit} bytes, the limit of this server")]
     TooLarge {
@@ -171,10 +193,15 @@ impl Refusal {
             Self::Rule(_) => (StatusCode::UNPROCESSABLE_ENTITY, IssueType::BusinessRule),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, IssueType::Invalid),
             Self::UnsupportedResource => (StatusCode::NOT_FOUND, IssueType::NotSupported),
-            Self::UnsupportedParameter(_) => (StatusCode::BAD_REQUEST, IssueType::NotSupported),
-            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, IssueType::NotSupported),
+            Self::Unsupported(_) => (StatusCode::NOT_FOUND, IssueType::NotSupported),
+            Self::UnsupportedParameter(_) | Self::UnsupportedValue(_) => {
+                (StatusCode::BAD_REQUEST, IssueType::NotSupported)
+            }
+            Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, IssueType::NotSupported),
             Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, IssueType::NotSupported),
-            Self::UnsupportedMedia => (StatusCode::UNSUPPORTED_MEDIA_TYPE, IssueType::NotSupported),
+            Self::UnsupportedMedia(_) | Self::UnsupportedEncoding => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, IssueType::NotSupported)
+            }
             Self::TooLarge { .. } | Self::AnswerTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, IssueType::TooLong),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, IssueType::Login),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, IssueType::Forbidden),
@@ -215,6 +242,13 @@ impl ResponseError for Refusal {
         match self.cause() {
             Self::Unauthorized(_) => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+            }
+            Self::MethodNotAllowed { allow } => {
+                let allow = if matches!(self, Self::Entry { .. }) { BUNDLE_METHODS } else { allow };
+                response.insert_header((header::ALLOW, allow));
+            }
+            Self::UnsupportedEncoding => {
+                response.insert_header((header::ACCEPT_ENCODING, ENCODINGS));
             }
             Self::LedgerUnavailable | Self::CustodianUnavailable => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
@@ -267,7 +301,7 @@ mod tests {
             (Refusal::VersionConflict, 409, "Bundle.entry[3]"),
             (Refusal::LedgerUnavailable, 503, "Bundle.entry[3]"),
             (Refusal::invalid("Coverage.class", "is required"), 422, "Bundle.entry[3].resource.class"),
-            (Refusal::invalid("(resource)", "is not it"), 422, "Bundle.entry[3].resource"),
+            (Refusal::invalid("Coverage", "is not it"), 422, "Bundle.entry[3].resource"),
             (Refusal::invalid("Bundle.entry[1].request.url", "is required"), 422, "Bundle.entry[1].request.url"),
             (Refusal::NotFound.of_entry(1), 404, "Bundle.entry[1]"),
         ];

@@ -170,6 +170,17 @@ impl Records {
         }
     }
 
+    /// Whether the vault has this version of a resource, or a later one.
+    pub fn has(&self, resource_type: &str, id: &str, version: u32) -> Result<bool, Refusal> {
+        let current = self.core.current(&self.core.keys.record_id(resource_type, id))?;
+        Ok(current.is_some_and(|(current, _)| current >= version))
+    }
+
+    /// Sequence of the last visible change; 0 where there is none.
+    pub async fn last_change(&self) -> u64 {
+        *self.core.sequence.lock().await
+    }
+
     /// One version, a deletion too.
     ///
     /// # Errors

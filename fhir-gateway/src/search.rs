@@ -4,10 +4,12 @@
 //! [`Query::ignored`] otherwise. Modifiers and values that are wrong are always refused: ignoring
 //! them would answer another question.
 
+mod cursor;
+mod unsupported;
 mod value;
 
-use std::fmt;
-
+pub use cursor::Cursor;
+pub use unsupported::Unsupported;
 pub use value::{Prefix, Wanted};
 
 use crate::{
@@ -107,18 +109,6 @@ pub struct Sort {
     pub descending: bool,
 }
 
-/// Where a page begins: the state that the search began on, the last resource that was shown and
-/// the total. Numbers of this index only; nothing of a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
-    /// Sequence of the last change that the search sees the order of.
-    pub snapshot: i64,
-    /// Number of the last resource of the page before.
-    pub after: i64,
-    /// Matches when the search began.
-    pub total: Option<u64>,
-}
-
 /// A parsed search.
 #[derive(Debug, Clone)]
 pub struct Query {
@@ -136,8 +126,8 @@ pub struct Query {
     pub only_count: bool,
     /// Where the page begins, unless it is the first.
     pub cursor: Option<Cursor>,
-    /// Parameters that were ignored.
-    pub ignored: Vec<String>,
+    /// What was ignored.
+    pub ignored: Vec<Unsupported>,
     /// Parameters that were applied, for the links.
     pub applied: Vec<(String, String)>,
 }
@@ -155,11 +145,10 @@ impl Query {
     ) -> Result<Self, Refusal> {
         let mut query = Self::all(resource);
         for (name, text) in pairs {
-            let known = query.read(name, text, base_url)?;
-            match (known, handling) {
-                (true, _) => query.applied.push((name.clone(), text.clone())),
-                (false, Handling::Lenient) => query.ignored.push(printable(name)),
-                (false, Handling::Strict) => return Err(Refusal::UnsupportedParameter(printable(name))),
+            match (query.read(name, text, base_url)?, handling) {
+                (None, _) => query.applied.push((name.clone(), text.clone())),
+                (Some(unsupported), Handling::Lenient) => query.ignored.push(unsupported),
+                (Some(unsupported), Handling::Strict) => return Err(unsupported.refusal()),
             }
         }
         if query.criteria.len() > CRITERIA_MAX {
@@ -221,8 +210,8 @@ impl Query {
         Ok(())
     }
 
-    /// Reads one pair; false if the parameter is not implemented.
-    fn read(&mut self, name: &str, text: &str, base_url: &str) -> Result<bool, Refusal> {
+    /// Reads one pair; gives what of it is not implemented.
+    fn read(&mut self, name: &str, text: &str, base_url: &str) -> Result<Option<Unsupported>, Refusal> {
         let wrong = |what: &str| Err(Refusal::BadRequest(format!("{name} must be {what}")));
         match name {
             "_count" => match text.parse::<u32>() {
@@ -232,7 +221,7 @@ impl Query {
                 }
                 Err(_) => return wrong("a number"),
             },
-            "_sort" => return Ok(self.read_sort(text)),
+            "_sort" => return self.read_sort(text),
             "_total" => match text {
                 "none" => self.with_total = false,
                 "estimate" | "accurate" => self.with_total = true,
@@ -240,6 +229,11 @@ impl Query {
             },
             "_summary" if text == "count" => self.only_count = true,
             "_summary" if text == "false" => {}
+            "_summary" if ["true", "text", "data"].contains(&text) => {
+                let (asked, supported) = (format!("_summary={text}"), "count and false".to_owned());
+                return Ok(Some(Unsupported::Value { asked, supported }));
+            }
+            "_summary" => return wrong("true, text, data, count or false"),
             "_format" if is_json_format(text) => {}
             "_format" => return Err(Refusal::NotAcceptable),
             CURSOR => match text.parse() {
@@ -247,28 +241,36 @@ impl Query {
                 Err(()) => return wrong("taken from a link of this server"),
             },
             _ => {
-                let Some(criterion) = criterion(self.resource, name, text, base_url)? else { return Ok(false) };
+                let Some(criterion) = criterion(self.resource, name, text, base_url)? else {
+                    return Ok(Some(Unsupported::Parameter(printable(name))));
+                };
                 self.criteria.push(criterion);
             }
         }
-        Ok(true)
+        Ok(None)
     }
 
-    fn read_sort(&mut self, text: &str) -> bool {
-        let (name, descending) = match text.strip_prefix('-') {
-            Some(name) => (name, true),
-            None => (text, false),
+    /// By one key. FHIR allows any parameters of the type, which are named as not supported.
+    fn read_sort(&mut self, text: &str) -> Result<Option<Unsupported>, Refusal> {
+        let principal = self.resource.principal_date().map(|date| date.code);
+        let key = |name: &str| match name {
+            "_id" => Some(SortKey::Id),
+            "_lastUpdated" => Some(SortKey::LastUpdated),
+            _ if principal.is_some_and(|date| date == name || name == "date") => Some(SortKey::Date),
+            _ => None,
         };
-        let key = match name {
-            "_id" => SortKey::Id,
-            "_lastUpdated" => SortKey::LastUpdated,
-            _ if self.resource.principal_date().is_some_and(|date| date.code == name || name == "date") => {
-                SortKey::Date
-            }
-            _ => return false,
-        };
-        self.sort = Sort { key, descending };
-        true
+        let bare = |name: &str| name.strip_prefix('-').unwrap_or(name).to_owned();
+        if let Some(key) = key(&bare(text)) {
+            self.sort = Sort { key, descending: text.starts_with('-') };
+            return Ok(None);
+        }
+        let is_known = |name: &str| key(&bare(name)).is_some() || self.resource.parameter(&bare(name)).is_some();
+        if !text.split(',').all(is_known) {
+            return Err(Refusal::BadRequest("_sort must be search parameters of the type".to_owned()));
+        }
+        let date = principal.map(|date| format!(", {date}")).unwrap_or_default();
+        let supported = format!("one of _id, _lastUpdated{date}, each also after a minus sign,");
+        Ok(Some(Unsupported::Value { asked: format!("_sort={}", printable(text)), supported }))
     }
 }
 
@@ -363,31 +365,10 @@ fn read_modifier(subject: Subject, text: Option<&str>) -> Result<(Modifier, Opti
 }
 
 /// A parameter name for a message: names are no data unless somebody makes them so.
-fn printable(name: &str) -> String {
+pub fn printable(name: &str) -> String {
     const NAME_MAX: usize = 64;
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-:.".contains(&byte);
     if name.len() <= NAME_MAX && name.bytes().all(is_name) { name.to_string() } else { "(unprintable)".to_string() }
-}
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}-{}", self.snapshot, self.after)?;
-        self.total.map_or(Ok(()), |total| write!(formatter, "-{total}"))
-    }
-}
-
-impl std::str::FromStr for Cursor {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let mut numbers = text.split('-').map(|number| number.parse::<u32>().map_err(|_| ()));
-        let mut next = || numbers.next().transpose();
-        let (snapshot, after, total) = (next()?.ok_or(())?, next()?.ok_or(())?, next()?);
-        match next()? {
-            None => Ok(Self { snapshot: snapshot.into(), after: after.into(), total: total.map(u64::from) }),
-            Some(_) => Err(()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -406,10 +387,29 @@ mod tests {
     #[test]
     fn unknown_parameters_follow_handling() {
         let lenient = parse("Patient", "name=a&color=red", Handling::Lenient).expect("lenient");
-        assert_eq!(lenient.ignored, ["color"]);
+        assert_eq!(lenient.ignored, [Unsupported::Parameter("color".into())]);
         assert_eq!(lenient.applied.len(), 1);
         let strict = parse("Patient", "name=a&color=red", Handling::Strict);
         assert_eq!(strict.err(), Some(Refusal::UnsupportedParameter("color".into())));
+    }
+
+    #[test]
+    fn a_value_that_is_not_supported_is_named_with_those_that_are() {
+        let cases = [
+            ("Patient", "_sort=family", "_sort=family is not supported here (one of _id, _lastUpdated"),
+            (
+                "Observation",
+                "_sort=-status,date",
+                "(one of _id, _lastUpdated, date, each also after a minus sign, are)",
+            ),
+            ("Patient", "_summary=true", "_summary=true is not supported here (count and false are)"),
+        ];
+        for (kind, query, expected) in cases {
+            let lenient = parse(kind, query, Handling::Lenient).expect("lenient");
+            assert!(lenient.ignored[0].to_string().contains(expected), "{}", lenient.ignored[0]);
+            let strict = parse(kind, query, Handling::Strict).expect_err("strict");
+            assert!(strict.to_string().contains(expected), "{strict}");
+        }
     }
 
     #[test]
@@ -422,6 +422,9 @@ mod tests {
             "gender:contains=m",
             "_count=many",
             "_total=all",
+            "_summary=maybe",
+            "_sort=shoe-size",
+            "_sort=",
             "_cursor=1",
             "_cursor=1-2-3-4",
             "_cursor=-1-2",

@@ -113,9 +113,15 @@ async fn answer(request: &HttpRequest, payload: web::Payload, gateway: &Arc<Gate
         }
         [name, "auth", "token"] | [name, "peer", "v1", _] => {
             gateway.served(name)?;
-            Err(Refusal::MethodNotAllowed)
+            options(request, "POST, OPTIONS")
         }
-        [name, "fhir", ".well-known", "smart-configuration"] if request.method() == Method::GET => {
+        [name, "fhir", ref rest @ ..] if request.method() == Method::OPTIONS => {
+            gateway.served(name)?;
+            options(request, route::allowed(rest)?)
+        }
+        [name, "fhir", ".well-known", "smart-configuration"]
+            if matches!(*request.method(), Method::GET | Method::HEAD) =>
+        {
             Ok(gateway.served(name)?.organization.authority.smart_configuration())
         }
         [name, "fhir", "metadata"] if matches!(*request.method(), Method::GET | Method::HEAD) => {
@@ -123,9 +129,21 @@ async fn answer(request: &HttpRequest, payload: web::Payload, gateway: &Arc<Gate
             headers::acceptable(headers::accept(request)?)?;
             Ok(respond(interactions::capabilities::capabilities(base_url)))
         }
+        [name, "fhir", "metadata"] | [name, "fhir", ".well-known", "smart-configuration"] => {
+            gateway.served(name)?;
+            Err(Refusal::MethodNotAllowed { allow: interactions::READ_ONLY })
+        }
         [name, "fhir", ref rest @ ..] => fhir(request, payload, gateway, name, rest).await,
         _ => Err(Refusal::NotFound),
     }
+}
+
+/// What may be done at an address; anything else is refused there.
+fn options(request: &HttpRequest, allow: &'static str) -> Result<HttpResponse, Refusal> {
+    if request.method() != Method::OPTIONS {
+        return Err(Refusal::MethodNotAllowed { allow });
+    }
+    Ok(HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish())
 }
 
 async fn fhir(
@@ -171,6 +189,7 @@ async fn interact(
 
 /// The body, unpacked; not one byte more than `limit` is kept.
 async fn read(request: &HttpRequest, payload: web::Payload, limit: usize) -> Result<Bytes, Refusal> {
+    headers::is_readable(request)?;
     let declared = headers::text(request, header::CONTENT_LENGTH.as_str()).and_then(|text| text.parse::<usize>().ok());
     if declared.is_some_and(|declared| declared > limit) {
         return Err(Refusal::TooLarge { limit });
@@ -197,13 +216,16 @@ async fn run(
     let text = |name| headers::text(request, name);
     let if_match = headers::version(request, header::IF_MATCH.as_str())?;
     let wanted = interactions::read::Wanted { accept, if_none_match: headers::known_version(request) };
+    if !matches!(route, Route::Search { .. } | Route::SearchByPost { .. }) {
+        headers::without_parameters(request, context.prefer.handling)?;
+    }
     match route {
         Route::Bundle => {
             headers::is_fhir(request)?;
             let bundle = Document::parse(body.clone())?;
             match bundle.root().text("type") {
                 _ if bundle.resource_type() != Some("Bundle") => {
-                    Err(Refusal::invalid("(resource)", "must be a Bundle of type transaction or batch"))
+                    Err(Refusal::invalid("Bundle", "must be a Bundle of type transaction or batch"))
                 }
                 Some("transaction") => interactions::transaction::transaction(context, &bundle).await,
                 Some("batch") => interactions::batch::batch(context, &bundle).await,

@@ -41,7 +41,8 @@ struct Walk {
 
 impl Walk {
     fn resource(&mut self, node: &Node, path: &str) -> Result<(), Refusal> {
-        let at = if path.is_empty() { "(resource)" } else { path };
+        // Every resource is a `Resource`, also to FHIRPath.
+        let at = if path.is_empty() { "Resource" } else { path };
         if !matches!(node.value, Value::Object(_)) {
             return Err(Refusal::invalid(at, "must be a JSON object"));
         }
@@ -207,11 +208,11 @@ mod tests {
     #[test]
     fn what_is_not_fhir_is_refused_by_element_path() {
         for (text, path) in [
-            ("[]", "(resource)"),
-            ("{}", "(resource)"),
-            (r#"{"resourceType":"Patiant"}"#, "(resource)"),
-            (r#"{"resourceType":"HumanName"}"#, "(resource)"),
-            (r#"{"resourceType":1}"#, "(resource)"),
+            ("[]", "Resource"),
+            ("{}", "Resource"),
+            (r#"{"resourceType":"Patiant"}"#, "Resource"),
+            (r#"{"resourceType":"HumanName"}"#, "Resource"),
+            (r#"{"resourceType":1}"#, "Resource"),
             (r#"{"resourceType":"Patient","nmae":[]}"#, "Patient.nmae"),
             (r#"{"resourceType":"Patient","name":{}}"#, "Patient.name"),
             (r#"{"resourceType":"Patient","name":[]}"#, "Patient.name"),

@@ -161,6 +161,73 @@ pub enum Rule {
     GuardianshipNotEnded,
 }
 
+impl Rule {
+    /// Every rule, in order.
+    pub const ALL: [Self; 24] = [
+        Self::OrganizationInGoodStanding,
+        Self::PractitionerEnrolled,
+        Self::GrantExists,
+        Self::NotRevoked,
+        Self::Begun,
+        Self::NotEnded,
+        Self::Mode,
+        Self::Grantee,
+        Self::TermsOpened,
+        Self::Actor,
+        Self::Role,
+        Self::Purpose,
+        Self::ResourceType,
+        Self::DataPeriod,
+        Self::Labels,
+        Self::GuardianSeesNoLabel,
+        Self::Delegable,
+        Self::DelegatorInGoodStanding,
+        Self::EmergencyExists,
+        Self::EmergencyAccredited,
+        Self::ReviewsInTime,
+        Self::NotUnjustified,
+        Self::GuardianshipExists,
+        Self::GuardianshipNotEnded,
+    ];
+
+    /// Its name in access logs, whose lines stay for good: never changed.
+    pub fn name(self) -> String {
+        format!("{self:?}")
+    }
+
+    /// What a patient is told when it did not hold. docs/api/audit-event.md
+    pub fn refused(self) -> &'static str {
+        match self {
+            Self::OrganizationInGoodStanding => "refused: the organization that asked is not in good standing",
+            Self::PractitionerEnrolled => "refused: the practitioner is not enrolled by the organization that asked",
+            Self::GrantExists => "refused: there is no such consent",
+            Self::NotRevoked => "refused: the consent was revoked",
+            Self::Begun => "refused: the consent is not in force yet",
+            Self::NotEnded => "refused: the consent has ended",
+            Self::Mode => "refused: the consent does not allow reading",
+            Self::Grantee => "refused: the consent is for another organization",
+            Self::TermsOpened => "refused: the terms that the patient signed are not known here",
+            Self::Actor => "refused: the consent is for another practitioner",
+            Self::Role => "refused: the consent is for practitioners of another qualification",
+            Self::Purpose => "refused: the consent does not allow this purpose",
+            Self::ResourceType => "refused: the consent does not open this, or there is no such record",
+            Self::DataPeriod => "refused: the consent does not open records about this time",
+            Self::Labels => "refused: the consent does not open records with this security label",
+            Self::GuardianSeesNoLabel => "refused: a guardian opens no labelled record",
+            Self::Delegable => "refused: the consent may not be passed on",
+            Self::DelegatorInGoodStanding => {
+                "refused: the organization that passed the consent on is not in good standing"
+            }
+            Self::EmergencyExists => "refused: there is no such emergency",
+            Self::EmergencyAccredited => "refused: the organization is not accredited for emergencies",
+            Self::ReviewsInTime => "refused: the review of an earlier emergency is overdue",
+            Self::NotUnjustified => "refused: the emergency was found unjustified",
+            Self::GuardianshipExists => "refused: there is no such guardianship",
+            Self::GuardianshipNotEnded => "refused: the guardianship has ended",
+        }
+    }
+}
+
 /// Something that could have permitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ground {

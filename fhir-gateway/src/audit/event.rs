@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{Action, Agent, Leaf, Outcome};
+use crate::decide::Rule;
 
 /// FHIR id of the AuditEvent of a leaf.
 pub fn id(number: u64) -> String {
@@ -48,7 +49,8 @@ impl Leaf {
             "entity": self.entities(),
         });
         if let Outcome::Denied(reason) = &access.outcome {
-            event["outcomeDesc"] = json!(reason);
+            let rule = Rule::ALL.into_iter().find(|rule| rule.name() == *reason);
+            event["outcomeDesc"] = json!(rule.map_or(reason.clone(), |rule| rule.refused().to_owned()));
         }
         if let Some(purpose) = &access.purpose {
             let purpose = coding("http://terminology.hl7.org/CodeSystem/v3-ActReason", purpose);

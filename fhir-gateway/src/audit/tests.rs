@@ -192,7 +192,7 @@ async fn a_leaf_is_rendered_as_an_audit_event() {
     let at = |pointer: &str| event.pointer(pointer).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
     assert_eq!(at("/resourceType"), "AuditEvent");
     assert_eq!(at("/id"), "leaf-1");
-    assert_eq!((at("/outcome").as_str(), at("/outcomeDesc").as_str()), ("4", "NotRevoked"));
+    assert_eq!((at("/outcome").as_str(), at("/outcomeDesc").as_str()), ("4", "refused: the consent was revoked"));
     assert_eq!(at("/purposeOfEvent/0/coding/0/code"), "TREAT");
     assert_eq!(at("/entity/0/what/reference"), "Patient/p");
     assert_eq!(at("/entity/1/what/reference"), "Binary/b");

@@ -7,6 +7,15 @@ use crate::mapping::{consent::Terms, period::Seconds};
 
 const NOW: i64 = 1_000_000;
 
+#[test]
+fn every_refusal_that_a_patient_may_see_is_documented() {
+    let page = include_str!("../../../docs/api/audit-event.md");
+    for (place, rule) in Rule::ALL.into_iter().enumerate() {
+        assert_eq!(rule as usize, place, "{rule:?} is missing or out of order");
+        assert!(page.contains(&format!("| `{}` |", rule.refused())), "{}", rule.refused());
+    }
+}
+
 fn address(byte: u8) -> Address {
     Address::new([byte; 20])
 }

@@ -9,6 +9,8 @@ use futures::{StreamExt as _, stream};
 use super::{Answer, Context, bundle::Writer, transaction::entry::Entry};
 use crate::{json::Document, outcome::Refusal};
 
+/// Methods that an entry may have, as far as its address allows them.
+pub(super) const IN_BUNDLES: &str = "GET, POST, PUT, DELETE";
 /// Entries that run at the same time.
 const AT_ONCE: usize = 16;
 
@@ -32,7 +34,7 @@ async fn run(context: &Context<'_>, bundle: &Document, entry: &Result<Entry, Ref
     let context = &Context { key: context.key.map(|key| key.of_entry(entry.at)), ..*context };
     let incoming = || entry.incoming(bundle);
     match (entry.method.as_str(), entry.target.id.as_deref()) {
-        ("POST", None) if entry.target.resource_type.is_empty() => Err(Refusal::MethodNotAllowed),
+        ("POST", None) if entry.target.resource_type.is_empty() => Err(Refusal::MethodNotAllowed { allow: IN_BUNDLES }),
         ("POST", None) => {
             super::create::create(context, &entry.target.resource_type, &incoming()?, entry.if_none_exist.as_deref())
                 .await
@@ -42,6 +44,6 @@ async fn run(context: &Context<'_>, bundle: &Document, entry: &Result<Entry, Ref
         }
         ("DELETE", Some(id)) => super::delete::delete(context, &entry.target.resource_type, id, entry.if_match).await,
         ("GET", _) => super::transaction::get(context, entry).await,
-        _ => Err(Refusal::MethodNotAllowed),
+        _ => Err(Refusal::MethodNotAllowed { allow: IN_BUNDLES }),
     }
 }

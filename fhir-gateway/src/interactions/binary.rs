@@ -1,15 +1,67 @@
 //! Binary: native bytes or FHIR JSON, as `Accept` asks (FHIR R4, Binary, 2.43.3). docs/api/binary.md
 
+use std::collections::BTreeSet;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
-use super::{Body, served};
+use super::{Body, Context, served};
 use crate::{
+    auth::scopes::Interaction,
+    hooks::Proposed,
     json::{Document, Serving},
+    mapping::facts,
     outcome::Refusal,
     records::{Content, Stored},
-    remote::merge::Opened,
+    remote::{lookup, merge::Opened},
 };
+
+/// Documents that may point at one Binary and are looked at.
+const DOCUMENTS_MAX: u32 = 10_000;
+
+/// Local ids of the Patients whom a Binary is about: the one that it names, or those of the
+/// DocumentReferences that point at it.
+pub async fn patients(context: &Context<'_>, binary: &Stored) -> Result<BTreeSet<String>, Refusal> {
+    if let Some(named) = binary.about() {
+        return Ok(BTreeSet::from([named.to_owned()]));
+    }
+    let documents = lookup::documents_of(context.organization, &binary.id, DOCUMENTS_MAX).await?;
+    Ok(documents.iter().filter_map(|(document, _)| document.about().map(str::to_owned)).collect())
+}
+
+/// Refuses a DocumentReference by which a caller who is limited to one patient would make a Binary
+/// the patient's: one that is somebody else's, or nobody's yet, is as absent.
+pub async fn permit_pointers(context: &Context<'_>, proposed: &[Proposed]) -> Result<(), Refusal> {
+    for at in proposed {
+        let (resource_type, ..) = at.change.target();
+        let own = context.caller.compartment(Interaction::Update, resource_type);
+        let (Some(own), "DocumentReference", Some(document)) = (own, resource_type, &at.document) else { continue };
+        for id in facts::binaries(&document.to_value(), &context.organization.base_url) {
+            if !is_of(context, id, own, proposed).await? {
+                let refused =
+                    Refusal::invalid("DocumentReference.content.attachment.url", "is no Binary of the patient");
+                return Err(refused.of_entry(at.entry));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a Binary is this patient's alone, or is written as such by the same request.
+async fn is_of(context: &Context<'_>, id: &str, patient: &str, proposed: &[Proposed]) -> Result<bool, Refusal> {
+    let beside = proposed.iter().find(|beside| {
+        let (resource_type, found, _) = beside.change.target();
+        resource_type == "Binary" && found == id
+    });
+    if let Some(beside) = beside {
+        return Ok(beside.change.patient() == Some(patient));
+    }
+    match context.organization.records.latest("Binary", id).await {
+        Ok(stored) => Ok(patients(context, &stored).await? == BTreeSet::from([patient.to_owned()])),
+        Err(Refusal::NotFound) => Ok(false),
+        Err(other) => Err(other),
+    }
+}
 
 /// A Binary that was sent in its own format, as FHIR JSON.
 pub fn as_json(stored: &Stored, content_type: &str, bytes: &[u8]) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! What every interaction that writes ends with: everything that was proposed takes effect, with what
 //! it asks for on the ledger, or nothing does (docs/api/http.md).
 
-use super::{Context, log};
+use super::{Context, binary::permit_pointers, log};
 use crate::{
     audit::Action,
     hooks::{self, Effects, Proposed},
@@ -13,6 +13,7 @@ use crate::{
 /// Commits all of `proposed` with what the hooks ask for, or nothing. Gives what was stored, in
 /// the order of `proposed`.
 pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Vec<Stored>, Refusal> {
+    permit_pointers(context, &proposed).await?;
     let accounts = hooks::patient::accounts(&proposed)?;
     let _held = context.conditions.hold_accounts(&accounts).await;
     let effects = hooks::before_commit(context.organization, &proposed).await?;

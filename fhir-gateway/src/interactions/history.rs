@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Answer, Context,
     bundle::{Size, Writer},
-    log_patients, permit, served, writable,
+    log_patients, permit, readable, served, writable,
 };
 use crate::{
     audit::{Action, Entity},
@@ -31,10 +31,10 @@ pub async fn history(context: &Context<'_>, resource_type: &str, id: &str) -> Re
     for version in (1..=newest).rev() {
         let stored = records.any_version(resource_type, id, version).await?;
         // A version may have been about somebody else than the next one.
-        if context.caller.may_see(Interaction::Read, &stored).is_ok() {
+        if let Ok(shown) = readable(context, &stored).await {
             let resource = (stored.content != Content::Deleted).then(|| served(&stored));
             size.add(resource.as_ref().map_or(0, Vec::len))?;
-            patients.extend(stored.about().map(str::to_owned));
+            patients.extend(shown);
             entries.push((members(&stored), resource));
         }
     }

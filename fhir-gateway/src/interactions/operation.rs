@@ -42,6 +42,12 @@ pub fn names(resource_type: &str) -> impl Iterator<Item = &'static str> {
     OPERATIONS.iter().filter(move |(of, ..)| *of == resource_type).map(|(_, _, name, _)| *name)
 }
 
+/// Whether there is such an operation on a type, or on its resources. `name` starts with a dollar sign.
+pub fn exists(resource_type: &str, on_resource: bool, name: &str) -> bool {
+    let name = name.trim_start_matches('$');
+    OPERATIONS.iter().any(|row| (row.0, row.1, row.2) == (resource_type, on_resource, name))
+}
+
 /// An operation on a type, or on one resource of it. `name` starts with a dollar sign.
 pub async fn run(
     context: &Context<'_>,
@@ -60,7 +66,7 @@ pub async fn run(
         (Some(Operation::Opening), Some(id)) => opening(context, id).await,
         (Some(Operation::Plan), Some(id)) => plan(context, id).await,
         (Some(Operation::Submit), None) => submit(context, body).await,
-        _ => Err(Refusal::NotFound),
+        _ => Err(Refusal::Unsupported("the operation")),
     }
 }
 

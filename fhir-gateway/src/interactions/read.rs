@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Body, Context, audit_event, binary, kept, log, log_access, permit, served};
+use super::{Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, readable, served};
 use crate::{
     audit::{Action, Entity},
     auth::scopes::Interaction,
@@ -32,11 +32,11 @@ pub async fn read(context: &Context<'_>, resource_type: &str, id: &str, wanted: 
         return elsewhere(context, resource_type, id, &remote, wanted).await;
     }
     let stored = context.organization.records.latest(resource_type, id).await?;
-    context.caller.may_see(Interaction::Read, &stored)?;
+    let patients = readable(context, &stored).await?;
     if stored.content == Content::Deleted {
         return Err(Refusal::Gone);
     }
-    log(context, Action::Read, &stored).await?;
+    log_for(context, Action::Read, &stored, &patients).await?;
     shown(&stored, wanted)
 }
 

@@ -20,7 +20,7 @@ use crate::{
     records::{Stored, blocking},
     remote::merge,
     resources::{Access, Resource},
-    search::{CURSOR, Cursor, Query},
+    search::{CURSOR, Cursor, Query, Unsupported},
 };
 
 /// One page. For a patient's documents, what consent opens at other custodians stands after what
@@ -181,13 +181,13 @@ pub fn links(context: &Context<'_>, query: &Query, next: Option<Cursor>) -> Vec<
     links
 }
 
-/// Says which parameters were ignored.
+/// Says what was ignored.
 fn ignored(query: &Query) -> Option<serde_json::Value> {
     if query.ignored.is_empty() {
         return None;
     }
-    let issue = |name: &String| {
-        let diagnostics = format!("search parameter {name} is not supported here and was ignored");
+    let issue = |unsupported: &Unsupported| {
+        let diagnostics = format!("{unsupported}; it was ignored");
         Issue::new(IssueSeverity::Warning, IssueType::NotSupported, diagnostics)
     };
     Some(operation_outcome(query.ignored.iter().map(issue)))

@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Context, accepted, bundle::Writer, commit, condition, create::id_of_new, delete, idempotency, kept, log,
-    permit, permit_about, read, search, update, vread, writable,
+    Answer, Context, accepted, batch::IN_BUNDLES, bundle::Writer, commit, condition, create::id_of_new, delete,
+    idempotency, kept, log, permit, permit_about, read, search, update, vread, writable,
 };
 use crate::{
     audit::Action,
@@ -168,7 +168,7 @@ impl Planning<'_> {
                 let proposed = delete::propose(context, resource_type, id, if_match).await?;
                 Ok(proposed.map_or(Plan::Nothing, |proposed| Plan::Change(Box::new(proposed), StatusCode::NO_CONTENT)))
             }
-            _ => Err(Refusal::MethodNotAllowed),
+            _ => Err(Refusal::MethodNotAllowed { allow: IN_BUNDLES }),
         }
     }
 

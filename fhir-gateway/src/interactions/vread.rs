@@ -1,8 +1,9 @@
 //! `GET /{type}/{id}/_history/{version}`: docs/api/vread.md
 
 use super::{
-    Answer, Context, audit_event, kept, log, permit,
+    Answer, Context, audit_event, kept, log_for, permit,
     read::{Wanted, shown},
+    readable,
 };
 use crate::{audit::Action, auth::scopes::Interaction, outcome::Refusal, records::Content, resources::Access};
 
@@ -22,10 +23,10 @@ pub async fn vread(
     }
     let version = version.parse().map_err(|_| Refusal::NotFound)?;
     let stored = context.organization.records.any_version(resource_type, id, version).await?;
-    context.caller.may_see(Interaction::Read, &stored)?;
+    let patients = readable(context, &stored).await?;
     if stored.content == Content::Deleted {
         return Err(Refusal::Gone);
     }
-    log(context, Action::Read, &stored).await?;
+    log_for(context, Action::Read, &stored, &patients).await?;
     shown(&stored, wanted)
 }

@@ -1,5 +1,5 @@
-//! The blocks of an embedded ledger, kept for those who ask its RPC: wallets, `careledgerd`, and
-//! other gateways. The state does not depend on them.
+//! The blocks of an embedded ledger, kept for those who ask its RPC (wallets, `careledgerd`, and
+//! other gateways), and to bring up a state that is behind them (`embedded/catching_up.rs`).
 //!
 //! Headers are chained and hashed as CometBFT's are. There are no validators: every commit's one
 //! signature is marked absent, and a proof against such a header is worth as much as this process.
@@ -8,7 +8,7 @@ use std::path::Path;
 
 use careledger_app::machine::{Block, Outcome};
 use careledger_wire::{ids::TransactionHash, transaction};
-use rocksdb::{DB, Options, WriteBatch};
+use rocksdb::{DB, Direction, IteratorMode, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tendermint::{
@@ -18,6 +18,8 @@ use tendermint::{
     hash::Algorithm,
     merkle,
 };
+
+use crate::damage;
 
 /// Blocks that are kept; older ones are forgotten.
 const RETAINED_BLOCKS: u64 = 200_000;
@@ -81,11 +83,23 @@ pub struct Blocks {
 impl Blocks {
     /// Opens or makes the folder.
     pub fn open(path: &Path, chain_id: &str) -> Result<Self, String> {
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        let database = DB::open(&options, path).map_err(|error| error.to_string())?;
+        let database = DB::open(&damage::options(), path).map_err(|error| damage::unopened(path, &error))?;
         let chain_id = chain_id.parse().map_err(|_| format!("`{chain_id}` is not a chain id"))?;
         Ok(Self { database, chain_id })
+    }
+
+    /// Height of the newest block; 0 where there is none.
+    ///
+    /// # Errors
+    /// Where the disk does not give it.
+    pub fn newest(&self) -> Result<u64, String> {
+        let newest = self.database.iterator(IteratorMode::From(&block_key(u64::MAX), Direction::Reverse)).next();
+        let newest = newest.transpose().map_err(|error| error.to_string())?;
+        let height = newest.and_then(|(key, _)| {
+            let (prefix, height) = key.split_first()?;
+            (*prefix == BLOCK_PREFIX).then(|| height.try_into().map(u64::from_be_bytes).ok())?
+        });
+        Ok(height.unwrap_or(0))
     }
 
     /// The block at `height`.
@@ -103,9 +117,8 @@ impl Blocks {
         Some((self.get(height)?, usize::try_from(index).ok()?))
     }
 
-    /// Makes the header of a block over the state whose root is `app_hash`, and keeps it. Written
-    /// without waiting for the disk: after a power failure the newest blocks may be missing here,
-    /// and never in the state.
+    /// Makes the header of a block over the state whose root is `app_hash`, and keeps it durably: a
+    /// block is here before the state that it gives, whatever fails in between.
     ///
     /// # Errors
     /// Where the disk does not take it.
@@ -126,7 +139,9 @@ impl Blocks {
         if let Some(old) = block.height.checked_sub(RETAINED_BLOCKS) {
             batch.delete(block_key(old));
         }
-        self.database.write(batch).map_err(|error| error.to_string())
+        let mut durable = WriteOptions::default();
+        durable.set_sync(true);
+        self.database.write_opt(batch, &durable).map_err(|error| error.to_string())
     }
 
     fn header(&self, block: &Block, app_hash: [u8; 32]) -> Result<Header, String> {

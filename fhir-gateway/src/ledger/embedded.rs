@@ -39,6 +39,7 @@ use tokio::sync::oneshot;
 use super::{OpenError, Proven, blocks::Blocks, clock, comet::Page, refused, rpc};
 use crate::outcome::Refusal;
 
+mod catching_up;
 mod making;
 
 /// Transactions that may wait for a block.
@@ -93,7 +94,9 @@ impl Embedded {
         let store =
             DiskStore::open(&path.join("state"), Retention::default()).map_err(|error| storage(error.to_string()))?;
         let mut machine = Machine::new(store);
+        let blocks = Blocks::open(&path.join("blocks"), &settings.chain_id).map_err(storage)?;
         if machine.chain_id().is_none() {
+            catching_up::nothing_to_bring_up(&blocks).map_err(storage)?;
             machine
                 .init_chain(&settings.chain_id, &settings.app_state, clock())
                 .map_err(|error| OpenError::Genesis(error.to_string()))?;
@@ -101,7 +104,8 @@ impl Embedded {
         if machine.chain_id().as_deref() != Some(&settings.chain_id) {
             return Err(OpenError::Genesis("the state on disk belongs to another chain id".to_owned()));
         }
-        let blocks = Blocks::open(&path.join("blocks"), &settings.chain_id).map_err(storage)?;
+        catching_up::bring_up(&mut machine, &blocks).map_err(storage)?;
+        tracing::info!(height = machine.height(), chain_id = settings.chain_id, "the embedded ledger is open");
         let shared = Arc::new(Shared {
             machine: RwLock::new(machine),
             blocks,

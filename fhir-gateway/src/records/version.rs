@@ -104,6 +104,14 @@ pub enum Change {
 }
 
 impl Change {
+    /// Local id of the Patient that the new version is about; none for a deletion.
+    pub fn patient(&self) -> Option<&str> {
+        match self {
+            Self::Create { patient, .. } | Self::Update { patient, .. } => patient.as_deref(),
+            Self::Delete { .. } => None,
+        }
+    }
+
     /// Type and id of what it changes, and the version that it replaces; none for a first one.
     pub fn target(&self) -> (&str, &str, Option<u32>) {
         match self {

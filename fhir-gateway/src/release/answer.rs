@@ -211,10 +211,7 @@ async fn deciding_binary(organization: &Organization, patient: &str, id: &str) -
     if version.about().is_some_and(|about| about != patient) {
         return Ok(None);
     }
-    let location = format!("Binary/{id},{}/Binary/{id}", organization.base_url);
-    let documents = about(organization, "DocumentReference", &[("location:below", location)]).await?;
-    let points_at = |document: &Value| facts::binaries(document, &organization.base_url).contains(&id);
-    let on: Vec<(Stored, Value)> = documents.into_iter().filter(|(_, document)| points_at(document)).collect();
+    let on = lookup::documents_of(organization, id, RESOURCES_MAX).await?;
     let is_the_patients = !on.is_empty() && on.iter().all(|(document, _)| document.about() == Some(patient));
     Ok(is_the_patients.then(|| Found { version, on: on.into_iter().map(|(_, document)| document).collect() }))
 }

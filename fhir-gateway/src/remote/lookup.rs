@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::{
+    mapping::facts,
     organization::Organization,
     outcome::Refusal,
     records::{Content, Stored},
@@ -63,6 +64,18 @@ pub async fn of_patient(
 ) -> Result<Vec<(String, Value)>, Refusal> {
     let criteria = [("patient", format!("Patient/{patient}"))];
     matches(organization, resource_type, &criteria, OF_PATIENT_MAX).await
+}
+
+/// The DocumentReferences that point at a Binary of this organization, at most `limit`.
+pub async fn documents_of(
+    organization: &Organization,
+    binary: &str,
+    limit: u32,
+) -> Result<Vec<(Stored, Value)>, Refusal> {
+    let location = format!("Binary/{binary},{}/Binary/{binary}", organization.base_url);
+    let found = versions(organization, "DocumentReference", &[("location:below", location)], limit).await?;
+    let points_at = |document: &Value| facts::binaries(document, &organization.base_url).contains(&binary);
+    Ok(found.into_iter().filter(|(_, document)| points_at(document)).collect())
 }
 
 /// Every resource with an identifier. Anybody may have written one, so a caller keeps those that

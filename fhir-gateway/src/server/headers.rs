@@ -5,9 +5,14 @@ use actix_web::{HttpMessage as _, HttpRequest, http::header, web::Bytes};
 use crate::{
     interactions::{Incoming, Prefer, Returning, idempotency::Key, transaction::entry::version_of},
     json::Document,
-    outcome::Refusal,
-    search::{Handling, is_json_format},
+    outcome::{FHIR_WANTED, Refusal},
+    search::{Handling, is_json_format, printable},
 };
+
+/// What is said of a search by POST that is no form.
+const FORM_WANTED: &str = "must be a form: Content-Type application/x-www-form-urlencoded";
+/// What is said of a Binary without a media type of its own.
+const TYPE_WANTED: &str = "must come with a Content-Type that is a media type: that of the Binary";
 
 /// A header as text; none where it is absent or not text.
 pub fn text<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
@@ -59,7 +64,7 @@ pub fn acceptable(accept: Option<&str>) -> Result<(), Refusal> {
 pub fn is_fhir(request: &HttpRequest) -> Result<(), Refusal> {
     match request.content_type() {
         "application/fhir+json" | "application/json" | "application/json+fhir" | "text/json" => Ok(()),
-        _ => Err(Refusal::UnsupportedMedia),
+        _ => Err(Refusal::UnsupportedMedia(FHIR_WANTED)),
     }
 }
 
@@ -67,7 +72,7 @@ pub fn is_fhir(request: &HttpRequest) -> Result<(), Refusal> {
 pub fn is_form(request: &HttpRequest) -> Result<(), Refusal> {
     match request.content_type() {
         "application/x-www-form-urlencoded" => Ok(()),
-        _ => Err(Refusal::UnsupportedMedia),
+        _ => Err(Refusal::UnsupportedMedia(FORM_WANTED)),
     }
 }
 
@@ -78,7 +83,7 @@ pub fn incoming(request: &HttpRequest, resource_type: &str, body: &Bytes) -> Res
         is_json?;
         return Document::parse(body.clone()).map(Incoming::Json);
     }
-    let content_type = text(request, header::CONTENT_TYPE.as_str()).ok_or(Refusal::UnsupportedMedia)?;
+    let content_type = text(request, header::CONTENT_TYPE.as_str()).ok_or(Refusal::UnsupportedMedia(TYPE_WANTED))?;
     let is_resource = matches!(request.content_type(), "application/fhir+json" | "application/json+fhir");
     if is_resource {
         return Document::parse(body.clone()).map(Incoming::Json);
@@ -90,7 +95,7 @@ pub fn incoming(request: &HttpRequest, resource_type: &str, body: &Bytes) -> Res
     {
         return Ok(Incoming::Json(document));
     }
-    content_type.parse::<mime::Mime>().map_err(|_| Refusal::UnsupportedMedia)?;
+    content_type.parse::<mime::Mime>().map_err(|_| Refusal::UnsupportedMedia(TYPE_WANTED))?;
     Ok(Incoming::Raw {
         content_type: content_type.to_string(),
         bytes: body.clone(),
@@ -118,6 +123,27 @@ pub fn known_version(request: &HttpRequest) -> Option<u32> {
 pub fn idempotency_key(request: &HttpRequest) -> Result<Option<Key<'_>>, Refusal> {
     let header = request.headers().get("idempotency-key");
     header.map(|value| Key::read(value.to_str().unwrap_or_default())).transpose()
+}
+
+/// Refuses bodies that are packed otherwise than with gzip.
+pub fn is_readable(request: &HttpRequest) -> Result<(), Refusal> {
+    let is_read =
+        |encoding: &str| ["gzip", "x-gzip", "identity", ""].contains(&encoding.trim().to_ascii_lowercase().as_str());
+    let mut encodings = request.headers().get_all(header::CONTENT_ENCODING);
+    if encodings.all(|encoding| encoding.to_str().is_ok_and(is_read)) {
+        Ok(())
+    } else {
+        Err(Refusal::UnsupportedEncoding)
+    }
+}
+
+/// Refuses parameters where nothing reads them, if the client wants to know of such.
+pub fn without_parameters(request: &HttpRequest, handling: Handling) -> Result<(), Refusal> {
+    let unread = pairs(request.query_string()).into_iter().find(|(name, _)| name != "_format");
+    match (unread, handling) {
+        (Some((name, _)), Handling::Strict) => Err(Refusal::UnsupportedParameter(printable(&name))),
+        _ => Ok(()),
+    }
 }
 
 /// Name and value pairs of a query or a form.

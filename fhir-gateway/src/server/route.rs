@@ -2,7 +2,11 @@
 
 use actix_web::http::Method;
 
-use crate::outcome::Refusal;
+use crate::{
+    interactions::{READ_ONLY, operation},
+    outcome::Refusal,
+    resources::{Access, resource},
+};
 
 /// An interaction and what its address says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,42 +28,93 @@ impl<'a> Route<'a> {
     /// The interaction at a path below `/{organization}/fhir`.
     ///
     /// # Errors
-    /// [`Refusal::MethodNotAllowed`] where another method would do, [`Refusal::NotFound`] where
-    /// none would.
+    /// [`Refusal::MethodNotAllowed`] where another method would do, [`Refusal::Unsupported`] where
+    /// FHIR has an interaction that is not implemented, [`Refusal::NotFound`] where it has none.
     pub fn of(method: &Method, segments: &[&'a str]) -> Result<Self, Refusal> {
         // HEAD is GET whose body stays away.
         let method = if *method == Method::HEAD { &Method::GET } else { method };
-        let by_method = |routes: &[(&Method, Self)]| {
-            let found = routes.iter().find(|(allowed, _)| *allowed == method);
-            found.map(|(_, route)| *route).ok_or(Refusal::MethodNotAllowed)
-        };
-        match *segments {
-            [] | [""] => by_method(&[(&Method::POST, Self::Bundle)]),
-            // `GET metadata` needs no token and is answered before this is asked.
-            ["metadata"] => Err(Refusal::MethodNotAllowed),
-            [resource_type, "_search"] => by_method(&[(&Method::POST, Self::SearchByPost { resource_type })]),
-            [resource_type, name] if name.starts_with('$') => {
-                by_method(&[(&Method::POST, Self::Operation { resource_type, id: None, name })])
+        let table = Self::table(segments)?;
+        let found = table.iter().find(|(allowed, _)| allowed == method);
+        found.map(|(_, route)| *route).ok_or(Refusal::MethodNotAllowed { allow: listed(&table) })
+    }
+
+    /// What may be done at a path, whatever the method.
+    fn table(segments: &[&'a str]) -> Result<Vec<(Method, Self)>, Refusal> {
+        let mut table = match *segments {
+            [] | [""] => vec![(Method::POST, Self::Bundle)],
+            ["_history"] => return Err(Refusal::Unsupported("the history of all resources")),
+            ["_search"] => return Err(Refusal::Unsupported("a search over all types")),
+            [name] if name.starts_with('$') => return Err(Refusal::Unsupported("the operation")),
+            [resource_type, "_search"] => vec![(Method::POST, Self::SearchByPost { resource_type })],
+            [_, "_history"] => {
+                return Err(Refusal::Unsupported("the history of a whole type ({type}/{id}/_history is)"));
             }
-            [resource_type, id, name] if name.starts_with('$') => {
-                let operation = Self::Operation { resource_type, id: Some(id), name };
-                by_method(&[(&Method::POST, operation), (&Method::GET, operation)])
+            [resource_type, name] if name.starts_with('$') => Self::operation(resource_type, None, name)?,
+            [resource_type, id, name] if name.starts_with('$') => Self::operation(resource_type, Some(id), name)?,
+            [resource_type] => {
+                vec![(Method::GET, Self::Search { resource_type }), (Method::POST, Self::Create { resource_type })]
             }
-            [resource_type] => by_method(&[
-                (&Method::GET, Self::Search { resource_type }),
-                (&Method::POST, Self::Create { resource_type }),
-            ]),
-            [resource_type, id] => by_method(&[
-                (&Method::GET, Self::Read { resource_type, id }),
-                (&Method::PUT, Self::Update { resource_type, id }),
-                (&Method::DELETE, Self::Delete { resource_type, id }),
-            ]),
-            [resource_type, id, "_history"] => by_method(&[(&Method::GET, Self::History { resource_type, id })]),
+            [resource_type, id] => vec![
+                (Method::GET, Self::Read { resource_type, id }),
+                (Method::PUT, Self::Update { resource_type, id }),
+                (Method::DELETE, Self::Delete { resource_type, id }),
+            ],
+            [resource_type, id, "_history"] => vec![(Method::GET, Self::History { resource_type, id })],
             [resource_type, id, "_history", version] => {
-                by_method(&[(&Method::GET, Self::Vread { resource_type, id, version })])
+                vec![(Method::GET, Self::Vread { resource_type, id, version })]
             }
-            _ => Err(Refusal::NotFound),
+            [_, _, inner] if inner == "*" || inner.starts_with(|first: char| first.is_ascii_uppercase()) => {
+                return Err(Refusal::Unsupported("a search in a compartment ({type}?patient={id} is)"));
+            }
+            _ => return Err(Refusal::NotFound),
+        };
+        let is_read_only =
+            segments.first().and_then(|name| resource(name)).is_some_and(|of| of.access == Access::ReadOnly);
+        table.retain(|(_, route)| !is_read_only || route.only_reads());
+        Ok(table)
+    }
+
+    fn operation(resource_type: &'a str, id: Option<&'a str>, name: &'a str) -> Result<Vec<(Method, Self)>, Refusal> {
+        if !operation::exists(resource_type, id.is_some(), name) {
+            return Err(Refusal::Unsupported("the operation"));
         }
+        let operation = Self::Operation { resource_type, id, name };
+        let by_get = id.map(|_| (Method::GET, operation));
+        Ok(by_get.into_iter().chain([(Method::POST, operation)]).collect())
+    }
+
+    /// Whether it changes nothing and shows no versions: all there is of a type that clients only read.
+    fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            Self::Search { .. }
+                | Self::SearchByPost { .. }
+                | Self::Read { .. }
+                | Self::Vread { .. }
+                | Self::Operation { .. }
+        )
+    }
+}
+
+/// The methods at a path, as the header `Allow` lists them.
+///
+/// # Errors
+/// As [`Route::of`].
+pub fn allowed(segments: &[&str]) -> Result<&'static str, Refusal> {
+    match *segments {
+        ["metadata"] | [".well-known", "smart-configuration"] => Ok(READ_ONLY),
+        _ => Ok(listed(&Route::table(segments)?)),
+    }
+}
+
+fn listed(table: &[(Method, Route<'_>)]) -> &'static str {
+    let has = |method: &Method| table.iter().any(|(allowed, _)| allowed == method);
+    match (has(&Method::GET), has(&Method::POST), has(&Method::PUT)) {
+        (true, _, true) => "GET, HEAD, PUT, DELETE, OPTIONS",
+        (true, true, false) => "GET, HEAD, POST, OPTIONS",
+        (true, false, false) => READ_ONLY,
+        (false, true, _) => "POST, OPTIONS",
+        (false, false, _) => "OPTIONS",
     }
 }
 
@@ -84,18 +139,21 @@ mod tests {
 
     #[test]
     fn every_address_has_its_methods() {
+        let not_allowed = |allow| Err(Refusal::MethodNotAllowed { allow });
         let read = Route::Read { resource_type: "Patient", id: "1" };
         let cases: &[(Method, &str, Result<Route<'_>, Refusal>)] = &[
             (Method::POST, "", Ok(Route::Bundle)),
-            (Method::GET, "", Err(Refusal::MethodNotAllowed)),
-            (Method::POST, "metadata", Err(Refusal::MethodNotAllowed)),
+            (Method::GET, "", not_allowed("POST, OPTIONS")),
             (Method::GET, "Patient", Ok(Route::Search { resource_type: "Patient" })),
             (Method::POST, "Patient/_search", Ok(Route::SearchByPost { resource_type: "Patient" })),
-            (Method::GET, "Patient/_search", Err(Refusal::MethodNotAllowed)),
+            (Method::GET, "Patient/_search", not_allowed("POST, OPTIONS")),
             (Method::GET, "Patient/1", Ok(read)),
             (Method::HEAD, "Patient/1", Ok(read)),
-            (Method::PATCH, "Patient/1", Err(Refusal::MethodNotAllowed)),
-            (Method::DELETE, "Patient", Err(Refusal::MethodNotAllowed)),
+            (Method::PATCH, "Patient/1", not_allowed("GET, HEAD, PUT, DELETE, OPTIONS")),
+            (Method::DELETE, "Patient", not_allowed("GET, HEAD, POST, OPTIONS")),
+            (Method::PUT, "AuditEvent/1", not_allowed("GET, HEAD, OPTIONS")),
+            (Method::POST, "AuditEvent", not_allowed("GET, HEAD, OPTIONS")),
+            (Method::GET, "AuditEvent/1/_history", not_allowed("OPTIONS")),
             (Method::GET, "Patient/1/_history", Ok(Route::History { resource_type: "Patient", id: "1" })),
             (
                 Method::GET,
@@ -107,6 +165,25 @@ mod tests {
         for (method, path, expected) in cases {
             let segments: Vec<&str> = path.split('/').collect();
             assert_eq!(Route::of(method, &segments), *expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_fhir_has_and_this_server_does_not_is_named_and_not_absent() {
+        for path in [
+            "_history",
+            "_search",
+            "$export",
+            "Patient/_history",
+            "Patient/$match",
+            "Patient/1/$everything",
+            "Patient/1/Observation",
+            "Patient/1/*",
+        ] {
+            let segments: Vec<&str> = path.split('/').collect();
+            for method in [Method::GET, Method::POST] {
+                assert!(matches!(Route::of(&method, &segments), Err(Refusal::Unsupported(_))), "{method} {path}");
+            }
         }
     }
 

@@ -23,6 +23,7 @@ use rocksdb::{
 use tokio::sync::oneshot;
 
 use super::{Batch, Durability, Pair, Space, Store, StoreError};
+use crate::damage;
 
 /// Batches that may wait for the writer; more block their senders.
 const WAITING_BATCHES_MAX: usize = 4096;
@@ -210,11 +211,11 @@ impl Writer {
 }
 
 fn open(folder: &Path) -> Result<DB, StoreError> {
-    DB::open_cf_descriptors(&options(), folder, families()).map_err(failure)
+    DB::open_cf_descriptors(&options(), folder, families()).map_err(|error| unopened(folder, error))
 }
 
 fn open_read_only(folder: &Path) -> Result<DB, StoreError> {
-    DB::open_cf_descriptors_read_only(&options(), folder, families(), false).map_err(failure)
+    DB::open_cf_descriptors_read_only(&options(), folder, families(), false).map_err(|error| unopened(folder, error))
 }
 
 fn families() -> impl Iterator<Item = ColumnFamilyDescriptor> {
@@ -222,8 +223,7 @@ fn families() -> impl Iterator<Item = ColumnFamilyDescriptor> {
 }
 
 fn options() -> Options {
-    let mut options = Options::default();
-    options.create_if_missing(true);
+    let mut options = damage::options();
     options.create_missing_column_families(true);
     options.set_max_total_wal_size(WAL_BYTES_MAX);
     options.set_max_open_files(OPEN_FILES_MAX);
@@ -251,8 +251,15 @@ fn family(database: &DB, space: Space) -> &rocksdb::ColumnFamily {
     database.cf_handle(space.name()).expect("every space was opened with the database")
 }
 
+fn unopened(folder: &Path, error: rocksdb::Error) -> StoreError {
+    failure_of(damage::unopened(folder, &error))
+}
+
 fn failure(error: rocksdb::Error) -> StoreError {
-    let message = error.into_string();
+    failure_of(error.into_string())
+}
+
+fn failure_of(message: String) -> StoreError {
     let full = ["No space left on device", "File too large", "Disk quota exceeded"];
     if full.iter().any(|sign| message.contains(sign)) { StoreError::Full } else { StoreError::Fault(message) }
 }

@@ -14,6 +14,10 @@ async fn what_callers_do_is_shown_as_audit_events() {
     assert_eq!(actions, ["R", "C"], "newest first");
     let id = events["entry"][0]["resource"]["id"].as_str().unwrap();
     client.get(&format!("/AuditEvent/{id}")).await.expect(200);
+    for (agent, expected) in [("urn:careledger:client%7Cehr", 1), ("urn:careledger:client%7Cportal", 0)] {
+        let found = client.get(&format!("/AuditEvent?action=R,E&agent:identifier={agent}")).await.expect(200).json();
+        assert_eq!(found["total"], expected, "{agent}");
+    }
     client.send("DELETE", &format!("/AuditEvent/{id}"), &[], "").await.expect(405);
 }
 
@@ -75,6 +79,62 @@ async fn a_line_of_the_log_is_shown_to_be_in_the_batch_on_the_ledger() {
         .collect::<Vec<_>>();
     assert!(access_log::verify_inclusion(&hash, number("index"), number("count"), &siblings, &root));
     assert_eq!((text("root"), number("count")), (root.to_string(), batch.count as usize));
+}
+
+/// How many reads of a Binary a patient finds in the access log.
+async fn reads(client: &super::support::Client, patient: &str, binary: &str) -> u64 {
+    let events = client.get(&format!("/AuditEvent?patient={patient}&action=R&_count=500")).await.expect(200).json();
+    let events = events["entry"].as_array().cloned().unwrap_or_default();
+    events.iter().filter(|event| event["resource"]["entity"].to_string().contains(binary)).count() as u64
+}
+
+fn document(id: &str, patient: &str, binary: &str) -> String {
+    serde_json::json!({
+        "resourceType": "DocumentReference", "id": id, "status": "current",
+        "subject": {"reference": format!("Patient/{patient}")},
+        "content": [{"attachment": {"url": format!("Binary/{binary}")}}],
+    })
+    .to_string()
+}
+
+#[actix_web::test]
+async fn reading_the_bytes_of_a_document_is_in_the_log_of_its_patient_who_may_read_them_too() {
+    let (_world, ehr, portal) = two_patients().await;
+    let png = [("content-type", "image/png")];
+    let binary = ehr.send("POST", "/Binary", &png, [1u8, 2, 3]).await.expect(201).id();
+    let path = format!("/Binary/{binary}");
+    portal.get(&path).await.expect(404);
+    ehr.send("PUT", "/DocumentReference/d1", &[], document("d1", "p1", &binary)).await.expect(201);
+    assert_eq!(reads(&ehr, "p1", &binary).await, 0);
+    for path in [path.clone(), format!("{path}/_history/1"), format!("{path}/_history")] {
+        let before = reads(&ehr, "p1", &binary).await;
+        ehr.get(&path).await.expect(200);
+        portal.get(&path).await.expect(200);
+        assert_eq!(reads(&ehr, "p1", &binary).await, before + 2, "{path}");
+    }
+    // Of two patients, it is in both of their logs, and neither's own.
+    ehr.send("PUT", "/DocumentReference/d2", &[], document("d2", "p2", &binary)).await.expect(201);
+    ehr.get(&path).await.expect(200);
+    portal.get(&path).await.expect(404);
+    assert_eq!(reads(&ehr, "p2", &binary).await, 1);
+}
+
+#[actix_web::test]
+async fn a_patients_client_makes_no_binary_its_own_by_pointing_at_it() {
+    let (_world, ehr, portal) = two_patients().await;
+    let of_p2 = [("content-type", "image/png"), ("x-security-context", "Patient/p2")];
+    let others = ehr.send("POST", "/Binary", &of_p2, [1u8]).await.expect(201).id();
+    let nobodys = ehr.send("POST", "/Binary", &of_p2[..1], [1u8]).await.expect(201).id();
+    let of_p1 = [("content-type", "image/png"), ("x-security-context", "Patient/p1")];
+    let own = portal.send("POST", "/Binary", &of_p1, [1u8]).await.expect(201).id();
+    let refusals = [others.as_str(), nobodys.as_str(), "never"];
+    for binary in refusals {
+        let refused = portal.post("/DocumentReference", document("d", "p1", binary)).await.expect(422);
+        assert!(!refused.text().contains(binary));
+        portal.get(&format!("/Binary/{binary}")).await.expect(404);
+    }
+    portal.post("/DocumentReference", document("d", "p1", &own)).await.expect(201);
+    portal.get(&format!("/Binary/{own}")).await.expect(200);
 }
 
 #[actix_web::test]

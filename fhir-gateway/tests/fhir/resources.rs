@@ -76,15 +76,9 @@ async fn bad_requests_get_their_documented_answer() {
             "invalid",
             Some("Patient.active"),
         ),
-        (
-            "POST",
-            "/Patient",
-            json,
-            r#"{"resourceType":"Observation","status":"final","code":{"text":"x"}}"#,
-            422,
-            "invalid",
-            Some("(resource)"),
-        ),
+        ("POST", "/Patient", json, r#"{"resourceType":"Observation","nmae":1}"#, 422, "invalid", Some("Patient")),
+        ("POST", "/Patient", json, "{}", 422, "invalid", Some("Resource")),
+        ("POST", "/", json, r#"{"resourceType":"Patient"}"#, 422, "invalid", Some("Bundle")),
         ("POST", "/Patient", ("content-type", "text/plain"), "{}", 415, "not-supported", None),
         ("POST", "/Patient", ("content-type", "application/fhir+xml"), "<Patient/>", 415, "not-supported", None),
         ("POST", "/Patient", json, &huge, 413, "too-long", None),
@@ -96,6 +90,17 @@ async fn bad_requests_get_their_documented_answer() {
         ("GET", "/Patient?birthdate=soon", json, "", 400, "invalid", None),
         ("GET", "/Patient?name:fuzzy=a", json, "", 400, "invalid", None),
         ("GET", "/Patient?color=red", ("prefer", "handling=strict"), "", 400, "not-supported", None),
+        ("GET", "/Patient?_sort=family", ("prefer", "handling=strict"), "", 400, "not-supported", None),
+        ("GET", "/Patient?_sort=shoe-size", json, "", 400, "invalid", None),
+        ("GET", "/Patient/_history", json, "", 404, "not-supported", None),
+        ("GET", "/_history", json, "", 404, "not-supported", None),
+        ("GET", "/Patient/1/Observation", json, "", 404, "not-supported", None),
+        ("GET", "/Patient/1/$everything", json, "", 404, "not-supported", None),
+        ("POST", "/Patient/$match", json, "{}", 404, "not-supported", None),
+        ("POST", "/Patient", ("content-encoding", "br"), "{}", 415, "not-supported", None),
+        ("GET", "/Patient/1?_count=2", ("prefer", "handling=strict"), "", 400, "not-supported", None),
+        ("GET", "/Patient/1/_history?_count=2", ("prefer", "handling=strict"), "", 400, "not-supported", None),
+        ("POST", "/Patient?identifier=7", ("prefer", "handling=strict"), "{}", 400, "not-supported", None),
         ("GET", "/Patient/r.0123456789abcdef.x", json, "", 404, "not-found", None),
         (
             "PUT",
@@ -307,4 +312,45 @@ async fn a_condition_is_attested_once_in_one_attestation() {
     let twice = client.post("/Patient/p1/$attest", ask(&[&fact, &fact])).await.expect(422);
     assert!(twice.text().contains("names the same Condition"), "{}", twice.text());
     client.post("/Patient/p1/$attest", ask(&[&fact])).await.expect(200);
+}
+
+#[actix_web::test]
+async fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    for (method, path, status, allow) in [
+        ("PATCH", "/Patient/1", 405, "GET, HEAD, PUT, DELETE, OPTIONS"),
+        ("DELETE", "/Patient?identifier=7", 405, "GET, HEAD, POST, OPTIONS"),
+        ("POST", "/AuditEvent", 405, "GET, HEAD, OPTIONS"),
+        ("POST", "/metadata", 405, "GET, HEAD, OPTIONS"),
+        ("GET", "/", 405, "POST, OPTIONS"),
+        ("OPTIONS", "/", 204, "POST, OPTIONS"),
+        ("OPTIONS", "/Patient/1", 204, "GET, HEAD, PUT, DELETE, OPTIONS"),
+        ("OPTIONS", "/metadata", 204, "GET, HEAD, OPTIONS"),
+        ("OPTIONS", "/AuditEvent/leaf-1", 204, "GET, HEAD, OPTIONS"),
+    ] {
+        let got = client.send(method, path, &[], "").await.expect(status);
+        assert_eq!(got.header("allow"), Some(allow), "{method} {path}");
+    }
+    let bundle = json!({"resourceType": "Bundle", "type": "transaction",
+        "entry": [{"request": {"method": "DELETE", "url": "AuditEvent/leaf-1"}}]});
+    let refused = client.post("/", bundle.to_string()).await.expect(405);
+    assert_eq!(refused.header("allow"), Some("POST, OPTIONS"));
+}
+
+#[actix_web::test]
+async fn a_media_type_that_is_not_read_is_answered_with_the_one_that_is() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    for (path, content_type, expected) in [
+        ("/Patient", "text/plain", "application/fhir+json"),
+        ("/Patient/_search", "application/json", "application/x-www-form-urlencoded"),
+        ("/Binary", "nothing", "a media type: that of the Binary"),
+    ] {
+        let refused = client.send("POST", path, &[("content-type", content_type)], "{}").await.expect(415);
+        assert!(refused.text().contains(expected), "{path}: {}", refused.text());
+    }
+    let packed = [("content-type", "application/fhir+json"), ("content-encoding", "zstd")];
+    let refused = client.send("POST", "/Patient", &packed, "{}").await.expect(415);
+    assert_eq!(refused.header("accept-encoding"), Some("gzip, identity"));
 }

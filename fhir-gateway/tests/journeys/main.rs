@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its world should stop there")]
 
 mod chain;
+mod damage;
 mod exchange;
 mod insurance;
 mod ledger;

@@ -201,7 +201,8 @@ impl Site {
     }
 }
 
-fn configuration(
+/// The configuration of a gateway that serves one organization, its files written.
+pub fn configuration(
     folder: &Path,
     name: &str,
     keys: &OrganizationKeys,
