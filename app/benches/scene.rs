@@ -69,6 +69,7 @@ pub fn genesis() -> Vec<u8> {
             evidence: Digest::new([2; 32]),
             expires_at: NOW + 1_000_000,
         }],
+        ..Genesis::default()
     };
     serde_json::to_vec(&genesis).expect("genesis is JSON")
 }

@@ -8,6 +8,7 @@ use crate::{
     types::{BlockContext, Sender},
 };
 
+mod add_key;
 mod anchor_access_log;
 mod anchor_attestation;
 mod anchor_enrolment;
@@ -22,12 +23,14 @@ mod open_subject;
 mod prove_eligibility;
 mod publish_plan;
 mod register_organization;
+mod remove_key;
 mod request_access;
 mod revoke_consent;
 mod standing;
 mod supersede_records;
 mod suspend_organization;
 
+pub use add_key::AddKey;
 pub use anchor_access_log::AnchorAccessLog;
 pub use anchor_attestation::AnchorAttestation;
 pub use anchor_enrolment::AnchorEnrolment;
@@ -41,6 +44,7 @@ pub use open_subject::OpenSubject;
 pub use prove_eligibility::ProveEligibility;
 pub use publish_plan::PublishPlan;
 pub use register_organization::RegisterOrganization;
+pub use remove_key::RemoveKey;
 pub use request_access::RequestAccess;
 pub use revoke_consent::RevokeConsent;
 pub use supersede_records::SupersedeRecords;
@@ -98,4 +102,5 @@ actions! {
     AnchorRecords, SupersedeRecords, MarkEnteredInError,
     AnchorAccessLog,
     PublishPlan, AnchorAttestation, AnchorEnrolment, ProveEligibility,
+    AddKey, RemoveKey,
 }

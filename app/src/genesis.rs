@@ -14,10 +14,11 @@ use careledger_zk::{
     statement::CIRCUIT_DIGEST,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     accounts, keys,
-    limits::{CHAIN_ID_BYTES_MAX, REGISTRARS_MAX},
+    limits::{CHAIN_ID_BYTES_MAX, REGISTRARS_MAX, WEBAUTHN_ORIGIN_BYTES_MAX, WEBAUTHN_ORIGINS_MAX},
     state::{Changes, Overlay, StateWrite},
 };
 
@@ -28,7 +29,7 @@ pub fn is_development_chain(chain_id: &str) -> bool {
 }
 
 /// `app_state` of the genesis file. Unknown keys are refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Genesis {
     /// Who may register organizations.
@@ -41,6 +42,12 @@ pub struct Genesis {
     /// Organizations that are registered from the start.
     #[serde(default)]
     pub organizations: Vec<GenesisOrganization>,
+    /// Origins at which passkeys may sign: `https://portal.example`, `http://localhost:8080`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub webauthn_origins: Vec<String>,
+    /// Relying party ids that passkeys may be of: `portal.example`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub webauthn_rp_ids: Vec<String>,
 }
 
 /// An organization that is registered from the start.
@@ -97,6 +104,12 @@ pub enum GenesisError {
     /// An organization is named twice, is a registrar, or has ended before the chain begins.
     #[error("organization {0}: named twice, a registrar too, or expired at genesis")]
     Organization(Address),
+    /// An origin or relying party id of passkeys is not one, or is named twice.
+    #[error(
+        "webauthn_origins and webauthn_rp_ids must be at most {WEBAUTHN_ORIGINS_MAX} different ones each, \
+         like https://portal.example and portal.example: {0}"
+    )]
+    Webauthn(String),
     /// A block was committed already.
     #[error("the chain has started already")]
     Started,
@@ -125,7 +138,12 @@ impl Genesis {
         let parameters = Parameters {
             registrars: registrars.iter().map(Address::to_vec).collect(),
             registrar_threshold: self.registrar_threshold,
-            next_account_number: 0,
+            webauthn_origins: distinct(&self.webauthn_origins, is_origin)?,
+            webauthn_rp_id_hashes: distinct(&self.webauthn_rp_ids, is_rp_id)?
+                .iter()
+                .map(|id| Sha256::digest(id).to_vec())
+                .collect(),
+            ..Parameters::default()
         };
         state.put(&keys::parameters(), &parameters);
         for registrar in &registrars {
@@ -170,6 +188,34 @@ impl Genesis {
         }
         Ok(())
     }
+}
+
+/// The texts, when there are few, each is what it should be, and none is there twice.
+fn distinct(texts: &[String], is_one: fn(&str) -> bool) -> Result<Vec<String>, GenesisError> {
+    let wrong = texts.iter().enumerate().find(|(place, text)| {
+        *place >= WEBAUTHN_ORIGINS_MAX || !is_one(text) || texts[..*place].contains(text)
+    });
+    wrong.map_or_else(|| Ok(texts.to_vec()), |(_, text)| Err(GenesisError::Webauthn(text.clone())))
+}
+
+/// Scheme, host and perhaps port, as browsers write an origin; nothing that JSON would escape. Plain
+/// HTTP is for this machine only.
+fn is_origin(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix("https://") {
+        Some(rest) => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
+        None => match text.strip_prefix("http://localhost") {
+            Some("") => ("localhost", None),
+            Some(port) => ("localhost", port.strip_prefix(':').or(Some(""))),
+            None => return false,
+        },
+    };
+    is_rp_id(host) && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|number| number.to_string() == port))
+}
+
+/// A host name in lower case.
+fn is_rp_id(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    (1..=WEBAUTHN_ORIGIN_BYTES_MAX - "https://:65535".len()).contains(&text.len()) && text.bytes().all(is_letter)
 }
 
 impl From<GenesisKind> for OrganizationKind {

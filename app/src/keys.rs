@@ -59,6 +59,11 @@ pub fn account(address: &Address) -> Key<state::Account> {
     Key::new("account", &[address.as_bytes()])
 }
 
+/// `account-key/<address of the key>`: whose further key it is or was, by AddKey, RemoveKey and FinishRecovery.
+pub fn key_owner(key: &Address) -> Key<state::KeyOwner> {
+    Key::new("account-key", &[key.as_bytes()])
+}
+
 /// `registration/<digest of content and standing>`: approvals below the threshold, by RegisterOrganization.
 pub fn registration(content: &Digest) -> Key<state::Registration> {
     Key::new("registration", &[content.as_bytes()])

@@ -6,7 +6,7 @@
 //! - [`actions`]: everything a transaction can do, one file each; the table is in `actions.rs`.
 //! - [`reject`]: why a transaction is refused. [`limits`]: every bound.
 //! - [`keys`]: the paths of the state and the type of value at each. [`state`]: reading and writing it.
-//! - [`accounts`]: addresses, their numbers and roles. [`proofs`]: eligibility proofs and their verdicts.
+//! - [`accounts`]: addresses, their numbers, roles and keys. [`signatures`]: whether one holds. [`proofs`]: eligibility proofs and their verdicts.
 //! - [`store`]: committed state and its Merkle root.
 //! - [`genesis`]: the first state. [`query`]: reading from outside.
 //! - [`abci`]: the machine as CometBFT's application. [`client`]: asking a running ledger. [`wallet`]: keys that sign for it.
@@ -34,6 +34,8 @@ pub mod proofs;
 pub mod query;
 #[deny(clippy::float_arithmetic)]
 pub mod reject;
+#[deny(clippy::float_arithmetic)]
+pub mod signatures;
 #[deny(clippy::float_arithmetic)]
 pub mod state;
 pub mod store;

@@ -1,5 +1,7 @@
 //! Every bound of the ledger, with its unit in its name. Raising one is a coordinated upgrade.
 
+use careledger_wire::signing::CLIENT_DATA_BYTES_MAX;
+
 /// Largest accepted transaction. Bounds gossip cost; holds a batch of [`ANCHORS_PER_TRANSACTION_MAX`].
 pub const TX_BYTES_MAX: usize = 512 * 1024;
 /// Smallest transaction that can be one: a signature, a key, a message with its sender. Bounds how
@@ -63,9 +65,18 @@ pub const fn hashes_of_plan(intervals: usize) -> usize {
     8 + intervals + PLAN_INTERVALS_MAX / 3
 }
 
+/// Keys of one account.
+pub const KEYS_PER_ACCOUNT_MAX: usize = 16;
+/// Keys whose possession one block checks; about 0.2 ms each on one core.
+pub const KEYS_PER_BLOCK_MAX: usize = 1_000;
+/// Origins, and relying parties, of passkeys.
+pub const WEBAUTHN_ORIGINS_MAX: usize = 16;
+/// Longest origin, and longest relying party id.
+pub const WEBAUTHN_ORIGIN_BYTES_MAX: usize = 253;
+
 /// Pairs that one subspace query answers.
 pub const QUERY_PAIRS_MAX: usize = 1_000;
-/// Verified signatures that are remembered. Bounds memory: about 64 bytes each.
+/// Verified signatures that are remembered. Bounds memory: about 100 bytes each.
 pub const VERIFIED_SIGNATURES_MAX: usize = 100_000;
 /// Verdicts on proofs that are remembered.
 pub const VERIFIED_PROOFS_MAX: usize = 10_000;
@@ -88,5 +99,10 @@ const _: () = assert!(
     MESSAGES_PER_TRANSACTION_MAX * hashes_of_plan(PLAN_INTERVALS_MAX) <= HASHES_PER_BLOCK_MAX
         && MESSAGES_PER_TRANSACTION_MAX * HASHES_PER_APPEND <= HASHES_PER_BLOCK_MAX,
     "no transaction alone may be more work than a block, or it could never be answered"
+);
+const _: () = assert!(MESSAGES_PER_TRANSACTION_MAX <= KEYS_PER_BLOCK_MAX, "a transaction full of keys must fit a block");
+const _: () = assert!(
+    WEBAUTHN_ORIGIN_BYTES_MAX + 200 <= CLIENT_DATA_BYTES_MAX,
+    "what a browser writes about the longest origin must fit"
 );
 const _: () = assert!(CLOCK_AHEAD_SECONDS_MAX < UNORDERED_SECONDS_MAX, "a fast clock must not lock a gateway out");

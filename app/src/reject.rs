@@ -160,6 +160,21 @@ rejects! {
     MalformedProof = 88, "the proof is not a proof";
     /// The proof does not prove this statement in this transaction.
     ProofRefused = 89, "the proof does not prove this statement for this sender, insurer and claim";
+
+    /// The key is not in the account's set.
+    UnknownKey = 100, "the key is not one of the account's";
+    /// The key is a device's, which manages no keys.
+    NotAFullKey = 101, "the key may not manage the account's keys";
+    /// The key is or was a key of an account.
+    KeyInUse = 102, "the key belongs or belonged to an account";
+    /// Nobody could manage the account any more.
+    LastFullKey = 103, "the account's last full key stays";
+    /// More keys than [`crate::limits::KEYS_PER_ACCOUNT_MAX`].
+    TooManyKeys = 104, "the account has as many keys as it may";
+    /// The new key did not sign that it wants to be in this account's set on this chain.
+    KeyNotProven = 105, "the new key's proof of possession does not hold for this chain and account";
+    /// A passkey signed something else, elsewhere, or without its user.
+    PasskeyRefused(&'static str) = 106, "the passkey's signature is refused: {0}";
 }
 
 #[cfg(test)]

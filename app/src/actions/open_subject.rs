@@ -43,7 +43,7 @@ impl Action for OpenSubject {
             return Err(Reject::SubjectExists);
         }
         // One key has one subject: a key shared by two organizations would link their patients.
-        if accounts::role(&self.claimant, state) != AccountRole::Unspecified {
+        if !accounts::is_unused(&self.claimant, state) {
             return Err(Reject::AddressInUse);
         }
         Ok(())

@@ -3,8 +3,9 @@
 use careledger_wire::{
     ids::{Address, SubjectId},
     proto::{
+        accounts::KeyAuthority,
         identity::{OrganizationKind, SuspensionReason},
-        state::{AccountRole, Organization, Subject},
+        state::{Account, AccountRole, Organization, Subject},
     },
 };
 
@@ -79,4 +80,17 @@ pub(super) fn subject_of(sender: &Sender, subject: &SubjectId, state: &impl Stat
 pub(super) fn claimed_subject_of(sender: &Sender, subject: &SubjectId, state: &impl StateRead) -> Result<(), Reject> {
     let subject = subject_of(sender, subject, state)?;
     if subject.encryption_key.is_empty() { Err(Reject::SubjectNotClaimed) } else { Ok(()) }
+}
+
+/// The sender must have signed with a full key; an organization must be in good standing.
+pub(super) fn manages_keys(sender: &Sender, block: &BlockContext, state: &impl StateRead) -> Result<Account, Reject> {
+    let account = accounts::account(sender.address(), state).ok_or(Reject::UnknownAccount)?;
+    if account.role() == AccountRole::Organization {
+        in_good_standing(sender.address(), block, state)?;
+    }
+    match accounts::authority(sender.address(), &account, sender.key()) {
+        Some(KeyAuthority::Full) => Ok(account),
+        Some(_) => Err(Reject::NotAFullKey),
+        None => Err(Reject::UnknownKey),
+    }
 }

@@ -22,11 +22,19 @@ pub trait Describe: prost::Message + Default {
 impl Describe for state::Account {
     fn describe(&self) -> Value {
         let role = self.role().as_str_name();
+        let keys = self.keys.iter().map(|key| {
+            json!({
+                "kind": choice(key.kind().as_str_name(), "KEY_KIND_"),
+                "key": hex::encode(&key.key),
+                "authority": choice(key.authority().as_str_name(), "KEY_AUTHORITY_"),
+            })
+        });
         json!({
             "account_number": self.number,
             "sequence": self.sequence,
             "role": choice(role, "ACCOUNT_ROLE_"),
             "public_key": hex::encode(&self.public_key),
+            "keys": keys.collect::<Vec<_>>(),
         })
     }
 }

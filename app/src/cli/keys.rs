@@ -58,6 +58,17 @@ enum Command {
         #[arg(long)]
         address: bool,
     },
+    /// Say that this key wants to be one of an account's: what `tx add-key` takes.
+    ProvePossession {
+        /// Name of the key.
+        name: String,
+        /// The account that shall have it.
+        #[arg(long, value_name = "ADDRESS")]
+        account: Address,
+        /// Id of the chain.
+        #[arg(long)]
+        chain_id: String,
+    },
     /// Print the 24 words. Whoever reads them owns the key.
     ExportMnemonic {
         /// Name of the key.
@@ -156,6 +167,14 @@ impl Keys {
                     shown["encryption_key"] = json!(wallet.encryption_pair(organization).public);
                 }
                 self.format.print(&shown);
+            }
+            Command::ProvePossession { name, account, chain_id } => {
+                let signer = keystore.open(name, &self.passphrase.read()?)?.signer(Role::Account);
+                self.format.print(&json!({
+                    "kind": "secp256k1",
+                    "key": hex::encode(signer.public_key()),
+                    "possession": hex::encode(signer.prove_possession(chain_id, account)),
+                }));
             }
             Command::ExportMnemonic { name } => {
                 let wallet = keystore.open(name, &self.passphrase.read()?)?;

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use careledger_wire::{
     ids::{Address, ClaimId, Commitment, Digest, EncryptionKey, FieldBytes, GrantId, RecordId, RequestId, SubjectId},
-    proto::{consent, identity},
+    proto::{accounts, consent, identity},
 };
 use clap::{Subcommand, ValueEnum};
 
-use super::parse::{AnchorArgument, SupersessionArgument, UnixTime};
+use super::parse::{AnchorArgument, HexBytes, KeyBytes, SupersessionArgument, UnixTime};
 
 /// What to send. docs/transactions/ has a page for each.
 #[derive(Debug, Subcommand)]
@@ -211,6 +211,31 @@ pub enum Action {
         #[arg(long, value_name = "TIME")]
         expires_at: UnixTime,
     },
+
+    /// Give the account another key. Needs a full key.
+    AddKey {
+        /// How the new key signs.
+        #[arg(long)]
+        kind: KeyKind,
+        /// The new key: 33 bytes, compressed.
+        #[arg(long, value_name = "HEX")]
+        key: KeyBytes,
+        /// What it may do: everything, or everything but managing keys.
+        #[arg(long)]
+        authority: KeyAuthority,
+        /// The new key's own signature (keys prove-possession).
+        #[arg(long, value_name = "HEX")]
+        possession: HexBytes,
+    },
+    /// Take a key from the account for ever. Needs a full key, and leaves one.
+    RemoveKey {
+        /// How the key signs.
+        #[arg(long)]
+        kind: KeyKind,
+        /// The key: 33 bytes, compressed.
+        #[arg(long, value_name = "HEX")]
+        key: KeyBytes,
+    },
 }
 
 macro_rules! choices {
@@ -237,4 +262,8 @@ choices! {
     PractitionerRole => identity::PractitionerRole { Physician, Nurse, Pharmacist, Laboratory, Administrator }
     /// What a grant opens.
     Mode => consent::ConsentMode { View, Append }
+    /// How a key signs.
+    KeyKind => accounts::KeyKind { Secp256k1, WebauthnP256 }
+    /// What a key may do.
+    KeyAuthority => accounts::KeyAuthority { Full, Device }
 }

@@ -55,6 +55,12 @@ pub struct Init {
     /// id is `careledger-dev`, or starts with `careledger-dev-`, the insecure development key is used where none is given.
     #[arg(long = "verifying-key", value_name = "HEX")]
     verifying_keys: Vec<String>,
+    /// Origin at which passkeys may sign, such as https://portal.example; repeat for several.
+    #[arg(long = "webauthn-origin", value_name = "ORIGIN")]
+    webauthn_origins: Vec<String>,
+    /// Relying party id that passkeys may be of, such as portal.example; repeat for several.
+    #[arg(long = "webauthn-rp-id", value_name = "HOST")]
+    webauthn_rp_ids: Vec<String>,
 }
 
 impl Init {
@@ -72,6 +78,8 @@ impl Init {
             registrar_threshold: self.registrar_threshold,
             verifying_keys,
             organizations: Vec::new(),
+            webauthn_origins: self.webauthn_origins,
+            webauthn_rp_ids: self.webauthn_rp_ids,
         };
         genesis.changes(&self.chain_id, 0).map_err(Failure::new)?;
         let home = self.home.path();

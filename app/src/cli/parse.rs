@@ -82,6 +82,31 @@ impl FromStr for SupersessionArgument {
     }
 }
 
+/// Bytes, hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HexBytes(pub Vec<u8>);
+
+impl FromStr for HexBytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        hex::decode(text).map(Self).map_err(|_| "expected hexadecimal digits".to_owned())
+    }
+}
+
+/// A compressed public key, hexadecimal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyBytes(pub [u8; 33]);
+
+impl FromStr for KeyBytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let HexBytes(bytes) = text.parse()?;
+        bytes.try_into().map(Self).map_err(|_| "expected 33 bytes, a compressed key".to_owned())
+    }
+}
+
 /// Arguments given on the command line or, one a line, in a file.
 pub fn with_file<T: FromStr<Err = String> + Clone>(given: &[T], file: Option<&PathBuf>) -> Result<Vec<T>, String> {
     let mut all = given.to_vec();

@@ -1,18 +1,19 @@
 //! Who signed a transaction, and that it is not replayed.
 
 use careledger_wire::{
-    ids::TransactionHash,
+    ids::{Address, TransactionHash},
     proto::state::{Account, Executed},
-    transaction::{Replay, Transaction},
+    signing::Signature,
+    transaction::{Replay, Signatory, Transaction},
 };
 use parking_lot::Mutex;
-use secp256k1::{PublicKey, ecdsa, ecdsa::Signature};
 
 use crate::{
-    keys,
+    accounts, keys,
     limits::{UNORDERED_SECONDS_MAX, VERIFIED_SIGNATURES_MAX},
     proofs::Remembered,
     reject::Reject,
+    signatures,
     state::{StateRead, StateWrite},
     types::BlockContext,
 };
@@ -29,7 +30,7 @@ pub(super) enum SignatureRule {
 /// Checks signatures and remembers which held. The hash covers every byte of the transaction, so a
 /// verdict is never taken for other bytes.
 pub(super) struct Signatures {
-    held: Mutex<Remembered<(TransactionHash, u64), ()>>,
+    held: Mutex<Remembered<(TransactionHash, Address, u64), ()>>,
 }
 
 impl Default for Signatures {
@@ -40,21 +41,60 @@ impl Default for Signatures {
 
 impl Signatures {
     /// Whether the signature is its key's over these bytes, this chain and this account number.
-    /// The C library refuses a high s, so a transaction has one signature and one hash.
-    pub(super) fn verify(&self, transaction: &Transaction, chain_id: &str, account_number: u64) -> bool {
-        let id = (transaction.hash(), account_number);
+    /// Every form has one low s, so a transaction has one signature and one hash for what was signed.
+    fn verify(&self, transaction: &Transaction, signatory: &Signatory, digest: &[u8; 32], number: u64) -> bool {
+        let Some(signature) = &signatory.signature else { return false };
+        let id = (transaction.hash(), signatory.account, number);
         if self.held.lock().get(&id).is_some() {
             return true;
         }
-        let message = secp256k1::Message::from_digest(transaction.sign_digest(chain_id, account_number));
-        let Ok(key) = PublicKey::from_byte_array_compressed(*transaction.public_key()) else { return false };
-        let Ok(signature) = Signature::from_compact(transaction.signature()) else { return false };
-        let holds = ecdsa::verify(&signature, message, &key).is_ok();
+        let holds = signatures::holds(&signatory.key, digest, signature);
         if holds {
             self.held.lock().insert(id, ());
         }
         holds
     }
+
+    /// Refuses what `signatory` did not sign. What a passkey's user saw is judged each time: what
+    /// the parameters allow can change.
+    fn check(
+        &self,
+        transaction: &Transaction,
+        signatory: &Signatory,
+        chain_id: &str,
+        number: u64,
+        state: &impl StateRead,
+    ) -> Result<(), Reject> {
+        let digest = transaction.sign_digest(chain_id, number);
+        if let Some(signature @ Signature::WebAuthnP256(_)) = &signatory.signature {
+            signatures::check_assertion(signature, &digest, &accounts::parameters(state))?;
+        }
+        if self.verify(transaction, signatory, &digest, number) { Ok(()) } else { Err(Reject::BadSignature) }
+    }
+}
+
+/// The account that is meant, when the key is one of its.
+fn account_of(signatory: &Signatory, state: &impl StateRead) -> Result<Account, Reject> {
+    let account = accounts::account(&signatory.account, state).ok_or(Reject::UnknownAccount)?;
+    match accounts::authority(&signatory.account, &account, &signatory.key) {
+        Some(_) => Ok(account),
+        None => Err(Reject::UnknownKey),
+    }
+}
+
+/// Whether an account of this state sends it with one of its keys; remembers the verdict.
+pub(super) fn is_signed_now(
+    transaction: &Transaction,
+    chain_id: &str,
+    signatures: &Signatures,
+    state: &impl StateRead,
+) -> bool {
+    let holds = |signatory: &Signatory| {
+        let checked = account_of(signatory, state)
+            .and_then(|account| signatures.check(transaction, signatory, chain_id, account.number, state));
+        checked.is_ok()
+    };
+    holds(transaction.sender()) && transaction.sponsor().is_none_or(holds)
 }
 
 /// Refuses what may not be in this block at all; gives the signer's account.
@@ -65,7 +105,8 @@ pub(super) fn check(
     signatures: &Signatures,
     state: &impl StateRead,
 ) -> Result<Account, Reject> {
-    let account = state.get(&keys::account(&transaction.signer())).ok_or(Reject::UnknownAccount)?;
+    let account = account_of(transaction.sender(), state)?;
+    let sponsor = transaction.sponsor().map(|sponsor| account_of(sponsor, state)).transpose()?;
     if transaction.timeout_height() != 0 && transaction.timeout_height() < block.height {
         return Err(Reject::TransactionExpired);
     }
@@ -79,25 +120,30 @@ pub(super) fn check(
         }
         Replay::UntilTime(_) => {}
     }
-    let is_signed = || signatures.verify(transaction, block.chain_id, account.number);
-    if rule == SignatureRule::Waived || is_signed() { Ok(account) } else { Err(Reject::BadSignature) }
+    if rule == SignatureRule::Required {
+        signatures.check(transaction, transaction.sender(), block.chain_id, account.number, state)?;
+        if let (Some(signatory), Some(sponsor)) = (transaction.sponsor(), sponsor) {
+            signatures.check(transaction, signatory, block.chain_id, sponsor.number, state)?;
+        }
+    }
+    Ok(account)
 }
 
 /// Uses up the sequence, or remembers the hash. Stays even when a message is refused: a
 /// transaction gets one answer.
 pub(super) fn consume(transaction: &Transaction, account: Account, block: &BlockContext, state: &mut impl StateWrite) {
     let mut next = account;
+    let is_new_key = accounts::learn(&mut next, &transaction.sender().key);
     match transaction.replay() {
         Replay::Sequence(_) => next.sequence += 1,
         Replay::UntilTime(time) => {
             let height = i64::try_from(block.height).expect("CometBFT's heights are positive 64-bit integers");
             state.put(&keys::unordered(time, &transaction.hash()), &Executed { height });
-            if !next.public_key.is_empty() {
+            if !is_new_key {
                 return;
             }
         }
     }
-    next.public_key = transaction.public_key().to_vec();
     state.put(&keys::account(&transaction.signer()), &next);
 }
 

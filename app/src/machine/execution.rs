@@ -79,7 +79,7 @@ impl Read {
 }
 
 fn parse(transaction: &Transaction) -> Result<Vec<AnyAction>, Reject> {
-    let sender = Sender::new(transaction.signer());
+    let sender = Sender::new(transaction.signer(), transaction.sender().key);
     transaction.messages().iter().map(|message| AnyAction::parse(&sender, message.clone())).collect()
 }
 
@@ -193,8 +193,7 @@ impl<'a, S: Store> Execution<'a, S> {
             .collect();
         reads.par_iter_mut().zip(has_room).for_each(|(read, has_room)| {
             let Ok(transaction) = &read.transaction else { return };
-            let Some(account) = self.store.get(&keys::account(&transaction.signer())) else { return };
-            if self.signatures.verify(transaction, self.context.chain_id, account.number) && has_room {
+            if authentication::is_signed_now(transaction, self.context.chain_id, self.signatures, self.store) && has_room {
                 read.actions = Some(parse(transaction));
             }
         });

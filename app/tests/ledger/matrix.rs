@@ -27,9 +27,16 @@ const BEFORE: &str = "
     payer anchors old
     payer publishes gold
     clinic attests fact
-    payer covers fact";
+    payer covers fact
+    r3 adds r3-phone as device
+    clinic adds clinic-phone as device
+    lab adds lab-phone as device
+    chemist adds chemist-phone as device
+    payer adds payer-phone as device
+    doctor adds doctor-phone as device
+    alice.clinic adds alice.clinic-phone as device";
 
-/// One row for each transaction: the message, then an answer for each role in the order of
+/// One row for each transaction: the message (`SENDER` stands for who sends it), then an answer for each role in the order of
 /// [`ROLES`]. `.` stands for ok, `R` NotARegistrar, `O` NotAnOrganization, `K` WrongOrganizationKind,
 /// `C` NotAClaimant, `U` UnknownAccount.
 const MATRIX: &[(&str, &str)] = &[
@@ -49,6 +56,8 @@ const MATRIX: &[(&str, &str)] = &[
     ("attests a", "O . . K K O O U"),
     ("covers a", "O K K K . O O U"),
     ("proves gold claim c event e period p", "O . . . . O O U"),
+    ("adds tablet as full", ". . . . . . . U"),
+    ("removes SENDER-phone", ". . . . . . . U"),
 ];
 
 fn name(symbol: &str) -> &str {
@@ -71,7 +80,7 @@ fn every_role_sends_what_it_may_and_nothing_else() {
             let expected = row.split_whitespace().nth(number).expect("every role has a column");
             let mut world = familiar();
             assert!(run(&mut world, BEFORE).iter().all(|answer| *answer == "ok"));
-            let parsed = crate::script::message(&world, None, sender, message);
+            let parsed = crate::script::message(&world, None, sender, &message.replace("SENDER", sender));
             let transaction = world.signed(sender, &[parsed]);
             assert_eq!(name_of(&world.send(transaction)), name(expected), "{role}: {message}");
         }
@@ -94,7 +103,7 @@ fn organizations_out_of_standing_are_refused_everything() {
                 let mut world = familiar();
                 run(&mut world, BEFORE);
                 run(&mut world, &event);
-                let parsed = crate::script::message(&world, None, sender, message);
+                let parsed = crate::script::message(&world, None, sender, &message.replace("SENDER", sender));
                 let transaction = world.signed(sender, &[parsed]);
                 assert_eq!(name_of(&world.send(transaction)), expected, "{role}: {message} after {event}");
             }

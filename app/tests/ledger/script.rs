@@ -12,6 +12,7 @@ use careledger_wire::{
     ids::{Address, SubjectId},
     message::Message,
     proto::{
+        accounts::{KeyAuthority, MsgAddKey, MsgRemoveKey},
         audit::MsgAnchorAccessLog,
         consent::{ConsentMode, MsgGrantConsent, MsgRequestAccess, MsgRevokeConsent},
         identity::{
@@ -33,7 +34,7 @@ use careledger_zk::{
 
 use crate::{
     trapdoor,
-    world::{CHAIN, START, World, address, bytes, element, name_of},
+    world::{CHAIN, START, World, address, bytes, element, key, name_of, signature},
 };
 
 /// A registered clinic, lab and insurer; Alice's and Bob's subjects at the clinic, claimed; a doctor.
@@ -203,7 +204,33 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
         "attests" => MsgAnchorAttestation { sender: from, commitment: element(words.at(1)).to_vec() }.into(),
         "covers" => MsgAnchorEnrolment { sender: from, commitment: element(words.at(1)).to_vec() }.into(),
         "proves" => prove(from, noted, &words).into(),
+        "adds" => add_key(from, &words).into(),
+        "removes" => {
+            let key = key(words.at(1));
+            MsgRemoveKey { sender: from, kind: key.kind().into(), key: key.as_bytes().to_vec() }.into()
+        }
         verb => panic!("no such verb: {verb}"),
+    }
+}
+
+/// `adds <key> as full`, or `as device`, with options: `proven-by=` (key that signs the possession),
+/// `proven-for=` (account in it), `proven-on=` (chain).
+fn add_key(from: String, words: &Words<'_>) -> MsgAddKey {
+    let name = words.at(1);
+    let new = key(name);
+    let account = address(words.option("proven-for").unwrap_or(words.sender));
+    let possession = commitment::possession(words.option("proven-on").unwrap_or(CHAIN), &account, &new);
+    let authority = match words.after("as") {
+        Some("full") => KeyAuthority::Full,
+        Some("device") => KeyAuthority::Device,
+        _ => KeyAuthority::Unspecified,
+    };
+    MsgAddKey {
+        sender: from,
+        kind: new.kind().into(),
+        key: new.as_bytes().to_vec(),
+        authority: authority.into(),
+        possession: signature(words.option("proven-by").unwrap_or(name), &possession).encode(),
     }
 }
 

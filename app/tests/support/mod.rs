@@ -137,7 +137,7 @@ pub fn app_state() -> Vec<u8> {
         registrars: vec![signer("registrar").address()],
         registrar_threshold: 1,
         verifying_keys: vec![hex::encode(VerifyingKey::development().encode())],
-        organizations: Vec::new(),
+        ..Genesis::default()
     };
     serde_json::to_vec(&genesis).unwrap()
 }

@@ -5,7 +5,10 @@
 
 use sha3::{Digest as _, Sha3_256};
 
-use crate::ids::{Address, Commitment, Digest, SubjectId};
+use crate::{
+    ids::{Address, Commitment, Digest, SubjectId},
+    signing::PublicKey,
+};
 
 /// Random bytes that blind a commitment.
 pub type Salt = [u8; 32];
@@ -35,6 +38,14 @@ pub fn terms(salt: &Salt, terms: &[u8]) -> Commitment {
 /// Commitment to a practitioner's qualification.
 pub fn qualification(salt: &Salt, qualification: &[u8]) -> Commitment {
     Commitment::new(hash("careledger/qualification/1", &[salt, qualification]))
+}
+
+/// The sign bytes by which a key says that it wants to be in the key set of `account` on this chain.
+/// As with a transaction, their SHA-256 is signed, or is a passkey's challenge; a transaction's sign
+/// bytes begin otherwise.
+pub fn possession(chain_id: &str, account: &Address, key: &PublicKey) -> [u8; 32] {
+    let kind = i32::from(key.kind()).to_be_bytes();
+    hash("careledger/possession/1", &[chain_id.as_bytes(), account.as_bytes(), &kind, key.as_bytes()])
 }
 
 /// SHA3-256 of bytes, as for sealed bodies.

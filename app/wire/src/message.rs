@@ -3,7 +3,7 @@
 use prost::Message as _;
 use prost_types::Any;
 
-use crate::proto::{audit, consent, identity, insurance, records};
+use crate::proto::{accounts, audit, consent, identity, insurance, records};
 
 /// Why a message was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +99,11 @@ messages! {
     AnchorEnrolment(insurance::MsgAnchorEnrolment) = "/careledger.insurance.v1.MsgAnchorEnrolment",
     /// docs/transactions/prove-eligibility.md
     ProveEligibility(insurance::MsgProveEligibility) = "/careledger.insurance.v1.MsgProveEligibility",
+
+    /// docs/transactions/add-key.md
+    AddKey(accounts::MsgAddKey) = "/careledger.accounts.v1.MsgAddKey",
+    /// docs/transactions/remove-key.md
+    RemoveKey(accounts::MsgRemoveKey) = "/careledger.accounts.v1.MsgRemoveKey",
 }
 
 /// Decodes `bytes` and refuses every encoding but the canonical one. Prost drops unknown fields

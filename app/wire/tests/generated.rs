@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 10] = [
     "careledger/identity/v1/tx.proto",
     "careledger/consent/v1/tx.proto",
     "careledger/records/v1/tx.proto",
@@ -10,6 +10,8 @@ const PROTOS: [&str; 8] = [
     "careledger/insurance/v1/tx.proto",
     "careledger/state/v1/state.proto",
     "careledger/query/v1/query.proto",
+    "careledger/accounts/v1/tx.proto",
+    "careledger/crypto/v1/keys.proto",
     "cosmos/tx/v1beta1/tx.proto",
 ];
 
