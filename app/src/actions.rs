@@ -13,31 +13,41 @@ mod anchor_access_log;
 mod anchor_attestation;
 mod anchor_enrolment;
 mod anchor_records;
+mod approve_recovery;
+mod attest_recovery;
 mod claim_subject;
 mod commitment_tree;
 mod enrol_practitioner;
 mod fields;
+mod finish_recovery;
 mod grant_consent;
 mod mark_entered_in_error;
 mod open_subject;
+mod possession;
 mod prove_eligibility;
 mod publish_plan;
+mod recovering;
 mod register_organization;
 mod remove_key;
 mod request_access;
 mod revoke_consent;
-mod standing;
+mod set_guardians;
+pub(crate) mod standing;
 mod supersede_records;
 mod suspend_organization;
+mod veto_recovery;
 
 pub use add_key::AddKey;
 pub use anchor_access_log::AnchorAccessLog;
 pub use anchor_attestation::AnchorAttestation;
 pub use anchor_enrolment::AnchorEnrolment;
 pub use anchor_records::AnchorRecords;
+pub use approve_recovery::ApproveRecovery;
+pub use attest_recovery::AttestRecovery;
 pub use claim_subject::ClaimSubject;
 pub(crate) use commitment_tree::node as commitment_tree_node;
 pub use enrol_practitioner::EnrolPractitioner;
+pub use finish_recovery::FinishRecovery;
 pub use grant_consent::GrantConsent;
 pub use mark_entered_in_error::MarkEnteredInError;
 pub use open_subject::OpenSubject;
@@ -47,8 +57,10 @@ pub use register_organization::RegisterOrganization;
 pub use remove_key::RemoveKey;
 pub use request_access::RequestAccess;
 pub use revoke_consent::RevokeConsent;
+pub use set_guardians::SetGuardians;
 pub use supersede_records::SupersedeRecords;
 pub use suspend_organization::SuspendOrganization;
+pub use veto_recovery::VetoRecovery;
 
 /// One thing that a transaction can do. From phase to phase power rises and frequency falls.
 pub trait Action: Sized {
@@ -102,5 +114,5 @@ actions! {
     AnchorRecords, SupersedeRecords, MarkEnteredInError,
     AnchorAccessLog,
     PublishPlan, AnchorAttestation, AnchorEnrolment, ProveEligibility,
-    AddKey, RemoveKey,
+    AddKey, RemoveKey, SetGuardians, ApproveRecovery, AttestRecovery, VetoRecovery, FinishRecovery,
 }

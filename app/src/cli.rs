@@ -3,6 +3,7 @@
 //! One file per group of commands. Results go to standard output, everything else to standard
 //! error. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 74 a fault of the node.
 
+mod accounts;
 mod config;
 mod describe;
 mod export;

@@ -26,6 +26,7 @@ use tendermint::block::Height;
 use tendermint_rpc::{Client as _, HttpClient, client::CompatMode, endpoint::abci_query::AbciQuery};
 
 use crate::{
+    reject::Reject,
     query::{ACCOUNT, KEY, PATH, SIMULATE, SUBSPACE, TRANSACTION, continuation},
     store::tree,
 };
@@ -176,6 +177,7 @@ impl Client {
         let hash = transaction::hash(transaction);
         match self.rpc.broadcast_tx_sync(transaction).await {
             Ok(answer) if answer.code.is_ok() => Ok(hash),
+            Ok(answer) if answer.code.value() == Reject::TooManyWaiting.code() => Err(ClientError::Busy),
             Ok(answer) => Err(ClientError::Refused { code: answer.code.value(), log: answer.log }),
             Err(error) => {
                 let reason = error.to_string();

@@ -6,7 +6,7 @@ use careledger_wire::{
     ids::{Address, CircuitId, Digest, EncryptionKey},
     proto::{
         identity::{OrganizationKind, SuspensionReason},
-        state::{AccountRole, Organization, Parameters, VerifyingKey},
+        state::{AccountRole, Organization, Parameters, Quotas, VerifyingKey},
     },
 };
 use careledger_zk::{
@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     accounts, keys,
-    limits::{CHAIN_ID_BYTES_MAX, REGISTRARS_MAX, WEBAUTHN_ORIGIN_BYTES_MAX, WEBAUTHN_ORIGINS_MAX},
+    limits::{CHAIN_ID_BYTES_MAX, QUOTA_BYTES_MIN, QUOTA_WINDOW_BLOCKS_MAX, REGISTRARS_MAX, WEBAUTHN_ORIGIN_BYTES_MAX, WEBAUTHN_ORIGINS_MAX},
     state::{Changes, Overlay, StateWrite},
 };
 
@@ -48,6 +48,57 @@ pub struct Genesis {
     /// Relying party ids that passkeys may be of: `portal.example`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub webauthn_rp_ids: Vec<String>,
+    /// How much accounts may send; without it nothing is bounded but blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quotas: Option<GenesisQuotas>,
+}
+
+/// Bytes of transactions that an account may pay for in each window of blocks, by its role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisQuotas {
+    /// Blocks in a window.
+    pub window_blocks: u32,
+    /// For a registrar.
+    pub registrar_bytes: u64,
+    /// For an organization, also for what it sponsors.
+    pub organization_bytes: u64,
+    /// For a practitioner.
+    pub practitioner_bytes: u64,
+    /// For a patient without a sponsor.
+    pub claimant_bytes: u64,
+}
+
+impl Default for GenesisQuotas {
+    /// For blocks of a second: an organization can fill eight blocks of a hundred, and a patient can
+    /// sign a thousand consents in them.
+    fn default() -> Self {
+        Self {
+            window_blocks: 100,
+            registrar_bytes: 32 << 20,
+            organization_bytes: 32 << 20,
+            practitioner_bytes: 512 << 10,
+            claimant_bytes: 512 << 10,
+        }
+    }
+}
+
+impl GenesisQuotas {
+    fn to_state(&self) -> Result<Quotas, GenesisError> {
+        let bytes =
+            [self.registrar_bytes, self.organization_bytes, self.practitioner_bytes, self.claimant_bytes];
+        if !(1..=QUOTA_WINDOW_BLOCKS_MAX).contains(&self.window_blocks) || bytes.iter().any(|bytes| *bytes < QUOTA_BYTES_MIN)
+        {
+            return Err(GenesisError::Quotas);
+        }
+        Ok(Quotas {
+            window_blocks: self.window_blocks,
+            registrar_bytes: self.registrar_bytes,
+            organization_bytes: self.organization_bytes,
+            practitioner_bytes: self.practitioner_bytes,
+            claimant_bytes: self.claimant_bytes,
+        })
+    }
 }
 
 /// An organization that is registered from the start.
@@ -110,6 +161,9 @@ pub enum GenesisError {
          like https://portal.example and portal.example: {0}"
     )]
     Webauthn(String),
+    /// A quota that lets nobody send anything, or a window that never ends.
+    #[error("quotas need a window of 1 to {QUOTA_WINDOW_BLOCKS_MAX} blocks and at least {QUOTA_BYTES_MIN} bytes for each role")]
+    Quotas,
     /// A block was committed already.
     #[error("the chain has started already")]
     Started,
@@ -143,6 +197,7 @@ impl Genesis {
                 .iter()
                 .map(|id| Sha256::digest(id).to_vec())
                 .collect(),
+            quotas: self.quotas.as_ref().map(GenesisQuotas::to_state).transpose()?,
             ..Parameters::default()
         };
         state.put(&keys::parameters(), &parameters);

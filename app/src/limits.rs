@@ -65,10 +65,32 @@ pub const fn hashes_of_plan(intervals: usize) -> usize {
     8 + intervals + PLAN_INTERVALS_MAX / 3
 }
 
+/// Transactions that one account may have waiting in a node's mempool: a fifth of a mempool of 5,000.
+pub const PENDING_PER_ACCOUNT_MAX: usize = 1_000;
+/// Bytes that one account may have waiting. CometBFT offers a proposer the oldest block's worth of
+/// its mempool, so what arrives after one account's flood is in the next block or the one after.
+pub const PENDING_BYTES_PER_ACCOUNT_MAX: usize = BLOCK_BYTES_MAX / 2;
+/// Longest window of a quota, in blocks.
+pub const QUOTA_WINDOW_BLOCKS_MAX: u32 = 1_000_000;
+/// Smallest quota, bytes: some transactions of the largest kind that a patient sends.
+pub const QUOTA_BYTES_MIN: u64 = 16 * 1024;
+
 /// Keys of one account.
 pub const KEYS_PER_ACCOUNT_MAX: usize = 16;
 /// Keys whose possession one block checks; about 0.2 ms each on one core.
 pub const KEYS_PER_BLOCK_MAX: usize = 1_000;
+/// Guardians of one account.
+pub const GUARDIANS_MAX: usize = 16;
+/// Shortest time in which a recovery by guardians can be vetoed.
+pub const RECOVERY_SECONDS_MIN: i64 = DAY_SECONDS;
+/// Longest time in which a recovery by guardians can be vetoed.
+pub const RECOVERY_SECONDS_MAX: i64 = 90 * DAY_SECONDS;
+/// Time in which a recovery in person can be vetoed.
+pub const RECOVERY_IN_PERSON_SECONDS: i64 = 7 * DAY_SECONDS;
+/// Organizations that must attest a recovery in person.
+pub const RECOVERY_ATTESTATIONS: usize = 2;
+/// Organizations that can attest one key: some may leave good standing before the end.
+pub const RECOVERY_ATTESTATIONS_MAX: usize = 8;
 /// Origins, and relying parties, of passkeys.
 pub const WEBAUTHN_ORIGINS_MAX: usize = 16;
 /// Longest origin, and longest relying party id.
@@ -100,6 +122,7 @@ const _: () = assert!(
         && MESSAGES_PER_TRANSACTION_MAX * HASHES_PER_APPEND <= HASHES_PER_BLOCK_MAX,
     "no transaction alone may be more work than a block, or it could never be answered"
 );
+const _: () = assert!(TX_BYTES_MAX <= PENDING_BYTES_PER_ACCOUNT_MAX, "the largest transaction must be able to wait");
 const _: () = assert!(MESSAGES_PER_TRANSACTION_MAX <= KEYS_PER_BLOCK_MAX, "a transaction full of keys must fit a block");
 const _: () = assert!(
     WEBAUTHN_ORIGIN_BYTES_MAX + 200 <= CLIENT_DATA_BYTES_MAX,

@@ -175,6 +175,24 @@ rejects! {
     KeyNotProven = 105, "the new key's proof of possession does not hold for this chain and account";
     /// A passkey signed something else, elsewhere, or without its user.
     PasskeyRefused(&'static str) = 106, "the passkey's signature is refused: {0}";
+    /// The account did not name the sender.
+    NotAGuardian = 107, "the sender is not a guardian of the account";
+    /// The sender approved or attested this key before.
+    RecoveryApproved = 108, "this key was approved or attested by the sender before";
+    /// Nobody approved or attested anything in this round.
+    NoRecovery = 109, "no such recovery is under way";
+    /// The time lock has not ended.
+    RecoveryLocked = 110, "the recovery's time lock has not ended";
+    /// Too few guardians approved it, or too few organizations in good standing attested it.
+    RecoveryNotApproved = 111, "too few approved or attested the recovery";
+    /// Only patients' and practitioners' accounts are restored.
+    NotRecoverable = 112, "the account is neither a patient's nor a practitioner's";
+    /// A guardian has no account.
+    UnknownGuardian = 113, "a guardian has no account";
+    /// The payer used its bytes of this window of blocks.
+    QuotaUsed = 114, "the account that pays has used its quota of this window of blocks";
+    /// The payer has enough in this node's mempool.
+    TooManyWaiting = 115, "the account that pays has too much waiting in this node's mempool";
 }
 
 #[cfg(test)]

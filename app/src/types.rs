@@ -52,6 +52,12 @@ impl BlockContext<'_> {
         time <= self.time
     }
 
+    /// Whether `time` is the block's or earlier, as far as can be known: what may happen from `time` on
+    /// may happen.
+    pub fn may_have_passed(&self, time: i64) -> bool {
+        time <= self.time_max
+    }
+
     /// Whether `time` is more than `seconds` after the block's.
     pub fn is_beyond(&self, time: i64, seconds: i64) -> bool {
         time > self.time_max.saturating_add(seconds)

@@ -1,18 +1,14 @@
 //! An account gets another key: a device, a passkey, the next one of a rotation.
 
 use careledger_wire::{
-    commitment,
     proto::accounts::{KeyAuthority, KeyKind, MsgAddKey},
     signing::{PublicKey, Signature},
 };
-use sha2::{Digest as _, Sha256};
-
-use super::{Action, fields, standing};
+use super::{Action, fields, possession, standing};
 use crate::{
     accounts,
     limits::KEYS_PER_ACCOUNT_MAX,
     reject::Reject,
-    signatures,
     state::{StateRead, StateWrite},
     types::{BlockContext, Sender},
 };
@@ -24,15 +20,6 @@ pub struct AddKey {
     key: PublicKey,
     authority: KeyAuthority,
     possession: Signature,
-}
-
-impl AddKey {
-    /// The new key must say that it wants to be in this account's set.
-    fn check_possession(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
-        let digest = Sha256::digest(commitment::possession(block.chain_id, self.sender.address(), &self.key)).into();
-        signatures::check_assertion(&self.possession, &digest, &accounts::parameters(state))?;
-        if signatures::holds(&self.key, &digest, &self.possession) { Ok(()) } else { Err(Reject::KeyNotProven) }
-    }
 }
 
 impl Action for AddKey {
@@ -56,7 +43,7 @@ impl Action for AddKey {
         if accounts::keys_of(&account).len() >= KEYS_PER_ACCOUNT_MAX {
             return Err(Reject::TooManyKeys);
         }
-        self.check_possession(block, state)
+        possession::check(self.sender.address(), &self.key, &self.possession, block, state)
     }
 
     fn execute(self, _block: &BlockContext, state: &mut impl StateWrite) {

@@ -48,7 +48,7 @@ pub(super) fn organization_of(
 }
 
 /// The organization at this address, registered, not suspended and not expired.
-pub(super) fn in_good_standing(
+pub(crate) fn in_good_standing(
     address: &Address,
     block: &BlockContext,
     state: &impl StateRead,

@@ -39,6 +39,31 @@ impl Describe for state::Account {
     }
 }
 
+impl Describe for state::Guardians {
+    fn describe(&self) -> Value {
+        json!({
+            "guardians": self.guardians.iter().map(|bytes| account(bytes)).collect::<Vec<_>>(),
+            "threshold": self.threshold,
+            "delay_seconds": self.delay_seconds,
+            "round": self.round,
+            "is_recovering": self.is_recovering,
+        })
+    }
+}
+
+impl Describe for state::Recovery {
+    fn describe(&self) -> Value {
+        let accounts = |all: &[Vec<u8>]| all.iter().map(|bytes| account(bytes)).collect::<Vec<_>>();
+        json!({
+            "round": self.round,
+            "approvals": accounts(&self.approvals),
+            "approved_from": (self.approved_from != 0).then_some(self.approved_from),
+            "attestations": accounts(&self.attestations),
+            "attested_from": (self.attested_from != 0).then_some(self.attested_from),
+        })
+    }
+}
+
 impl Describe for state::Organization {
     fn describe(&self) -> Value {
         let suspended = match self.suspended() {

@@ -6,7 +6,7 @@ use careledger_wire::{
     ids::{Address, ClaimId, Commitment, Digest, EncryptionKey, FieldBytes, GrantId, RecordId, RequestId, SubjectId},
     proto::{accounts, consent, identity},
 };
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::parse::{AnchorArgument, HexBytes, KeyBytes, SupersessionArgument, UnixTime};
 
@@ -236,6 +236,46 @@ pub enum Action {
         #[arg(long, value_name = "HEX")]
         key: KeyBytes,
     },
+    /// Name who may restore the account when its keys are lost. Needs a full key.
+    SetGuardians {
+        /// Account of a guardian; repeat for several. None: nobody may.
+        #[arg(long = "guardian", value_name = "ADDRESS")]
+        guardians: Vec<Address>,
+        /// How many of them must approve a new key.
+        #[arg(long, default_value_t = 0)]
+        threshold: u32,
+        /// Time in which a recovery can be vetoed.
+        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+        delay_seconds: i64,
+    },
+    /// A guardian approves a new key for an account.
+    ApproveRecovery(Candidate),
+    /// An organization attests that it saw the account's holder in person, with a new key.
+    AttestRecovery(Candidate),
+    /// Cancel every recovery of the account. Any key of it will do.
+    VetoRecovery,
+    /// Replace all keys of an account by the approved one, once the time lock ended.
+    FinishRecovery {
+        #[command(flatten)]
+        candidate: Candidate,
+        /// The new key's own signature (keys prove-possession).
+        #[arg(long, value_name = "HEX")]
+        possession: HexBytes,
+    },
+}
+
+/// A new key for an account whose keys are lost.
+#[derive(Debug, Args)]
+pub struct Candidate {
+    /// The account to restore.
+    #[arg(long, value_name = "ADDRESS")]
+    pub lost: Address,
+    /// How the new key signs.
+    #[arg(long)]
+    pub kind: KeyKind,
+    /// The new key: 33 bytes, compressed.
+    #[arg(long, value_name = "HEX")]
+    pub key: KeyBytes,
 }
 
 macro_rules! choices {

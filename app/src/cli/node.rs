@@ -11,7 +11,7 @@ use careledger_app::{
         Ledger,
         server::{Address as AbciAddress, Server},
     },
-    genesis::{Genesis, is_development_chain},
+    genesis::{Genesis, GenesisQuotas, is_development_chain},
     machine::Machine,
     store::disk::{DiskStore, Retention},
 };
@@ -78,6 +78,7 @@ impl Init {
             registrar_threshold: self.registrar_threshold,
             verifying_keys,
             organizations: Vec::new(),
+            quotas: Some(GenesisQuotas::default()),
             webauthn_origins: self.webauthn_origins,
             webauthn_rp_ids: self.webauthn_rp_ids,
         };

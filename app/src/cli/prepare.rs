@@ -7,7 +7,7 @@ use careledger_wire::{
     commitment,
     ids::{Address, GrantId, RequestId},
     message::Message,
-    proto::{accounts, audit, consent, identity, insurance, records},
+    proto::{audit, consent, identity, insurance, records},
 };
 use careledger_zk::{binding, document::ProofDocument, plan::Plan};
 use serde_json::{Map, Value, json};
@@ -58,7 +58,13 @@ impl Action {
             | Self::AnchorAttestation { .. }
             | Self::AnchorEnrolment { .. }
             | Self::ProveEligibility { .. } => self.insurance(sending, &mut ids)?,
-            Self::AddKey { .. } | Self::RemoveKey { .. } => self.accounts(sending),
+            Self::AddKey { .. }
+            | Self::RemoveKey { .. }
+            | Self::SetGuardians { .. }
+            | Self::ApproveRecovery(_)
+            | Self::AttestRecovery(_)
+            | Self::VetoRecovery
+            | Self::FinishRecovery { .. } => self.accounts(sending.sender.to_string()),
         };
         Ok(Prepared { message, ids })
     }
@@ -148,24 +154,6 @@ impl Action {
             }
             _ => unreachable!("prepare() sends the other actions elsewhere"),
         })
-    }
-
-    fn accounts(&self, sending: &Sending) -> Message {
-        let sender = sending.sender.to_string();
-        match self {
-            Self::AddKey { kind, key, authority, possession } => accounts::MsgAddKey {
-                sender,
-                kind: (*kind).into(),
-                key: key.0.to_vec(),
-                authority: (*authority).into(),
-                possession: possession.0.clone(),
-            }
-            .into(),
-            Self::RemoveKey { kind, key } => {
-                accounts::MsgRemoveKey { sender, kind: (*kind).into(), key: key.0.to_vec() }.into()
-            }
-            _ => unreachable!("prepare() sends the other actions elsewhere"),
-        }
     }
 
     fn records(&self, sending: &Sending) -> Result<Message> {

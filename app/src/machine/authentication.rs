@@ -2,14 +2,17 @@
 
 use careledger_wire::{
     ids::{Address, TransactionHash},
-    proto::state::{Account, Executed},
+    proto::state::{Account, AccountRole, Executed, Quotas},
     signing::Signature,
     transaction::{Replay, Signatory, Transaction},
 };
 use parking_lot::Mutex;
 
+use super::quotas;
 use crate::{
-    accounts, keys,
+    accounts,
+    actions::standing,
+    keys,
     limits::{UNORDERED_SECONDS_MAX, VERIFIED_SIGNATURES_MAX},
     proofs::Remembered,
     reject::Reject,
@@ -82,6 +85,15 @@ fn account_of(signatory: &Signatory, state: &impl StateRead) -> Result<Account, 
     }
 }
 
+/// The sponsor's account; an organization sponsors in good standing only.
+fn sponsor_of(sponsor: &Signatory, block: &BlockContext, state: &impl StateRead) -> Result<Account, Reject> {
+    let account = account_of(sponsor, state)?;
+    if account.role() == AccountRole::Organization {
+        standing::in_good_standing(&sponsor.account, block, state)?;
+    }
+    Ok(account)
+}
+
 /// Whether an account of this state sends it with one of its keys; remembers the verdict.
 pub(super) fn is_signed_now(
     transaction: &Transaction,
@@ -97,16 +109,29 @@ pub(super) fn is_signed_now(
     holds(transaction.sender()) && transaction.sponsor().is_none_or(holds)
 }
 
-/// Refuses what may not be in this block at all; gives the signer's account.
+/// The accounts of those who signed.
+pub(super) struct Parties {
+    sender: Account,
+    sponsor: Option<Account>,
+}
+
+impl Parties {
+    /// Whose quota it is.
+    pub(super) fn payer(&self) -> &Account {
+        self.sponsor.as_ref().unwrap_or(&self.sender)
+    }
+}
+
+/// Refuses what may not be in this block at all; gives the signers' accounts.
 pub(super) fn check(
     transaction: &Transaction,
     block: &BlockContext,
     rule: SignatureRule,
     signatures: &Signatures,
     state: &impl StateRead,
-) -> Result<Account, Reject> {
+) -> Result<Parties, Reject> {
     let account = account_of(transaction.sender(), state)?;
-    let sponsor = transaction.sponsor().map(|sponsor| account_of(sponsor, state)).transpose()?;
+    let sponsor = transaction.sponsor().map(|sponsor| sponsor_of(sponsor, block, state)).transpose()?;
     if transaction.timeout_height() != 0 && transaction.timeout_height() < block.height {
         return Err(Reject::TransactionExpired);
     }
@@ -122,29 +147,47 @@ pub(super) fn check(
     }
     if rule == SignatureRule::Required {
         signatures.check(transaction, transaction.sender(), block.chain_id, account.number, state)?;
-        if let (Some(signatory), Some(sponsor)) = (transaction.sponsor(), sponsor) {
+        if let (Some(signatory), Some(sponsor)) = (transaction.sponsor(), &sponsor) {
             signatures.check(transaction, signatory, block.chain_id, sponsor.number, state)?;
         }
     }
-    Ok(account)
+    Ok(Parties { sender: account, sponsor })
 }
 
-/// Uses up the sequence, or remembers the hash. Stays even when a message is refused: a
-/// transaction gets one answer.
-pub(super) fn consume(transaction: &Transaction, account: Account, block: &BlockContext, state: &mut impl StateWrite) {
-    let mut next = account;
-    let is_new_key = accounts::learn(&mut next, &transaction.sender().key);
+/// Uses up the sequence, or remembers the hash, and the payer's quota. Stays even when a message is
+/// refused: a transaction gets one answer.
+pub(super) fn consume(
+    transaction: &Transaction,
+    parties: Parties,
+    bytes: u64,
+    block: &BlockContext,
+    quotas: Option<&Quotas>,
+    state: &mut impl StateWrite,
+) {
+    let Parties { mut sender, sponsor } = parties;
+    let mut is_changed = accounts::learn(&mut sender, &transaction.sender().key);
     match transaction.replay() {
-        Replay::Sequence(_) => next.sequence += 1,
+        Replay::Sequence(_) => {
+            sender.sequence += 1;
+            is_changed = true;
+        }
         Replay::UntilTime(time) => {
             let height = i64::try_from(block.height).expect("CometBFT's heights are positive 64-bit integers");
             state.put(&keys::unordered(time, &transaction.hash()), &Executed { height });
-            if !is_new_key {
-                return;
-            }
         }
     }
-    state.put(&keys::account(&transaction.signer()), &next);
+    match (transaction.sponsor(), sponsor) {
+        (Some(signatory), Some(mut sponsor)) => {
+            let learned = accounts::learn(&mut sponsor, &signatory.key);
+            if quotas::charge(&mut sponsor, bytes, block.height, quotas) || learned {
+                state.put(&keys::account(&signatory.account), &sponsor);
+            }
+        }
+        _ => is_changed |= quotas::charge(&mut sender, bytes, block.height, quotas),
+    }
+    if is_changed {
+        state.put(&keys::account(&transaction.signer()), &sender);
+    }
 }
 
 /// Forgets unordered transactions that their expiry now protects, at most `most`.

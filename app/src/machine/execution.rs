@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use careledger_wire::{
-    ids::{CircuitId, TransactionHash},
-    proto::{query::TransactionResult, tx::TxMsgData},
+    ids::{Address, CircuitId, TransactionHash},
+    proto::{query::TransactionResult, state::Quotas, tx::TxMsgData},
     transaction::{Replay, Transaction, TransactionError, hash},
 };
 use prost::Message as _;
@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::{
     authentication::{self, SignatureRule, Signatures},
-    block_digest,
+    block_digest, quotas,
     work::Work,
 };
 use crate::{
@@ -70,6 +70,16 @@ impl Read {
     /// Gas: the transaction's bytes.
     pub(super) fn gas(&self) -> u64 {
         self.bytes as u64
+    }
+
+    /// How many bytes it has.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Who sends it and whose quota it uses.
+    pub(super) fn parties(&self) -> Option<(Address, Address)> {
+        self.transaction.as_ref().ok().map(|transaction| (transaction.signer(), transaction.payer()))
     }
 
     /// What it costs besides its bytes and its signature.
@@ -176,6 +186,8 @@ pub(super) struct Execution<'a, S> {
     pub(super) store: &'a S,
     pub(super) context: BlockContext<'a>,
     pub(super) signatures: &'a Signatures,
+    /// As they were before the block.
+    pub(super) quotas: Option<Quotas>,
 }
 
 impl<'a, S: Store> Execution<'a, S> {
@@ -253,11 +265,14 @@ impl<'a, S: Store> Execution<'a, S> {
             Ok(transaction) => transaction,
             Err(reject) => return Delivered::NotAuthentic(*reject),
         };
-        let account = match authentication::check(transaction, &self.context, rule, self.signatures, state) {
-            Ok(account) => account,
+        let parties = match authentication::check(transaction, &self.context, rule, self.signatures, state) {
+            Ok(parties) => parties,
             Err(reject) => return Delivered::NotAuthentic(reject),
         };
-        authentication::consume(transaction, account, &self.context, state);
+        if let Err(reject) = quotas::check(parties.payer(), read.gas(), self.context.height, self.quotas.as_ref()) {
+            return Delivered::NotAuthentic(reject);
+        }
+        authentication::consume(transaction, parties, read.gas(), &self.context, self.quotas.as_ref(), state);
         if trial == Trial::Cheap && read.work() != Work::default() {
             return Delivered::Executed(events(transaction));
         }
@@ -301,7 +316,7 @@ fn events(transaction: &Transaction) -> Vec<Event> {
 
 #[cfg(test)]
 mod tests {
-    use careledger_wire::{ids::Address, proto::insurance::MsgPublishPlan, transaction::Unsigned};
+    use careledger_wire::{proto::insurance::MsgPublishPlan, transaction::Unsigned};
     use secp256k1::{PublicKey, SecretKey, ecdsa};
     use sha2::{Digest as _, Sha256};
 

@@ -28,7 +28,7 @@ impl Work {
                 Self { hashes: HASHES_PER_APPEND, ..Self::default() }
             }
             Message::PublishPlan(plan) => Self { hashes: hashes_of_plan(plan.intervals.len()), ..Self::default() },
-            Message::AddKey(_) => Self { keys: 1, ..Self::default() },
+            Message::AddKey(_) | Message::FinishRecovery(_) => Self { keys: 1, ..Self::default() },
             _ => Self::default(),
         }
     }
@@ -40,6 +40,14 @@ impl Work {
             hashes: self.hashes + other.hashes,
             keys: self.keys + other.keys,
         }
+    }
+
+    /// Its largest part of what a block may hold, in millionths.
+    pub(super) fn share(self) -> usize {
+        let part = |amount: usize, most: usize| amount.saturating_mul(1_000_000) / most;
+        part(self.proofs, PROOFS_PER_BLOCK_MAX)
+            .max(part(self.hashes, HASHES_PER_BLOCK_MAX))
+            .max(part(self.keys, KEYS_PER_BLOCK_MAX))
     }
 
     /// Whether a block may hold this much.

@@ -39,9 +39,16 @@ const THEN: &[(&str, &str)] = &[
 /// And in a third.
 const LAST: &[(&str, &str)] = &[("clinic", "marks a:2"), ("lab", "proves gold claim c event e period p")];
 
-/// Keys of accounts, in two blocks of their own.
+/// Keys of accounts, in blocks of their own.
 const KEYS: &[(&str, &str)] =
     &[("alice.clinic", "adds phone as device"), ("clinic", "adds next as full"), ("doctor", "adds tablet as device")];
+const RECOVERY: &[(&str, &str)] = &[
+    ("alice.clinic", "guards 1 of bob.clinic"),
+    ("bob.clinic", "approves rescue for alice.clinic"),
+    ("bob.clinic", "restores alice.clinic with rescue"),
+    ("alice.clinic", "vetoes"),
+    ("lab", "sees rescue for bob.clinic"),
+];
 const FEWER_KEYS: &[(&str, &str)] = &[("alice.clinic", "removes phone"), ("clinic@next", "removes clinic")];
 
 fn hexed(bytes: impl AsRef<[u8]>) -> Value {
@@ -87,7 +94,7 @@ fn golden_block(world: &mut World, requests: &[(&str, &str)]) -> Value {
 #[test]
 fn every_transaction_keeps_its_bytes_keys_values_and_app_hash() {
     let mut world = familiar();
-    let blocks: Vec<Value> = [EVERY, THEN, LAST, KEYS, FEWER_KEYS].map(|requests| golden_block(&mut world, requests)).into();
+    let blocks: Vec<Value> = [EVERY, THEN, LAST, KEYS, FEWER_KEYS, RECOVERY].map(|requests| golden_block(&mut world, requests)).into();
     let covered: std::collections::BTreeSet<&str> = blocks
         .iter()
         .flat_map(|block| block["transactions"].as_array().unwrap())

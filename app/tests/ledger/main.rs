@@ -2,6 +2,7 @@
 
 mod blocks;
 mod consent;
+mod fairness;
 mod genesis;
 mod golden;
 mod identity;
@@ -13,8 +14,10 @@ mod privacy;
 mod purity;
 mod queries;
 mod records;
+mod recovery;
 mod replay;
 mod script;
+mod sponsors;
 mod trapdoor;
 mod world;
 

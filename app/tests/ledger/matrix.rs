@@ -34,11 +34,13 @@ const BEFORE: &str = "
     chemist adds chemist-phone as device
     payer adds payer-phone as device
     doctor adds doctor-phone as device
-    alice.clinic adds alice.clinic-phone as device";
+    alice.clinic adds alice.clinic-phone as device
+    alice.clinic guards 1 of r3 clinic lab chemist payer doctor
+    r3 approves rescue for alice.clinic";
 
 /// One row for each transaction: the message (`SENDER` stands for who sends it), then an answer for each role in the order of
 /// [`ROLES`]. `.` stands for ok, `R` NotARegistrar, `O` NotAnOrganization, `K` WrongOrganizationKind,
-/// `C` NotAClaimant, `U` UnknownAccount.
+/// `C` NotAClaimant, `U` UnknownAccount, `N` NotRecoverable, `L` RecoveryLocked.
 const MATRIX: &[(&str, &str)] = &[
     ("registers new as provider", ". R R R R R R U"),
     ("suspends lab", ". R R R R R R U"),
@@ -58,6 +60,11 @@ const MATRIX: &[(&str, &str)] = &[
     ("proves gold claim c event e period p", "O . . . . O O U"),
     ("adds tablet as full", ". . . . . . . U"),
     ("removes SENDER-phone", ". . . . . . . U"),
+    ("guards 1 of bob.clinic", "N N N N N . . U"),
+    ("approves other for alice.clinic", ". . . . . . NotAGuardian U"),
+    ("sees other for alice.clinic", "O . . . . O O U"),
+    ("vetoes", "N N N N N NoRecovery . U"),
+    ("restores alice.clinic with rescue", "L L L L L L L U"),
 ];
 
 fn name(symbol: &str) -> &str {
@@ -68,6 +75,8 @@ fn name(symbol: &str) -> &str {
         "K" => "WrongOrganizationKind",
         "C" => "NotAClaimant",
         "U" => "UnknownAccount",
+        "N" => "NotRecoverable",
+        "L" => "RecoveryLocked",
         other => other,
     }
 }

@@ -12,7 +12,10 @@ use careledger_wire::{
     ids::{Address, SubjectId},
     message::Message,
     proto::{
-        accounts::{KeyAuthority, MsgAddKey, MsgRemoveKey},
+        accounts::{
+            KeyAuthority, MsgAddKey, MsgApproveRecovery, MsgAttestRecovery, MsgFinishRecovery, MsgRemoveKey,
+            MsgSetGuardians, MsgVetoRecovery,
+        },
         audit::MsgAnchorAccessLog,
         consent::{ConsentMode, MsgGrantConsent, MsgRequestAccess, MsgRevokeConsent},
         identity::{
@@ -205,9 +208,26 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
         "covers" => MsgAnchorEnrolment { sender: from, commitment: element(words.at(1)).to_vec() }.into(),
         "proves" => prove(from, noted, &words).into(),
         "adds" => add_key(from, &words).into(),
+        "guards" => guard(from, &words).into(),
+        "approves" => {
+            let (kind, key) = new_key(words.at(1));
+            MsgApproveRecovery { sender: from, account: words.lost(), kind, key }.into()
+        }
+        "sees" => {
+            let (kind, key) = new_key(words.at(1));
+            MsgAttestRecovery { sender: from, account: words.lost(), kind, key }.into()
+        }
+        "vetoes" => MsgVetoRecovery { sender: from }.into(),
+        "restores" => {
+            let name = words.after("with").expect("with which key");
+            let (kind, key) = new_key(name);
+            let account = address(words.at(1));
+            let possession = words.possession(name, &account);
+            MsgFinishRecovery { sender: from, account: account.to_vec(), kind, key, possession }.into()
+        }
         "removes" => {
-            let key = key(words.at(1));
-            MsgRemoveKey { sender: from, kind: key.kind().into(), key: key.as_bytes().to_vec() }.into()
+            let (kind, key) = new_key(words.at(1));
+            MsgRemoveKey { sender: from, kind, key }.into()
         }
         verb => panic!("no such verb: {verb}"),
     }
@@ -216,21 +236,31 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
 /// `adds <key> as full`, or `as device`, with options: `proven-by=` (key that signs the possession),
 /// `proven-for=` (account in it), `proven-on=` (chain).
 fn add_key(from: String, words: &Words<'_>) -> MsgAddKey {
-    let name = words.at(1);
-    let new = key(name);
-    let account = address(words.option("proven-for").unwrap_or(words.sender));
-    let possession = commitment::possession(words.option("proven-on").unwrap_or(CHAIN), &account, &new);
+    let (kind, key) = new_key(words.at(1));
     let authority = match words.after("as") {
         Some("full") => KeyAuthority::Full,
         Some("device") => KeyAuthority::Device,
         _ => KeyAuthority::Unspecified,
     };
-    MsgAddKey {
+    let possession = words.possession(words.at(1), &address(words.sender));
+    MsgAddKey { sender: from, kind, key, authority: authority.into(), possession }
+}
+
+fn new_key(name: &str) -> (i32, Vec<u8>) {
+    let key = key(name);
+    (key.kind().into(), key.as_bytes().to_vec())
+}
+
+/// `guards 2 of a b c`, or `guards none`, with `delay=` in seconds.
+fn guard(from: String, words: &Words<'_>) -> MsgSetGuardians {
+    let names = if words.at(1) == "none" { &[] } else { &words.words[3..] };
+    let guardians = names.iter().filter(|word| !word.contains('=')).map(|name| address(name).to_vec()).collect();
+    let default = if names.is_empty() { "0" } else { "86400" };
+    MsgSetGuardians {
         sender: from,
-        kind: new.kind().into(),
-        key: new.as_bytes().to_vec(),
-        authority: authority.into(),
-        possession: signature(words.option("proven-by").unwrap_or(name), &possession).encode(),
+        guardians,
+        threshold: words.at(1).parse().unwrap_or_default(),
+        delay_seconds: words.option("delay").unwrap_or(default).parse().expect("seconds"),
     }
 }
 
@@ -256,6 +286,18 @@ impl<'a> Words<'a> {
 
     fn time(&self, word: &str, default: i64) -> i64 {
         START + self.after(word).map_or(default, |time| time.parse().expect("a time in seconds"))
+    }
+
+    fn lost(&self) -> Vec<u8> {
+        address(self.after("for").expect("for which account")).to_vec()
+    }
+
+    /// The key's proof for the account, or that of `proven-by=`, `proven-for=`, `proven-on=`.
+    fn possession(&self, name: &str, account: &Address) -> Vec<u8> {
+        let account = self.option("proven-for").map_or(*account, address);
+        let chain_id = self.option("proven-on").unwrap_or(CHAIN);
+        let message = commitment::possession(chain_id, &account, &key(name));
+        signature(self.option("proven-by").unwrap_or(name), &message).encode()
     }
 
     fn subject(&self) -> SubjectId {

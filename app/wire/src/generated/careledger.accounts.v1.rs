@@ -29,6 +29,79 @@ pub struct MsgRemoveKey {
     #[prost(bytes = "vec", tag = "3")]
     pub key: ::prost::alloc::vec::Vec<u8>,
 }
+/// Names who may restore the sender's account when its keys are lost. Signed by a full key. Cancels
+/// every recovery under way.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgSetGuardians {
+    /// The account of a patient or a practitioner, bech32.
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    /// Accounts, 20 bytes each, each once. Empty to have none.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub guardians: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// How many of them must approve a new key; 0 without guardians.
+    #[prost(uint32, tag = "3")]
+    pub threshold: u32,
+    /// Time between the last approval and the new key, in which the account's keys can veto; 0 without
+    /// guardians.
+    #[prost(int64, tag = "4")]
+    pub delay_seconds: i64,
+}
+/// A guardian approves a new key for an account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgApproveRecovery {
+    /// The guardian's account, bech32.
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    /// The account to restore, 20 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub account: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "KeyKind", tag = "3")]
+    pub kind: i32,
+    /// The new key, 33 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
+}
+/// An organization attests that it saw the holder of an account in person, with a new key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgAttestRecovery {
+    /// The organization's account, bech32.
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    /// The account to restore, 20 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub account: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "KeyKind", tag = "3")]
+    pub kind: i32,
+    /// The new key, 33 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
+}
+/// Cancels every recovery of the sender's account. Any of its keys may sign.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgVetoRecovery {
+    /// The account, bech32.
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+}
+/// Replaces all keys of an account by the one that was approved, once the time lock ended.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgFinishRecovery {
+    /// Any account, bech32.
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    /// The account to restore, 20 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub account: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "KeyKind", tag = "3")]
+    pub kind: i32,
+    /// The new key, 33 bytes. It becomes the only key, a full one.
+    #[prost(bytes = "vec", tag = "4")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
+    /// As in MsgAddKey.
+    #[prost(bytes = "vec", tag = "5")]
+    pub possession: ::prost::alloc::vec::Vec<u8>,
+}
 /// How a key signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -16,6 +16,12 @@ pub struct Account {
     /// whose address is the account's.
     #[prost(message, repeated, tag = "5")]
     pub keys: ::prost::alloc::vec::Vec<AccountKey>,
+    /// The window of blocks in which the account last paid for a transaction, where there are quotas.
+    #[prost(uint64, tag = "6")]
+    pub quota_window: u64,
+    /// Bytes of transactions that it paid for in that window.
+    #[prost(uint64, tag = "7")]
+    pub quota_used_bytes: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Parameters {
@@ -34,6 +40,24 @@ pub struct Parameters {
     /// SHA-256 of the relying party ids that passkeys may be of, 32 bytes each.
     #[prost(bytes = "vec", repeated, tag = "21")]
     pub webauthn_rp_id_hashes: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Absent where nothing is bounded but blocks.
+    #[prost(message, optional, tag = "22")]
+    pub quotas: ::core::option::Option<Quotas>,
+}
+/// Bytes of transactions that an account may pay for in each window of blocks, by its role.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Quotas {
+    /// Blocks in a window; the first begins at height 0.
+    #[prost(uint32, tag = "1")]
+    pub window_blocks: u32,
+    #[prost(uint64, tag = "2")]
+    pub registrar_bytes: u64,
+    #[prost(uint64, tag = "3")]
+    pub organization_bytes: u64,
+    #[prost(uint64, tag = "4")]
+    pub practitioner_bytes: u64,
+    #[prost(uint64, tag = "5")]
+    pub claimant_bytes: u64,
 }
 /// Registrars that approved one content of a registration, in one standing of the organization.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -243,6 +267,41 @@ pub struct AccountKey {
 pub struct KeyOwner {
     #[prost(bytes = "vec", tag = "1")]
     pub account: ::prost::alloc::vec::Vec<u8>,
+}
+/// Who may restore an account, and whether somebody is about to.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Guardians {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub guardians: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    #[prost(uint32, tag = "2")]
+    pub threshold: u32,
+    #[prost(int64, tag = "3")]
+    pub delay_seconds: i64,
+    /// Raised by each change of the guardians, veto and finished recovery: approvals hold for one round.
+    #[prost(uint64, tag = "4")]
+    pub round: u64,
+    /// Somebody approved or attested a key in this round.
+    #[prost(bool, tag = "5")]
+    pub is_recovering: bool,
+}
+/// A key that shall replace those of an account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Recovery {
+    /// The round of these approvals; others count for nothing.
+    #[prost(uint64, tag = "1")]
+    pub round: u64,
+    /// Guardians that approved it.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub approvals: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// When it may replace the keys, Unix seconds; 0 below the threshold.
+    #[prost(int64, tag = "3")]
+    pub approved_from: i64,
+    /// Organizations that attested it.
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub attestations: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// When it may replace the keys, Unix seconds; 0 before the second attestation.
+    #[prost(int64, tag = "5")]
+    pub attested_from: i64,
 }
 /// What an account may send. An account has one role for ever: a patient's key is never an
 /// organization's.
