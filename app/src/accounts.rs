@@ -32,27 +32,54 @@ pub fn role(address: &Address, state: &impl StateRead) -> AccountRole {
     state.get(&keys::account(address)).map_or(AccountRole::Unspecified, |account| account.role())
 }
 
-/// Whether `address` has `role` already, or is nobody's yet: neither an account nor another account's key.
-pub fn is_free_for(address: &Address, role: AccountRole, state: &impl StateRead) -> bool {
-    let current = self::role(address, state);
-    current == role || is_unused(address, state)
-}
-
 /// Whether `address` is no account, and no key of one: a key that stood for two would link them.
 pub fn is_unused(address: &Address, state: &impl StateRead) -> bool {
     !state.has(&keys::account(address)) && !state.has(&keys::key_owner(address))
 }
 
-/// Gives `address` the role and the next account number, unless it has them.
+/// Whether nobody can say yet whose account it is: an organization opened it for an address whose key
+/// has not shown itself. It gives way to the key's own word, and to the registrars'.
+pub fn is_provisional(account: &Account) -> bool {
+    let is_opened_by_others = matches!(account.role(), AccountRole::Claimant | AccountRole::Practitioner);
+    is_opened_by_others && account.public_key.is_empty() && account.keys.is_empty()
+}
+
+/// Whether `address` is nobody's, or provisionally somebody's.
+pub fn is_free(address: &Address, state: &impl StateRead) -> bool {
+    account(address, state).map_or_else(|| is_unused(address, state), |account| is_provisional(&account))
+}
+
+/// Gives `address` the role, and the next account number unless it has one.
 pub fn open(address: &Address, role: AccountRole, state: &mut impl StateWrite) {
-    if state.has(&keys::account(address)) {
+    let path = keys::account(address);
+    if let Some(account) = state.get(&path) {
+        if account.role() != role {
+            state.put(&path, &Account { role: role.into(), ..account });
+        }
         return;
     }
     let mut parameters = parameters(state);
     let number = parameters.next_account_number;
     parameters.next_account_number += 1;
     state.put(&keys::parameters(), &parameters);
-    state.put(&keys::account(address), &Account { number, role: role.into(), ..Account::default() });
+    state.put(&path, &Account { number, role: role.into(), ..Account::default() });
+}
+
+/// As [`open`], by the word of the account's own key: from here it is nobody else's.
+pub fn open_bound(
+    address: &Address,
+    role: AccountRole,
+    key: &PublicKey,
+    organization: &Address,
+    state: &mut impl StateWrite,
+) {
+    open(address, role, state);
+    let mut account = account(address, state).expect("it was opened");
+    learn(&mut account, key);
+    if role == AccountRole::Claimant {
+        account.bound_to = organization.to_vec();
+    }
+    state.put(&keys::account(address), &account);
 }
 
 /// What `key` may do for the account at `address`; none where it is not one of its keys. An account

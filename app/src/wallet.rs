@@ -142,6 +142,12 @@ impl Signer {
         self.key.sign(&bytes).expect("signing a digest does not fail").to_bytes().into()
     }
 
+    /// Signature by which this key says that it wants its account at the organization.
+    pub fn bind_to(&self, chain_id: &str, organization: &Address) -> [u8; 64] {
+        let bytes = commitment::binding(chain_id, organization, &PublicKey::Secp256k1(self.public_key()));
+        self.key.sign(&bytes).expect("signing a digest does not fail").to_bytes().into()
+    }
+
     /// The signed transaction: bytes that the ledger takes.
     pub fn sign(&self, unsigned: Unsigned) -> Vec<u8> {
         let signature = self.key.sign(&unsigned.sign_bytes()).expect("signing a digest does not fail");

@@ -69,6 +69,20 @@ enum Command {
         #[arg(long)]
         chain_id: String,
     },
+    /// Say that this key wants its account at an organization: what `tx open-subject --binding` takes.
+    BindTo {
+        /// Name of the key.
+        name: String,
+        /// The organization; the key is the one that is derived for it.
+        #[arg(long, value_name = "ORGANIZATION", conflicts_with = "organization")]
+        derive: Option<Address>,
+        /// The organization; the key is the wallet's own, as a practitioner's.
+        #[arg(long, value_name = "ORGANIZATION", required_unless_present = "derive")]
+        organization: Option<Address>,
+        /// Id of the chain.
+        #[arg(long)]
+        chain_id: String,
+    },
     /// Print the 24 words. Whoever reads them owns the key.
     ExportMnemonic {
         /// Name of the key.
@@ -174,6 +188,17 @@ impl Keys {
                     "kind": "secp256k1",
                     "key": hex::encode(signer.public_key()),
                     "possession": hex::encode(signer.prove_possession(chain_id, account)),
+                }));
+            }
+            Command::BindTo { name, derive, organization, chain_id } => {
+                let wallet = keystore.open(name, &self.passphrase.read()?)?;
+                let signer = wallet.signer(derive.map_or(Role::Account, Role::ClaimantAt));
+                let organization = derive.or(*organization).expect("clap asks for one of them");
+                let signature = hex::encode(signer.bind_to(chain_id, &organization));
+                let key = hex::encode(signer.public_key());
+                self.format.print(&json!({
+                    "address": signer.address(),
+                    "binding": format!("secp256k1:{key}:{signature}"),
                 }));
             }
             Command::ExportMnemonic { name } => {

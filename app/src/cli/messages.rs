@@ -8,7 +8,7 @@ use careledger_wire::{
 };
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::parse::{AnchorArgument, HexBytes, KeyBytes, SupersessionArgument, UnixTime};
+use super::parse::{AnchorArgument, BindingArgument, HexBytes, KeyBytes, SupersessionArgument, UnixTime};
 
 /// What to send. docs/transactions/ has a page for each.
 #[derive(Debug, Subcommand)]
@@ -54,12 +54,18 @@ pub enum Action {
         /// End of the enrolment.
         #[arg(long, value_name = "TIME")]
         expires_at: UnixTime,
+        /// The practitioner's word (keys bind-to --organization): nobody else can have the account then.
+        #[arg(long, value_name = "KIND:KEY:SIGNATURE")]
+        binding: Option<BindingArgument>,
     },
     /// An organization opens its view of a patient, for the patient to claim.
     OpenSubject {
         /// Account that the patient's wallet derived for this organization (keys show --derive).
         #[arg(long, value_name = "ADDRESS")]
         claimant: Address,
+        /// The patient's word (keys bind-to --derive): nobody else can have the account then.
+        #[arg(long, value_name = "KIND:KEY:SIGNATURE")]
+        binding: Option<BindingArgument>,
     },
     /// A patient takes a subject over: from then on only the patient grants. Needs --derive.
     ClaimSubject {

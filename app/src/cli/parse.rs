@@ -2,7 +2,10 @@
 
 use std::{fs, path::PathBuf, str::FromStr};
 
-use careledger_wire::ids::{Commitment, RecordId};
+use careledger_wire::{
+    ids::{Commitment, RecordId},
+    proto::accounts,
+};
 use time::{Date, OffsetDateTime, Time, format_description::well_known::Rfc3339, macros::format_description};
 
 /// A time, Unix seconds. Written as such, as RFC 3339, as a date (its first second, UTC), or as
@@ -104,6 +107,29 @@ impl FromStr for KeyBytes {
     fn from_str(text: &str) -> Result<Self, String> {
         let HexBytes(bytes) = text.parse()?;
         bytes.try_into().map(Self).map_err(|_| "expected 33 bytes, a compressed key".to_owned())
+    }
+}
+
+/// `KIND:KEY:SIGNATURE`: a key's word that it wants its account at an organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindingArgument(pub accounts::Binding);
+
+impl FromStr for BindingArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(':');
+        let (Some(kind), Some(key), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err("expected KIND:KEY:SIGNATURE, as keys bind-to prints it".to_owned());
+        };
+        let kind = match kind {
+            "secp256k1" => accounts::KeyKind::Secp256k1,
+            "webauthn-p256" => accounts::KeyKind::WebauthnP256,
+            other => return Err(format!("`{other}` is neither secp256k1 nor webauthn-p256")),
+        };
+        let (KeyBytes(key), HexBytes(signature)) = (key.parse()?, signature.parse()?);
+        Ok(Self(accounts::Binding { kind: kind.into(), key: key.to_vec(), signature }))
     }
 }
 

@@ -28,6 +28,10 @@ impl Work {
                 Self { hashes: HASHES_PER_APPEND, ..Self::default() }
             }
             Message::PublishPlan(plan) => Self { hashes: hashes_of_plan(plan.intervals.len()), ..Self::default() },
+            Message::OpenSubject(open) => Self { keys: usize::from(open.binding.is_some()), ..Self::default() },
+            Message::EnrolPractitioner(enrol) => {
+                Self { keys: usize::from(enrol.binding.is_some()), ..Self::default() }
+            }
             Message::AddKey(_) | Message::FinishRecovery(_) => Self { keys: 1, ..Self::default() },
             _ => Self::default(),
         }

@@ -48,6 +48,8 @@ const RECOVERY: &[(&str, &str)] = &[
     ("bob.clinic", "restores alice.clinic with rescue"),
     ("alice.clinic", "vetoes"),
     ("lab", "sees rescue for bob.clinic"),
+    ("clinic", "opens dave.clinic bound"),
+    ("lab", "enrols helper bound"),
 ];
 const FEWER_KEYS: &[(&str, &str)] = &[("alice.clinic", "removes phone"), ("clinic@next", "removes clinic")];
 

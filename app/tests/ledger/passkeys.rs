@@ -318,7 +318,7 @@ fn what_a_real_browser_signed_takes_effect() {
         r1 registers lab as laboratory\nr2 registers lab as laboratory";
     assert!(run(&mut world, script).iter().all(|answer| *answer == "ok"));
     let open =
-        MsgOpenSubject { sender: address("clinic").to_string(), claimant: key.address().to_vec() };
+        MsgOpenSubject { sender: address("clinic").to_string(), claimant: key.address().to_vec(), binding: None };
     let open = world.signed("clinic", &[open.into()]);
     assert_eq!(name_of(&world.send(open)), "ok");
 

@@ -13,7 +13,7 @@ use careledger_wire::{
     message::Message,
     proto::{
         accounts::{
-            KeyAuthority, MsgAddKey, MsgApproveRecovery, MsgAttestRecovery, MsgFinishRecovery, MsgRemoveKey,
+            Binding, KeyAuthority, MsgAddKey, MsgApproveRecovery, MsgAttestRecovery, MsgFinishRecovery, MsgRemoveKey,
             MsgSetGuardians, MsgVetoRecovery,
         },
         audit::MsgAnchorAccessLog,
@@ -146,9 +146,12 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
             role: PractitionerRole::Physician.into(),
             qualification: bytes("qualification").to_vec(),
             expires_at: words.time("until", 1_000_000),
+            binding: words.binding(),
         }
         .into(),
-        "opens" => MsgOpenSubject { sender: from, claimant: address(words.at(1)).to_vec() }.into(),
+        "opens" => {
+            MsgOpenSubject { sender: from, claimant: address(words.at(1)).to_vec(), binding: words.binding() }.into()
+        }
         "claims" => MsgClaimSubject {
             sender: from,
             subject: subject(words.at(1)).to_vec(),
@@ -286,6 +289,20 @@ impl<'a> Words<'a> {
 
     fn time(&self, word: &str, default: i64) -> i64 {
         START + self.after(word).map_or(default, |time| time.parse().expect("a time in seconds"))
+    }
+
+    /// With `bound`, the word of the key that gets the account; `bound-by=` (key), `bound-to=`
+    /// (organization), `bound-on=` (chain) and `bound-key=` (key that is named) change it.
+    fn binding(&self) -> Option<Binding> {
+        if !self.words.contains(&"bound") {
+            return None;
+        }
+        let name = self.option("bound-key").unwrap_or(self.at(1));
+        let organization = address(self.option("bound-to").unwrap_or(self.sender));
+        let message = commitment::binding(self.option("bound-on").unwrap_or(CHAIN), &organization, &key(name));
+        let (kind, key) = new_key(name);
+        let signature = signature(self.option("bound-by").unwrap_or(name), &message).encode();
+        Some(Binding { kind, key, signature })
     }
 
     fn lost(&self) -> Vec<u8> {

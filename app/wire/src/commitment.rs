@@ -48,6 +48,13 @@ pub fn possession(chain_id: &str, account: &Address, key: &PublicKey) -> [u8; 32
     hash("careledger/possession/1", &[chain_id.as_bytes(), account.as_bytes(), &kind, key.as_bytes()])
 }
 
+/// The sign bytes by which a key says that it wants its account at `organization` on this chain. As
+/// those of [`possession`].
+pub fn binding(chain_id: &str, organization: &Address, key: &PublicKey) -> [u8; 32] {
+    let kind = i32::from(key.kind()).to_be_bytes();
+    hash("careledger/binding/1", &[chain_id.as_bytes(), organization.as_bytes(), &kind, key.as_bytes()])
+}
+
 /// SHA3-256 of bytes, as for sealed bodies.
 pub fn digest(bytes: &[u8]) -> Digest {
     Digest::new(Sha3_256::digest(bytes).into())

@@ -22,6 +22,9 @@ pub struct Account {
     /// Bytes of transactions that it paid for in that window.
     #[prost(uint64, tag = "7")]
     pub quota_used_bytes: u64,
+    /// The organization at which a patient's key said that it wants its subject; empty where nobody asked.
+    #[prost(bytes = "vec", tag = "8")]
+    pub bound_to: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Parameters {
