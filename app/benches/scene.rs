@@ -78,7 +78,8 @@ pub fn genesis() -> Vec<u8> {
 pub fn machine() -> Machine<MemoryStore> {
     let mut machine = Machine::new(MemoryStore::new());
     machine.init_chain(CHAIN, &genesis(), NOW).expect("genesis is sound");
-    let opens = MsgOpenSubject { sender: address("clinic").to_string(), claimant: address("patient").to_vec(), binding: None };
+    let opens =
+        MsgOpenSubject { sender: address("clinic").to_string(), claimant: address("patient").to_vec(), binding: None };
     let claims = MsgClaimSubject {
         sender: address("patient").to_string(),
         subject: subject().to_vec(),

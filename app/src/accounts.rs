@@ -108,7 +108,11 @@ pub fn keys_of(account: &Account) -> Vec<AccountKey> {
     if !account.keys.is_empty() || account.public_key.is_empty() {
         return account.keys.clone();
     }
-    vec![AccountKey { kind: KeyKind::Secp256k1.into(), key: account.public_key.clone(), authority: KeyAuthority::Full.into() }]
+    vec![AccountKey {
+        kind: KeyKind::Secp256k1.into(),
+        key: account.public_key.clone(),
+        authority: KeyAuthority::Full.into(),
+    }]
 }
 
 /// Gives the account these keys. The first secp256k1 key stays where Cosmos wallets find it. Every

@@ -26,8 +26,8 @@ use tendermint::block::Height;
 use tendermint_rpc::{Client as _, HttpClient, client::CompatMode, endpoint::abci_query::AbciQuery};
 
 use crate::{
-    reject::Reject,
     query::{ACCOUNT, KEY, PATH, SIMULATE, SUBSPACE, TRANSACTION, continuation},
+    reject::Reject,
     store::tree,
 };
 

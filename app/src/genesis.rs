@@ -18,7 +18,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     accounts, keys,
-    limits::{CHAIN_ID_BYTES_MAX, QUOTA_BYTES_MIN, QUOTA_WINDOW_BLOCKS_MAX, REGISTRARS_MAX, WEBAUTHN_ORIGIN_BYTES_MAX, WEBAUTHN_ORIGINS_MAX},
+    limits::{
+        CHAIN_ID_BYTES_MAX, QUOTA_BYTES_MIN, QUOTA_WINDOW_BLOCKS_MAX, REGISTRARS_MAX, WEBAUTHN_ORIGIN_BYTES_MAX,
+        WEBAUTHN_ORIGINS_MAX,
+    },
     state::{Changes, Overlay, StateWrite},
 };
 
@@ -70,24 +73,24 @@ pub struct GenesisQuotas {
 }
 
 impl Default for GenesisQuotas {
-    /// For blocks of a second: an organization can fill eight blocks of a hundred, and a patient can
-    /// sign a thousand consents in them.
+    /// Of a hundred full blocks an organization can fill eight, and a patient half of one: that is some
+    /// thousand consents.
     fn default() -> Self {
         Self {
             window_blocks: 100,
             registrar_bytes: 32 << 20,
             organization_bytes: 32 << 20,
-            practitioner_bytes: 512 << 10,
-            claimant_bytes: 512 << 10,
+            practitioner_bytes: 2 << 20,
+            claimant_bytes: 2 << 20,
         }
     }
 }
 
 impl GenesisQuotas {
     fn to_state(&self) -> Result<Quotas, GenesisError> {
-        let bytes =
-            [self.registrar_bytes, self.organization_bytes, self.practitioner_bytes, self.claimant_bytes];
-        if !(1..=QUOTA_WINDOW_BLOCKS_MAX).contains(&self.window_blocks) || bytes.iter().any(|bytes| *bytes < QUOTA_BYTES_MIN)
+        let bytes = [self.registrar_bytes, self.organization_bytes, self.practitioner_bytes, self.claimant_bytes];
+        if !(1..=QUOTA_WINDOW_BLOCKS_MAX).contains(&self.window_blocks)
+            || bytes.iter().any(|bytes| *bytes < QUOTA_BYTES_MIN)
         {
             return Err(GenesisError::Quotas);
         }
@@ -162,7 +165,9 @@ pub enum GenesisError {
     )]
     Webauthn(String),
     /// A quota that lets nobody send anything, or a window that never ends.
-    #[error("quotas need a window of 1 to {QUOTA_WINDOW_BLOCKS_MAX} blocks and at least {QUOTA_BYTES_MIN} bytes for each role")]
+    #[error(
+        "quotas need a window of 1 to {QUOTA_WINDOW_BLOCKS_MAX} blocks and at least {QUOTA_BYTES_MIN} bytes for each role"
+    )]
     Quotas,
     /// A block was committed already.
     #[error("the chain has started already")]
@@ -247,9 +252,10 @@ impl Genesis {
 
 /// The texts, when there are few, each is what it should be, and none is there twice.
 fn distinct(texts: &[String], is_one: fn(&str) -> bool) -> Result<Vec<String>, GenesisError> {
-    let wrong = texts.iter().enumerate().find(|(place, text)| {
-        *place >= WEBAUTHN_ORIGINS_MAX || !is_one(text) || texts[..*place].contains(text)
-    });
+    let wrong = texts
+        .iter()
+        .enumerate()
+        .find(|(place, text)| *place >= WEBAUTHN_ORIGINS_MAX || !is_one(text) || texts[..*place].contains(text));
     wrong.map_or_else(|| Ok(texts.to_vec()), |(_, text)| Err(GenesisError::Webauthn(text.clone())))
 }
 

@@ -123,7 +123,8 @@ const _: () = assert!(
     "no transaction alone may be more work than a block, or it could never be answered"
 );
 const _: () = assert!(TX_BYTES_MAX <= PENDING_BYTES_PER_ACCOUNT_MAX, "the largest transaction must be able to wait");
-const _: () = assert!(MESSAGES_PER_TRANSACTION_MAX <= KEYS_PER_BLOCK_MAX, "a transaction full of keys must fit a block");
+const _: () =
+    assert!(MESSAGES_PER_TRANSACTION_MAX <= KEYS_PER_BLOCK_MAX, "a transaction full of keys must fit a block");
 const _: () = assert!(
     WEBAUTHN_ORIGIN_BYTES_MAX + 200 <= CLIENT_DATA_BYTES_MAX,
     "what a browser writes about the longest origin must fit"

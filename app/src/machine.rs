@@ -132,7 +132,9 @@ impl<S: Store> Machine<S> {
         let trial = if kind == CheckKind::New { Trial::Whole } else { Trial::Cheap };
         let mut pending = self.pending.lock();
         let payer = read.parties().map(|(_, payer)| payer);
-        if let Some(Err(reject)) = payer.filter(|_| kind == CheckKind::New).map(|payer| pending.waiting.check(&payer, transaction.len())) {
+        if let Some(Err(reject)) =
+            payer.filter(|_| kind == CheckKind::New).map(|payer| pending.waiting.check(&payer, transaction.len()))
+        {
             return Outcome::refused(reject, read.gas());
         }
         let mut state = Overlay::with_changes(&self.store, std::mem::take(&mut pending.changes));
@@ -158,7 +160,7 @@ impl<S: Store> Machine<S> {
     /// PrepareProposal: of `transactions`, in order, those that may be in a block of at most
     /// `max_bytes`; where they are too many, everyone's turn comes. Transactions that will fail with a
     /// code are kept: their sender gets an answer.
-    pub fn prepare(&self, transactions: Vec<Vec<u8>>, max_bytes: usize, height: u64, time: i64) -> Vec<Vec<u8>> {
+    pub fn prepare(&self, mut transactions: Vec<Vec<u8>>, max_bytes: usize, height: u64, time: i64) -> Vec<Vec<u8>> {
         let Some(execution) = self.execution(height, time, time) else { return Vec::new() };
         let mut block = execution.begin();
         let mut room = max_bytes.min(BLOCK_BYTES_MAX);
@@ -166,14 +168,14 @@ impl<S: Store> Machine<S> {
         let mut reads: Vec<Read> = transactions.par_iter().map(|bytes| Read::signed(bytes)).collect();
         execution.work_ahead(&mut reads);
         for place in fairness::order(&reads, room) {
-            let (read, bytes) = (&reads[place], &transactions[place]);
-            let size = proto_size(bytes.len());
-            if size > room || bytes.len() < TX_BYTES_MIN {
+            let (read, bytes) = (&reads[place], transactions[place].len());
+            let size = proto_size(bytes);
+            if size > room || bytes < TX_BYTES_MIN {
                 continue;
             }
             if execution.deliver_in_block(read, &mut block).is_ok() {
                 room -= size;
-                kept.push(bytes.clone());
+                kept.push(std::mem::take(&mut transactions[place]));
             }
         }
         *self.candidate.lock() = Some(execution.finish(block, &kept));

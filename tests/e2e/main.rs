@@ -11,6 +11,7 @@ mod canary;
 mod clients;
 mod crash;
 mod fhir;
+mod flood;
 mod home;
 
 use home::Home;
@@ -44,12 +45,13 @@ fn the_story_holds_on_four_validators_outside_clients_work_and_personal_data_sta
 }
 
 #[test]
-fn the_story_holds_on_the_stock_node_program_and_nothing_acknowledged_is_lost_when_a_validator_is_killed() {
+fn the_stock_node_program_tells_the_story_shares_its_blocks_and_loses_nothing_when_a_validator_is_killed() {
     let _turn = turn();
     let home = Home::new();
     home.run(&["up", "--no-build", "--node", "stock"]);
     let told = home.run(&["story"]);
     assert!(told.contains("all of them held"), "{told}");
+    flood::delays_others_by_two_blocks_at_most(&home);
     crash::kill_and_revive_under_load(&home);
     home.run(&["down"]);
 }

@@ -1,9 +1,5 @@
 //! An account gets another key: a device, a passkey, the next one of a rotation.
 
-use careledger_wire::{
-    proto::accounts::{KeyAuthority, KeyKind, MsgAddKey},
-    signing::{PublicKey, Signature},
-};
 use super::{Action, fields, possession, standing};
 use crate::{
     accounts,
@@ -11,6 +7,10 @@ use crate::{
     reject::Reject,
     state::{StateRead, StateWrite},
     types::{BlockContext, Sender},
+};
+use careledger_wire::{
+    proto::accounts::{KeyAuthority, KeyKind, MsgAddKey},
+    signing::{PublicKey, Signature},
 };
 
 /// See docs/transactions/add-key.md.

@@ -43,23 +43,9 @@ impl Default for Signatures {
 }
 
 impl Signatures {
-    /// Whether the signature is its key's over these bytes, this chain and this account number.
-    /// Every form has one low s, so a transaction has one signature and one hash for what was signed.
-    fn verify(&self, transaction: &Transaction, signatory: &Signatory, digest: &[u8; 32], number: u64) -> bool {
-        let Some(signature) = &signatory.signature else { return false };
-        let id = (transaction.hash(), signatory.account, number);
-        if self.held.lock().get(&id).is_some() {
-            return true;
-        }
-        let holds = signatures::holds(&signatory.key, digest, signature);
-        if holds {
-            self.held.lock().insert(id, ());
-        }
-        holds
-    }
-
-    /// Refuses what `signatory` did not sign. What a passkey's user saw is judged each time: what
-    /// the parameters allow can change.
+    /// Refuses what `signatory` did not sign over these bytes, this chain and this account number.
+    /// Every form has one low s. What a passkey's user saw is judged each time, because what the
+    /// parameters allow can change; that the signature holds is remembered.
     fn check(
         &self,
         transaction: &Transaction,
@@ -68,11 +54,24 @@ impl Signatures {
         number: u64,
         state: &impl StateRead,
     ) -> Result<(), Reject> {
+        let Some(signature) = &signatory.signature else { return Err(Reject::BadSignature) };
+        let id = (transaction.hash(), signatory.account, number);
+        let is_held = self.held.lock().get(&id).is_some();
+        let is_passkeys = matches!(signature, Signature::WebAuthnP256(_));
+        if is_held && !is_passkeys {
+            return Ok(());
+        }
         let digest = transaction.sign_digest(chain_id, number);
-        if let Some(signature @ Signature::WebAuthnP256(_)) = &signatory.signature {
+        if is_passkeys {
             signatures::check_assertion(signature, &digest, &accounts::parameters(state))?;
         }
-        if self.verify(transaction, signatory, &digest, number) { Ok(()) } else { Err(Reject::BadSignature) }
+        if !is_held {
+            if !signatures::holds(&signatory.key, &digest, signature) {
+                return Err(Reject::BadSignature);
+            }
+            self.held.lock().insert(id, ());
+        }
+        Ok(())
     }
 }
 

@@ -205,7 +205,9 @@ impl<'a, S: Store> Execution<'a, S> {
             .collect();
         reads.par_iter_mut().zip(has_room).for_each(|(read, has_room)| {
             let Ok(transaction) = &read.transaction else { return };
-            if authentication::is_signed_now(transaction, self.context.chain_id, self.signatures, self.store) && has_room {
+            if authentication::is_signed_now(transaction, self.context.chain_id, self.signatures, self.store)
+                && has_room
+            {
                 read.actions = Some(parse(transaction));
             }
         });

@@ -29,9 +29,7 @@ impl Work {
             }
             Message::PublishPlan(plan) => Self { hashes: hashes_of_plan(plan.intervals.len()), ..Self::default() },
             Message::OpenSubject(open) => Self { keys: usize::from(open.binding.is_some()), ..Self::default() },
-            Message::EnrolPractitioner(enrol) => {
-                Self { keys: usize::from(enrol.binding.is_some()), ..Self::default() }
-            }
+            Message::EnrolPractitioner(enrol) => Self { keys: usize::from(enrol.binding.is_some()), ..Self::default() },
             Message::AddKey(_) | Message::FinishRecovery(_) => Self { keys: 1, ..Self::default() },
             _ => Self::default(),
         }
@@ -39,11 +37,7 @@ impl Work {
 
     /// Both.
     pub(super) fn and(self, other: Self) -> Self {
-        Self {
-            proofs: self.proofs + other.proofs,
-            hashes: self.hashes + other.hashes,
-            keys: self.keys + other.keys,
-        }
+        Self { proofs: self.proofs + other.proofs, hashes: self.hashes + other.hashes, keys: self.keys + other.keys }
     }
 
     /// Its largest part of what a block may hold, in millionths.
@@ -59,6 +53,10 @@ impl Work {
         if self.proofs > PROOFS_PER_BLOCK_MAX {
             return Err(Reject::TooManyProofs);
         }
-        if self.hashes > HASHES_PER_BLOCK_MAX || self.keys > KEYS_PER_BLOCK_MAX { Err(Reject::TooMuchWork) } else { Ok(()) }
+        if self.hashes > HASHES_PER_BLOCK_MAX || self.keys > KEYS_PER_BLOCK_MAX {
+            Err(Reject::TooMuchWork)
+        } else {
+            Ok(())
+        }
     }
 }

@@ -40,7 +40,8 @@ fn everyones_turn_comes_in_a_full_block() {
     assert!(kept.contains(&waiting[100]) && kept.contains(&waiting[101]), "two who asked for little");
     assert!(kept.len() > 20, "and the block is full: {}", kept.len());
     assert!(kept.iter().map(Vec::len).sum::<usize>() > room - 1_000);
-    let places: Vec<usize> = kept.iter().map(|bytes| waiting.iter().position(|other| other == bytes).unwrap()).collect();
+    let places: Vec<usize> =
+        kept.iter().map(|bytes| waiting.iter().position(|other| other == bytes).unwrap()).collect();
     assert!(places.is_sorted(), "what is taken keeps its order: {places:?}");
     // With room for all, nothing moves.
     assert_eq!(world.machine.prepare(waiting.clone(), BLOCK_BYTES_MAX, height, START), waiting);
@@ -70,9 +71,8 @@ fn a_senders_transactions_keep_their_order_and_a_gap_stalls_nobody_else() {
 fn a_flood_of_proofs_leaves_room_for_another() {
     let mut world = familiar();
     run(&mut world, "payer publishes gold\nclinic attests fact\npayer covers alice");
-    let prove = |sender: &str, n: usize| {
-        unordered(&world, sender, &format!("proves gold claim c{n} event e{n} period p{n}"))
-    };
+    let prove =
+        |sender: &str, n: usize| unordered(&world, sender, &format!("proves gold claim c{n} event e{n} period p{n}"));
     let mut waiting: Vec<Vec<u8>> = (0..PROOFS_PER_BLOCK_MAX + 5).map(|n| prove("lab", n)).collect();
     let other = prove("clinic", 9_999);
     waiting.push(other.clone());

@@ -96,7 +96,8 @@ fn golden_block(world: &mut World, requests: &[(&str, &str)]) -> Value {
 #[test]
 fn every_transaction_keeps_its_bytes_keys_values_and_app_hash() {
     let mut world = familiar();
-    let blocks: Vec<Value> = [EVERY, THEN, LAST, KEYS, FEWER_KEYS, RECOVERY].map(|requests| golden_block(&mut world, requests)).into();
+    let blocks: Vec<Value> =
+        [EVERY, THEN, LAST, KEYS, FEWER_KEYS, RECOVERY].map(|requests| golden_block(&mut world, requests)).into();
     let covered: std::collections::BTreeSet<&str> = blocks
         .iter()
         .flat_map(|block| block["transactions"].as_array().unwrap())

@@ -175,7 +175,8 @@ fn another_accounts_key_signs_for_nobody() {
 fn a_cosmos_wallet_finds_the_first_key_of_its_kind() {
     let shown = |world: &World| {
         let request = QueryAccountRequest { address: address("clinic").to_string() }.encode_to_vec();
-        let answer = world.machine.query(careledger_app::query::ACCOUNT, &request, 0, careledger_app::machine::Prove::No);
+        let answer =
+            world.machine.query(careledger_app::query::ACCOUNT, &request, 0, careledger_app::machine::Prove::No);
         let response = QueryAccountResponse::decode(answer.value.as_slice()).unwrap();
         BaseAccount::decode(response.account.unwrap().value.as_slice()).unwrap().pub_key
     };

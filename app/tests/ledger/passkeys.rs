@@ -126,7 +126,18 @@ fn a_patient_lives_with_a_passkey_alone() {
          clinic adds pass-other as full proven-for=lab",
     );
     let expected = [
-        "ok", "ok", "ok", "ok", "ok", "ok", "ok", "UnknownKey", "ok", "ok", "UnknownKey", "KeyNotProven",
+        "ok",
+        "ok",
+        "ok",
+        "ok",
+        "ok",
+        "ok",
+        "ok",
+        "UnknownKey",
+        "ok",
+        "ok",
+        "UnknownKey",
+        "KeyNotProven",
         "PasskeyRefused",
     ];
     assert_eq!(answers, expected);
@@ -183,7 +194,11 @@ fn every_part_of_an_assertion_is_checked() {
         ("padding", good.clone().replacing(&challenge, &format!("{challenge}=")), "PasskeyRefused"),
         ("part of the challenge", good.clone().replacing(&challenge, &challenge[..42]), "PasskeyRefused"),
         ("another origin", good.clone().replacing(ORIGIN, "https://evil.example"), "PasskeyRefused"),
-        ("an origin that begins alike", good.clone().replacing(ORIGIN, "https://portal.example.evil"), "PasskeyRefused"),
+        (
+            "an origin that begins alike",
+            good.clone().replacing(ORIGIN, "https://portal.example.evil"),
+            "PasskeyRefused",
+        ),
         ("another port", good.clone().replacing(ORIGIN, "https://portal.example:444"), "PasskeyRefused"),
         ("without encryption", good.clone().replacing(ORIGIN, "http://portal.example"), "PasskeyRefused"),
         ("no origin", good.clone().replacing(ORIGIN, ""), "PasskeyRefused"),
@@ -207,7 +222,11 @@ fn every_part_of_an_assertion_is_checked() {
             Authenticator { rp_id_hash: Sha256::digest("evil.example").to_vec(), ..good.clone() },
             "PasskeyRefused",
         ),
-        ("too short", Authenticator { rp_id_hash: Sha256::digest(RP_ID)[..31].to_vec(), ..good.clone() }, "PasskeyRefused"),
+        (
+            "too short",
+            Authenticator { rp_id_hash: Sha256::digest(RP_ID)[..31].to_vec(), ..good.clone() },
+            "PasskeyRefused",
+        ),
         ("too long", Authenticator { flags: 0b1000_0101, extra: vec![0; 220], ..good.clone() }, "Malformed"),
         (
             "a long tale",
@@ -282,9 +301,20 @@ fn origins_and_relying_parties_of_genesis_are_what_browsers_write() {
     assert_eq!(start(&sound, &["portal.example", "localhost"]), Ok(()));
     let long = format!("https://{}", "a".repeat(300));
     for origin in [
-        "", "portal.example", "https://", "https://portal.example/", "https://Portal.example", "http://portal.example",
-        "http://localhostile.example", "http://localhost:", "https://portal.example:", "https://portal.example:080",
-        "https://portal.example:65536", r#"https://portal"example"#, "https://portal.example\\", &long,
+        "",
+        "portal.example",
+        "https://",
+        "https://portal.example/",
+        "https://Portal.example",
+        "http://portal.example",
+        "http://localhostile.example",
+        "http://localhost:",
+        "https://portal.example:",
+        "https://portal.example:080",
+        "https://portal.example:65536",
+        r#"https://portal"example"#,
+        "https://portal.example\\",
+        &long,
     ] {
         assert_eq!(start(&[origin], &[]), Err(GenesisError::Webauthn(origin.to_owned())), "{origin}");
     }

@@ -190,8 +190,20 @@ fn organizations_out_of_standing_restore_nobody() {
          clinic restores alice.clinic with rescue",
     );
     let expected = [
-        "ok", "OrganizationSuspended", "ok", "ok", "RecoveryApproved", "NotAnOrganization", "NotAnOrganization", "ok",
-        "ok", "RecoveryNotApproved", "OrganizationSuspended", "ok", "ok", "ok",
+        "ok",
+        "OrganizationSuspended",
+        "ok",
+        "ok",
+        "RecoveryApproved",
+        "NotAnOrganization",
+        "NotAnOrganization",
+        "ok",
+        "ok",
+        "RecoveryNotApproved",
+        "OrganizationSuspended",
+        "ok",
+        "ok",
+        "ok",
     ];
     assert_eq!(answers, expected);
 }

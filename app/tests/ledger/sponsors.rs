@@ -27,10 +27,8 @@ fn sponsored_with(world: &World, sender: &str, sponsor: &str, part: &str, signer
     let unsigned = Unsigned::with_key(&messages, &key(sender), chain, number, Replay::Sequence(sequence))
         .sponsored_by(&address(sponsor), &key(sponsor));
     let (of_sponsor, _) = world.account(sponsor);
-    let signatures = [
-        signature(signers[0], &unsigned.sign_bytes()),
-        signature(signers[1], &unsigned.sign_bytes_of(of_sponsor)),
-    ];
+    let signatures =
+        [signature(signers[0], &unsigned.sign_bytes()), signature(signers[1], &unsigned.sign_bytes_of(of_sponsor))];
     unsigned.signed_by(&signatures)
 }
 
@@ -87,10 +85,8 @@ fn a_sponsor_can_alter_nothing() {
     let by_itself = AuthInfo { signer_infos: auth.signer_infos[..1].to_vec(), fee: None };
     let mut body = TxBody::decode(raw.body_bytes.as_slice()).unwrap();
     body.messages.push(message(&world, None, "clinic", "anchors a").to_any());
-    let paid_by_lab = AuthInfo {
-        fee: Some(Fee { payer: address("lab").to_string(), ..Fee::default() }),
-        ..auth.clone()
-    };
+    let paid_by_lab =
+        AuthInfo { fee: Some(Fee { payer: address("lab").to_string(), ..Fee::default() }), ..auth.clone() };
     let cases = [
         ("another message", TxRaw { body_bytes: other.body_bytes.clone(), ..raw.clone() }, "BadSignature"),
         ("a message of the sponsor", TxRaw { body_bytes: body.encode_to_vec(), ..raw.clone() }, "Malformed"),
@@ -130,9 +126,8 @@ fn bounded() -> World {
 #[test]
 fn an_account_sends_its_quota_in_each_window() {
     let mut world = bounded();
-    let used = |world: &World, name: &str| {
-        world.machine.store().get(&keys::account(&address(name))).unwrap().quota_used_bytes
-    };
+    let used =
+        |world: &World, name: &str| world.machine.store().get(&keys::account(&address(name))).unwrap().quota_used_bytes;
     let mut sum = used(&world, "alice.clinic");
     assert!(sum > 0, "the claim was paid for");
     let mut sent = 0;
@@ -151,7 +146,9 @@ fn an_account_sends_its_quota_in_each_window() {
         sum += block[0].len() as u64;
         // Several in a block, so that the window lasts.
         if sent % 2 == 0 {
-            block.push(world.signed("bob.clinic", &[message(&world, None, "bob.clinic", &format!("grants lab as h{sent}"))]));
+            block.push(
+                world.signed("bob.clinic", &[message(&world, None, "bob.clinic", &format!("grants lab as h{sent}"))]),
+            );
         }
         assert!(world.decide(block).iter().all(|outcome| outcome.code == 0));
         assert_eq!(used(&world, "alice.clinic"), sum);

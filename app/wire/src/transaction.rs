@@ -136,8 +136,8 @@ impl Transaction {
             None => None,
         };
         let replay = replay(&body, sender_info.sequence)?;
-        let sponsored_in_order = matches!(replay, Replay::Sequence(_))
-            && sponsor_info.is_none_or(|(_, info)| info.sequence == 0);
+        let sponsored_in_order =
+            matches!(replay, Replay::Sequence(_)) && sponsor_info.is_none_or(|(_, info)| info.sequence == 0);
         if sponsor.is_some() && !sponsored_in_order {
             return Err(TransactionError::Sponsored);
         }
@@ -446,7 +446,10 @@ mod tests {
                 with_auth(fee(Fee { payer: Address::new([1; 20]).to_string(), ..Fee::default() })),
                 TransactionError::Signers,
             ),
-            (with_auth(fee(Fee { granter: Address::new([1; 20]).to_string(), ..Fee::default() })), TransactionError::Fee),
+            (
+                with_auth(fee(Fee { granter: Address::new([1; 20]).to_string(), ..Fee::default() })),
+                TransactionError::Fee,
+            ),
             (unknown_field, TransactionError::NotCanonical("transaction body")),
         ];
         for (changed, expected) in cases {
@@ -459,10 +462,10 @@ mod tests {
         let secret = |byte: u8| SigningKey::from_slice(&[byte; 32]).unwrap();
         let public = |byte: u8| PublicKey::Secp256k1(secret(byte).public_key().to_bytes().try_into().unwrap());
         let (sender, sponsor) = (public(7).address(), public(8).address());
-        let message =
-            MsgRevokeConsent { sender: sender.to_string(), subject: vec![1; 32], grant: vec![2; 32] };
+        let message = MsgRevokeConsent { sender: sender.to_string(), subject: vec![1; 32], grant: vec![2; 32] };
         let unsigned = |replay, sponsor: &Address| {
-            Unsigned::with_key(&[message.clone().into()], &public(7), CHAIN, 3, replay).sponsored_by(sponsor, &public(8))
+            Unsigned::with_key(&[message.clone().into()], &public(7), CHAIN, 3, replay)
+                .sponsored_by(sponsor, &public(8))
         };
         let sign = |unsigned: Unsigned| {
             let signatures = [(7, 3), (8, 4)].map(|(byte, number)| {
