@@ -39,19 +39,25 @@ const THEN: &[(&str, &str)] = &[
 /// And in a third.
 const LAST: &[(&str, &str)] = &[("clinic", "marks a:2"), ("lab", "proves gold claim c event e period p")];
 
-/// Keys of accounts, in blocks of their own.
-const KEYS: &[(&str, &str)] =
-    &[("alice.clinic", "adds phone as device"), ("clinic", "adds next as full"), ("doctor", "adds tablet as device")];
-const RECOVERY: &[(&str, &str)] = &[
-    ("alice.clinic", "guards 1 of bob.clinic"),
-    ("bob.clinic", "approves rescue for alice.clinic"),
-    ("bob.clinic", "restores alice.clinic with rescue"),
-    ("alice.clinic", "vetoes"),
-    ("lab", "sees rescue for bob.clinic"),
-    ("clinic", "opens dave.clinic bound"),
+/// Keys of accounts, and recovery, in blocks of their own.
+const KEYS: &[(&str, &str)] = &[
+    ("alice.clinic", "adds phone as device"),
+    ("clinic", "adds next as full"),
+    ("doctor", "adds tablet as device"),
+    ("bob.clinic", "guards 1 of doctor"),
     ("lab", "enrols helper bound"),
 ];
-const FEWER_KEYS: &[(&str, &str)] = &[("alice.clinic", "removes phone"), ("clinic@next", "removes clinic")];
+const FEWER_KEYS: &[(&str, &str)] = &[
+    ("alice.clinic", "removes phone"),
+    ("clinic@next", "removes clinic"),
+    ("doctor@tablet", "approves rescue for bob.clinic"),
+    ("payer", "sees other for alice.clinic"),
+];
+const RECOVERY: &[(&str, &str)] = &[
+    ("alice.clinic", "vetoes"),
+    ("doctor", "restores bob.clinic with rescue"),
+    ("clinic@next", "opens dave.clinic bound"),
+];
 
 fn hexed(bytes: impl AsRef<[u8]>) -> Value {
     Value::String(hex::encode(bytes))
