@@ -111,7 +111,7 @@ fn a_flood_delays_others_by_at_most_two_blocks() {
     let mut mempool: Vec<Vec<u8>> = Vec::new();
     let mut number = 0;
     let mut waited: Vec<(Vec<u8>, u32)> = Vec::new();
-    for round in 0..6 {
+    for round in 0..3 {
         let mut refused = 0;
         while refused < 2 {
             let transaction = batch(&world, number, 6_000);
