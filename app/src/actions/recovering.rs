@@ -58,11 +58,13 @@ pub(super) fn guardians(account: &Address, state: &impl StateRead) -> Guardians 
 }
 
 /// Patients and practitioners lose devices; organizations and registrars have procedures, and a
-/// recovery would be a way around the registrars.
+/// recovery would be a way around the registrars. A provisional account holds nothing: giving it to
+/// another key would only take the address from its owner.
 pub(super) fn check_recoverable(account: &Address, state: &impl StateRead) -> Result<(), Reject> {
-    match accounts::role(account, state) {
-        AccountRole::Claimant | AccountRole::Practitioner => Ok(()),
-        AccountRole::Unspecified | AccountRole::Registrar | AccountRole::Organization => Err(Reject::NotRecoverable),
+    let account = accounts::account(account, state).ok_or(Reject::NotRecoverable)?;
+    match account.role() {
+        AccountRole::Claimant | AccountRole::Practitioner if !accounts::is_provisional(&account) => Ok(()),
+        _ => Err(Reject::NotRecoverable),
     }
 }
 
