@@ -185,8 +185,8 @@ rejects! {
     RecoveryLocked = 110, "the recovery's time lock has not ended";
     /// Too few guardians approved it, or too few organizations in good standing attested it.
     RecoveryNotApproved = 111, "too few approved or attested the recovery";
-    /// Only patients' and practitioners' accounts are restored.
-    NotRecoverable = 112, "the account is neither a patient's nor a practitioner's";
+    /// Only patients' and practitioners' accounts whose keys have shown themselves are restored.
+    NotRecoverable = 112, "the account is no patient's or practitioner's whose key has shown itself";
     /// A guardian has no account.
     UnknownGuardian = 113, "a guardian has no account";
     /// The payer used its bytes of this window of blocks.
