@@ -81,7 +81,6 @@ macro_rules! actions {
     ($($name:ident),* $(,)?) => {
         /// An action whose message was understood.
         #[derive(Debug, Clone, PartialEq)]
-        #[expect(clippy::large_enum_variant, reason = "a transaction has few, and most are small vectors anyway")]
         #[expect(missing_docs, reason = "each has its page in docs/transactions")]
         pub enum AnyAction {
             $($name($name),)*

@@ -276,15 +276,17 @@ fn a_passkeys_signature_has_one_form_and_one_key() {
 }
 
 fn respelled(assertion: &Assertion) -> Assertion {
-    let text = String::from_utf8(assertion.client_data.clone()).unwrap().replace("false}", "false,\"a\":1}");
+    let text = String::from_utf8(assertion.client_data.clone())
+        .expect("client data is text")
+        .replace("false}", "false,\"a\":1}");
     Assertion { client_data: text.into_bytes(), ..assertion.clone() }
 }
 
 /// The other signature of the same message: s becomes n − s.
 fn high_s(signature: &[u8; 64]) -> [u8; 64] {
-    let signature = p256::ecdsa::Signature::from_slice(signature).unwrap();
+    let signature = p256::ecdsa::Signature::from_slice(signature).expect("a signature of ours");
     let (r, s) = signature.split_scalars();
-    let high = p256::ecdsa::Signature::from_scalars(r, -s).unwrap();
+    let high = p256::ecdsa::Signature::from_scalars(r, -s).expect("neither is zero");
     assert!(high.normalize_s().is_some());
     high.to_bytes().into()
 }
