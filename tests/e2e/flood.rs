@@ -43,7 +43,7 @@ struct Organization {
 }
 
 impl Organization {
-    /// Registered by two registrars, as an operator would.
+    /// Registered by two registrars, as operators would: with one content, to the second.
     fn registered(home: &Home, name: &str) -> Self {
         let secret =
             SecretKey::from_secret_bytes(commitment::hash("careledger/test-key/1", &[name.as_bytes()])).unwrap();
@@ -53,7 +53,7 @@ impl Organization {
             succeeded(
                 Command::new(built("careledgerd"))
                     .args(["tx", "register-organization", "--from", registrar, "--kind", "provider"])
-                    .args(["--organization", &address.to_string(), "--expires-at", "+30d"])
+                    .args(["--organization", &address.to_string(), "--expires-at", "2031-01-01"])
                     .args(["--encryption-key", &hex::encode([9; 32]), "--evidence", &hex::encode([1; 32])])
                     .args(["--node", &home.variable("CARELEDGER_RPC_0"), "--home"])
                     .arg(&client)
@@ -142,7 +142,7 @@ fn height_of(home: &Home, bytes: &[u8]) -> u64 {
     let search = || home.rpc(1, "tx_search", &json!({"query": query, "prove": false}));
     let mut found = Value::Null;
     eventually("the transaction was never in a block", || {
-        found = search()["txs"][0].take();
+        found = search()["txs"].get(0).cloned().unwrap_or_default();
         !found.is_null()
     });
     assert_eq!(found["tx_result"]["code"], 0);
