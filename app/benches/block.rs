@@ -34,8 +34,9 @@ fn anchor(number: u64) -> Vec<u8> {
 fn verify(bytes: &[u8]) -> bool {
     let transaction = Transaction::decode(bytes).expect("a transaction of ours");
     let digest = Message::from_digest(transaction.sign_digest(scene::CHAIN, scene::CLINIC.1));
-    let key = PublicKey::from_byte_array_compressed(*transaction.public_key()).expect("a key of ours");
-    let signature = Signature::from_compact(transaction.signature()).expect("a signature of ours");
+    let key = PublicKey::from_byte_array_compressed(*transaction.sender().key.as_bytes()).expect("a key of ours");
+    let signature = transaction.sender().signature.as_ref().expect("a signed transaction").encode();
+    let signature = Signature::from_compact(&signature).expect("a signature of ours");
     ecdsa::verify(&signature, digest, &key).is_ok()
 }
 

@@ -69,7 +69,7 @@ pub fn genesis() -> Vec<u8> {
             evidence: Digest::new([2; 32]),
             expires_at: NOW + 1_000_000,
         }],
-        state_version: careledger_app::upgrade::NEWEST,
+        ..Genesis::default()
     };
     serde_json::to_vec(&genesis).expect("genesis is JSON")
 }
@@ -78,7 +78,8 @@ pub fn genesis() -> Vec<u8> {
 pub fn machine() -> Machine<MemoryStore> {
     let mut machine = Machine::new(MemoryStore::new());
     machine.init_chain(CHAIN, &genesis(), NOW).expect("genesis is sound");
-    let opens = MsgOpenSubject { sender: address("clinic").to_string(), claimant: address("patient").to_vec() };
+    let opens =
+        MsgOpenSubject { sender: address("clinic").to_string(), claimant: address("patient").to_vec(), binding: None };
     let claims = MsgClaimSubject {
         sender: address("patient").to_string(),
         subject: subject().to_vec(),

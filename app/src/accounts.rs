@@ -1,8 +1,12 @@
-//! Addresses, their numbers and their one role.
+//! Addresses, their numbers, their one role and their keys.
 
 use careledger_wire::{
     ids::Address,
-    proto::state::{Account, AccountRole, Parameters},
+    proto::{
+        accounts::{KeyAuthority, KeyKind},
+        state::{Account, AccountKey, AccountRole, KeyOwner, Parameters},
+    },
+    signing::PublicKey,
 };
 
 use crate::{
@@ -18,25 +22,130 @@ pub fn parameters(state: &impl StateRead) -> Parameters {
     state.get(&keys::parameters()).expect("genesis writes the parameters before any transaction is tried")
 }
 
+/// The account at `address`.
+pub fn account(address: &Address, state: &impl StateRead) -> Option<Account> {
+    state.get(&keys::account(address))
+}
+
 /// The role of `address`; `Unspecified` where the ledger does not know it.
 pub fn role(address: &Address, state: &impl StateRead) -> AccountRole {
     state.get(&keys::account(address)).map_or(AccountRole::Unspecified, |account| account.role())
 }
 
-/// Whether `address` has no role yet, or `role` already.
-pub fn is_free_for(address: &Address, role: AccountRole, state: &impl StateRead) -> bool {
-    let current = self::role(address, state);
-    current == AccountRole::Unspecified || current == role
+/// Whether `address` is no account, and no key of one: a key that stood for two would link them.
+pub fn is_unused(address: &Address, state: &impl StateRead) -> bool {
+    !state.has(&keys::account(address)) && !state.has(&keys::key_owner(address))
 }
 
-/// Gives `address` the role and the next account number, unless it has them.
+/// Whether nobody can say yet whose account it is: an organization opened it for an address whose key
+/// has not shown itself. It gives way to the key's own word, and to the registrars'.
+pub fn is_provisional(account: &Account) -> bool {
+    let is_opened_by_others = matches!(account.role(), AccountRole::Claimant | AccountRole::Practitioner);
+    is_opened_by_others && account.public_key.is_empty() && account.keys.is_empty()
+}
+
+/// Whether `address` is nobody's, or provisionally somebody's.
+pub fn is_free(address: &Address, state: &impl StateRead) -> bool {
+    account(address, state).map_or_else(|| is_unused(address, state), |account| is_provisional(&account))
+}
+
+/// Gives `address` the role, and the next account number unless it has one.
 pub fn open(address: &Address, role: AccountRole, state: &mut impl StateWrite) {
-    if state.has(&keys::account(address)) {
+    let path = keys::account(address);
+    if let Some(account) = state.get(&path) {
+        if account.role() != role {
+            state.put(&path, &Account { role: role.into(), ..account });
+        }
         return;
     }
     let mut parameters = parameters(state);
     let number = parameters.next_account_number;
     parameters.next_account_number += 1;
     state.put(&keys::parameters(), &parameters);
-    state.put(&keys::account(address), &Account { number, sequence: 0, public_key: Vec::new(), role: role.into() });
+    state.put(&path, &Account { number, role: role.into(), ..Account::default() });
+}
+
+/// As [`open`], by the word of the account's own key: from here it is nobody else's.
+pub fn open_bound(
+    address: &Address,
+    role: AccountRole,
+    key: &PublicKey,
+    organization: &Address,
+    state: &mut impl StateWrite,
+) {
+    open(address, role, state);
+    let mut account = account(address, state).expect("it was opened");
+    learn(&mut account, key);
+    if role == AccountRole::Claimant {
+        account.bound_to = organization.to_vec();
+    }
+    state.put(&keys::account(address), &account);
+}
+
+/// What `key` may do for the account at `address`; none where it is not one of its keys. An account
+/// that has shown no key yet has the one that its address is made of.
+pub fn authority(address: &Address, account: &Account, key: &PublicKey) -> Option<KeyAuthority> {
+    if account.keys.is_empty() {
+        return (key.address() == *address).then_some(KeyAuthority::Full);
+    }
+    account.keys.iter().find(|known| is(known, key)).map(AccountKey::authority)
+}
+
+/// Remembers the key of an account's first transaction. Whether it changed anything.
+pub fn learn(account: &mut Account, key: &PublicKey) -> bool {
+    if !account.keys.is_empty() || !account.public_key.is_empty() {
+        return false;
+    }
+    match key {
+        PublicKey::Secp256k1(bytes) => account.public_key = bytes.to_vec(),
+        PublicKey::WebAuthnP256(_) => account.keys = vec![key_with(key, KeyAuthority::Full)],
+    }
+    true
+}
+
+/// The keys of an account that has sent a transaction.
+pub fn keys_of(account: &Account) -> Vec<AccountKey> {
+    if !account.keys.is_empty() || account.public_key.is_empty() {
+        return account.keys.clone();
+    }
+    vec![AccountKey {
+        kind: KeyKind::Secp256k1.into(),
+        key: account.public_key.clone(),
+        authority: KeyAuthority::Full.into(),
+    }]
+}
+
+/// Gives the account these keys. The first secp256k1 key stays where Cosmos wallets find it. Every
+/// key, also one that is no more, stays bound to this account.
+pub fn set_keys(address: &Address, keys: Vec<AccountKey>, state: &mut impl StateWrite) {
+    let path = keys::account(address);
+    let mut account = state.get(&path).expect("an account whose keys are managed exists");
+    for known in keys_of(&account).iter().chain(&keys) {
+        let owned = public_key(known).address();
+        if owned != *address {
+            state.put(&keys::key_owner(&owned), &KeyOwner { account: address.to_vec() });
+        }
+    }
+    let of_cosmos = keys.iter().map(public_key).find(|key| matches!(key, PublicKey::Secp256k1(_)));
+    account.public_key = of_cosmos.map(|key| key.as_bytes().to_vec()).unwrap_or_default();
+    account.keys = keys;
+    state.put(&path, &account);
+}
+
+/// A key with its authority, as state holds it.
+pub fn key_with(key: &PublicKey, authority: KeyAuthority) -> AccountKey {
+    AccountKey { kind: key.kind().into(), key: key.as_bytes().to_vec(), authority: authority.into() }
+}
+
+/// Whether `known` is `key`.
+pub fn is(known: &AccountKey, key: &PublicKey) -> bool {
+    known.kind() == key.kind() && known.key == key.as_bytes()
+}
+
+/// A key of the state.
+///
+/// # Panics
+/// When it is none: state holds only what a transaction's key became.
+pub fn public_key(known: &AccountKey) -> PublicKey {
+    PublicKey::new(known.kind(), &known.key).expect("state holds keys that were parsed")
 }

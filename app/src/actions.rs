@@ -8,32 +8,41 @@ use crate::{
     types::{BlockContext, Sender},
 };
 
+mod add_key;
 mod amend_consent;
 mod anchor_access_log;
 mod anchor_attestation;
 mod anchor_enrolment;
 mod anchor_records;
 mod appoint_guardian;
+mod approve_recovery;
 mod approve_standing;
+mod attest_recovery;
 mod break_glass;
 mod claim_subject;
 mod commitment_tree;
 mod delegate_consent;
 mod enrol_practitioner;
 mod fields;
+mod finish_recovery;
 mod grant_consent;
 mod mark_entered_in_error;
 mod open_subject;
+mod possession;
 mod prove_eligibility;
 mod publish_plan;
+mod recovering;
 mod register_organization;
 mod reinstate_consent;
+mod remove_key;
 mod request_access;
 mod review_emergency;
 mod revoke_consent;
-mod standing;
+mod set_guardians;
+pub(crate) mod standing;
 mod supersede_records;
 mod suspend_organization;
+mod veto_recovery;
 mod withdraw_standing;
 
 mod anchor_batch;
@@ -72,7 +81,6 @@ macro_rules! actions {
 
         /// An action whose message was understood.
         #[derive(Debug, Clone, PartialEq)]
-        #[expect(clippy::large_enum_variant, reason = "a transaction has few, and most are small vectors anyway")]
         #[expect(missing_docs, reason = "each has its page in docs/transactions")]
         pub enum AnyAction {
             $($name($name),)*
@@ -138,4 +146,11 @@ actions! {
     review_emergency::ReviewEmergency,
     approve_standing::ApproveStanding,
     withdraw_standing::WithdrawStanding,
+    add_key::AddKey,
+    remove_key::RemoveKey,
+    set_guardians::SetGuardians,
+    approve_recovery::ApproveRecovery,
+    attest_recovery::AttestRecovery,
+    veto_recovery::VetoRecovery,
+    finish_recovery::FinishRecovery,
 }

@@ -4,6 +4,7 @@
 //! error. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 74 a fault of the node, 75 an upgrade
 //! is due that this program does not know.
 
+mod accounts;
 mod audit;
 mod config;
 mod consent;
@@ -256,6 +257,8 @@ mod tests {
         let said = example.split_whitespace().take_while(|word| !word.starts_with(['(', '>', '#']));
         let whole = said.map(|word| match word.strip_suffix('…') {
             Some(start) if start.starts_with("care1") => address.clone(),
+            // A compressed key.
+            Some("02") => format!("{:0<66}", "02"),
             Some(start) => {
                 // `41:9f3a…` is a number and the digits.
                 let (before, digits) = start.split_at(start.find(':').map_or(0, |colon| colon + 1));

@@ -29,6 +29,7 @@ use tendermint_rpc::{
 
 use crate::{
     query::{ACCOUNT, KEY, NOT_FOUND, PATH, SIMULATE, SUBSPACE, TRANSACTION, continuation},
+    reject::Reject,
     store::tree,
 };
 
@@ -174,6 +175,7 @@ impl Client {
         let hash = transaction::hash(transaction);
         match self.call(|| self.rpc.broadcast_tx_sync(transaction)).await {
             Ok(answer) if answer.code.is_ok() => Ok(hash),
+            Ok(answer) if answer.code.value() == Reject::TooManyWaiting.code() => Err(ClientError::Busy),
             Ok(answer) => Err(ClientError::Refused { code: answer.code.value(), log: answer.log }),
             Err(error) => {
                 let reason = error.to_string();

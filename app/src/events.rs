@@ -77,6 +77,7 @@ fn identifiers(signer: &Address, message: &Message) -> Attributes {
         }
         other => identifiers_of_consent(signer, other)
             .or_else(|| identifiers_of_governance(other))
+            .or_else(|| identifiers_of_accounts(signer, other))
             .unwrap_or_else(|| identifiers_of_records(other)),
     }
 }
@@ -121,6 +122,20 @@ fn identifiers_of_governance(message: &Message) -> Option<Attributes> {
         Message::SuspendPractitioner(message) => Some(vec![("practitioner", account(&message.practitioner))]),
         _ => None,
     }
+}
+
+fn identifiers_of_accounts(signer: &Address, message: &Message) -> Option<Attributes> {
+    let of = |account: String, key: &[u8]| vec![("account", account), ("key", hex::encode(key))];
+    Some(match message {
+        Message::AddKey(message) => of(signer.to_string(), &message.key),
+        Message::RemoveKey(message) => of(signer.to_string(), &message.key),
+        Message::SetGuardians(_) | Message::VetoRecovery(_) => vec![("account", signer.to_string())],
+        // What an account's wallet watches for: somebody is about to replace its keys.
+        Message::ApproveRecovery(message) => of(account(&message.account), &message.key),
+        Message::AttestRecovery(message) => of(account(&message.account), &message.key),
+        Message::FinishRecovery(message) => of(account(&message.account), &message.key),
+        _ => return None,
+    })
 }
 
 fn identifiers_of_records(message: &Message) -> Attributes {

@@ -6,7 +6,7 @@ use careledger_wire::{
     ids::{Address, CircuitId, Digest, EncryptionKey, ValidatorKey},
     proto::{
         identity::{OrganizationKind, SuspensionReason},
-        state::{AccountRole, Chain, Governance, Organization, Parameters, Validator, VerifyingKey},
+        state::{AccountRole, Chain, Governance, Organization, Parameters, Quotas, Validator, VerifyingKey},
     },
 };
 use careledger_zk::{
@@ -14,10 +14,14 @@ use careledger_zk::{
     statement::CIRCUIT_DIGEST,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     accounts, keys,
-    limits::{CHAIN_ID_BYTES_MAX, REGISTRARS_MAX, VALIDATOR_POWER_MAX, VALIDATORS_MAX},
+    limits::{
+        CHAIN_ID_BYTES_MAX, QUOTA_BYTES_MIN, QUOTA_WINDOW_BLOCKS_MAX, REGISTRARS_MAX, VALIDATOR_POWER_MAX,
+        VALIDATORS_MAX, WEBAUTHN_ORIGIN_BYTES_MAX, WEBAUTHN_ORIGINS_MAX,
+    },
     state::{Changes, Overlay, StateWrite},
     types::EvidenceParameters,
     upgrade,
@@ -46,6 +50,31 @@ pub struct Genesis {
     /// Format of the first state: [`crate::upgrade::NEWEST`] for a new chain, 1 where it is absent.
     #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
     pub state_version: u32,
+    /// Origins at which passkeys may sign: `https://portal.example`, `http://localhost:8080`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub webauthn_origins: Vec<String>,
+    /// Relying party ids that passkeys may be of: `portal.example`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub webauthn_rp_ids: Vec<String>,
+    /// How much accounts may send; without it nothing is bounded but blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quotas: Option<GenesisQuotas>,
+}
+
+impl Default for Genesis {
+    /// Of the newest format, with nobody in it and nothing bounded.
+    fn default() -> Self {
+        Self {
+            registrars: Vec::new(),
+            registrar_threshold: 0,
+            verifying_keys: Vec::new(),
+            organizations: Vec::new(),
+            state_version: upgrade::NEWEST,
+            webauthn_origins: Vec::new(),
+            webauthn_rp_ids: Vec::new(),
+            quotas: None,
+        }
+    }
 }
 
 fn first_version() -> u32 {
@@ -64,6 +93,54 @@ pub struct Consensus {
     pub validators: Vec<(ValidatorKey, u64)>,
     /// How long and how much evidence of misbehavior is accepted.
     pub evidence: Option<EvidenceParameters>,
+}
+
+/// Bytes of transactions that an account may pay for in each window of blocks, by its role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisQuotas {
+    /// Blocks in a window.
+    pub window_blocks: u32,
+    /// For a registrar.
+    pub registrar_bytes: u64,
+    /// For an organization, also for what it sponsors.
+    pub organization_bytes: u64,
+    /// For a practitioner.
+    pub practitioner_bytes: u64,
+    /// For a patient without a sponsor, and for a guardian of a patient.
+    pub claimant_bytes: u64,
+}
+
+impl Default for GenesisQuotas {
+    /// Of a hundred full blocks an organization can fill eight, and a patient half of one: that is some
+    /// thousand consents.
+    fn default() -> Self {
+        Self {
+            window_blocks: 100,
+            registrar_bytes: 32 << 20,
+            organization_bytes: 32 << 20,
+            practitioner_bytes: 2 << 20,
+            claimant_bytes: 2 << 20,
+        }
+    }
+}
+
+impl GenesisQuotas {
+    fn to_state(&self) -> Result<Quotas, GenesisError> {
+        let bytes = [self.registrar_bytes, self.organization_bytes, self.practitioner_bytes, self.claimant_bytes];
+        if !(1..=QUOTA_WINDOW_BLOCKS_MAX).contains(&self.window_blocks)
+            || bytes.iter().any(|bytes| *bytes < QUOTA_BYTES_MIN)
+        {
+            return Err(GenesisError::Quotas);
+        }
+        Ok(Quotas {
+            window_blocks: self.window_blocks,
+            registrar_bytes: self.registrar_bytes,
+            organization_bytes: self.organization_bytes,
+            practitioner_bytes: self.practitioner_bytes,
+            claimant_bytes: self.claimant_bytes,
+        })
+    }
 }
 
 /// An organization that is registered from the start.
@@ -126,6 +203,17 @@ pub enum GenesisError {
     /// This program does not know the format.
     #[error("state_version must be between 1 and {}", upgrade::NEWEST)]
     StateVersion,
+    /// An origin or relying party id of passkeys is not one, or is named twice.
+    #[error(
+        "webauthn_origins and webauthn_rp_ids must be at most {WEBAUTHN_ORIGINS_MAX} different ones each, \
+         like https://portal.example and portal.example: {0}"
+    )]
+    Webauthn(String),
+    /// A quota that lets nobody send anything, or a window that never ends.
+    #[error(
+        "quotas need a window of 1 to {QUOTA_WINDOW_BLOCKS_MAX} blocks and at least {QUOTA_BYTES_MIN} bytes for each role"
+    )]
+    Quotas,
     /// A block was committed already.
     #[error("the chain has started already")]
     Started,
@@ -159,8 +247,14 @@ impl Genesis {
         let parameters = Parameters {
             registrars: registrars.iter().map(Address::to_vec).collect(),
             registrar_threshold: self.registrar_threshold,
-            next_account_number: 0,
             governance: self.governance(consensus)?,
+            webauthn_origins: distinct(&self.webauthn_origins, is_origin)?,
+            webauthn_rp_id_hashes: distinct(&self.webauthn_rp_ids, is_rp_id)?
+                .iter()
+                .map(|id| Sha256::digest(id).to_vec())
+                .collect(),
+            quotas: self.quotas.as_ref().map(GenesisQuotas::to_state).transpose()?,
+            ..Parameters::default()
         };
         state.put(&keys::parameters(), &parameters);
         state.put(&keys::chain(), &Chain { chain_id: chain_id.to_owned(), genesis_time: time });
@@ -237,6 +331,35 @@ fn put_validators(validators: &[(ValidatorKey, u64)], state: &mut impl StateWrit
         state.put(&keys::validator(key), &Validator { power: *power, ..Validator::default() });
     }
     Ok(())
+}
+
+/// The texts, when there are few, each is what it should be, and none is there twice.
+fn distinct(texts: &[String], is_one: fn(&str) -> bool) -> Result<Vec<String>, GenesisError> {
+    let wrong = texts
+        .iter()
+        .enumerate()
+        .find(|(place, text)| *place >= WEBAUTHN_ORIGINS_MAX || !is_one(text) || texts[..*place].contains(text));
+    wrong.map_or_else(|| Ok(texts.to_vec()), |(_, text)| Err(GenesisError::Webauthn(text.clone())))
+}
+
+/// Scheme, host and perhaps port, as browsers write an origin; nothing that JSON would escape. Plain
+/// HTTP is for this machine only.
+fn is_origin(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix("https://") {
+        Some(rest) => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
+        None => match text.strip_prefix("http://localhost") {
+            Some("") => ("localhost", None),
+            Some(port) => ("localhost", port.strip_prefix(':').or(Some(""))),
+            None => return false,
+        },
+    };
+    is_rp_id(host) && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|number| number.to_string() == port))
+}
+
+/// A host name in lower case.
+fn is_rp_id(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    (1..=WEBAUTHN_ORIGIN_BYTES_MAX - "https://:65535".len()).contains(&text.len()) && text.bytes().all(is_letter)
 }
 
 impl From<GenesisKind> for OrganizationKind {

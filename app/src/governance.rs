@@ -220,7 +220,9 @@ fn check_registrars(registrars: &[Address], threshold: u32, state: &impl StateRe
     if current == next && parameters.registrar_threshold == threshold {
         return Err(Reject::NothingChanges);
     }
-    let is_free = |registrar: &Address| accounts::is_free_for(registrar, AccountRole::Registrar, state);
+    let is_free = |registrar: &Address| {
+        accounts::role(registrar, state) == AccountRole::Registrar || accounts::is_free(registrar, state)
+    };
     if registrars.iter().all(is_free) { Ok(()) } else { Err(Reject::AddressInUse) }
 }
 

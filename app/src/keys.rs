@@ -67,6 +67,21 @@ pub fn account(address: &Address) -> Key<state::Account> {
     Key::new("account", &[address.as_bytes()])
 }
 
+/// `account-key/<address of the key>`: whose further key it is or was, by AddKey, RemoveKey and FinishRecovery.
+pub fn key_owner(key: &Address) -> Key<state::KeyOwner> {
+    Key::new("account-key", &[key.as_bytes()])
+}
+
+/// `guardians/<account>`: written by every transaction of a recovery.
+pub fn guardians(account: &Address) -> Key<state::Guardians> {
+    Key::new("guardians", &[account.as_bytes()])
+}
+
+/// `recovery/<account>/<address of the new key>`: written by ApproveRecovery and AttestRecovery.
+pub fn recovery(account: &Address, key: &Address) -> Key<state::Recovery> {
+    Key::new("recovery", &[account.as_bytes(), key.as_bytes()])
+}
+
 /// `registration/<digest of content and standing>`: approvals below the threshold, by RegisterOrganization.
 pub fn registration(content: &Digest) -> Key<state::Registration> {
     Key::new("registration", &[content.as_bytes()])

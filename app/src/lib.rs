@@ -7,8 +7,8 @@
 //! - [`reject`]: why a transaction is refused. [`limits`]: every bound.
 //! - [`keys`]: the paths of the state and the type of value at each. [`state`]: reading and writing it.
 //! - [`access_log_tree`]: the Merkle log of each organization's access log.
-//! - [`accounts`]: addresses, their numbers and roles. [`proofs`]: eligibility proofs and their verdicts.
-//!   [`insurance`]: plans and proofs as messages.
+//! - [`accounts`]: addresses, their numbers, roles and keys. [`signatures`]: whether one holds. [`proofs`]: eligibility
+//!   proofs and their verdicts. [`insurance`]: plans and proofs as messages.
 //! - [`store`]: committed state and its Merkle root.
 //! - [`governance`]: what registrars decide together. [`evidence`]: what validators did wrong. [`upgrade`]: changes of the
 //!   state's format.
@@ -51,6 +51,8 @@ pub mod proofs;
 pub mod query;
 #[deny(clippy::float_arithmetic)]
 pub mod reject;
+#[deny(clippy::float_arithmetic)]
+pub mod signatures;
 pub mod sim;
 #[deny(clippy::float_arithmetic)]
 pub mod snapshot;

@@ -1,5 +1,7 @@
 //! Every bound of the ledger, with its unit in its name. Raising one is a coordinated upgrade.
 
+use careledger_wire::signing::CLIENT_DATA_BYTES_MAX;
+
 /// Largest accepted transaction. Bounds gossip cost; holds a batch of
 /// [`ANCHORS_PER_TRANSACTION_MAX`] or of [`SUPERSESSIONS_PER_TRANSACTION_MAX`].
 pub const TX_BYTES_MAX: usize = 512 * 1024;
@@ -90,9 +92,40 @@ pub const fn hashes_of_plan(intervals: usize) -> usize {
     8 + intervals + PLAN_INTERVALS_MAX / 3
 }
 
+/// Transactions that one account may have waiting in a node's mempool: a fifth of a mempool of 5,000.
+pub const PENDING_PER_ACCOUNT_MAX: usize = 1_000;
+/// Bytes that one account may have waiting. CometBFT offers a proposer the oldest block's worth of
+/// its mempool, so what arrives after one account's flood is in the next block or the one after.
+pub const PENDING_BYTES_PER_ACCOUNT_MAX: usize = BLOCK_BYTES_MAX / 2;
+/// Longest window of a quota, in blocks.
+pub const QUOTA_WINDOW_BLOCKS_MAX: u32 = 1_000_000;
+/// Smallest quota, bytes: some transactions of the largest kind that a patient sends.
+pub const QUOTA_BYTES_MIN: u64 = 16 * 1024;
+
+/// Keys of one account.
+pub const KEYS_PER_ACCOUNT_MAX: usize = 16;
+/// Keys whose possession one block checks; about 0.2 ms each on one core.
+pub const KEYS_PER_BLOCK_MAX: usize = 1_000;
+/// Guardians of one account.
+pub const GUARDIANS_MAX: usize = 16;
+/// Shortest time in which a recovery by guardians can be vetoed.
+pub const RECOVERY_SECONDS_MIN: i64 = DAY_SECONDS;
+/// Longest time in which a recovery by guardians can be vetoed.
+pub const RECOVERY_SECONDS_MAX: i64 = 90 * DAY_SECONDS;
+/// Time in which a recovery in person can be vetoed.
+pub const RECOVERY_IN_PERSON_SECONDS: i64 = 7 * DAY_SECONDS;
+/// Organizations that must attest a recovery in person.
+pub const RECOVERY_ATTESTATIONS: usize = 2;
+/// Organizations that can attest one key: some may leave good standing before the end.
+pub const RECOVERY_ATTESTATIONS_MAX: usize = 8;
+/// Origins, and relying parties, of passkeys.
+pub const WEBAUTHN_ORIGINS_MAX: usize = 16;
+/// Longest origin, and longest relying party id.
+pub const WEBAUTHN_ORIGIN_BYTES_MAX: usize = 253;
+
 /// Pairs that one subspace query answers.
 pub const QUERY_PAIRS_MAX: usize = 1_000;
-/// Verified signatures that are remembered. Bounds memory: about 64 bytes each.
+/// Verified signatures that are remembered. Bounds memory: about 100 bytes each.
 pub const VERIFIED_SIGNATURES_MAX: usize = 100_000;
 /// Verdicts on proofs that are remembered.
 pub const VERIFIED_PROOFS_MAX: usize = 10_000;
@@ -151,6 +184,13 @@ const _: () = assert!(
 );
 const _: () =
     assert!(EMERGENCY_SECONDS_MAX as i64 <= EMERGENCY_REVIEW_SECONDS, "no view may outlast the time for its review");
+const _: () = assert!(TX_BYTES_MAX <= PENDING_BYTES_PER_ACCOUNT_MAX, "the largest transaction must be able to wait");
+const _: () =
+    assert!(MESSAGES_PER_TRANSACTION_MAX <= KEYS_PER_BLOCK_MAX, "a transaction full of keys must fit a block");
+const _: () = assert!(
+    WEBAUTHN_ORIGIN_BYTES_MAX + 200 <= CLIENT_DATA_BYTES_MAX,
+    "what a browser writes about the longest origin must fit"
+);
 const _: () = assert!(CLOCK_AHEAD_SECONDS_MAX < UNORDERED_SECONDS_MAX, "a fast clock must not lock a gateway out");
 const _: () =
     assert!(TX_BYTES_MAX < BLOCK_BYTES_MIN && BLOCK_BYTES_MIN <= BLOCK_BYTES_MAX, "a transaction fits a block");

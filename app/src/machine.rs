@@ -6,6 +6,8 @@
 
 mod authentication;
 mod execution;
+mod fairness;
+mod quotas;
 mod work;
 
 use careledger_wire::transaction::hash;
@@ -15,13 +17,14 @@ use sha2::{Digest as _, Sha256};
 
 pub use crate::types::{Block, CheckKind, Event, Finalized, Misbehavior, Outcome, ProofOperation, Prove, QueryAnswer};
 use crate::{
-    evidence,
+    accounts, evidence,
     genesis::{Consensus, Genesis, GenesisError},
     governance,
     limits::{CLOCK_AHEAD_SECONDS_MAX, TX_BYTES_MIN},
     machine::{
         authentication::{SignatureRule, Signatures},
         execution::{Candidate, Delivered, Execution, Read, Trial},
+        quotas::Waiting,
         work::Work,
     },
     proofs::ProofVerifier,
@@ -34,6 +37,13 @@ use crate::{
     upgrade::{self, UnknownUpgrade, Upgrade},
 };
 
+/// What waits in the mempool.
+#[derive(Default)]
+struct Pending {
+    changes: Changes,
+    waiting: Waiting,
+}
+
 /// The ledger over its committed state.
 pub struct Machine<S> {
     store: S,
@@ -41,7 +51,7 @@ pub struct Machine<S> {
     verifier: ProofVerifier,
     signatures: Signatures,
     /// What the transactions in the mempool would change, for CheckTx. Reset at commit.
-    pending: Mutex<Changes>,
+    pending: Mutex<Pending>,
     /// What the node's clock said last, Unix seconds. Only CheckTx looks at it.
     clock: Mutex<Option<i64>>,
     /// The proposal that was computed last.
@@ -163,7 +173,13 @@ impl<S: Store> Machine<S> {
         let read = Read::signed(transaction);
         let trial = if kind == CheckKind::New { Trial::Whole } else { Trial::Cheap };
         let mut pending = self.pending.lock();
-        let mut state = Overlay::with_changes(&self.store, std::mem::take(&mut *pending));
+        let payer = read.parties().map(|(_, payer)| payer);
+        if let Some(Err(reject)) =
+            payer.filter(|_| kind == CheckKind::New).map(|payer| pending.waiting.check(&payer, transaction.len()))
+        {
+            return Outcome::refused(reject, read.gas());
+        }
+        let mut state = Overlay::with_changes(&self.store, std::mem::take(&mut pending.changes));
         let mut tried = Overlay::new(&state);
         let delivered = execution.deliver(&read, SignatureRule::Required, trial, &mut tried);
         let keeps = match (&delivered, kind) {
@@ -173,7 +189,10 @@ impl<S: Store> Machine<S> {
         };
         let changes = keeps.then(|| tried.into_changes());
         state.apply(changes.unwrap_or_default());
-        *pending = state.into_all_changes();
+        pending.changes = state.into_all_changes();
+        if let Some(payer) = payer.filter(|_| keeps) {
+            pending.waiting.add(payer, transaction.len());
+        }
         match delivered {
             Delivered::Refused(_) if keeps => Outcome { gas_used: read.gas(), ..Outcome::default() },
             delivered => delivered.into_outcome(&read),
@@ -181,22 +200,24 @@ impl<S: Store> Machine<S> {
     }
 
     /// PrepareProposal: of `transactions`, in order, those that may be in a block of at most
-    /// `max_bytes`. Transactions that will fail with a code are kept: their sender gets an answer.
-    pub fn prepare(&self, transactions: Vec<Vec<u8>>, max_bytes: usize, height: u64, time: i64) -> Vec<Vec<u8>> {
+    /// `max_bytes`; where they are too many, everyone's turn comes. Transactions that will fail with a
+    /// code are kept: their sender gets an answer.
+    pub fn prepare(&self, mut transactions: Vec<Vec<u8>>, max_bytes: usize, height: u64, time: i64) -> Vec<Vec<u8>> {
         let Some(execution) = self.execution(height, time, time) else { return Vec::new() };
         let mut block = execution.begin();
         let mut room = max_bytes.min(governance::block_bytes(&self.store));
         let mut kept = Vec::with_capacity(transactions.len());
         let mut reads: Vec<Read> = transactions.par_iter().map(|bytes| Read::signed(bytes)).collect();
         execution.work_ahead(&mut reads);
-        for (read, bytes) in reads.into_iter().zip(transactions) {
-            let size = proto_size(bytes.len());
-            if size > room || bytes.len() < TX_BYTES_MIN {
+        for place in fairness::order(&reads, room) {
+            let (read, bytes) = (&reads[place], transactions[place].len());
+            let size = proto_size(bytes);
+            if size > room || bytes < TX_BYTES_MIN {
                 continue;
             }
-            if execution.deliver_in_block(&read, &mut block).is_ok() {
+            if execution.deliver_in_block(read, &mut block).is_ok() {
                 room -= size;
-                kept.push(bytes);
+                kept.push(std::mem::take(&mut transactions[place]));
             }
         }
         *self.candidate.lock() = Some(execution.finish(block, &kept));
@@ -318,7 +339,8 @@ impl<S: Store> Machine<S> {
         let chain_id = &self.chain.as_ref()?.chain_id;
         let context = BlockContext { chain_id, height, time, time_max, verifier: &self.verifier };
         let (signatures, upgrades) = (&self.signatures, self.upgrades);
-        Some(Execution { store: &self.store, context, signatures, upgrades })
+        let quotas = accounts::parameters(&self.store).quotas;
+        Some(Execution { store: &self.store, context, signatures, upgrades, quotas })
     }
 
     /// Latest time that a block could have which takes a transaction now.
@@ -328,7 +350,9 @@ impl<S: Store> Machine<S> {
     }
 
     fn forget_uncommitted(&mut self) {
-        self.pending.get_mut().clear();
+        let pending = self.pending.get_mut();
+        pending.changes.clear();
+        pending.waiting.clear();
         *self.candidate.get_mut() = None;
         self.staged = None;
     }

@@ -14,13 +14,14 @@
 use careledger_wire::{
     ids::{Address, FieldBytes, TransactionHash},
     proto::{
+        accounts::KeyKind,
         query::{Pairs, PathRequest, PathResponse, Tree, pairs::Pair},
         tx::{
-            BaseAccount, GasInfo, PublicKey, QueryAccountRequest, QueryAccountResponse, Result as SimulationResult,
+            BaseAccount, GasInfo, QueryAccountRequest, QueryAccountResponse, Result as SimulationResult,
             SimulateRequest, SimulateResponse, TxMsgData,
         },
     },
-    transaction::SECP256K1_KEY,
+    signing::PublicKey,
 };
 use careledger_zk::tree;
 use prost::Message as _;
@@ -187,10 +188,7 @@ fn account(store: &impl Store, data: &[u8]) -> Result<Vec<u8>, Unanswered> {
     let address: Address = request.address.parse().map_err(|_| Unanswered::InvalidData("a care1 address"))?;
     let account = store.get(&keys::account(&address));
     let account = account.ok_or_else(|| Unanswered::NotFound(format!("account {address}")))?;
-    let public_key = (!account.public_key.is_empty()).then(|| Any {
-        type_url: SECP256K1_KEY.to_owned(),
-        value: PublicKey { key: account.public_key }.encode_to_vec(),
-    });
+    let public_key = PublicKey::new(KeyKind::Secp256k1, &account.public_key).map(|key| key.to_any());
     let base = BaseAccount {
         address: request.address,
         pub_key: public_key,

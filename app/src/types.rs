@@ -1,22 +1,33 @@
 //! What goes into the state machine and what comes out, free of CometBFT's types.
 
-use careledger_wire::ids::{Address, ValidatorKey};
+use careledger_wire::{
+    ids::{Address, ValidatorKey},
+    signing::PublicKey,
+};
 
 use crate::{proofs::ProofVerifier, reject::Reject};
 
 /// The account that signed a transaction. Made only where its signature is checked before
 /// anything that it asks for is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sender(Address);
+pub struct Sender {
+    address: Address,
+    key: PublicKey,
+}
 
 impl Sender {
-    pub(crate) const fn new(address: Address) -> Self {
-        Self(address)
+    pub(crate) const fn new(address: Address, key: PublicKey) -> Self {
+        Self { address, key }
     }
 
     /// Its address.
     pub const fn address(&self) -> &Address {
-        &self.0
+        &self.address
+    }
+
+    /// The key that signed: one of the account's when the transaction was taken.
+    pub const fn key(&self) -> &PublicKey {
+        &self.key
     }
 }
 
@@ -42,6 +53,12 @@ impl BlockContext<'_> {
     /// Whether `time` is the block's or earlier: what lasts until `time`, exclusive, is over.
     pub fn has_passed(&self, time: i64) -> bool {
         time <= self.time
+    }
+
+    /// Whether `time` is the block's or earlier, as far as can be known: what may happen from `time` on
+    /// may happen.
+    pub fn may_have_passed(&self, time: i64) -> bool {
+        time <= self.time_max
     }
 
     /// Whether `time` is more than `seconds` after the block's.

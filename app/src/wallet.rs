@@ -13,7 +13,9 @@ pub mod keystore;
 
 use bip32::{ChildNumber, DerivationPath, Language, Mnemonic, XPrv};
 use careledger_wire::{
+    commitment,
     ids::{Address, EncryptionKey},
+    signing::PublicKey,
     transaction::Unsigned,
 };
 use cosmrs::crypto::secp256k1::SigningKey;
@@ -132,6 +134,18 @@ impl Signer {
     /// Account that this key signs for.
     pub fn address(&self) -> Address {
         Address::of_key(&self.public_key())
+    }
+
+    /// Signature by which this key says that it wants to be one of the account's.
+    pub fn prove_possession(&self, chain_id: &str, account: &Address) -> [u8; 64] {
+        let bytes = commitment::possession(chain_id, account, &PublicKey::Secp256k1(self.public_key()));
+        self.key.sign(&bytes).expect("signing a digest does not fail").to_bytes().into()
+    }
+
+    /// Signature by which this key says that it wants its account at the organization.
+    pub fn bind_to(&self, chain_id: &str, organization: &Address) -> [u8; 64] {
+        let bytes = commitment::binding(chain_id, organization, &PublicKey::Secp256k1(self.public_key()));
+        self.key.sign(&bytes).expect("signing a digest does not fail").to_bytes().into()
     }
 
     /// The signed transaction: bytes that the ledger takes.

@@ -199,6 +199,46 @@ fn a_consent_is_signed_without_a_network() {
     assert_eq!(signed["grant"].as_str().unwrap().len(), 64, "the id that was chosen is told");
 }
 
+/// A second key is proven and added, then signs for the first one's account.
+#[test]
+fn a_further_key_is_added_and_signs_for_the_account() {
+    use careledger_app::signatures;
+    use careledger_wire::{commitment, message::Message, signing};
+    use sha2::{Digest as _, Sha256};
+
+    let home = Home::new();
+    let alice = home.json(&["keys", "add", "alice"]);
+    let account = alice["address"].as_str().unwrap();
+    home.json(&["keys", "add", "laptop"]);
+    let chain = ["--chain-id", "careledger-dev-1"];
+    let proven = home.json(&[&["keys", "prove-possession", "laptop", "--account", account][..], &chain].concat());
+    let told = |name: &str| proven[name].as_str().unwrap();
+    let offline = ["--offline", "--account-number", "7", "--sequence", "0"];
+    let add = ["tx", "add-key", "--from", "alice", "--kind", told("kind"), "--key", told("key")];
+    let rest = ["--authority", "device", "--possession", told("possession")];
+    let signed = home.json(&[&add[..], &rest, &offline, &chain].concat());
+    let read =
+        |signed: &Value| Transaction::decode(&BASE64_STANDARD.decode(signed["tx"].as_str().unwrap()).unwrap()).unwrap();
+    let transaction = read(&signed);
+    let Message::AddKey(added) = &transaction.messages()[0] else { panic!("{transaction:?}") };
+    let key = signing::PublicKey::new(added.kind(), &added.key).unwrap();
+    let possession = signing::Signature::decode(added.kind(), &added.possession).unwrap();
+    let bytes = commitment::possession("careledger-dev-1", &transaction.signer(), &key);
+    assert!(signatures::holds(&key, &Sha256::digest(bytes).into(), &possession));
+
+    let veto = ["tx", "veto-recovery", "--from", "laptop", "--account", account];
+    let transaction = read(&home.json(&[&veto[..], &offline, &chain].concat()));
+    assert_eq!((transaction.signer().to_string().as_str(), transaction.sender().key), (account, key));
+
+    let hospital = signer("hospital").address().to_string();
+    let bound = home.json(&[&["keys", "bind-to", "alice", "--derive", &hospital][..], &chain].concat());
+    let open = ["tx", "open-subject", "--from", "laptop", "--claimant", bound["address"].as_str().unwrap()];
+    let binding = ["--binding", bound["binding"].as_str().unwrap()];
+    let transaction = read(&home.json(&[&open[..], &binding, &offline, &chain].concat()));
+    let Message::OpenSubject(open) = &transaction.messages()[0] else { panic!("{transaction:?}") };
+    assert!(open.binding.is_some());
+}
+
 #[test]
 fn a_state_that_is_in_use_and_one_that_is_damaged_are_told_apart() {
     let home = Home::new();

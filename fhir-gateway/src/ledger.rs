@@ -9,7 +9,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use careledger_app::keys::{Key, Value};
+use careledger_app::{
+    keys::{Key, Value},
+    reject::Reject,
+};
 use careledger_wire::{
     ids::{Address, TransactionHash},
     message::Message,
@@ -233,6 +236,10 @@ fn committed(hash: TransactionHash, result: &TransactionResult) -> Result<Commit
 
 /// A refusal of the ledger: its code, and its sentence, which the ledger keeps free of content.
 pub(crate) fn refused(code: u32, log: &str) -> Refusal {
+    // What waits before is in a block soon: sending again is safe.
+    if code == Reject::TooManyWaiting.code() {
+        return Refusal::LedgerUnavailable;
+    }
     Refusal::Ledger { code, sentence: log.to_owned() }
 }
 

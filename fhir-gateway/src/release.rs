@@ -7,6 +7,8 @@
 //! Absent on purpose: tokens. Another organization is not a client; its account key is who it is.
 
 use actix_web::{HttpRequest, HttpResponse, web::Bytes};
+use careledger_app::{accounts, keys};
+use careledger_wire::signing::PublicKey;
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::{
@@ -42,6 +44,11 @@ pub async fn handle(
     let (address, exchange) = acceptance.verify(&signed, &headers, now).map_err(unauthorized)?;
     let asker = answer::asker(organization, address).await?;
     let asker = asker.ok_or(Refusal::Unauthorized("the signing organization is not registered on the ledger"))?;
+    let account = organization.ledger.get(&keys::account(&address)).await?;
+    let key = PublicKey::Secp256k1(headers.key);
+    if account.and_then(|account| accounts::authority(&address, &account, &key)).is_none() {
+        return Err(Refusal::Unauthorized("the signing key is no longer the organization's"));
+    }
     acceptance.remember(&exchange, headers.time, now).map_err(unauthorized)?;
     organization.network.rates().check(&asker.address.to_string())?;
     let answer = match operation {

@@ -11,10 +11,11 @@ mod canary;
 mod clients;
 mod crash;
 mod fhir;
+mod flood;
 mod governance;
 mod home;
 
-use home::Home;
+use home::{Home, eventually};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -57,6 +58,16 @@ fn the_story_holds_on_the_stock_node_program_and_nothing_acknowledged_is_lost_wh
     crash::kill_and_revive_under_load(&home);
     let joined = home.run(&["join", "--once"]);
     assert!(joined.contains("agrees with the others"), "a fifth node joins from a snapshot: {joined}");
+    home.run(&["down"]);
+}
+
+#[test]
+fn a_flood_from_one_account_delays_others_by_two_blocks_at_most() {
+    let _turn = turn();
+    let home = Home::new();
+    home.run(&["up", "--no-build", "--node", "stock"]);
+    flood::delays_others_by_two_blocks_at_most(&home);
+    eventually("all four never agreed", || home.succeeds(&["check"]));
     home.run(&["down"]);
 }
 

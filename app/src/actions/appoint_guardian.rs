@@ -71,7 +71,7 @@ impl Action for AppointGuardian {
         let known = self.known(state).unwrap_or_default();
         // One key has one subject: a guardian's key shared by two would link them.
         let is_this_ones = known.until != 0;
-        if !is_this_ones && accounts::role(&self.guardian, state) != AccountRole::Unspecified {
+        if !is_this_ones && !accounts::is_unused(&self.guardian, state) {
             return Err(Reject::AddressInUse);
         }
         let in_force = GuardianshipApproval { until: known.until, evidence: known.evidence };

@@ -7,7 +7,7 @@ use careledger_wire::{
 
 use super::{Action, fields, standing};
 use crate::{
-    keys,
+    accounts, keys,
     reject::Reject,
     state::{StateRead, StateWrite},
     types::{BlockContext, Sender},
@@ -34,6 +34,11 @@ impl Action for ClaimSubject {
 
     fn check(&self, _block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
         let subject = standing::subject_of(&self.sender, &self.subject, state)?;
+        // Another organization's subject is left over from before the key said where it wants to be.
+        let bound_to = accounts::account(self.sender.address(), state).map(|account| account.bound_to);
+        if bound_to.is_some_and(|bound_to| !bound_to.is_empty() && bound_to != subject.organization) {
+            return Err(Reject::NotTheSubject);
+        }
         if subject.encryption_key.is_empty() { Ok(()) } else { Err(Reject::SubjectClaimed) }
     }
 

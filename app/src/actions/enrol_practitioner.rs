@@ -8,7 +8,7 @@ use careledger_wire::{
     },
 };
 
-use super::{Action, fields, standing};
+use super::{Action, fields, possession::Binding, standing};
 use crate::{
     accounts, keys,
     limits::PRACTITIONER_SECONDS_MAX,
@@ -25,33 +25,45 @@ pub struct EnrolPractitioner {
     role: PractitionerRole,
     qualification: Commitment,
     expires_at: i64,
+    binding: Option<Binding>,
 }
 
 impl Action for EnrolPractitioner {
     type Message = MsgEnrolPractitioner;
 
     fn parse(sender: &Sender, message: Self::Message) -> Result<Self, Reject> {
+        let practitioner = fields::id("practitioner", &message.practitioner)?;
         Ok(Self {
             sender: *sender,
-            practitioner: fields::id("practitioner", &message.practitioner)?,
+            practitioner,
             role: fields::choice("role", message.role)?,
             qualification: fields::id("qualification", &message.qualification)?,
             expires_at: fields::time("expires_at", message.expires_at)?,
+            binding: Binding::parse(message.binding.as_ref(), &practitioner)?,
         })
     }
 
     fn check(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
         standing::organization(&self.sender, block, state)?;
         block.check_end(self.expires_at, PRACTITIONER_SECONDS_MAX)?;
-        if accounts::is_free_for(&self.practitioner, AccountRole::Practitioner, state) {
-            Ok(())
-        } else {
-            Err(Reject::AddressInUse)
+        let is_free = match &self.binding {
+            None => accounts::is_unused(&self.practitioner, state),
+            Some(_) => accounts::is_free(&self.practitioner, state),
+        };
+        if !is_free && accounts::role(&self.practitioner, state) != AccountRole::Practitioner {
+            return Err(Reject::AddressInUse);
         }
+        self.binding.as_ref().map_or(Ok(()), |binding| binding.check(&self.sender, block, state))
     }
 
     fn execute(self, _block: &BlockContext, state: &mut impl StateWrite) {
-        accounts::open(&self.practitioner, AccountRole::Practitioner, state);
+        let organization = self.sender.address();
+        match &self.binding {
+            None => accounts::open(&self.practitioner, AccountRole::Practitioner, state),
+            Some(Binding { key, .. }) => {
+                accounts::open_bound(&self.practitioner, AccountRole::Practitioner, key, organization, state);
+            }
+        }
         let practitioner = Practitioner {
             organization: self.sender.address().to_vec(),
             role: self.role.into(),

@@ -9,7 +9,7 @@ use careledger_wire::{
     },
 };
 
-use super::{Action, fields, standing};
+use super::{Action, fields, possession::Binding, standing};
 use crate::{
     accounts, keys,
     reject::Reject,
@@ -22,6 +22,7 @@ use crate::{
 pub struct OpenSubject {
     sender: Sender,
     claimant: Address,
+    binding: Option<Binding>,
 }
 
 impl OpenSubject {
@@ -34,7 +35,8 @@ impl Action for OpenSubject {
     type Message = MsgOpenSubject;
 
     fn parse(sender: &Sender, message: Self::Message) -> Result<Self, Reject> {
-        Ok(Self { sender: *sender, claimant: fields::id("claimant", &message.claimant)? })
+        let claimant = fields::id("claimant", &message.claimant)?;
+        Ok(Self { sender: *sender, claimant, binding: Binding::parse(message.binding.as_ref(), &claimant)? })
     }
 
     fn check(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
@@ -43,14 +45,23 @@ impl Action for OpenSubject {
             return Err(Reject::SubjectExists);
         }
         // One key has one subject: a key shared by two organizations would link their patients.
-        if accounts::role(&self.claimant, state) != AccountRole::Unspecified {
+        let is_free = match &self.binding {
+            None => accounts::is_unused(&self.claimant, state),
+            Some(_) => accounts::is_free(&self.claimant, state),
+        };
+        if !is_free {
             return Err(Reject::AddressInUse);
         }
-        Ok(())
+        self.binding.as_ref().map_or(Ok(()), |binding| binding.check(&self.sender, block, state))
     }
 
     fn execute(self, _block: &BlockContext, state: &mut impl StateWrite) {
-        accounts::open(&self.claimant, AccountRole::Claimant, state);
+        match &self.binding {
+            None => accounts::open(&self.claimant, AccountRole::Claimant, state),
+            Some(Binding { key, .. }) => {
+                accounts::open_bound(&self.claimant, AccountRole::Claimant, key, self.sender.address(), state);
+            }
+        }
         let subject = Subject {
             organization: self.sender.address().to_vec(),
             claimant: self.claimant.to_vec(),

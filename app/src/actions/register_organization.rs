@@ -94,7 +94,8 @@ impl Action for RegisterOrganization {
     fn check(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
         standing::registrar(&self.sender, state)?;
         block.check_end(self.expires_at, ACCREDITATION_SECONDS_MAX)?;
-        if !accounts::is_free_for(&self.organization, AccountRole::Organization, state) {
+        let role = accounts::role(&self.organization, state);
+        if role != AccountRole::Organization && !accounts::is_free(&self.organization, state) {
             return Err(Reject::AddressInUse);
         }
         if self.registered(state).is_some_and(|organization| organization == self.organization(organization.generation))

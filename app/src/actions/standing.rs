@@ -4,8 +4,9 @@ use careledger_wire::{
     decision,
     ids::{Address, RecordId, SubjectId},
     proto::{
+        accounts::KeyAuthority,
         identity::{OrganizationKind, SuspensionReason},
-        state::{AccountRole, Organization, Record, Subject},
+        state::{Account, AccountRole, Organization, Record, Subject},
     },
 };
 
@@ -49,7 +50,7 @@ pub(super) fn organization_of(
 }
 
 /// The organization at this address, registered, not suspended and not expired.
-pub(super) fn in_good_standing(
+pub(crate) fn in_good_standing(
     address: &Address,
     block: &BlockContext,
     state: &impl StateRead,
@@ -158,4 +159,17 @@ pub(super) fn acts_for(
 /// Whether the sender is a guardian, of whomever.
 pub(super) fn is_guardian(sender: &Sender, state: &impl StateRead) -> bool {
     accounts::role(sender.address(), state) == AccountRole::Guardian
+}
+
+/// The sender must have signed with a full key; an organization must be in good standing.
+pub(super) fn manages_keys(sender: &Sender, block: &BlockContext, state: &impl StateRead) -> Result<Account, Reject> {
+    let account = accounts::account(sender.address(), state).ok_or(Reject::UnknownAccount)?;
+    if account.role() == AccountRole::Organization {
+        in_good_standing(sender.address(), block, state)?;
+    }
+    match accounts::authority(sender.address(), &account, sender.key()) {
+        Some(KeyAuthority::Full) => Ok(account),
+        Some(_) => Err(Reject::NotAFullKey),
+        None => Err(Reject::UnknownKey),
+    }
 }

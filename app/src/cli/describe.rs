@@ -24,11 +24,44 @@ pub trait Describe: prost::Message + Default {
 impl Describe for state::Account {
     fn describe(&self) -> Value {
         let role = self.role().as_str_name();
+        let keys = self.keys.iter().map(|key| {
+            json!({
+                "kind": choice(key.kind().as_str_name(), "KEY_KIND_"),
+                "key": hex::encode(&key.key),
+                "authority": choice(key.authority().as_str_name(), "KEY_AUTHORITY_"),
+            })
+        });
         json!({
             "account_number": self.number,
             "sequence": self.sequence,
             "role": choice(role, "ACCOUNT_ROLE_"),
             "public_key": hex::encode(&self.public_key),
+            "keys": keys.collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Describe for state::Guardians {
+    fn describe(&self) -> Value {
+        json!({
+            "guardians": self.guardians.iter().map(|bytes| account(bytes)).collect::<Vec<_>>(),
+            "threshold": self.threshold,
+            "delay_seconds": self.delay_seconds,
+            "round": self.round,
+            "is_recovering": self.is_recovering,
+        })
+    }
+}
+
+impl Describe for state::Recovery {
+    fn describe(&self) -> Value {
+        let accounts = |all: &[Vec<u8>]| all.iter().map(|bytes| account(bytes)).collect::<Vec<_>>();
+        json!({
+            "round": self.round,
+            "approvals": accounts(&self.approvals),
+            "approved_from": (self.approved_from != 0).then_some(self.approved_from),
+            "attestations": accounts(&self.attestations),
+            "attested_from": (self.attested_from != 0).then_some(self.attested_from),
         })
     }
 }

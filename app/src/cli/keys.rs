@@ -58,6 +58,31 @@ enum Command {
         #[arg(long)]
         address: bool,
     },
+    /// Say that this key wants to be one of an account's: what `tx add-key` takes.
+    ProvePossession {
+        /// Name of the key.
+        name: String,
+        /// The account that shall have it.
+        #[arg(long, value_name = "ADDRESS")]
+        account: Address,
+        /// Id of the chain.
+        #[arg(long)]
+        chain_id: String,
+    },
+    /// Say that this key wants its account at an organization: what `tx open-subject --binding` takes.
+    BindTo {
+        /// Name of the key.
+        name: String,
+        /// The organization; the key is the one that is derived for it.
+        #[arg(long, value_name = "ORGANIZATION", conflicts_with = "organization")]
+        derive: Option<Address>,
+        /// The organization; the key is the wallet's own, as a practitioner's.
+        #[arg(long, value_name = "ORGANIZATION", required_unless_present = "derive")]
+        organization: Option<Address>,
+        /// Id of the chain.
+        #[arg(long)]
+        chain_id: String,
+    },
     /// Print the 24 words. Whoever reads them owns the key.
     ExportMnemonic {
         /// Name of the key.
@@ -156,6 +181,25 @@ impl Keys {
                     shown["encryption_key"] = json!(wallet.encryption_pair(organization).public);
                 }
                 self.format.print(&shown);
+            }
+            Command::ProvePossession { name, account, chain_id } => {
+                let signer = keystore.open(name, &self.passphrase.read()?)?.signer(Role::Account);
+                self.format.print(&json!({
+                    "kind": "secp256k1",
+                    "key": hex::encode(signer.public_key()),
+                    "possession": hex::encode(signer.prove_possession(chain_id, account)),
+                }));
+            }
+            Command::BindTo { name, derive, organization, chain_id } => {
+                let wallet = keystore.open(name, &self.passphrase.read()?)?;
+                let signer = wallet.signer(derive.map_or(Role::Account, Role::ClaimantAt));
+                let organization = derive.or(*organization).expect("clap asks for one of them");
+                let signature = hex::encode(signer.bind_to(chain_id, &organization));
+                let key = hex::encode(signer.public_key());
+                self.format.print(&json!({
+                    "address": signer.address(),
+                    "binding": format!("secp256k1:{key}:{signature}"),
+                }));
             }
             Command::ExportMnemonic { name } => {
                 let wallet = keystore.open(name, &self.passphrase.read()?)?;

@@ -7,14 +7,15 @@ use careledger_wire::{
         Address, ClaimId, Commitment, Digest, EncryptionKey, FieldBytes, GrantId, ProposalId, RecordId, RequestId,
         StandingId, SubjectId,
     },
-    proto::{consent, identity},
+    proto::{accounts, consent, identity},
 };
 use clap::{Subcommand, ValueEnum};
 
 use super::{
+    accounts::AccountsAction,
     consent::ConsentAction,
     governance::Proposing,
-    parse::{AnchorArgument, SupersessionArgument, UnixTime},
+    parse::{AnchorArgument, BindingArgument, SupersessionArgument, UnixTime},
 };
 
 /// What to send. docs/transactions/ has a page for each.
@@ -64,12 +65,18 @@ pub enum Action {
         /// End of the enrolment.
         #[arg(long, value_name = "TIME")]
         expires_at: UnixTime,
+        /// The practitioner's word (keys bind-to --organization): nobody else can have the account then.
+        #[arg(long, value_name = "KIND:KEY:SIGNATURE")]
+        binding: Option<BindingArgument>,
     },
     /// An organization opens its view of a patient, for the patient to claim.
     OpenSubject {
         /// Account that the patient's wallet derived for this organization (keys show --derive).
         #[arg(long, value_name = "ADDRESS")]
         claimant: Address,
+        /// The patient's word (keys bind-to --derive): nobody else can have the account then.
+        #[arg(long, value_name = "KIND:KEY:SIGNATURE")]
+        binding: Option<BindingArgument>,
     },
     /// A patient takes a subject over: from then on only the patient grants. Needs --derive.
     ClaimSubject {
@@ -331,6 +338,8 @@ pub enum Action {
         #[arg(long, value_name = "HEX")]
         record: RecordId,
     },
+    #[command(flatten)]
+    Accounts(AccountsAction),
 }
 
 macro_rules! choices {
@@ -363,4 +372,8 @@ choices! {
     ReviewOutcome => consent::ReviewOutcome { Justified, NotJustified }
     /// What a grant opens.
     Mode => consent::ConsentMode { View, Append }
+    /// How a key signs.
+    KeyKind => accounts::KeyKind { Secp256k1, WebauthnP256 }
+    /// What a key may do.
+    KeyAuthority => accounts::KeyAuthority { Full, Device }
 }

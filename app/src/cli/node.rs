@@ -12,7 +12,7 @@ use careledger_app::{
         server::{Address as AbciAddress, Server},
     },
     fault,
-    genesis::{Genesis, is_development_chain},
+    genesis::{Genesis, GenesisQuotas, is_development_chain},
     machine::Machine,
     store::disk::{DiskStore, OpenError, Retention, Schedule},
     upgrade,
@@ -59,6 +59,12 @@ pub struct Init {
     /// id is `careledger-dev`, or starts with `careledger-dev-`, the insecure development key is used where none is given.
     #[arg(long = "verifying-key", value_name = "HEX")]
     verifying_keys: Vec<String>,
+    /// Origin at which passkeys may sign, such as https://portal.example; repeat for several.
+    #[arg(long = "webauthn-origin", value_name = "ORIGIN")]
+    webauthn_origins: Vec<String>,
+    /// Relying party id that passkeys may be of, such as portal.example; repeat for several.
+    #[arg(long = "webauthn-rp-id", value_name = "HOST")]
+    webauthn_rp_ids: Vec<String>,
 }
 
 impl Init {
@@ -77,6 +83,9 @@ impl Init {
             verifying_keys,
             organizations: Vec::new(),
             state_version: upgrade::NEWEST,
+            quotas: Some(GenesisQuotas::default()),
+            webauthn_origins: self.webauthn_origins,
+            webauthn_rp_ids: self.webauthn_rp_ids,
         };
         genesis.changes(&self.chain_id, 0).map_err(Failure::new)?;
         let home = self.home.path();

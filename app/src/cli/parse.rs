@@ -2,7 +2,10 @@
 
 use std::{fs, path::PathBuf, str::FromStr};
 
-use careledger_wire::ids::{Commitment, RecordId};
+use careledger_wire::{
+    ids::{Commitment, RecordId},
+    proto::accounts,
+};
 use time::{Date, OffsetDateTime, Time, format_description::well_known::Rfc3339, macros::format_description};
 
 /// A time, Unix seconds. Written as such, as RFC 3339, as a date (its first second, UTC), or as
@@ -79,6 +82,54 @@ impl FromStr for SupersessionArgument {
         };
         let version = version.parse().map_err(|_| format!("`{version}` is no version: expected a number"))?;
         Ok(Self(id(record)?, version, id(commitment)?))
+    }
+}
+
+/// Bytes, hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HexBytes(pub Vec<u8>);
+
+impl FromStr for HexBytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        hex::decode(text).map(Self).map_err(|_| "expected hexadecimal digits".to_owned())
+    }
+}
+
+/// A compressed public key, hexadecimal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyBytes(pub [u8; 33]);
+
+impl FromStr for KeyBytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let HexBytes(bytes) = text.parse()?;
+        bytes.try_into().map(Self).map_err(|_| "expected 33 bytes, a compressed key".to_owned())
+    }
+}
+
+/// `KIND:KEY:SIGNATURE`: a key's word that it wants its account at an organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindingArgument(pub accounts::Binding);
+
+impl FromStr for BindingArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(':');
+        let (Some(kind), Some(key), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err("expected KIND:KEY:SIGNATURE, as keys bind-to prints it".to_owned());
+        };
+        let kind = match kind {
+            "secp256k1" => accounts::KeyKind::Secp256k1,
+            "webauthn-p256" => accounts::KeyKind::WebauthnP256,
+            other => return Err(format!("`{other}` is neither secp256k1 nor webauthn-p256")),
+        };
+        let (KeyBytes(key), HexBytes(signature)) = (key.parse()?, signature.parse()?);
+        Ok(Self(accounts::Binding { kind: kind.into(), key: key.to_vec(), signature }))
     }
 }
 

@@ -73,6 +73,7 @@ impl Action {
             | Self::SetLegalHold { .. }
             | Self::DisputeAccess { .. }
             | Self::ReleaseLegalHold { .. } => self.custody(sending, &mut ids)?,
+            Self::Accounts(action) => action.message(sending.sender.to_string()),
         };
         Ok(Prepared { message, ids })
     }
@@ -98,19 +99,21 @@ impl Action {
                 reason: (*reason).into(),
             }
             .into(),
-            Self::EnrolPractitioner { practitioner, role, qualification, expires_at } => {
+            Self::EnrolPractitioner { practitioner, role, qualification, expires_at, binding } => {
                 identity::MsgEnrolPractitioner {
                     sender,
                     practitioner: practitioner.to_vec(),
                     role: (*role).into(),
                     qualification: qualification.to_vec(),
                     expires_at: expires_at.0,
+                    binding: binding.as_ref().map(|binding| binding.0.clone()),
                 }
                 .into()
             }
-            Self::OpenSubject { claimant } => {
+            Self::OpenSubject { claimant, binding } => {
                 ids.insert("subject".to_owned(), json!(commitment::subject_id(&sending.sender, claimant)));
-                identity::MsgOpenSubject { sender, claimant: claimant.to_vec() }.into()
+                let binding = binding.as_ref().map(|binding| binding.0.clone());
+                identity::MsgOpenSubject { sender, claimant: claimant.to_vec(), binding }.into()
             }
             Self::ClaimSubject { subject, encryption_key } => {
                 let derived = sending.derived.as_ref();

@@ -46,7 +46,19 @@ pub struct Query {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Number, sequence and role of an account.
+    /// Guardians of an account, and whether a recovery is under way.
+    Guardians {
+        /// The account.
+        address: Address,
+    },
+    /// What was approved of a new key for an account.
+    Recovery {
+        /// The account.
+        address: Address,
+        /// Address of the new key.
+        key: Address,
+    },
+    /// Number, sequence, role and keys of an account.
     Account {
         /// The account.
         address: Address,
@@ -215,6 +227,8 @@ impl Query {
     pub async fn run(self) -> Result<()> {
         let client = Client::new(&self.node.node)?;
         match &self.what {
+            What::Guardians { address } => self.show(&client, &keys::guardians(address)).await,
+            What::Recovery { address, key } => self.show(&client, &keys::recovery(address, key)).await,
             What::Account { address } => self.show(&client, &keys::account(address)).await,
             What::Organization { address } => self.show(&client, &keys::organization(address)).await,
             What::Practitioner { organization, practitioner } => {

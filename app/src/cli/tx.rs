@@ -69,6 +69,9 @@ struct Signing {
     /// Sign with the patient's key at this organization.
     #[arg(long, global = true, value_name = "ORGANIZATION")]
     derive: Option<Address>,
+    /// The account that sends, where --from is a further key of it [default: the key's own].
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    account: Option<Address>,
     /// Print what would be signed, and send nothing.
     #[arg(long, global = true)]
     dry_run: bool,
@@ -109,9 +112,10 @@ impl Tx {
         let wallet = keys::keystore(&self.home).open(name, &self.passphrase.read()?)?;
         let signer = wallet.signer(self.signing.derive.map_or(Role::Account, Role::ClaimantAt));
         let derived = self.signing.derive.map(|organization| (organization, wallet.encryption_pair(&organization)));
-        let prepared = self.action.prepare(&Sending { sender: signer.address(), derived, now: now() })?;
+        let sender = self.signing.account.unwrap_or_else(|| signer.address());
+        let prepared = self.action.prepare(&Sending { sender, derived, now: now() })?;
         let client = Client::new(&self.node.node)?;
-        let (chain_id, account_number, replay) = self.signing.resolve(&client, &signer).await?;
+        let (chain_id, account_number, replay) = self.signing.resolve(&client, &sender).await?;
         let messages = [prepared.message];
         let unsigned = Unsigned::new(&messages, &signer.public_key(), &chain_id, account_number, replay);
         if self.signing.dry_run {
@@ -173,7 +177,7 @@ impl Tx {
 
 impl Signing {
     /// Chain id, account number and replay protection: what was given, else what the node says.
-    async fn resolve(&self, client: &Client, signer: &Signer) -> Result<(String, u64, Replay)> {
+    async fn resolve(&self, client: &Client, sender: &Address) -> Result<(String, u64, Replay)> {
         let chain_id = match &self.chain_id {
             Some(given) => given.clone(),
             None => client.chain_id().await?,
@@ -181,8 +185,8 @@ impl Signing {
         let needs_sequence = self.sequence.is_none() && self.unordered.is_none();
         let asked = match (self.account_number, needs_sequence) {
             (Some(number), false) => Account { number, sequence: 0 },
-            _ => client.account(&signer.address()).await?.ok_or_else(|| {
-                Failure::new(format!("the ledger does not know the account {}", signer.address()))
+            _ => client.account(sender).await?.ok_or_else(|| {
+                Failure::new(format!("the ledger does not know the account {sender}"))
                     .next(advice(Reject::UnknownAccount.code()))
             })?,
         };

@@ -1,18 +1,22 @@
 //! Who signed a transaction, and that it is not replayed.
 
 use careledger_wire::{
-    ids::TransactionHash,
-    proto::state::{Account, Executed},
-    transaction::{Replay, Transaction},
+    ids::{Address, TransactionHash},
+    proto::state::{Account, AccountRole, Executed, Quotas},
+    signing::Signature,
+    transaction::{Replay, Signatory, Transaction},
 };
 use parking_lot::Mutex;
-use secp256k1::{PublicKey, ecdsa, ecdsa::Signature};
 
+use super::quotas;
 use crate::{
+    accounts,
+    actions::standing,
     governance, keys,
     limits::VERIFIED_SIGNATURES_MAX,
     proofs::Remembered,
     reject::Reject,
+    signatures,
     state::{StateRead, StateWrite},
     types::BlockContext,
 };
@@ -29,7 +33,7 @@ pub(super) enum SignatureRule {
 /// Checks signatures and remembers which held. The hash covers every byte of the transaction, so a
 /// verdict is never taken for other bytes.
 pub(super) struct Signatures {
-    held: Mutex<Remembered<(TransactionHash, u64), ()>>,
+    held: Mutex<Remembered<(TransactionHash, Address, u64), ()>>,
 }
 
 impl Default for Signatures {
@@ -39,33 +43,94 @@ impl Default for Signatures {
 }
 
 impl Signatures {
-    /// Whether the signature is its key's over these bytes, this chain and this account number.
-    /// The C library refuses a high s, so a transaction has one signature and one hash.
-    pub(super) fn verify(&self, transaction: &Transaction, chain_id: &str, account_number: u64) -> bool {
-        let id = (transaction.hash(), account_number);
-        if self.held.lock().get(&id).is_some() {
-            return true;
+    /// Refuses what `signatory` did not sign over these bytes, this chain and this account number.
+    /// Every form has one low s. What a passkey's user saw is judged each time, because what the
+    /// parameters allow can change; that the signature holds is remembered.
+    fn check(
+        &self,
+        transaction: &Transaction,
+        signatory: &Signatory,
+        chain_id: &str,
+        number: u64,
+        state: &impl StateRead,
+    ) -> Result<(), Reject> {
+        let Some(signature) = &signatory.signature else { return Err(Reject::BadSignature) };
+        let id = (transaction.hash(), signatory.account, number);
+        let is_held = self.held.lock().get(&id).is_some();
+        let is_passkeys = matches!(signature, Signature::WebAuthnP256(_));
+        if is_held && !is_passkeys {
+            return Ok(());
         }
-        let message = secp256k1::Message::from_digest(transaction.sign_digest(chain_id, account_number));
-        let Ok(key) = PublicKey::from_byte_array_compressed(*transaction.public_key()) else { return false };
-        let Ok(signature) = Signature::from_compact(transaction.signature()) else { return false };
-        let holds = ecdsa::verify(&signature, message, &key).is_ok();
-        if holds {
+        let digest = transaction.sign_digest(chain_id, number);
+        if is_passkeys {
+            signatures::check_assertion(signature, &digest, &accounts::parameters(state))?;
+        }
+        if !is_held {
+            if !signatures::holds(&signatory.key, &digest, signature) {
+                return Err(Reject::BadSignature);
+            }
             self.held.lock().insert(id, ());
         }
-        holds
+        Ok(())
     }
 }
 
-/// Refuses what may not be in this block at all; gives the signer's account.
+/// The account that is meant, when the key is one of its.
+fn account_of(signatory: &Signatory, state: &impl StateRead) -> Result<Account, Reject> {
+    let account = accounts::account(&signatory.account, state).ok_or(Reject::UnknownAccount)?;
+    match accounts::authority(&signatory.account, &account, &signatory.key) {
+        Some(_) => Ok(account),
+        None => Err(Reject::UnknownKey),
+    }
+}
+
+/// The sponsor's account; an organization sponsors in good standing only.
+fn sponsor_of(sponsor: &Signatory, block: &BlockContext, state: &impl StateRead) -> Result<Account, Reject> {
+    let account = account_of(sponsor, state)?;
+    if account.role() == AccountRole::Organization {
+        standing::in_good_standing(&sponsor.account, block, state)?;
+    }
+    Ok(account)
+}
+
+/// Whether an account of this state sends it with one of its keys; remembers the verdict.
+pub(super) fn is_signed_now(
+    transaction: &Transaction,
+    chain_id: &str,
+    signatures: &Signatures,
+    state: &impl StateRead,
+) -> bool {
+    let holds = |signatory: &Signatory| {
+        let checked = account_of(signatory, state)
+            .and_then(|account| signatures.check(transaction, signatory, chain_id, account.number, state));
+        checked.is_ok()
+    };
+    holds(transaction.sender()) && transaction.sponsor().is_none_or(holds)
+}
+
+/// The accounts of those who signed.
+pub(super) struct Parties {
+    sender: Account,
+    sponsor: Option<Account>,
+}
+
+impl Parties {
+    /// Whose quota it is.
+    pub(super) fn payer(&self) -> &Account {
+        self.sponsor.as_ref().unwrap_or(&self.sender)
+    }
+}
+
+/// Refuses what may not be in this block at all; gives the signers' accounts.
 pub(super) fn check(
     transaction: &Transaction,
     block: &BlockContext,
     rule: SignatureRule,
     signatures: &Signatures,
     state: &impl StateRead,
-) -> Result<Account, Reject> {
-    let account = state.get(&keys::account(&transaction.signer())).ok_or(Reject::UnknownAccount)?;
+) -> Result<Parties, Reject> {
+    let account = account_of(transaction.sender(), state)?;
+    let sponsor = transaction.sponsor().map(|sponsor| sponsor_of(sponsor, block, state)).transpose()?;
     if transaction.timeout_height() != 0 && transaction.timeout_height() < block.height {
         return Err(Reject::TransactionExpired);
     }
@@ -81,26 +146,49 @@ pub(super) fn check(
         }
         Replay::UntilTime(_) => {}
     }
-    let is_signed = || signatures.verify(transaction, block.chain_id, account.number);
-    if rule == SignatureRule::Waived || is_signed() { Ok(account) } else { Err(Reject::BadSignature) }
+    if rule == SignatureRule::Required {
+        signatures.check(transaction, transaction.sender(), block.chain_id, account.number, state)?;
+        if let (Some(signatory), Some(sponsor)) = (transaction.sponsor(), &sponsor) {
+            signatures.check(transaction, signatory, block.chain_id, sponsor.number, state)?;
+        }
+    }
+    Ok(Parties { sender: account, sponsor })
 }
 
-/// Uses up the sequence, or remembers the hash. Stays even when a message is refused: a
-/// transaction gets one answer.
-pub(super) fn consume(transaction: &Transaction, account: Account, block: &BlockContext, state: &mut impl StateWrite) {
-    let mut next = account;
+/// Uses up the sequence, or remembers the hash, and the payer's quota. Stays even when a message is
+/// refused: a transaction gets one answer.
+pub(super) fn consume(
+    transaction: &Transaction,
+    parties: Parties,
+    bytes: u64,
+    block: &BlockContext,
+    quotas: Option<&Quotas>,
+    state: &mut impl StateWrite,
+) {
+    let Parties { mut sender, sponsor } = parties;
+    let mut is_changed = accounts::learn(&mut sender, &transaction.sender().key);
     match transaction.replay() {
-        Replay::Sequence(_) => next.sequence += 1,
+        Replay::Sequence(_) => {
+            sender.sequence += 1;
+            is_changed = true;
+        }
         Replay::UntilTime(time) => {
             let height = i64::try_from(block.height).expect("CometBFT's heights are positive 64-bit integers");
             state.put(&keys::unordered(time, &transaction.hash()), &Executed { height });
-            if !next.public_key.is_empty() {
-                return;
-            }
         }
     }
-    next.public_key = transaction.public_key().to_vec();
-    state.put(&keys::account(&transaction.signer()), &next);
+    match (transaction.sponsor(), sponsor) {
+        (Some(signatory), Some(mut sponsor)) => {
+            let learned = accounts::learn(&mut sponsor, &signatory.key);
+            if quotas::charge(&mut sponsor, bytes, block.height, quotas) || learned {
+                state.put(&keys::account(&signatory.account), &sponsor);
+            }
+        }
+        _ => is_changed |= quotas::charge(&mut sender, bytes, block.height, quotas),
+    }
+    if is_changed {
+        state.put(&keys::account(&transaction.signer()), &sender);
+    }
 }
 
 /// Forgets unordered transactions that their expiry now protects, at most `most`.

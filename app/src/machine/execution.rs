@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use careledger_wire::{
-    ids::{CircuitId, TransactionHash, ValidatorKey},
-    proto::{query::TransactionResult, tx::TxMsgData},
+    ids::{Address, CircuitId, TransactionHash, ValidatorKey},
+    proto::{query::TransactionResult, state::Quotas, tx::TxMsgData},
     transaction::{Replay, Transaction, TransactionError, hash},
 };
 use prost::Message as _;
@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::{
     authentication::{self, SignatureRule, Signatures},
-    block_digest,
+    block_digest, quotas,
     work::Work,
 };
 use crate::{
@@ -73,6 +73,16 @@ impl Read {
         self.bytes as u64
     }
 
+    /// How many bytes it has.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Who sends it and whose quota it uses.
+    pub(super) fn parties(&self) -> Option<(Address, Address)> {
+        self.transaction.as_ref().ok().map(|transaction| (transaction.signer(), transaction.payer()))
+    }
+
     /// What it costs besides its bytes and its signature.
     pub(super) fn work(&self) -> Work {
         self.work
@@ -80,7 +90,7 @@ impl Read {
 }
 
 fn parse(transaction: &Transaction) -> Result<Vec<AnyAction>, Reject> {
-    let sender = Sender::new(transaction.signer());
+    let sender = Sender::new(transaction.signer(), transaction.sender().key);
     transaction.messages().iter().map(|message| AnyAction::parse(&sender, message.clone())).collect()
 }
 
@@ -178,6 +188,8 @@ pub(super) struct Execution<'a, S> {
     pub(super) context: BlockContext<'a>,
     pub(super) signatures: &'a Signatures,
     pub(super) upgrades: &'static [Upgrade],
+    /// As they were before the block.
+    pub(super) quotas: Option<Quotas>,
 }
 
 impl<'a, S: Store> Execution<'a, S> {
@@ -195,8 +207,9 @@ impl<'a, S: Store> Execution<'a, S> {
             .collect();
         reads.par_iter_mut().zip(has_room).for_each(|(read, has_room)| {
             let Ok(transaction) = &read.transaction else { return };
-            let Some(account) = self.store.get(&keys::account(&transaction.signer())) else { return };
-            if self.signatures.verify(transaction, self.context.chain_id, account.number) && has_room {
+            if authentication::is_signed_now(transaction, self.context.chain_id, self.signatures, self.store)
+                && has_room
+            {
                 read.actions = Some(parse(transaction));
             }
         });
@@ -263,11 +276,14 @@ impl<'a, S: Store> Execution<'a, S> {
             Ok(transaction) => transaction,
             Err(reject) => return Delivered::NotAuthentic(*reject),
         };
-        let account = match authentication::check(transaction, &self.context, rule, self.signatures, state) {
-            Ok(account) => account,
+        let parties = match authentication::check(transaction, &self.context, rule, self.signatures, state) {
+            Ok(parties) => parties,
             Err(reject) => return Delivered::NotAuthentic(reject),
         };
-        authentication::consume(transaction, account, &self.context, state);
+        if let Err(reject) = quotas::check(parties.payer(), read.gas(), self.context.height, self.quotas.as_ref()) {
+            return Delivered::NotAuthentic(reject);
+        }
+        authentication::consume(transaction, parties, read.gas(), &self.context, self.quotas.as_ref(), state);
         if trial == Trial::Cheap && read.work() != Work::default() {
             return Delivered::Executed(events::of(transaction));
         }
@@ -317,7 +333,7 @@ pub(super) fn block_events(updates: &ConsensusUpdates) -> Vec<Event> {
 
 #[cfg(test)]
 mod tests {
-    use careledger_wire::{ids::Address, proto::insurance::MsgPublishPlan, transaction::Unsigned};
+    use careledger_wire::{proto::insurance::MsgPublishPlan, transaction::Unsigned};
     use secp256k1::{PublicKey, SecretKey, ecdsa};
     use sha2::{Digest as _, Sha256};
 

@@ -3,15 +3,16 @@
 use careledger_wire::message::Message;
 
 use crate::{
-    limits::{HASHES_PER_APPEND, HASHES_PER_BLOCK_MAX, PROOFS_PER_BLOCK_MAX, hashes_of_plan},
+    limits::{HASHES_PER_APPEND, HASHES_PER_BLOCK_MAX, KEYS_PER_BLOCK_MAX, PROOFS_PER_BLOCK_MAX, hashes_of_plan},
     reject::Reject,
 };
 
-/// Eligibility proofs to check and Poseidon hashes to compute.
+/// Eligibility proofs to check, Poseidon hashes to compute and keys whose possession to check.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Work {
     proofs: usize,
     hashes: usize,
+    keys: usize,
 }
 
 impl Work {
@@ -22,18 +23,29 @@ impl Work {
 
     fn of_message(message: &Message) -> Self {
         match message {
-            Message::ProveEligibility(_) => Self { proofs: 1, hashes: 0 },
+            Message::ProveEligibility(_) => Self { proofs: 1, ..Self::default() },
             Message::AnchorAttestation(_) | Message::AnchorEnrolment(_) => {
-                Self { proofs: 0, hashes: HASHES_PER_APPEND }
+                Self { hashes: HASHES_PER_APPEND, ..Self::default() }
             }
-            Message::PublishPlan(plan) => Self { proofs: 0, hashes: hashes_of_plan(plan.intervals.len()) },
+            Message::PublishPlan(plan) => Self { hashes: hashes_of_plan(plan.intervals.len()), ..Self::default() },
+            Message::OpenSubject(open) => Self { keys: usize::from(open.binding.is_some()), ..Self::default() },
+            Message::EnrolPractitioner(enrol) => Self { keys: usize::from(enrol.binding.is_some()), ..Self::default() },
+            Message::AddKey(_) | Message::FinishRecovery(_) => Self { keys: 1, ..Self::default() },
             _ => Self::default(),
         }
     }
 
     /// Both.
     pub(super) fn and(self, other: Self) -> Self {
-        Self { proofs: self.proofs + other.proofs, hashes: self.hashes + other.hashes }
+        Self { proofs: self.proofs + other.proofs, hashes: self.hashes + other.hashes, keys: self.keys + other.keys }
+    }
+
+    /// Its largest part of what a block may hold, in millionths.
+    pub(super) fn share(self) -> usize {
+        let part = |amount: usize, most: usize| amount.saturating_mul(1_000_000) / most;
+        part(self.proofs, PROOFS_PER_BLOCK_MAX)
+            .max(part(self.hashes, HASHES_PER_BLOCK_MAX))
+            .max(part(self.keys, KEYS_PER_BLOCK_MAX))
     }
 
     /// Whether a block may hold this much.
@@ -41,6 +53,10 @@ impl Work {
         if self.proofs > PROOFS_PER_BLOCK_MAX {
             return Err(Reject::TooManyProofs);
         }
-        if self.hashes > HASHES_PER_BLOCK_MAX { Err(Reject::TooMuchWork) } else { Ok(()) }
+        if self.hashes > HASHES_PER_BLOCK_MAX || self.keys > KEYS_PER_BLOCK_MAX {
+            Err(Reject::TooMuchWork)
+        } else {
+            Ok(())
+        }
     }
 }

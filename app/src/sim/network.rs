@@ -17,7 +17,6 @@ use crate::{
     reject::Reject,
     snapshot::{self, Applied, Restore},
     store::{Store as _, memory::MemoryStore},
-    upgrade,
     wallet::Signer,
 };
 
@@ -96,9 +95,7 @@ impl Network {
         let genesis = Genesis {
             registrars: (0..REGISTRARS).map(address).collect(),
             registrar_threshold: u32::try_from(THRESHOLD).expect("a small number"),
-            verifying_keys: Vec::new(),
-            organizations: Vec::new(),
-            state_version: upgrade::NEWEST,
+            ..Genesis::default()
         };
         let genesis = serde_json::to_vec(&genesis).expect("addresses are JSON");
         let mut ranks = [0, 1, 2];

@@ -52,7 +52,7 @@ impl Network {
             }
             .into(),
             Request::Open { patient } => {
-                MsgOpenSubject { sender, claimant: self.address(Actor::Patient(patient)) }.into()
+                MsgOpenSubject { sender, claimant: self.address(Actor::Patient(patient)), binding: None }.into()
             }
             Request::Claim { subject } => {
                 MsgClaimSubject { sender, subject: self.subject(subject).to_vec(), encryption_key: vec![8; 32] }.into()

@@ -57,11 +57,11 @@ const RECORDS: [&[(&str, &str)]; 4] = [
 ];
 
 /// Every transaction, block by block: sender, messages.
-pub fn blocks() -> [&'static [(&'static str, &'static str)]; 15] {
+pub fn blocks() -> [&'static [(&'static str, &'static str)]; 18] {
     let [agreed, then] = AGREED;
     let [r1, r2, r3, r4] = RECORDS;
     let [c1, c2, c3, c4, c5] = CONSENT;
-    [EVERY, THEN, LAST, agreed, then, UPGRADED, r1, r2, r3, r4, c1, c2, c3, c4, c5]
+    [EVERY, THEN, LAST, agreed, then, UPGRADED, r1, r2, r3, r4, c1, c2, c3, c4, c5, KEYS, FEWER_KEYS, RECOVERY]
 }
 
 /// Consent beyond granting and revoking, block by block: a sender sends once in each.
@@ -85,6 +85,26 @@ const CONSENT: [&[(&str, &str)]; 5] = [
     ],
     &[("lab", "reviews e on alice.clinic"), ("alice.clinic", "revokes h")],
     &[("alice.clinic", "reinstates h"), ("uncle", "grants lab as i on alice.clinic")],
+];
+
+/// Keys of accounts, and recovery, in blocks of their own.
+const KEYS: &[(&str, &str)] = &[
+    ("alice.clinic", "adds phone as device"),
+    ("clinic", "adds next as full"),
+    ("doctor", "adds tablet as device"),
+    ("bob.clinic", "guards 1 of doctor"),
+    ("lab", "enrols helper bound"),
+];
+const FEWER_KEYS: &[(&str, &str)] = &[
+    ("alice.clinic", "removes phone"),
+    ("clinic@next", "removes clinic"),
+    ("doctor@tablet", "approves rescue for bob.clinic"),
+    ("payer", "sees other for alice.clinic"),
+];
+const RECOVERY: &[(&str, &str)] = &[
+    ("alice.clinic", "vetoes"),
+    ("doctor", "restores bob.clinic with rescue"),
+    ("clinic@next", "opens dave.clinic bound"),
 ];
 
 fn hexed(bytes: impl AsRef<[u8]>) -> Value {

@@ -147,3 +147,14 @@ fn a_guardianship_is_prolonged_by_both() {
     };
     assert_eq!(read(&world), expected);
 }
+
+#[test]
+fn a_key_of_an_account_is_nobodys_guardian() {
+    check_familiar(
+        "alice.clinic adds phone as device
+         clinic appoints phone on bob.clinic
+         alice.clinic removes phone
+         clinic appoints phone on bob.clinic",
+        "ok AddressInUse ok AddressInUse",
+    );
+}

@@ -65,11 +65,21 @@ const BEFORE: &str = "
     alice.clinic grants lab as shut
     alice.clinic revokes shut
     alice.clinic preapproves lab as ever
-    clinic breaks alice.clinic as glass by doctor";
+    clinic breaks alice.clinic as glass by doctor
+    r3 adds r3-phone as device
+    clinic adds clinic-phone as device
+    lab adds lab-phone as device
+    chemist adds chemist-phone as device
+    payer adds payer-phone as device
+    doctor adds doctor-phone as device
+    alice.clinic adds alice.clinic-phone as device
+    uncle adds uncle-phone as device
+    alice.clinic guards 1 of r3 clinic lab chemist payer doctor
+    r3 approves rescue for alice.clinic";
 
-/// One row for each transaction: the message, then an answer for each role in the order of
+/// One row for each transaction: the message (`SENDER` stands for who sends it), then an answer for each role in the order of
 /// [`ROLES`]. `.` stands for ok, `R` NotARegistrar, `O` NotAnOrganization, `K` WrongOrganizationKind,
-/// `C` NotAClaimant, `U` UnknownAccount, `E` EmergencyNotAccredited.
+/// `C` NotAClaimant, `U` UnknownAccount, `E` EmergencyNotAccredited, `N` NotRecoverable, `L` RecoveryLocked.
 const MATRIX: &[(&str, &str)] = &[
     ("registers new as provider", ". R R R R R R U R"),
     ("suspends lab", ". R R R R R R U R"),
@@ -107,6 +117,13 @@ const MATRIX: &[(&str, &str)] = &[
     ("holds own old", "UnknownRecord . . . . O O U O"),
     ("disputes 1 on alice.clinic", "C C C C C C . U C"),
     ("releases clinic kept", ". . RecordOfAnother RecordOfAnother RecordOfAnother O O U O"),
+    ("adds tablet as full", ". . . . . . . U ."),
+    ("removes SENDER-phone", ". . . . . . . U ."),
+    ("guards 1 of bob.clinic", "N N N N N . . U N"),
+    ("approves other for alice.clinic", ". . . . . . NotAGuardian U NotAGuardian"),
+    ("sees other for alice.clinic", "O . . . . O O U O"),
+    ("vetoes", "N N N N N NoRecovery . U N"),
+    ("restores alice.clinic with rescue", "L L L L L L L U L"),
 ];
 
 fn name(symbol: &str) -> &str {
@@ -118,6 +135,8 @@ fn name(symbol: &str) -> &str {
         "C" => "NotAClaimant",
         "U" => "UnknownAccount",
         "E" => "EmergencyNotAccredited",
+        "N" => "NotRecoverable",
+        "L" => "RecoveryLocked",
         other => other,
     }
 }
@@ -130,7 +149,7 @@ fn every_role_sends_what_it_may_and_nothing_else() {
             let expected = row.split_whitespace().nth(number).expect("every role has a column");
             let mut world = familiar();
             assert!(run(&mut world, BEFORE).iter().all(|answer| *answer == "ok"));
-            let parsed = crate::script::message(&world, None, sender, message);
+            let parsed = crate::script::message(&world, None, sender, &message.replace("SENDER", sender));
             let transaction = world.signed(sender, &[parsed]);
             assert_eq!(name_of(&world.send(transaction)), name(expected), "{role}: {message}");
         }
@@ -153,7 +172,7 @@ fn organizations_out_of_standing_are_refused_everything() {
                 let mut world = familiar();
                 run(&mut world, BEFORE);
                 run(&mut world, &event);
-                let parsed = crate::script::message(&world, None, sender, message);
+                let parsed = crate::script::message(&world, None, sender, &message.replace("SENDER", sender));
                 let transaction = world.signed(sender, &[parsed]);
                 assert_eq!(name_of(&world.send(transaction)), expected, "{role}: {message} after {event}");
             }

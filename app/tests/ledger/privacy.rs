@@ -31,7 +31,12 @@ fn live(world: &mut World, organization: &str, grantee: &str) -> State {
     let steps: Vec<(&str, Message)> = vec![
         (
             organization,
-            MsgOpenSubject { sender: address(organization).to_string(), claimant: address(&claimant).to_vec() }.into(),
+            MsgOpenSubject {
+                sender: address(organization).to_string(),
+                claimant: address(&claimant).to_vec(),
+                binding: None,
+            }
+            .into(),
         ),
         (
             &claimant,

@@ -20,6 +20,7 @@ const CORE: &[&str] = &[
     "proofs.rs",
     "query.rs",
     "reject.rs",
+    "signatures.rs",
     "state.rs",
     "store.rs",
     "store/memory.rs",

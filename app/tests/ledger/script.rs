@@ -12,6 +12,10 @@ use careledger_wire::{
     ids::{Address, SubjectId},
     message::Message,
     proto::{
+        accounts::{
+            Binding, KeyAuthority, MsgAddKey, MsgApproveRecovery, MsgAttestRecovery, MsgFinishRecovery, MsgRemoveKey,
+            MsgSetGuardians, MsgVetoRecovery,
+        },
         audit::MsgAnchorAccessLog,
         consent::{ConsentMode, MsgGrantConsent, MsgRequestAccess, MsgRevokeConsent},
         identity::{
@@ -33,7 +37,7 @@ use careledger_zk::{
 
 use crate::{
     trapdoor,
-    world::{CHAIN, START, World, address, bytes, element, name_of},
+    world::{CHAIN, START, World, address, bytes, element, key, name_of, signature},
 };
 
 /// A registered clinic, lab and insurer; Alice's and Bob's subjects at the clinic, claimed; a doctor.
@@ -143,9 +147,12 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
             role: PractitionerRole::Physician.into(),
             qualification: bytes("qualification").to_vec(),
             expires_at: words.time("until", 1_000_000),
+            binding: words.binding(),
         }
         .into(),
-        "opens" => MsgOpenSubject { sender: from, claimant: address(words.at(1)).to_vec() }.into(),
+        "opens" => {
+            MsgOpenSubject { sender: from, claimant: address(words.at(1)).to_vec(), binding: words.binding() }.into()
+        }
         "claims" => MsgClaimSubject {
             sender: from,
             subject: subject(words.at(1)).to_vec(),
@@ -206,7 +213,60 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
         "attests" => MsgAnchorAttestation { sender: from, commitment: element(words.at(1)).to_vec() }.into(),
         "covers" => MsgAnchorEnrolment { sender: from, commitment: element(words.at(1)).to_vec() }.into(),
         "proves" => prove(from, noted, &words).into(),
+        "adds" => add_key(from, &words).into(),
+        "guards" => guard(from, &words).into(),
+        "approves" => {
+            let (kind, key) = new_key(words.at(1));
+            MsgApproveRecovery { sender: from, account: words.lost(), kind, key }.into()
+        }
+        "sees" => {
+            let (kind, key) = new_key(words.at(1));
+            MsgAttestRecovery { sender: from, account: words.lost(), kind, key }.into()
+        }
+        "vetoes" => MsgVetoRecovery { sender: from }.into(),
+        "restores" => {
+            let name = words.after("with").expect("with which key");
+            let (kind, key) = new_key(name);
+            let account = address(words.at(1));
+            let possession = words.possession(name, &account);
+            MsgFinishRecovery { sender: from, account: account.to_vec(), kind, key, possession }.into()
+        }
+        "removes" => {
+            let (kind, key) = new_key(words.at(1));
+            MsgRemoveKey { sender: from, kind, key }.into()
+        }
         verb => crate::governance::message(verb, from, &words),
+    }
+}
+
+/// `adds <key> as full`, or `as device`, with options: `proven-by=` (key that signs the possession),
+/// `proven-for=` (account in it), `proven-on=` (chain).
+fn add_key(from: String, words: &Words<'_>) -> MsgAddKey {
+    let (kind, key) = new_key(words.at(1));
+    let authority = match words.after("as") {
+        Some("full") => KeyAuthority::Full,
+        Some("device") => KeyAuthority::Device,
+        _ => KeyAuthority::Unspecified,
+    };
+    let possession = words.possession(words.at(1), &address(words.sender));
+    MsgAddKey { sender: from, kind, key, authority: authority.into(), possession }
+}
+
+fn new_key(name: &str) -> (i32, Vec<u8>) {
+    let key = key(name);
+    (key.kind().into(), key.as_bytes().to_vec())
+}
+
+/// `guards 2 of a b c`, or `guards none`, with `delay=` in seconds.
+fn guard(from: String, words: &Words<'_>) -> MsgSetGuardians {
+    let names = if words.at(1) == "none" { &[] } else { &words.words[3..] };
+    let guardians = names.iter().filter(|word| !word.contains('=')).map(|name| address(name).to_vec()).collect();
+    let default = if names.is_empty() { "0" } else { "86400" };
+    MsgSetGuardians {
+        sender: from,
+        guardians,
+        threshold: words.at(1).parse().unwrap_or_default(),
+        delay_seconds: words.option("delay").unwrap_or(default).parse().expect("seconds"),
     }
 }
 
@@ -256,6 +316,32 @@ impl<'a> Words<'a> {
     /// `append` opens appending; without it a grant opens viewing.
     pub fn mode(&self) -> ConsentMode {
         if self.has("append") { ConsentMode::Append } else { ConsentMode::View }
+    }
+
+    /// With `bound`, the word of the key that gets the account; `bound-by=` (key), `bound-to=`
+    /// (organization), `bound-on=` (chain) and `bound-key=` (key that is named) change it.
+    fn binding(&self) -> Option<Binding> {
+        if !self.words.contains(&"bound") {
+            return None;
+        }
+        let name = self.option("bound-key").unwrap_or(self.at(1));
+        let organization = address(self.option("bound-to").unwrap_or(self.sender));
+        let message = commitment::binding(self.option("bound-on").unwrap_or(CHAIN), &organization, &key(name));
+        let (kind, key) = new_key(name);
+        let signature = signature(self.option("bound-by").unwrap_or(name), &message).encode();
+        Some(Binding { kind, key, signature })
+    }
+
+    fn lost(&self) -> Vec<u8> {
+        address(self.after("for").expect("for which account")).to_vec()
+    }
+
+    /// The key's proof for the account, or that of `proven-by=`, `proven-for=`, `proven-on=`.
+    fn possession(&self, name: &str, account: &Address) -> Vec<u8> {
+        let account = self.option("proven-for").map_or(*account, address);
+        let chain_id = self.option("proven-on").unwrap_or(CHAIN);
+        let message = commitment::possession(chain_id, &account, &key(name));
+        signature(self.option("proven-by").unwrap_or(name), &message).encode()
     }
 
     pub fn subject(&self) -> SubjectId {

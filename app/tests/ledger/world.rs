@@ -11,12 +11,13 @@ use careledger_app::{
 use careledger_wire::{
     ids::Address,
     message::Message,
+    signing::{PublicKey, Signature},
     transaction::{Replay, Unsigned},
 };
-use secp256k1::{PublicKey, SecretKey, ecdsa};
+use secp256k1::{SecretKey, ecdsa};
 use sha2::{Digest as _, Sha256};
 
-use crate::trapdoor;
+use crate::{passkeys, trapdoor};
 
 pub const CHAIN: &str = "careledger-dev-1";
 /// 2027-01-15T08:00:00Z: second 0 of every script.
@@ -34,22 +35,45 @@ pub fn element(name: &str) -> [u8; 32] {
     element
 }
 
+/// `clinic@phone` is the account of the clinic, where the key `phone` signs.
+fn parts(name: &str) -> (&str, &str) {
+    name.split_once('@').unwrap_or((name, name))
+}
+
 pub fn secret(name: &str) -> SecretKey {
-    SecretKey::from_secret_bytes(bytes(name)).expect("a hash is a key, but for 2^-128")
+    SecretKey::from_secret_bytes(bytes(parts(name).1)).expect("a hash is a key, but for 2^-128")
 }
 
 pub fn public_key(name: &str) -> [u8; 33] {
-    PublicKey::from_secret_key(&secret(name)).serialize()
+    secp256k1::PublicKey::from_secret_key(&secret(name)).serialize()
 }
 
+/// The key of a name; those that start with `pass-` are passkeys.
+pub fn key(name: &str) -> PublicKey {
+    let key = parts(name).1;
+    if key.starts_with("pass-") { passkeys::public_key(key) } else { PublicKey::Secp256k1(public_key(key)) }
+}
+
+/// The account of a name.
 pub fn address(name: &str) -> Address {
-    Address::of_key(&public_key(name))
+    key(parts(name).0).address()
+}
+
+/// Signature of a name's key over the SHA-256 of `message`.
+pub fn signature(name: &str, message: &[u8]) -> Signature {
+    let digest: [u8; 32] = Sha256::digest(message).into();
+    match key(name) {
+        PublicKey::WebAuthnP256(_) => passkeys::assertion(parts(name).1, &digest),
+        PublicKey::Secp256k1(_) => {
+            let signature = ecdsa::sign(secp256k1::Message::from_digest(digest), &secret(name));
+            Signature::Secp256k1(signature.serialize_compact())
+        }
+    }
 }
 
 pub fn sign(unsigned: Unsigned, name: &str) -> Vec<u8> {
-    let digest: [u8; 32] = Sha256::digest(unsigned.sign_bytes()).into();
-    let signature = ecdsa::sign(secp256k1::Message::from_digest(digest), &secret(name));
-    unsigned.signed(signature.serialize_compact())
+    let signature = signature(name, &unsigned.sign_bytes());
+    unsigned.signed_by(&[signature])
 }
 
 pub fn genesis() -> Genesis {
@@ -57,8 +81,8 @@ pub fn genesis() -> Genesis {
         registrars: ["r1", "r2", "r3"].map(address).to_vec(),
         registrar_threshold: 2,
         verifying_keys: vec![hex::encode(trapdoor::key().encode())],
-        organizations: Vec::new(),
         state_version: 1,
+        ..Genesis::default()
     }
 }
 
@@ -96,7 +120,7 @@ impl World {
 
     pub fn signed_with(&self, sender: &str, messages: &[Message], replay: Replay) -> Vec<u8> {
         let (number, _) = self.account(sender);
-        sign(Unsigned::new(messages, &public_key(sender), CHAIN, number, replay), sender)
+        sign(Unsigned::with_key(messages, &key(sender), CHAIN, number, replay), sender)
     }
 
     /// Decides a block of these transactions on both replicas, whatever a proposer would say.
@@ -166,6 +190,7 @@ pub fn name_of(outcome: &Outcome) -> &'static str {
 /// A refused transaction used its sequence, or is remembered. Nothing else.
 fn assert_refusal_left_nothing(before: &State, after: &State) {
     for key in before.keys().chain(after.keys()) {
+        // An account learns its first key, too.
         let is_replay_protection = key.starts_with(b"account/") || key.starts_with(b"unordered/");
         assert!(
             is_replay_protection || before.get(key) == after.get(key),

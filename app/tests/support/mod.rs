@@ -137,8 +137,8 @@ pub fn app_state() -> Vec<u8> {
         registrars: vec![signer("registrar").address()],
         registrar_threshold: 1,
         verifying_keys: vec![hex::encode(VerifyingKey::development().encode())],
-        organizations: Vec::new(),
         state_version: 1,
+        ..Genesis::default()
     };
     serde_json::to_vec(&genesis).unwrap()
 }

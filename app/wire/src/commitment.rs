@@ -5,7 +5,10 @@
 
 use sha3::{Digest as _, Sha3_256};
 
-use crate::ids::{Address, Commitment, Digest, SubjectId};
+use crate::{
+    ids::{Address, Commitment, Digest, SubjectId},
+    signing::PublicKey,
+};
 
 /// Random bytes that blind a commitment.
 pub type Salt = [u8; 32];
@@ -40,6 +43,21 @@ pub fn qualification(salt: &Salt, qualification: &[u8]) -> Commitment {
 /// Commitment to the evidence that somebody is a subject's guardian.
 pub fn guardianship(salt: &Salt, evidence: &[u8]) -> Commitment {
     Commitment::new(hash("careledger/guardianship/1", &[salt, evidence]))
+}
+
+/// The sign bytes by which a key says that it wants to be in the key set of `account` on this chain.
+/// As with a transaction, their SHA-256 is signed, or is a passkey's challenge; a transaction's sign
+/// bytes begin otherwise.
+pub fn possession(chain_id: &str, account: &Address, key: &PublicKey) -> [u8; 32] {
+    let kind = i32::from(key.kind()).to_be_bytes();
+    hash("careledger/possession/1", &[chain_id.as_bytes(), account.as_bytes(), &kind, key.as_bytes()])
+}
+
+/// The sign bytes by which a key says that it wants its account at `organization` on this chain. As
+/// those of [`possession`].
+pub fn binding(chain_id: &str, organization: &Address, key: &PublicKey) -> [u8; 32] {
+    let kind = i32::from(key.kind()).to_be_bytes();
+    hash("careledger/binding/1", &[chain_id.as_bytes(), organization.as_bytes(), &kind, key.as_bytes()])
 }
 
 /// SHA3-256 of bytes, as for sealed bodies.

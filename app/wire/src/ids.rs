@@ -132,7 +132,8 @@ ids! {
     TransactionHash
 }
 
-/// An account: RIPEMD-160 of the SHA-256 of its compressed secp256k1 key (Cosmos SDK ADR-028).
+/// An account. Named by its first key: RIPEMD-160 of the SHA-256 of a compressed secp256k1 key, or
+/// SHA-256 over the type and the bytes of a passkey (Cosmos SDK ADR-028), cut to 20 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address([u8; 20]);
 
@@ -148,6 +149,14 @@ impl Address {
     /// The address of a compressed secp256k1 public key.
     pub fn of_key(public_key: &[u8; 33]) -> Self {
         Self(Ripemd160::digest(Sha256::digest(public_key)).into())
+    }
+
+    /// The address of a passkey: the first 20 bytes of SHA-256 over the SHA-256 of its type's name
+    /// and its compressed P-256 point.
+    pub fn of_passkey(public_key: &[u8; 33]) -> Self {
+        let kind = Sha256::digest(b"careledger.crypto.v1.WebAuthnP256PubKey");
+        let digest: [u8; 32] = Sha256::new().chain_update(kind).chain_update(public_key).finalize().into();
+        Self(*digest.first_chunk().expect("a digest has more than 20 bytes"))
     }
 
     /// The bytes.

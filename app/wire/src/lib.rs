@@ -3,6 +3,7 @@
 //! - [`proto`]: the generated messages; `proto/` is their source.
 //! - [`ids`]: fixed-size identifiers, each a type of its own.
 //! - [`message`]: the closed set of messages that a transaction may carry.
+//! - [`signing`]: keys and signatures, of secp256k1 and of passkeys.
 //! - [`transaction`]: Cosmos `TxRaw` in `SIGN_MODE_DIRECT`: strict decoding, sign bytes, building.
 //! - [`commitment`]: the salted commitments that stand on chain for what stays off it.
 //! - [`terms`]: what a grant opens, in the one spelling that is committed to.
@@ -17,5 +18,6 @@ pub mod decision;
 pub mod ids;
 pub mod message;
 pub mod proto;
+pub mod signing;
 pub mod terms;
 pub mod transaction;

@@ -3,7 +3,7 @@
 use prost::Message as _;
 use prost_types::Any;
 
-use crate::proto::{audit, consent, governance, identity, insurance, records};
+use crate::proto::{accounts, audit, consent, governance, identity, insurance, records};
 
 /// Why a message was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -140,6 +140,20 @@ messages! {
     ApproveStanding(consent::MsgApproveStanding) = "/careledger.consent.v1.MsgApproveStanding",
     /// docs/transactions/withdraw-standing.md
     WithdrawStanding(consent::MsgWithdrawStanding) = "/careledger.consent.v1.MsgWithdrawStanding",
+    /// docs/transactions/add-key.md
+    AddKey(accounts::MsgAddKey) = "/careledger.accounts.v1.MsgAddKey",
+    /// docs/transactions/remove-key.md
+    RemoveKey(accounts::MsgRemoveKey) = "/careledger.accounts.v1.MsgRemoveKey",
+    /// docs/transactions/set-guardians.md
+    SetGuardians(accounts::MsgSetGuardians) = "/careledger.accounts.v1.MsgSetGuardians",
+    /// docs/transactions/approve-recovery.md
+    ApproveRecovery(accounts::MsgApproveRecovery) = "/careledger.accounts.v1.MsgApproveRecovery",
+    /// docs/transactions/attest-recovery.md
+    AttestRecovery(accounts::MsgAttestRecovery) = "/careledger.accounts.v1.MsgAttestRecovery",
+    /// docs/transactions/veto-recovery.md
+    VetoRecovery(accounts::MsgVetoRecovery) = "/careledger.accounts.v1.MsgVetoRecovery",
+    /// docs/transactions/finish-recovery.md
+    FinishRecovery(accounts::MsgFinishRecovery) = "/careledger.accounts.v1.MsgFinishRecovery",
 }
 
 /// Decodes `bytes` and refuses every encoding but the canonical one. Prost drops unknown fields

@@ -34,6 +34,16 @@ pub mod careledger {
             include!("generated/careledger.governance.v1.rs");
         }
     }
+    pub mod accounts {
+        pub mod v1 {
+            include!("generated/careledger.accounts.v1.rs");
+        }
+    }
+    pub mod crypto {
+        pub mod v1 {
+            include!("generated/careledger.crypto.v1.rs");
+        }
+    }
     pub mod state {
         pub mod v1 {
             include!("generated/careledger.state.v1.rs");
@@ -55,6 +65,7 @@ pub mod cosmos {
 }
 
 pub use careledger::governance::v1 as governance;
+pub use careledger::{accounts::v1 as accounts, crypto::v1 as crypto};
 pub use careledger::{audit::v1 as audit, consent::v1 as consent, identity::v1 as identity};
 pub use careledger::{insurance::v1 as insurance, query::v1 as query, records::v1 as records, state::v1 as state};
 pub use cosmos::tx::v1beta1 as tx;

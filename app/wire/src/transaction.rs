@@ -1,20 +1,21 @@
-//! Cosmos transactions: `TxRaw` in `SIGN_MODE_DIRECT`, one secp256k1 signer.
+//! Cosmos transactions: `TxRaw` in `SIGN_MODE_DIRECT`, signed by the account that sends every
+//! message, and by its sponsor where `fee.payer` names one.
 //!
-//! Decoding is strict: what a signer did not mean cannot ride along. Checking the signature, the
-//! sequence and the expiry against state is the ledger's.
+//! Decoding is strict: what a signer did not mean cannot ride along. Whether a key is the account's,
+//! the signatures, the sequence and the expiry are checked against state, by the ledger.
 
 use prost::Message as _;
-use prost_types::{Any, Timestamp};
+use prost_types::Timestamp;
 use sha2::{Digest as _, Sha256};
 
+pub use crate::signing::SECP256K1_KEY;
 use crate::{
     ids::{Address, TransactionHash},
     message::{Message, MessageError, canonical},
-    proto::tx::{AuthInfo, Coin, Fee, ModeInfo, PublicKey, SignDoc, SignerInfo, TxBody, TxRaw, mode_info},
+    proto::tx::{AuthInfo, Coin, Fee, ModeInfo, SignDoc, SignerInfo, TxBody, TxRaw, mode_info},
+    signing::{PublicKey, Signature},
 };
 
-/// Type URL of the only key that signs transactions.
-pub const SECP256K1_KEY: &str = "/cosmos.crypto.secp256k1.PubKey";
 /// `SIGN_MODE_DIRECT` of the Cosmos SDK.
 const SIGN_MODE_DIRECT: i32 = 1;
 /// `SIGN_MODE_UNSPECIFIED` of the Cosmos SDK.
@@ -37,21 +38,24 @@ pub enum TransactionError {
     /// The memo is free text, which must not reach the chain.
     #[error("the memo must be empty: no free text reaches the chain")]
     Memo,
-    /// Not exactly one signer with one 64-byte signature.
-    #[error("a transaction needs exactly one signer and one 64-byte signature")]
+    /// Not one signature in its key's form for the sender, and one for a sponsor.
+    #[error("a transaction needs the sender's signature and, where fee.payer names one, the sponsor's")]
     Signers,
-    /// A key or mode other than secp256k1 and `SIGN_MODE_DIRECT`.
-    #[error("the signer needs a secp256k1 key and SIGN_MODE_DIRECT")]
+    /// A key or mode other than secp256k1 or a passkey and `SIGN_MODE_DIRECT`.
+    #[error("a signer needs a secp256k1 key or a passkey, and SIGN_MODE_DIRECT")]
     SignMode,
-    /// A fee payer, a fee granter or an amount.
-    #[error("the fee must name no payer and no granter and carry no amount: there is no token")]
+    /// A fee granter or an amount, or a payer that is no other account.
+    #[error("the fee must name no granter, no payer but a sponsor, and carry no amount: there is no token")]
     Fee,
-    /// A message names a sender who did not sign.
-    #[error("the signer is not the sender of every message")]
+    /// The messages name no sender, or several.
+    #[error("every message must name the same sender")]
     Sender,
     /// Unordered without an expiry, with a sequence, or ordered with a time-out in the past's format.
     #[error("an unordered transaction needs timeout_timestamp in whole seconds and sequence 0")]
     Unordered,
+    /// The sponsor's part has a sequence, or the sender's has none: only that is used up.
+    #[error("a sponsored transaction needs the sender's sequence, and sequence 0 from the sponsor")]
+    Sponsored,
 }
 
 /// What protects a transaction from being replayed.
@@ -63,75 +67,89 @@ pub enum Replay {
     UntilTime(i64),
 }
 
-/// A transaction that is well formed. Its signature is not yet checked.
+/// One who signed a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signatory {
+    /// The account that is meant.
+    pub account: Address,
+    /// The key; whether it is the account's is the ledger's to say.
+    pub key: PublicKey,
+    /// None in simulations only.
+    pub signature: Option<Signature>,
+}
+
+/// A transaction that is well formed. Its signatures are not yet checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transaction {
     hash: TransactionHash,
     messages: Vec<Message>,
-    signer: Address,
-    public_key: [u8; 33],
-    signature: [u8; 64],
+    sender: Signatory,
+    sponsor: Option<Signatory>,
     replay: Replay,
     timeout_height: u64,
     body_bytes: Vec<u8>,
     auth_info_bytes: Vec<u8>,
 }
 
+/// Whether signatures are there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Signed,
+    Unsigned,
+}
+
 impl Transaction {
     /// Reads `TxRaw` bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, TransactionError> {
-        let raw: TxRaw = part(bytes, "transaction")?;
-        let signature = match raw.signatures.as_slice() {
-            [one] => one.as_slice().try_into().map_err(|_| TransactionError::Signers)?,
-            _ => return Err(TransactionError::Signers),
-        };
-        Self::from_parts(hash(bytes), raw.body_bytes, raw.auth_info_bytes, signature, &[SIGN_MODE_DIRECT])
+        Self::read(bytes, Form::Signed)
     }
 
-    /// Reads a transaction to be simulated: as [`Self::decode`], but its signature may be empty
-    /// and its mode unspecified, as CosmJS leaves them.
+    /// Reads a transaction to be simulated: as [`Self::decode`], but its signatures may be empty
+    /// and its modes unspecified, as CosmJS leaves them.
     pub fn decode_unsigned(bytes: &[u8]) -> Result<Self, TransactionError> {
-        let raw: TxRaw = part(bytes, "transaction")?;
-        let modes = [SIGN_MODE_UNSPECIFIED, SIGN_MODE_DIRECT];
-        Self::from_parts(hash(bytes), raw.body_bytes, raw.auth_info_bytes, [0; 64], &modes)
+        Self::read(bytes, Form::Unsigned)
     }
 
-    fn from_parts(
-        hash: TransactionHash,
-        body_bytes: Vec<u8>,
-        auth_info_bytes: Vec<u8>,
-        signature: [u8; 64],
-        modes: &[i32],
-    ) -> Result<Self, TransactionError> {
-        let body: TxBody = part(&body_bytes, "transaction body")?;
-        let auth: AuthInfo = part(&auth_info_bytes, "signer information")?;
+    fn read(bytes: &[u8], form: Form) -> Result<Self, TransactionError> {
+        let raw: TxRaw = part(bytes, "transaction")?;
+        let body: TxBody = part(&raw.body_bytes, "transaction body")?;
+        let auth: AuthInfo = part(&raw.auth_info_bytes, "signer information")?;
         if !body.memo.is_empty() {
             return Err(TransactionError::Memo);
         }
-        if auth.fee.is_some_and(|fee| !is_free(&fee)) {
-            return Err(TransactionError::Fee);
+        let payer = payer(auth.fee.as_ref())?;
+        let infos = auth.signer_infos.as_slice();
+        let (sender_info, sponsor_info) = match (infos, payer) {
+            ([sender], None) => (sender, None),
+            ([sender, sponsor], Some(payer)) => (sender, Some((payer, sponsor))),
+            _ => return Err(TransactionError::Signers),
+        };
+        if form == Form::Signed && raw.signatures.len() != infos.len() {
+            return Err(TransactionError::Signers);
         }
-        let [signer_info] = auth.signer_infos.as_slice() else { return Err(TransactionError::Signers) };
-        let public_key = public_key(signer_info, modes)?;
-        let signer = Address::of_key(&public_key);
         let messages = body.messages.iter().map(Message::decode).collect::<Result<Vec<_>, _>>()?;
-        if messages.is_empty() {
-            return Err(TransactionError::Empty);
-        }
-        let sender = signer.to_string();
-        if messages.iter().any(|message| message.sender() != sender) {
-            return Err(TransactionError::Sender);
+        let account = sender(&messages)?;
+        let signature = |place: usize| raw.signatures.get(place).map(Vec::as_slice);
+        let sponsor = match sponsor_info {
+            Some((payer, _)) if payer == account => return Err(TransactionError::Fee),
+            Some((payer, info)) => Some(signatory(payer, info, signature(1), form)?),
+            None => None,
+        };
+        let replay = replay(&body, sender_info.sequence)?;
+        let sponsored_in_order =
+            matches!(replay, Replay::Sequence(_)) && sponsor_info.is_none_or(|(_, info)| info.sequence == 0);
+        if sponsor.is_some() && !sponsored_in_order {
+            return Err(TransactionError::Sponsored);
         }
         Ok(Self {
-            hash,
+            hash: hash(bytes),
             messages,
-            signer,
-            public_key,
-            signature,
-            replay: replay(&body, signer_info.sequence)?,
+            sender: signatory(account, sender_info, signature(0), form)?,
+            sponsor,
+            replay,
             timeout_height: body.timeout_height,
-            body_bytes,
-            auth_info_bytes,
+            body_bytes: raw.body_bytes,
+            auth_info_bytes: raw.auth_info_bytes,
         })
     }
 
@@ -145,19 +163,24 @@ impl Transaction {
         &self.messages
     }
 
-    /// The account that signed, derived from the key in the transaction.
+    /// The account that every message names as its sender.
     pub fn signer(&self) -> Address {
-        self.signer
+        self.sender.account
     }
 
-    /// Compressed secp256k1 key.
-    pub fn public_key(&self) -> &[u8; 33] {
-        &self.public_key
+    /// Who sends, with key and signature.
+    pub fn sender(&self) -> &Signatory {
+        &self.sender
     }
 
-    /// Compact signature, r then s.
-    pub fn signature(&self) -> &[u8; 64] {
-        &self.signature
+    /// Who answers for the transaction's quota in the sender's place.
+    pub fn sponsor(&self) -> Option<&Signatory> {
+        self.sponsor.as_ref()
+    }
+
+    /// The account whose quota the transaction uses.
+    pub fn payer(&self) -> Address {
+        self.sponsor.as_ref().map_or(self.sender.account, |sponsor| sponsor.account)
     }
 
     /// What protects it from being replayed.
@@ -170,7 +193,7 @@ impl Transaction {
         self.timeout_height
     }
 
-    /// SHA-256 of the sign bytes: what the signature is over.
+    /// SHA-256 of the sign bytes: what the signature of the account with this number is over.
     pub fn sign_digest(&self, chain_id: &str, account_number: u64) -> [u8; 32] {
         let document = SignDoc {
             body_bytes: self.body_bytes.clone(),
@@ -187,11 +210,11 @@ pub fn hash(bytes: &[u8]) -> TransactionHash {
     TransactionHash::new(Sha256::digest(bytes).into())
 }
 
-/// A transaction that waits for its signature.
+/// A transaction that waits for its signatures.
 #[derive(Debug, Clone)]
 pub struct Unsigned {
     body_bytes: Vec<u8>,
-    auth_info_bytes: Vec<u8>,
+    auth: AuthInfo,
     chain_id: String,
     account_number: u64,
 }
@@ -202,6 +225,19 @@ impl Unsigned {
     pub fn new(
         messages: &[Message],
         public_key: &[u8; 33],
+        chain_id: &str,
+        account_number: u64,
+        replay: Replay,
+    ) -> Self {
+        Self::with_key(messages, &PublicKey::Secp256k1(*public_key), chain_id, account_number, replay)
+    }
+
+    /// Prepares `messages` of the account that they name as their sender; `key` is one of its keys.
+    /// The signature covers the chain's id and the account's number, also where a transaction is
+    /// unordered: pass those of the ledger.
+    pub fn with_key(
+        messages: &[Message],
+        key: &PublicKey,
         chain_id: &str,
         account_number: u64,
         replay: Replay,
@@ -217,44 +253,59 @@ impl Unsigned {
             unordered,
             timeout_timestamp,
         };
-        let key = PublicKey { key: public_key.to_vec() };
         let auth = AuthInfo {
-            signer_infos: vec![SignerInfo {
-                public_key: Some(Any { type_url: SECP256K1_KEY.to_owned(), value: key.encode_to_vec() }),
-                mode_info: Some(ModeInfo {
-                    sum: Some(mode_info::Sum::Single(mode_info::Single { mode: SIGN_MODE_DIRECT })),
-                }),
-                sequence,
-            }],
+            signer_infos: vec![signer_info(key, sequence)],
             fee: Some(Fee { gas_limit: GAS_LIMIT, ..Fee::default() }),
         };
-        Self {
-            body_bytes: body.encode_to_vec(),
-            auth_info_bytes: auth.encode_to_vec(),
-            chain_id: chain_id.to_owned(),
-            account_number,
-        }
+        Self { body_bytes: body.encode_to_vec(), auth, chain_id: chain_id.to_owned(), account_number }
     }
 
-    /// The bytes whose SHA-256 is signed.
+    /// The same, with a sponsor whose quota it uses. The sponsor signs, too:
+    /// [`Self::sign_bytes_of`] with the sponsor's account number.
+    pub fn sponsored_by(mut self, sponsor: &Address, key: &PublicKey) -> Self {
+        self.auth.signer_infos.push(signer_info(key, 0));
+        self.auth.fee = Some(Fee { gas_limit: GAS_LIMIT, payer: sponsor.to_string(), ..Fee::default() });
+        self
+    }
+
+    /// The bytes whose SHA-256 the sender signs.
     pub fn sign_bytes(&self) -> Vec<u8> {
+        self.sign_bytes_of(self.account_number)
+    }
+
+    /// The bytes whose SHA-256 the account with this number signs.
+    pub fn sign_bytes_of(&self, account_number: u64) -> Vec<u8> {
         SignDoc {
             body_bytes: self.body_bytes.clone(),
-            auth_info_bytes: self.auth_info_bytes.clone(),
+            auth_info_bytes: self.auth.encode_to_vec(),
             chain_id: self.chain_id.clone(),
-            account_number: self.account_number,
+            account_number,
         }
         .encode_to_vec()
     }
 
-    /// The transaction's bytes with its signature: compact, low s.
+    /// The transaction's bytes with its sender's signature: compact, low s.
     pub fn signed(self, signature: [u8; 64]) -> Vec<u8> {
+        self.signed_by(&[Signature::Secp256k1(signature)])
+    }
+
+    /// The transaction's bytes with its signatures: the sender's, then the sponsor's.
+    pub fn signed_by(self, signatures: &[Signature]) -> Vec<u8> {
         TxRaw {
             body_bytes: self.body_bytes,
-            auth_info_bytes: self.auth_info_bytes,
-            signatures: vec![signature.to_vec()],
+            auth_info_bytes: self.auth.encode_to_vec(),
+            signatures: signatures.iter().map(Signature::encode).collect(),
         }
         .encode_to_vec()
+    }
+}
+
+fn signer_info(key: &PublicKey, sequence: u64) -> SignerInfo {
+    let mode = mode_info::Single { mode: SIGN_MODE_DIRECT };
+    SignerInfo {
+        public_key: Some(key.to_any()),
+        mode_info: Some(ModeInfo { sum: Some(mode_info::Sum::Single(mode)) }),
+        sequence,
     }
 }
 
@@ -262,20 +313,46 @@ fn part<M: prost::Message + Default>(bytes: &[u8], name: &'static str) -> Result
     canonical(bytes).map_err(|_| TransactionError::NotCanonical(name))
 }
 
-fn is_free(fee: &Fee) -> bool {
-    let no_amount = |coin: &Coin| coin.amount == "0";
-    fee.payer.is_empty() && fee.granter.is_empty() && fee.amount.iter().all(no_amount)
+/// The one sender of all messages.
+fn sender(messages: &[Message]) -> Result<Address, TransactionError> {
+    let first = messages.first().ok_or(TransactionError::Empty)?.sender();
+    if messages.iter().any(|message| message.sender() != first) {
+        return Err(TransactionError::Sender);
+    }
+    first.parse().map_err(|_| TransactionError::Sender)
 }
 
-fn public_key(signer: &SignerInfo, modes: &[i32]) -> Result<[u8; 33], TransactionError> {
-    let single = matches!(
-        &signer.mode_info,
-        Some(ModeInfo { sum: Some(mode_info::Sum::Single(single)) }) if modes.contains(&single.mode)
-    );
-    let any = signer.public_key.as_ref().filter(|any| single && any.type_url == SECP256K1_KEY);
-    let any = any.ok_or(TransactionError::SignMode)?;
-    let key: PublicKey = part(&any.value, "public key")?;
-    key.key.try_into().map_err(|_| TransactionError::SignMode)
+/// The sponsor that the fee names.
+fn payer(fee: Option<&Fee>) -> Result<Option<Address>, TransactionError> {
+    let Some(fee) = fee else { return Ok(None) };
+    let no_amount = |coin: &Coin| coin.amount == "0";
+    if !fee.granter.is_empty() || !fee.amount.iter().all(no_amount) {
+        return Err(TransactionError::Fee);
+    }
+    if fee.payer.is_empty() { Ok(None) } else { fee.payer.parse().map(Some).map_err(|_| TransactionError::Fee) }
+}
+
+fn signatory(
+    account: Address,
+    info: &SignerInfo,
+    signature: Option<&[u8]>,
+    form: Form,
+) -> Result<Signatory, TransactionError> {
+    let Some(ModeInfo { sum: Some(mode_info::Sum::Single(single)) }) = &info.mode_info else {
+        return Err(TransactionError::SignMode);
+    };
+    let is_direct = single.mode == SIGN_MODE_DIRECT;
+    let is_open = form == Form::Unsigned && single.mode == SIGN_MODE_UNSPECIFIED;
+    let any = info.public_key.as_ref().filter(|_| is_direct || is_open);
+    let key = any.and_then(PublicKey::from_any).ok_or(TransactionError::SignMode)?;
+    let signature = match form {
+        Form::Unsigned => None,
+        Form::Signed => {
+            let read = signature.and_then(|bytes| Signature::decode(key.kind(), bytes));
+            Some(read.ok_or(TransactionError::Signers)?)
+        }
+    };
+    Ok(Signatory { account, key, signature })
 }
 
 fn replay(body: &TxBody, sequence: u64) -> Result<Replay, TransactionError> {
@@ -349,25 +426,77 @@ mod tests {
         let mut unknown_field = raw.body_bytes.clone();
         unknown_field.extend([0x78, 0x01]);
         let unknown_field = TxRaw { body_bytes: unknown_field, ..raw.clone() };
-        let other = MsgRevokeConsent { sender: Address::new([1; 20]).to_string(), ..Default::default() };
+        let of = |sender: &str| Message::from(MsgRevokeConsent { sender: sender.to_owned(), ..Default::default() });
+        let other = of(&Address::new([1; 20]).to_string());
 
         let cases = [
             (with_body(TxBody { memo: "flu".to_owned(), ..body.clone() }), TransactionError::Memo),
             (with_body(TxBody { messages: vec![], ..body.clone() }), TransactionError::Empty),
             (with_body(TxBody { unordered: true, ..body.clone() }), TransactionError::Unordered),
             (
-                with_body(TxBody { messages: vec![Message::from(other).to_any()], ..body.clone() }),
+                with_body(TxBody { messages: vec![body.messages[0].clone(), other.to_any()], ..body.clone() }),
                 TransactionError::Sender,
             ),
+            (with_body(TxBody { messages: vec![of("alice").to_any()], ..body.clone() }), TransactionError::Sender),
             (with_auth(fee(Fee { amount: vec![coin], ..Fee::default() })), TransactionError::Fee),
             (with_auth(fee(Fee { payer: "care1".to_owned(), ..Fee::default() })), TransactionError::Fee),
             (with_auth(AuthInfo { signer_infos: vec![], ..auth.clone() }), TransactionError::Signers),
             (TxRaw { signatures: vec![], ..raw.clone() }, TransactionError::Signers),
             (TxRaw { signatures: vec![vec![0; 65]], ..raw.clone() }, TransactionError::Signers),
+            (
+                with_auth(fee(Fee { payer: Address::new([1; 20]).to_string(), ..Fee::default() })),
+                TransactionError::Signers,
+            ),
+            (
+                with_auth(fee(Fee { granter: Address::new([1; 20]).to_string(), ..Fee::default() })),
+                TransactionError::Fee,
+            ),
             (unknown_field, TransactionError::NotCanonical("transaction body")),
         ];
         for (changed, expected) in cases {
             assert_eq!(Transaction::decode(&changed.encode_to_vec()), Err(expected));
+        }
+    }
+
+    #[test]
+    fn a_sponsor_signs_beside_the_sender_and_uses_no_sequence() {
+        let secret = |byte: u8| SigningKey::from_slice(&[byte; 32]).unwrap();
+        let public = |byte: u8| PublicKey::Secp256k1(secret(byte).public_key().to_bytes().try_into().unwrap());
+        let (sender, sponsor) = (public(7).address(), public(8).address());
+        let message = MsgRevokeConsent { sender: sender.to_string(), subject: vec![1; 32], grant: vec![2; 32] };
+        let unsigned = |replay, sponsor: &Address| {
+            Unsigned::with_key(&[message.clone().into()], &public(7), CHAIN, 3, replay)
+                .sponsored_by(sponsor, &public(8))
+        };
+        let sign = |unsigned: Unsigned| {
+            let signatures = [(7, 3), (8, 4)].map(|(byte, number)| {
+                let signature = secret(byte).sign(&unsigned.sign_bytes_of(number)).unwrap().to_bytes();
+                Signature::Secp256k1(signature.into())
+            });
+            unsigned.signed_by(&signatures)
+        };
+        let bytes = sign(unsigned(Replay::Sequence(2), &sponsor));
+        let transaction = Transaction::decode(&bytes).unwrap();
+        assert_eq!((transaction.signer(), transaction.payer()), (sender, sponsor));
+        assert_eq!(transaction.sponsor().map(|sponsor| sponsor.key), Some(public(8)));
+
+        let raw = TxRaw::decode(&*bytes).unwrap();
+        let one_signature = TxRaw { signatures: raw.signatures[..1].to_vec(), ..raw.clone() }.encode_to_vec();
+        let auth = AuthInfo::decode(&*raw.auth_info_bytes).unwrap();
+        let mut ordered = auth.clone();
+        ordered.signer_infos[1].sequence = 1;
+        let ordered = TxRaw { auth_info_bytes: ordered.encode_to_vec(), ..raw.clone() }.encode_to_vec();
+        let mut unnamed = auth;
+        unnamed.fee = None;
+        let unnamed = TxRaw { auth_info_bytes: unnamed.encode_to_vec(), ..raw }.encode_to_vec();
+        for (bytes, expected) in [
+            (one_signature, TransactionError::Signers),
+            (unnamed, TransactionError::Signers),
+            (ordered, TransactionError::Sponsored),
+            (sign(unsigned(Replay::UntilTime(1_800_000_000), &sponsor)), TransactionError::Sponsored),
+            (sign(unsigned(Replay::Sequence(2), &sender)), TransactionError::Fee),
+        ] {
+            assert_eq!(Transaction::decode(&bytes), Err(expected));
         }
     }
 
@@ -387,7 +516,7 @@ mod tests {
             if let Ok(transaction) = Transaction::decode(&changed) {
                 let before = Transaction::decode(&original).unwrap();
                 let same = transaction.sign_digest(CHAIN, 3) == before.sign_digest(CHAIN, 3);
-                prop_assert!(!same || transaction.signature() != before.signature());
+                prop_assert!(!same || transaction.sender() != before.sender());
             }
         }
 

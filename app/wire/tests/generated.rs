@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-const PROTOS: [&str; 9] = [
+const PROTOS: [&str; 11] = [
     "careledger/identity/v1/tx.proto",
     "careledger/consent/v1/tx.proto",
     "careledger/records/v1/tx.proto",
@@ -11,6 +11,8 @@ const PROTOS: [&str; 9] = [
     "careledger/governance/v1/tx.proto",
     "careledger/state/v1/state.proto",
     "careledger/query/v1/query.proto",
+    "careledger/accounts/v1/tx.proto",
+    "careledger/crypto/v1/keys.proto",
     "cosmos/tx/v1beta1/tx.proto",
 ];
 

@@ -194,7 +194,7 @@ impl Init {
             registrar_threshold: 1,
             verifying_keys: self.verifying_keys.iter().map(read_key).collect::<Result<_, _>>()?,
             organizations: made.iter().map(organization).collect(),
-            state_version: careledger_app::upgrade::NEWEST,
+            ..Genesis::default()
         };
         write_new(&self.folder.join("genesis.json"), &serde_json::to_vec_pretty(&genesis)?)?;
         Ok(())

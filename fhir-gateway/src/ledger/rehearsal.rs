@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use careledger_app::{keys, reject::Reject};
+use careledger_app::{accounts, keys, reject::Reject, signatures};
 use careledger_wire::{
     ids::Address,
     message::Message,
-    transaction::{self, Replay, Transaction, Unsigned},
+    proto::state::Account,
+    signing::Signature,
+    transaction::{self, Replay, Signatory, Transaction, Unsigned},
 };
 
 use super::{Ledger, VALIDITY_SECONDS, committed, refused};
-use crate::{
-    keys::{OrganizationSigner, verify_digest},
-    outcome::Refusal,
-};
+use crate::{keys::OrganizationSigner, outcome::Refusal};
 
 /// Transactions signed by others, tried one after the other as if each were in a block already.
 /// What they do to one another's messages is not tried.
@@ -59,11 +58,10 @@ impl Rehearsal<'_> {
         }
         let transaction = Transaction::decode(bytes).map_err(|_| code(Reject::Malformed))?;
         let signer = transaction.signer();
-        let account = self.ledger.get(&keys::account(&signer)).await?.ok_or_else(|| code(Reject::UnknownAccount))?;
-        // The ledger tries a copy without a signature where the signature does not hold.
-        let digest = transaction.sign_digest(self.ledger.chain_id(), account.number);
-        if !verify_digest(transaction.public_key(), digest, transaction.signature()) {
-            return Err(code(Reject::BadSignature));
+        // The ledger tries a copy without a signature where a signature does not hold.
+        let account = self.account_of(&transaction, transaction.sender()).await?;
+        if let Some(sponsor) = transaction.sponsor() {
+            self.account_of(&transaction, sponsor).await?;
         }
         let Replay::Sequence(sequence) = transaction.replay() else {
             return self.ledger.simulate(bytes.to_vec()).await;
@@ -77,10 +75,30 @@ impl Rehearsal<'_> {
             return self.ledger.simulate(bytes.to_vec()).await;
         }
         // It follows on others of the same signer: the same messages are tried as the next ones.
-        let (messages, key) = (transaction.messages(), transaction.public_key());
-        let now =
-            Unsigned::new(messages, key, self.ledger.chain_id(), account.number, Replay::Sequence(account.sequence));
-        self.ledger.simulate(now.signed([0; 64])).await
+        let (messages, key) = (transaction.messages(), &transaction.sender().key);
+        let replay = Replay::Sequence(account.sequence);
+        let mut now = Unsigned::with_key(messages, key, self.ledger.chain_id(), account.number, replay);
+        if let Some(sponsor) = transaction.sponsor() {
+            now = now.sponsored_by(&sponsor.account, &sponsor.key);
+        }
+        self.ledger.simulate(now.signed_by(&[])).await
+    }
+
+    /// The account of one who signed, with a key of it.
+    async fn account_of(&self, transaction: &Transaction, signatory: &Signatory) -> Result<Account, Refusal> {
+        let address = &signatory.account;
+        let account = self.ledger.get(&keys::account(address)).await?.ok_or_else(|| code(Reject::UnknownAccount))?;
+        if accounts::authority(address, &account, &signatory.key).is_none() {
+            return Err(code(Reject::UnknownKey));
+        }
+        let digest = transaction.sign_digest(self.ledger.chain_id(), account.number);
+        let Some(signature) = &signatory.signature else { return Err(code(Reject::BadSignature)) };
+        if matches!(signature, Signature::WebAuthnP256(_)) {
+            let parameters = self.ledger.get(&keys::parameters()).await?.unwrap_or_default();
+            signatures::check_assertion(signature, &digest, &parameters).map_err(code)?;
+        }
+        let holds = signatures::holds(&signatory.key, &digest, signature);
+        if holds { Ok(account) } else { Err(code(Reject::BadSignature)) }
     }
 }
 

@@ -26,5 +26,5 @@ pub fn subject(organization: &Address, claimant: &Address) -> SubjectId {
 
 /// Opens the subject.
 pub fn open_subject(organization: &Address, claimant: &Address) -> Message {
-    MsgOpenSubject { sender: organization.to_string(), claimant: claimant.to_vec() }.into()
+    MsgOpenSubject { sender: organization.to_string(), claimant: claimant.to_vec(), binding: None }.into()
 }

@@ -52,6 +52,7 @@ pub fn enrol(
         role: role as i32,
         qualification: commitment::qualification(salt, committed.as_bytes()).to_vec(),
         expires_at,
+        binding: None,
     };
     Ok(message.into())
 }

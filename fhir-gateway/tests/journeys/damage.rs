@@ -86,7 +86,8 @@ impl Consented {
         let (ledger, _) = world.open();
         chain::register(&ledger, &world.registrar, &world.hospital, OrganizationKind::Provider).await.unwrap();
         let own = world.hospital.signer.address();
-        let open = MsgOpenSubject { sender: own.to_string(), claimant: world.patient.address().to_vec() };
+        let open =
+            MsgOpenSubject { sender: own.to_string(), claimant: world.patient.address().to_vec(), binding: None };
         ledger.submit(&world.hospital.signer, vec![open.into()]).await.unwrap();
         let (sender, subject) = (world.patient.address().to_string(), subject.to_vec());
         let claim = MsgClaimSubject { sender: sender.clone(), subject: subject.clone(), encryption_key: vec![3; 32] };
@@ -149,7 +150,7 @@ async fn a_revocation_is_not_undone_where_the_state_lost_its_newest_blocks() {
         assert_ne!(world.state(&ledger).await.revoked_at, 0);
         // The ledger goes on from there.
         let own = world.hospital.signer.address();
-        let open = MsgOpenSubject { sender: own.to_string(), claimant: vec![7; 20] };
+        let open = MsgOpenSubject { sender: own.to_string(), claimant: vec![7; 20], binding: None };
         ledger.submit(&world.hospital.signer, vec![open.into()]).await.unwrap();
     }
     let (ledger, _) = world.open();

@@ -46,7 +46,7 @@ async fn with_subject(
     let (hospital, patient) = (OrganizationKeys::random(), OrganizationSigner::random());
     chain::register(ledger, registrar, &hospital, OrganizationKind::Provider).await.unwrap();
     let own = hospital.signer.address();
-    let open = MsgOpenSubject { sender: own.to_string(), claimant: patient.address().to_vec() };
+    let open = MsgOpenSubject { sender: own.to_string(), claimant: patient.address().to_vec(), binding: None };
     ledger.submit(&hospital.signer, vec![open.into()]).await.unwrap();
     let subject = commitment::subject_id(&own, &patient.address());
     (hospital, patient, subject)
@@ -201,7 +201,7 @@ async fn an_unmodified_cosmjs_client_grants_a_consent() {
     let secret = random::<32>();
     let patient = OrganizationSigner::new(careledger_gateway::keys::Secret::new(secret)).unwrap();
     let own = hospital.signer.address();
-    let open = MsgOpenSubject { sender: own.to_string(), claimant: patient.address().to_vec() };
+    let open = MsgOpenSubject { sender: own.to_string(), claimant: patient.address().to_vec(), binding: None };
     ledger.submit(&hospital.signer, vec![open.into()]).await.unwrap();
     let subject = commitment::subject_id(&own, &patient.address());
 

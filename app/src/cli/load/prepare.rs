@@ -54,7 +54,7 @@ pub async fn claimants(url: &str, registrar: &Signer, count: u32) -> Result<Vec<
     for chunk in signers.chunks(MESSAGES_PER_TRANSACTION_MAX) {
         let open = chunk.iter().map(|signer| {
             let sender = organization.address().to_string();
-            Message::from(identity::MsgOpenSubject { sender, claimant: signer.address().to_vec() })
+            Message::from(identity::MsgOpenSubject { sender, claimant: signer.address().to_vec(), binding: None })
         });
         send(&client, &chain_id, &organization, &open.collect::<Vec<_>>()).await?;
     }

@@ -52,6 +52,9 @@ pub struct MsgEnrolPractitioner {
     /// Unix seconds.
     #[prost(int64, tag = "5")]
     pub expires_at: i64,
+    /// The practitioner's key wants this. Without it the account is provisional until its key signs.
+    #[prost(message, optional, tag = "10")]
+    pub binding: ::core::option::Option<super::super::accounts::v1::Binding>,
 }
 /// Opens a provisional subject: one organization's view of one patient.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -62,6 +65,9 @@ pub struct MsgOpenSubject {
     /// Address of the key that the patient's wallet derived for this organization, 20 bytes.
     #[prost(bytes = "vec", tag = "2")]
     pub claimant: ::prost::alloc::vec::Vec<u8>,
+    /// The claimant's key wants this. Without it the account is provisional until its key signs.
+    #[prost(message, optional, tag = "10")]
+    pub binding: ::core::option::Option<super::super::accounts::v1::Binding>,
 }
 /// The patient takes the subject over. From here only the patient's key grants and revokes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,0 +1,95 @@
+//! The time lock ended without a veto: one new key replaces all keys of the account.
+
+use careledger_wire::{
+    ids::Address,
+    proto::{
+        accounts::{KeyAuthority, MsgFinishRecovery},
+        state::{Guardians, Recovery},
+    },
+    signing::Signature,
+};
+
+use super::{
+    Action, possession,
+    recovering::{self, Candidate},
+    standing,
+};
+use crate::{
+    accounts, keys,
+    limits::RECOVERY_ATTESTATIONS,
+    reject::Reject,
+    state::{StateRead, StateWrite},
+    types::{BlockContext, Sender},
+};
+
+/// See docs/transactions/finish-recovery.md.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FinishRecovery {
+    sender: Sender,
+    candidate: Candidate,
+    possession: Signature,
+}
+
+/// Who let it happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Path {
+    Guardians,
+    InPerson,
+}
+
+impl FinishRecovery {
+    /// The way in which it was approved, once its time lock ended. Organizations must still be in
+    /// good standing: one whose key was stolen attests for nobody.
+    fn path(&self, recovery: &Recovery, block: &BlockContext, state: &impl StateRead) -> Result<Path, Reject> {
+        let in_standing = |bytes: &&Vec<u8>| {
+            let address = Address::try_from(bytes.as_slice()).expect("attestations are addresses");
+            standing::in_good_standing(&address, block, state).is_ok()
+        };
+        let attested = recovery.attestations.iter().filter(in_standing).count() >= RECOVERY_ATTESTATIONS;
+        let approved_from = Some(recovery.approved_from).filter(|from| *from != 0);
+        let attested_from = Some(recovery.attested_from).filter(|from| *from != 0 && attested);
+        match (approved_from, attested_from) {
+            (Some(from), _) if block.may_have_passed(from) => Ok(Path::Guardians),
+            (_, Some(from)) if block.may_have_passed(from) => Ok(Path::InPerson),
+            (None, None) => Err(Reject::RecoveryNotApproved),
+            _ => Err(Reject::RecoveryLocked),
+        }
+    }
+}
+
+impl Action for FinishRecovery {
+    type Message = MsgFinishRecovery;
+
+    fn parse(sender: &Sender, message: Self::Message) -> Result<Self, Reject> {
+        let candidate = Candidate::parse(&message.account, message.kind, &message.key)?;
+        let possession = Signature::decode(candidate.key.kind(), &message.possession);
+        Ok(Self { sender: *sender, candidate, possession: possession.ok_or(Reject::InvalidField("possession"))? })
+    }
+
+    fn check(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
+        recovering::check_standing(&self.sender, block, state)?;
+        self.candidate.check(state)?;
+        let recovery = self.candidate.recovery(state);
+        if recovery.approvals.is_empty() && recovery.attestations.is_empty() {
+            return Err(Reject::NoRecovery);
+        }
+        self.path(&recovery, block, state)?;
+        possession::check(&self.candidate.account, &self.candidate.key, &self.possession, block, state)
+    }
+
+    fn execute(self, block: &BlockContext, state: &mut impl StateWrite) {
+        let Candidate { account, key } = self.candidate;
+        let recovery = self.candidate.recovery(state);
+        let path = self.path(&recovery, block, state).expect("check found it");
+        let current = recovering::guardians(&account, state);
+        let round = current.round + 1;
+        let next = match path {
+            Path::Guardians => Guardians { round, is_recovering: false, ..current },
+            // Who took the keys may have named the guardians.
+            Path::InPerson => Guardians { round, ..Guardians::default() },
+        };
+        state.put(&keys::guardians(&account), &next);
+        state.delete(&keys::recovery(&account, &key.address()));
+        accounts::set_keys(&account, vec![accounts::key_with(&key, KeyAuthority::Full)], state);
+    }
+}
