@@ -161,6 +161,47 @@ rejects! {
     /// The proof does not prove this statement in this transaction.
     ProofRefused = 89, "the proof does not prove this statement for this sender, insurer and claim";
 
+    /// The grant was delegated: only what the patient gave can be amended or delegated.
+    GrantDelegated = 120, "the grant was delegated by its grantee";
+    /// Only a revoked grant can be reinstated.
+    GrantNotRevoked = 121, "the grant was not revoked";
+    /// The grant's window has ended.
+    GrantEnded = 122, "the grant's window has ended";
+    /// The grant was delegated or reinstated as often as one may be.
+    GrantFull = 123, "the grant was delegated or reinstated as often as one can be";
+    /// Only the grant's grantee delegates it.
+    NotTheGrantee = 124, "the sender is not the grant's grantee";
+    /// The patient did not allow delegation.
+    GrantNotDelegable = 125, "the grant may not be delegated";
+    /// A delegate's window or mode that exceeds the grant's.
+    WiderThanGrant = 126, "the delegate's window or mode is wider than the grant's";
+    /// Another organization opened this subject.
+    NotTheCustodian = 127, "the sender did not open this subject";
+    /// The guardian's power has ended.
+    GuardianshipEnded = 128, "the guardianship has ended";
+    /// The sender approved the same, or it is in force.
+    AlreadyAppointed = 129, "the sender approved this guardianship before, or it is in force";
+    /// The organization's accreditation has no emergency capability.
+    EmergencyNotAccredited = 130, "the organization is not accredited for emergencies";
+    /// The practitioner is not enrolled by the sender, or no longer.
+    PractitionerNotEnrolled = 131, "the practitioner is not enrolled by the sender";
+    /// The id of an emergency or of a standing approval is taken.
+    IdTaken = 132, "the id is taken";
+    /// There is no such emergency of this subject.
+    UnknownEmergency = 133, "the emergency is not known";
+    /// A review's deadline has passed without it.
+    EmergencyReviewOverdue = 134, "the review of an emergency is overdue";
+    /// The organization has as many unreviewed emergencies as one may have.
+    TooManyUnreviewed = 135, "too many emergencies wait for their review";
+    /// Nobody reviews an emergency of their own.
+    OwnEmergency = 136, "the emergency is the sender's own";
+    /// The emergency was reviewed before.
+    EmergencyReviewed = 137, "the emergency was reviewed before";
+    /// There is no such standing approval of this subject.
+    UnknownStanding = 138, "the standing approval is not known";
+    /// The standing approval is for another organization or other terms, has ended, or is used up.
+    StandingRefuses = 139, "the standing approval does not cover this request";
+
     /// There is no such proposal.
     UnknownProposal = 140, "the proposal is not known";
     /// The proposal's id is taken, for ever.
@@ -221,46 +262,6 @@ rejects! {
     RecordOfAnother = 168, "the record is another organization's";
     /// The patient disputed this access before.
     AccessDisputed = 169, "the access was disputed before";
-    /// The grant was delegated: only what the patient gave can be amended or delegated.
-    GrantDelegated = 120, "the grant was delegated by its grantee";
-    /// Only a revoked grant can be reinstated.
-    GrantNotRevoked = 121, "the grant was not revoked";
-    /// The grant's window has ended.
-    GrantEnded = 122, "the grant's window has ended";
-    /// The grant was delegated or reinstated as often as one may be.
-    GrantFull = 123, "the grant was delegated or reinstated as often as one can be";
-    /// Only the grant's grantee delegates it.
-    NotTheGrantee = 124, "the sender is not the grant's grantee";
-    /// The patient did not allow delegation.
-    GrantNotDelegable = 125, "the grant may not be delegated";
-    /// A delegate's window or mode that exceeds the grant's.
-    WiderThanGrant = 126, "the delegate's window or mode is wider than the grant's";
-    /// Another organization opened this subject.
-    NotTheCustodian = 127, "the sender did not open this subject";
-    /// The guardian's power has ended.
-    GuardianshipEnded = 128, "the guardianship has ended";
-    /// The sender approved the same, or it is in force.
-    AlreadyAppointed = 129, "the sender approved this guardianship before, or it is in force";
-    /// The organization's accreditation has no emergency capability.
-    EmergencyNotAccredited = 130, "the organization is not accredited for emergencies";
-    /// The practitioner is not enrolled by the sender, or no longer.
-    PractitionerNotEnrolled = 131, "the practitioner is not enrolled by the sender";
-    /// The id of an emergency or of a standing approval is taken.
-    IdTaken = 132, "the id is taken";
-    /// There is no such emergency of this subject.
-    UnknownEmergency = 133, "the emergency is not known";
-    /// A review's deadline has passed without it.
-    EmergencyReviewOverdue = 134, "the review of an emergency is overdue";
-    /// The organization has as many unreviewed emergencies as one may have.
-    TooManyUnreviewed = 135, "too many emergencies wait for their review";
-    /// Nobody reviews an emergency of their own.
-    OwnEmergency = 136, "the emergency is the sender's own";
-    /// The emergency was reviewed before.
-    EmergencyReviewed = 137, "the emergency was reviewed before";
-    /// There is no such standing approval of this subject.
-    UnknownStanding = 138, "the standing approval is not known";
-    /// The standing approval is for another organization or other terms, has ended, or is used up.
-    StandingRefuses = 139, "the standing approval does not cover this request";
 }
 
 #[cfg(test)]
