@@ -80,6 +80,31 @@ fn chunks_of_two_bodies_under_one_key_do_not_mix() {
     assert_eq!(open(&document(1), &key, &join(&first, &mixed)), Err(EnvelopeError::Refused));
 }
 
+/// Why a key was not given out.
+#[track_caller]
+fn refusal(unwrapped: Result<DocumentKey, EnvelopeError>) -> EnvelopeError {
+    unwrapped.expect_err("it must not open")
+}
+
+#[test]
+fn equal_input_is_never_sealed_under_an_equal_nonce() {
+    let (key, storage) = (DocumentKey::random(), Secret::random());
+    let [first, second] = [0, 1].map(|_| wrap_own(&document(1), &key, &storage));
+    assert_ne!(first.enc, second.enc);
+    assert_ne!(first.wrapped, second.wrapped);
+    let values = [0, 1].map(|_| seal_value(&storage, b"value", b"place"));
+    let [(first_nonce, first), (second_nonce, second)] = [&values[0], &values[1]].map(|value| value.split_at(12));
+    assert_ne!(first_nonce, second_nonce);
+    assert_ne!(first, second);
+    for value in &values {
+        assert_eq!(open_value(&storage, value, b"place"), Ok(b"value".to_vec()));
+        assert_eq!(open_value(&storage, value, b"elsewhere"), Err(EnvelopeError::Refused));
+    }
+    let [first, second] = [0, 1].map(|_| seal(&document(1), &key, b"body"));
+    assert_ne!(first[..NONCE_PREFIX_BYTES], second[..NONCE_PREFIX_BYTES]);
+    assert_ne!(first[NONCE_PREFIX_BYTES..], second[NONCE_PREFIX_BYTES..]);
+}
+
 #[test]
 fn a_wrap_opens_for_its_recipient_document_and_version_only() {
     let key = DocumentKey::random();
@@ -93,15 +118,22 @@ fn a_wrap_opens_for_its_recipient_document_and_version_only() {
     let opened = unwrap_for(&document(1), &released, &recipient).unwrap();
     assert_eq!(open(&document(1), &opened, &sealed).unwrap(), b"body");
 
-    assert!(unwrap_own(&document(2), &own, &storage).is_err());
-    assert!(unwrap_own(&document(1), &own, &Secret::random()).is_err());
-    assert!(unwrap_for(&document(2), &released, &recipient).is_err());
-    assert!(unwrap_for(&document(1), &released, &stranger).is_err());
+    assert_eq!(refusal(unwrap_own(&document(2), &own, &storage)), EnvelopeError::Refused);
+    assert_eq!(refusal(unwrap_own(&document(1), &own, &Secret::random())), EnvelopeError::Refused);
+    assert_eq!(refusal(unwrap_for(&document(2), &released, &recipient)), EnvelopeError::Refused);
+    assert_eq!(refusal(unwrap_for(&document(1), &released, &stranger)), EnvelopeError::Refused);
     let relabelled = Wrap { key_id: recipient_key_id(&stranger.public()), ..released.clone() };
-    assert!(unwrap_for(&document(1), &relabelled, &stranger).is_err());
+    assert_eq!(refusal(unwrap_for(&document(1), &relabelled, &stranger)), EnvelopeError::Refused);
     let downgraded = Wrap { suite: WrapSuite::Storage, ..released.clone() };
-    assert!(unwrap_for(&document(1), &downgraded, &recipient).is_err());
-    assert!(unwrap_own(&document(1), &downgraded, &storage).is_err());
+    assert_eq!(refusal(unwrap_for(&document(1), &downgraded, &recipient)), EnvelopeError::Refused);
+    assert_eq!(refusal(unwrap_own(&document(1), &downgraded, &storage)), EnvelopeError::Refused);
+    let upgraded = Wrap { suite: WrapSuite::Hpke, ..own.clone() };
+    assert_eq!(refusal(unwrap_own(&document(1), &upgraded, &storage)), EnvelopeError::Refused);
+    assert_eq!(refusal(unwrap_for(&document(1), &upgraded, &recipient)), EnvelopeError::Refused);
+    let mut key_id = *released.key_id.as_bytes();
+    key_id[0] ^= 1;
+    let misnamed = Wrap { key_id: Digest::new(key_id), ..released };
+    assert_eq!(refusal(unwrap_for(&document(1), &misnamed, &recipient)), EnvelopeError::Refused);
 }
 
 #[test]
@@ -150,6 +182,6 @@ proptest! {
         // X25519 ignores the top bit of a public key (RFC 7748 section 5); HPKE's key schedule
         // does not, because it hashes the encapsulated key.
         if byte < 32 { wrap.enc[byte] ^= mask } else { wrap.wrapped[byte - 32] ^= mask }
-        prop_assert!(unwrap_for(&document(1), &wrap, &pair).is_err());
+        prop_assert_eq!(refusal(unwrap_for(&document(1), &wrap, &pair)), EnvelopeError::Refused);
     }
 }

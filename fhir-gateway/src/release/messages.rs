@@ -156,3 +156,35 @@ fn seal<T: Serialize>(
     let (enc, ciphertext) = envelope::seal_to(recipient, info, &plaintext, aad)?;
     Ok(Sealed { enc, ciphertext })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_opens_for_its_asker_as_the_answer_to_that_request_only() {
+        let (asker, stranger) = (EncryptionPair::random(), EncryptionPair::random());
+        let exchange = Digest::new([1; 32]);
+        let answer = Answer { documents: Vec::new(), is_truncated: true };
+        let sealed = Sealed::answer(&answer, &asker.public(), &exchange).expect("a usable key");
+        assert_eq!(sealed.open_answer(&asker, &exchange), Ok(answer));
+        assert_eq!(sealed.open_answer(&asker, &Digest::new([2; 32])), Err(EnvelopeError::Refused));
+        assert_eq!(sealed.open_answer(&stranger, &exchange), Err(EnvelopeError::Refused));
+        let as_request = sealed.open_access_request::<Answer>(&asker, &RequestId::new([1; 32]));
+        assert_eq!(as_request, Err(EnvelopeError::Refused));
+    }
+
+    #[test]
+    fn an_access_request_opens_for_its_custodian_under_its_id_only() {
+        let (custodian, stranger) = (EncryptionPair::random(), EncryptionPair::random());
+        let request = RequestId::new([1; 32]);
+        // The content of an answer, so that nothing but the seal tells the two apart.
+        let content = Answer::default();
+        let sealed = Sealed::access_request(&content, &custodian.public(), &request).expect("a usable key");
+        let open = |pair, id| sealed.open_access_request::<Answer>(pair, &RequestId::new(id));
+        assert_eq!(open(&custodian, [1; 32]), Ok(content));
+        assert_eq!(open(&custodian, [2; 32]), Err(EnvelopeError::Refused));
+        assert_eq!(open(&stranger, [1; 32]), Err(EnvelopeError::Refused));
+        assert_eq!(sealed.open_answer(&custodian, &Digest::new([1; 32])), Err(EnvelopeError::Refused));
+    }
+}

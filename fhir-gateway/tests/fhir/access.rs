@@ -1,6 +1,6 @@
 //! Tokens, scopes and compartments.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{PATIENT, condition, support::world, two_patients};
 
@@ -16,6 +16,61 @@ async fn without_a_token_or_its_scope_nothing_is_served() {
         nobody.get(path).await.expect(401);
     }
     nobody.get("/metadata").await.expect(200);
+}
+
+#[actix_web::test]
+async fn whoever_may_only_read_changes_nothing_singly_nor_in_a_bundle() {
+    let (world, ehr, _portal) = two_patients().await;
+    let reader = world.client("reader").await;
+    let patient = json!({"resourceType": "Patient", "id": "p1", "active": true});
+    let entry = |method: &str, url: &str| {
+        let mut entry = json!({"request": {"method": method, "url": url}});
+        if method != "DELETE" {
+            entry["resource"] = patient.clone();
+        }
+        entry
+    };
+    let writes = [("PUT", "Patient/p1"), ("DELETE", "Patient/p1"), ("POST", "Patient")];
+    let bundle =
+        |kind: &str, entries: Vec<Value>| json!({"resourceType": "Bundle", "type": kind, "entry": entries}).to_string();
+    for (method, url) in writes {
+        let body = if method == "DELETE" { String::new() } else { patient.to_string() };
+        reader.send(method, &format!("/{url}"), &[], body).await.expect(403);
+        let refused = reader.post("/", bundle("transaction", vec![entry(method, url)])).await.expect(403).json();
+        assert_eq!(refused["issue"][0]["expression"][0], "Bundle.entry[0]", "{method}");
+    }
+    let entries = writes.iter().map(|(method, url)| entry(method, url)).collect();
+    let answered = reader.post("/", bundle("batch", entries)).await.expect(200).json();
+    let answers = answered["entry"].as_array().unwrap();
+    assert_eq!(answers.len(), writes.len());
+    for answer in answers {
+        assert_eq!(answer["response"]["status"], "403 Forbidden", "{answer}");
+    }
+    assert_eq!(ehr.get("/Patient/p1").await.expect(200).json()["meta"]["versionId"], "1");
+    assert_eq!(ehr.get("/Patient").await.expect(200).json()["total"], 2);
+}
+
+#[actix_web::test]
+async fn a_patients_client_finds_and_counts_its_own_alone_and_writes_nothing_about_another() {
+    let (_world, ehr, portal) = two_patients().await;
+    let found = portal.get("/Condition").await.expect(200).json();
+    assert_eq!(found["total"], 1);
+    let ids: Vec<&Value> = found["entry"].as_array().unwrap().iter().map(|entry| &entry["resource"]["id"]).collect();
+    assert_eq!(ids, ["c-p1"]);
+    assert_eq!(portal.get("/Condition?_summary=count").await.expect(200).json()["total"], 1);
+
+    let about_another = |method: &str, url: &str, id: &str| {
+        let resource: Value = serde_json::from_str(&condition(id, "p2")).unwrap();
+        let entry = json!({"resource": resource, "request": {"method": method, "url": url}});
+        json!({"resourceType": "Bundle", "type": "transaction", "entry": [entry]}).to_string()
+    };
+    portal.post("/Condition", condition("x", "p2")).await.expect(404);
+    portal.post("/", about_another("POST", "Condition", "x")).await.expect(404);
+    portal.send("PUT", "/Condition/c-p1", &[], condition("c-p1", "p2")).await.expect(404);
+    portal.post("/", about_another("PUT", "Condition/c-p1", "c-p1")).await.expect(404);
+    assert_eq!(ehr.get("/Condition?patient=p2&_summary=count").await.expect(200).json()["total"], 1);
+    assert_eq!(ehr.get("/Condition/c-p1").await.expect(200).json()["meta"]["versionId"], "1");
+    portal.send("PUT", "/Condition/c-p1", &[], condition("c-p1", "p1")).await.expect(200);
 }
 
 #[actix_web::test]

@@ -180,3 +180,26 @@ async fn a_read_that_finds_nothing_does_not_hide_that_the_changes_were_made() {
     assert_eq!(response["entry"][1]["response"]["status"], "201 Created");
     client.get("/Patient/p1").await.expect(200);
 }
+
+#[actix_web::test]
+async fn a_transaction_names_each_resource_once_and_has_a_bounded_number_of_entries() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let put = json!({
+        "resource": {"resourceType": "Patient", "id": "p1"},
+        "request": {"method": "PUT", "url": "Patient/p1"},
+    });
+    let delete = json!({"request": {"method": "DELETE", "url": "Patient/p1"}});
+    let bundle =
+        |entries: &[Value]| json!({"resourceType": "Bundle", "type": "transaction", "entry": entries}).to_string();
+    for second in [&put, &delete] {
+        let refused = client.post("/", bundle(&[put.clone(), second.clone()])).await.expect(422).json();
+        assert_eq!(refused["issue"][0]["expression"][0], "Bundle.entry[1]", "{second}");
+    }
+    let read = json!({"request": {"method": "GET", "url": "Patient/p1"}});
+    let too_many = bundle(&vec![read; 5_001]);
+    for sent in [too_many.clone(), too_many.replace("transaction", "batch")] {
+        assert!(client.post("/", sent).await.expect(400).text().contains("at most 5000 entries"));
+    }
+    client.get("/Patient/p1").await.expect(404);
+}

@@ -4,11 +4,12 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use careledger_gateway::{
     cli::consent::{complete, prepared},
+    decide::Rule,
     keys::{OrganizationKeys, OrganizationSigner, random},
     ledger::{Ledger, clock},
     mapping::{consent::permit, task::timestamp},
     release::{
-        messages::{Right, Search},
+        messages::{Read, Right, Search},
         signed::Request,
     },
     remote::peer,
@@ -291,11 +292,26 @@ impl World {
 
     /// How many documents A releases to B's doctor under `grant`.
     async fn released(&self, grant: &GrantId, purpose: &str) -> usize {
-        let right =
-            Right { grant: *grant, subject: self.subject, purpose: purpose.to_owned(), practitioner: self.doctor };
-        let search = Search { right, resource_type: "DocumentReference".to_owned() };
+        self.searched(grant, purpose, "DocumentReference").await.len()
+    }
+
+    fn right(&self, grant: &GrantId, purpose: &str) -> Right {
+        Right { grant: *grant, subject: self.subject, purpose: purpose.to_owned(), practitioner: self.doctor }
+    }
+
+    /// Ids of what A releases to B's doctor in one signed search.
+    async fn searched(&self, grant: &GrantId, purpose: &str, resource_type: &str) -> Vec<String> {
+        let search = Search { right: self.right(grant, purpose), resource_type: resource_type.to_owned() };
         let answer = peer::search(&self.b.organization, &self.a.organization.address(), &search).await;
-        answer.expect("A answers").documents.len()
+        answer.expect("A answers").documents.into_iter().map(|document| document.id).collect()
+    }
+
+    /// Ids of what A releases to B's doctor in one signed read.
+    async fn read_at_a(&self, grant: &GrantId, resource_type: &str, id: &str) -> Vec<String> {
+        let right = self.right(grant, "TREAT");
+        let read = Read { right, resource_type: resource_type.to_owned(), id: id.to_owned() };
+        let answer = peer::read(&self.b.organization, &self.a.organization.address(), &read).await;
+        answer.expect("A answers").documents.into_iter().map(|document| document.id).collect()
     }
 
     async fn documents_at_b(&self) -> Vec<Value> {
@@ -617,6 +633,95 @@ async fn a_binary_is_closed_when_any_document_that_points_at_it_is() {
     let other = id(world.a.post("/Patient", &json!({"resourceType": "Patient"})).await.expect(201));
     world.a.post("/DocumentReference", &document(&other, &world.binary, &[])).await.expect(201);
     assert_eq!(world.b.get(&binary).await.status, 404, "one of its documents is about somebody else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_opens_nothing_of_another_patient() {
+    let world = World::new().await;
+    let other = id(world.a.post("/Patient", &json!({"resourceType": "Patient"})).await.expect(201));
+    let binary = id(world.a.post_raw("application/pdf", PDF).await.expect(201));
+    let others = id(world.a.post("/DocumentReference", &document(&other, &binary, &[])).await.expect(201));
+    let task = world.ask().await;
+    let (reply, grant) = world.approve(&task, |_| {}).await;
+    reply.expect(200);
+
+    assert_eq!(world.searched(&grant, "TREAT", "DocumentReference").await, [world.document.as_str()]);
+    assert_eq!(world.read_at_a(&grant, "DocumentReference", &world.document).await, [world.document.as_str()]);
+    assert_eq!(world.read_at_a(&grant, "DocumentReference", &others).await, Vec::<String>::new());
+    let prefix = &grant.to_string()[..16];
+    let ids: Vec<Value> = world.documents_at_b().await.iter().map(|entry| entry["resource"]["id"].clone()).collect();
+    assert_eq!(ids, [json!(format!("r.{prefix}.{}", world.document))]);
+    let absent = world.b.get(&format!("/DocumentReference/r.{prefix}.nothing-there")).await;
+    assert_eq!(absent.status, 404);
+    for path in [format!("/DocumentReference/r.{prefix}.{others}"), format!("/Binary/r.{prefix}.{binary}")] {
+        assert_eq!(world.b.get(&path).await, absent, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binary_that_no_document_of_the_patient_opens_is_as_absent() {
+    let world = World::new().await;
+    let other = id(world.a.post("/Patient", &json!({"resourceType": "Patient"})).await.expect(201));
+    let unpointed = id(world.a.post_raw("application/pdf", PDF).await.expect(201));
+    let named = json!({
+        "resourceType": "Binary", "contentType": "application/pdf", "data": STANDARD.encode(PDF),
+        "securityContext": {"reference": format!("Patient/{other}")},
+    });
+    let of_another = id(world.a.post("/Binary", &named).await.expect(201));
+    world.a.post("/DocumentReference", &document(&world.at_a, &of_another, &[])).await.expect(201);
+    let task = world.ask().await;
+    let (reply, grant) = world.approve(&task, |_| {}).await;
+    reply.expect(200);
+
+    let prefix = &grant.to_string()[..16];
+    assert_eq!(world.b.get(&format!("/Binary/r.{prefix}.{}", world.binary)).await.status, 200);
+    let absent = world.b.get(&format!("/Binary/r.{prefix}.nothing-there")).await;
+    assert_eq!(absent.status, 404);
+    for binary in [&unpointed, &of_another] {
+        assert_eq!(world.b.get(&format!("/Binary/r.{prefix}.{binary}")).await, absent);
+        assert_eq!(world.read_at_a(&grant, "Binary", binary).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_of_another_gateway_is_one_line_that_says_what_and_how_it_ended() {
+    let world = World::new().await;
+    let binary = id(world.a.post_raw("application/pdf", PDF).await.expect(201));
+    world.a.post("/DocumentReference", &document(&world.at_a, &binary, &["PSY"])).await.expect(201);
+    let task = world.ask().await;
+    let (reply, grant) = world.approve(&task, |_| {}).await;
+    reply.expect(200);
+    let events = async || {
+        let doctor = format!("{ACCOUNT}%7C{}", world.doctor);
+        let found = world.a.get(&format!("/AuditEvent?agent:identifier={doctor}&_count=500")).await.expect(200);
+        let entries = found["entry"].as_array().cloned().unwrap_or_default();
+        entries.into_iter().map(|entry| entry["resource"].clone()).collect::<Vec<_>>()
+    };
+    let before = events().await.len();
+    assert_eq!(world.read_at_a(&grant, "Binary", &world.binary).await, [world.binary.as_str()]);
+    assert_eq!(world.read_at_a(&grant, "Binary", &binary).await, Vec::<String>::new());
+    assert_eq!(world.searched(&grant, "TREAT", "Condition").await, Vec::<String>::new());
+    world.revoke(&grant).await;
+    assert_eq!(world.searched(&grant, "TREAT", "DocumentReference").await, Vec::<String>::new());
+
+    let mut events = events().await;
+    events.truncate(events.len() - before);
+    events.reverse();
+    let patient = json!({"reference": format!("Patient/{}", world.at_a)});
+    let by = json!({"identifier": {"system": "urn:careledger:grant", "value": grant}});
+    let expected = [
+        (json!({"reference": format!("Binary/{}", world.binary)}), None),
+        (json!({"reference": format!("Binary/{binary}")}), Some(Rule::Labels)),
+        (json!({"display": "Condition"}), None),
+        (json!({"display": "DocumentReference"}), Some(Rule::NotRevoked)),
+    ];
+    assert_eq!(events.len(), expected.len(), "one line for each request: {events:?}");
+    for (event, (what, refused)) in events.iter().zip(expected) {
+        let entities: Vec<&Value> = event["entity"].as_array().unwrap().iter().map(|entity| &entity["what"]).collect();
+        assert_eq!(entities, [&patient, &what, &by], "{event}");
+        assert_eq!(event["outcome"], if refused.is_some() { "4" } else { "0" }, "{event}");
+        assert_eq!(event["outcomeDesc"], refused.map_or(Value::Null, |rule| json!(rule.refused())), "{event}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use careledger_gateway::{
     release::{self, signed::Request},
 };
 use careledger_wire::proto::identity::OrganizationKind;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     chain,
@@ -36,9 +36,14 @@ impl World {
 
     /// A request of the other organization, signed: its status, and what `Retry-After` says.
     async fn ask(&self, body: &[u8]) -> (u16, Option<String>) {
-        let path = "/north/peer/v1/read";
+        self.ask_to("read", body).await
+    }
+
+    /// As [`Self::ask`], for any operation.
+    async fn ask_to(&self, operation: &str, body: &[u8]) -> (u16, Option<String>) {
+        let path = format!("/north/peer/v1/{operation}");
         let recipient = self.site.organization.address();
-        let request = Request { chain_id: chain::CHAIN, recipient: &recipient, path, body };
+        let request = Request { chain_id: chain::CHAIN, recipient: &recipient, path: &path, body };
         let (headers, _) = request.sign(&self.peer.signer, clock());
         let call = self.http.post(format!("{}{path}", self.site.url)).body(body.to_vec());
         let call = headers.write().into_iter().fold(call, |call, (name, value)| call.header(name, value));
@@ -60,6 +65,41 @@ async fn another_gateway_is_bounded_in_bytes_and_in_rate() {
     let refused: Vec<_> = asked.iter().filter(|(status, _)| *status == 429).collect();
     assert!(!refused.is_empty(), "400 requests at once were all taken");
     assert!(refused.iter().all(|(_, retry)| retry.as_deref().is_some_and(|seconds| seconds.parse::<u64>().is_ok())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_plain_word_of_a_request_is_refused_and_never_in_the_access_log() {
+    let world = World::new().await;
+    let lines = async || world.site.get("/AuditEvent?_summary=count").await.expect(200)["total"].as_u64().unwrap();
+    let body = |purpose: &str, resource_type: &str, id: Option<&str>| {
+        let right = json!({
+            "grant": "01".repeat(32), "subject": "02".repeat(32), "purpose": purpose,
+            "practitioner": world.peer.signer.address(),
+        });
+        let mut body = json!({"right": right, "resource_type": resource_type});
+        if let Some(id) = id {
+            body["id"] = json!(id);
+        }
+        body.to_string().into_bytes()
+    };
+    let before = lines().await;
+    for (operation, body) in [
+        ("search", body("<b>", "Condition", None)),
+        ("search", body("TREAT", "Spaceship", None)),
+        ("read", body("<b>", "Condition", Some("a"))),
+        ("read", body("TREAT", "Spaceship", Some("a"))),
+        ("read", body("TREAT", "Condition", Some("a/b"))),
+    ] {
+        let answer = world.ask_to(operation, &body).await;
+        assert_eq!(answer, (400, None), "{operation} {}", String::from_utf8_lossy(&body));
+    }
+    assert_eq!(lines().await, before);
+    for (operation, body) in
+        [("search", body("TREAT", "Condition", None)), ("read", body("TREAT", "Condition", Some("a")))]
+    {
+        assert_eq!(world.ask_to(operation, &body).await, (200, None), "{operation}");
+    }
+    assert_eq!(lines().await, before + 2, "what is plain is a line, though nothing is opened");
 }
 
 #[tokio::test(flavor = "multi_thread")]

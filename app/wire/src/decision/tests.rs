@@ -317,6 +317,10 @@ fn a_delegate_has_what_its_parent_has_and_no_more() {
             (Rule::NotRevoked, |case| case.given().revoked_at = NOW),
             (Rule::Mode, |case| case.given().mode = ConsentMode::Append as i32),
             (Rule::TermsOpened, |case| case.parent().opened = None),
+            (Rule::TermsOpened, |case| case.parent().opened.as_mut().unwrap().salt = [8; 32]),
+            (Rule::TermsOpened, |case| {
+                case.parent().opened.as_mut().unwrap().terms.resource_types.insert("Condition".to_owned());
+            }),
             (Rule::Delegable, |case| case.given().delegable = false),
             (Rule::Delegable, |case| case.given().parent = vec![4; 32]),
             (Rule::DelegatorInGoodStanding, |case| case.parent().standing = None),
