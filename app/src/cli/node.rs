@@ -163,6 +163,8 @@ impl Start {
         let machine = Machine::new(store);
         tracing::info!(height = machine.height(), app_hash = hex::encode(machine.app_hash()), "the state is open");
         if let Some(upgrade) = machine.halts_before(machine.height() + 1) {
+            // RocksDB's threads that still start would meet the end of the process: a crash with no exit code.
+            drop(machine);
             fault::stop_for_upgrade(&upgrade);
         }
         let server = Server::bind(&config.abci).map_err(|error| {
