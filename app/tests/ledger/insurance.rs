@@ -13,7 +13,7 @@ use prost::Message as _;
 
 use crate::{
     script::{check_familiar, familiar, plan_commitment, roots, run},
-    world::{START, address, bytes, element},
+    world::{START, address, bytes, element, name_of},
 };
 
 const COVERED: &str = "
@@ -186,7 +186,7 @@ fn a_replaced_root_is_accepted_for_a_hundred_blocks() {
             }
             let message = crate::script::message(&world, Some(noted), "lab", after.split_once(' ').unwrap().1);
             let transaction = world.signed("lab", &[message]);
-            assert_eq!(crate::world::name_of(&world.send(transaction)), expected, "{tree}, {blocks} blocks");
+            assert_eq!(name_of(&world.send(transaction)), expected, "{tree}, {blocks} blocks");
         }
     }
 }
@@ -249,5 +249,21 @@ fn a_holder_fetches_the_path_of_a_commitment() {
         assert_eq!(root.to_bytes().to_vec(), response.root, "{name} of {tree:?}");
         let (attestations, enrolments) = roots(&world, &address("payer"));
         assert_eq!(root, if tree == Tree::Attestations { attestations } else { enrolments });
+    }
+}
+
+/// A proof's time is used before any rule is asked: one that is no time must not get that far.
+#[test]
+fn a_proof_that_expires_at_no_time_is_refused_everywhere() {
+    for expires_at in [-1, 0, i64::MIN, 253_402_300_800, i64::MAX] {
+        let mut world = familiar();
+        let asked = crate::script::message(&world, None, "lab", "proves gold claim c event e period p");
+        let careledger_wire::message::Message::ProveEligibility(proof) = asked else { panic!("a proof was asked for") };
+        let asked = careledger_wire::proto::insurance::MsgProveEligibility { expires_at, ..proof };
+        let transaction = world.signed("lab", &[asked.into()]);
+        let checked = world.machine.check(&transaction, careledger_app::machine::CheckKind::New);
+        assert_eq!(name_of(&checked), "InvalidField", "{expires_at}");
+        let outcomes = world.decide(vec![transaction]);
+        assert_eq!(name_of(&outcomes[0]), "InvalidField", "{expires_at}");
     }
 }
