@@ -304,7 +304,7 @@ impl Client {
         }
     }
 
-    async fn wait_for_header(&self, height: u64) -> Result<Header, ClientError> {
+    pub(crate) async fn wait_for_header(&self, height: u64) -> Result<Header, ClientError> {
         let until = Instant::now() + HEADER_DEADLINE;
         let mut pause = POLL_FIRST;
         loop {

@@ -116,6 +116,11 @@ pub fn consent(subject: &SubjectId, grant: &GrantId) -> Key<state::Grant> {
     Key::new("consent", &[subject.as_bytes(), grant.as_bytes()])
 }
 
+/// Prefix of every grant of one subject.
+pub fn consents_of(subject: &SubjectId) -> Vec<u8> {
+    [b"consent/", subject.as_bytes().as_slice(), b"/"].concat()
+}
+
 /// `record/<organization>/<record>`: written by AnchorRecords, SupersedeRecords, MarkEnteredInError.
 pub fn record(organization: &Address, record: &RecordId) -> Key<state::Record> {
     Key::new("record", &[organization.as_bytes(), record.as_bytes()])

@@ -64,7 +64,9 @@ pub enum LightError {
         found: Hash,
     },
     /// The trusted header is too old to vouch for anything.
-    #[error("the trusted header of height {height} is of {time}, longer ago than the trusting period of {period_seconds} s")]
+    #[error(
+        "the trusted header of height {height} is of {time}, longer ago than the trusting period of {period_seconds} s"
+    )]
     Expired {
         /// Its height.
         height: u64,

@@ -98,6 +98,9 @@ pub trait Store: StateRead + Send + Sync {
     /// Outcome of a recent transaction ([`crate::limits::RESULTS_RETAINED_BLOCKS`]).
     fn result(&self, hash: &TransactionHash) -> Option<TransactionResult>;
 
+    /// The oldest height whose state can be proven; every later one up to [`Store::height`] can be too.
+    fn oldest_height(&self) -> u64;
+
     /// The value at `key` after block `height`, with its proof; `None` when `height` is not retained.
     fn prove(&self, key: &[u8], height: u64) -> Option<Proven>;
 }

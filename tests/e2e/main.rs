@@ -14,6 +14,7 @@ mod fhir;
 mod flood;
 mod governance;
 mod home;
+mod proofs;
 
 use home::{Home, eventually};
 

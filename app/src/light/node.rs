@@ -51,6 +51,8 @@ impl Source for Client {
     }
 
     async fn block(&self, height: u64) -> Result<SignedBlock, LightError> {
+        // Another node may be a block behind.
+        self.wait_for_header(height).await?;
         let asked = height_of(height)?;
         let answer = self.call(|| self.rpc.commit(asked)).await.map_err(|error| self.unreachable(&error))?;
         let signed_header = answer.signed_header;
@@ -76,8 +78,7 @@ impl Source for Client {
 
 async fn validators(client: &Client, height: u64) -> Result<validator::Set, LightError> {
     let asked = height_of(height)?;
-    let unusable =
-        |reason: &str| LightError::Block { url: client.url().to_owned(), height, reason: reason.to_owned() };
+    let unusable = |reason: &str| LightError::Block { url: client.url().to_owned(), height, reason: reason.to_owned() };
     let mut named: Vec<validator::Info> = Vec::new();
     for page in 1..=PAGES_MAX {
         let paging = Paging::Specific { page_number: page.into(), per_page: VALIDATORS_PER_PAGE.into() };

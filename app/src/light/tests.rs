@@ -1,11 +1,8 @@
-#![expect(clippy::unwrap_used, reason = "a failure is the test's own")]
-
 use std::{cell::Cell, collections::BTreeMap};
 
 use tendermint::{AppHash, block::CommitSig, validator::Info};
 use tendermint_testgen::{
-    Commit as MadeCommit, Generator as _, Header as MadeHeader, Validator, Vote,
-    light_block::generate_signed_header,
+    Commit as MadeCommit, Generator as _, Header as MadeHeader, Validator, Vote, light_block::generate_signed_header,
 };
 
 use super::*;
@@ -108,36 +105,35 @@ async fn verify(node: &Node, from: u64, to: u64) -> Result<Verified, LightError>
 
 #[tokio::test]
 async fn a_later_header_is_believed_with_one_look_and_the_answer_says_who_signed() {
-    let node = Node::new(1_000);
+    let node = Node::new(200);
     let mut client = node.trusted_at(1).await;
     let looks = node.asked.get();
-    let verified = client.header(1_000, after(1_000)).await.unwrap();
+    let verified = client.header(200, after(200)).await.unwrap();
     assert_eq!(node.asked.get() - looks, 1);
-    assert_eq!(verified.header, node.blocks[&1_000].signed_header.header);
+    assert_eq!(verified.header, node.blocks[&200].signed_header.header);
     let anchor = Anchor { height: 1, hash: node.blocks[&1].hash(), origin: Origin::Given };
-    assert_eq!((verified.anchor, verified.signed_height), (anchor, 1_000));
+    assert_eq!((verified.anchor, verified.signed_height), (anchor, 200));
     assert_eq!(verified.signatures, Signatures { signers: 4, validators: 4, power: 40, power_total: 40 });
-    assert_eq!(client.trust().newest, node.blocks[&1_000], "the next call starts from here");
+    assert_eq!(client.trust().newest, node.blocks[&200], "the next call starts from here");
 }
 
 #[tokio::test]
 async fn validators_that_change_one_by_one_are_followed_from_set_to_set() {
-    let names: Vec<String> = (0..120).map(|number| format!("v{number}")).collect();
+    let names: Vec<String> = (0..50).map(|number| format!("v{number}")).collect();
     let rotating = |height: u64| -> Vec<Validator> {
         let first = usize::try_from(height).unwrap();
         named(&names[first..first + 4].iter().map(String::as_str).collect::<Vec<_>>())
     };
-    let node = Node::with(100, 0, rotating);
-    let verified = verify(&node, 1, 100).await.unwrap();
-    assert_eq!(verified.signed_height, 100);
-    let forged = node.altered(50, |block| block.signed_header.header.app_hash = app_hash(50, 9));
-    assert!(verify(&forged, 1, 50).await.is_err());
+    let node = Node::with(40, 0, rotating);
+    let verified = verify(&node, 1, 40).await.unwrap();
+    assert_eq!(verified.signed_height, 40);
+    let forged = node.altered(20, |block| block.signed_header.header.app_hash = app_hash(20, 9));
+    assert!(matches!(verify(&forged, 1, 20).await, Err(LightError::Altered(20))));
 }
 
 #[tokio::test]
 async fn what_is_not_as_it_was_signed_is_refused_by_its_own_name() {
     type Alter = fn(&mut SignedBlock);
-    let strangers = |names: &[&str]| set(&named(names));
     let cases: [(&str, Alter, fn(&LightError) -> bool); 7] = [
         (
             "a forged app hash",
@@ -184,7 +180,6 @@ async fn what_is_not_as_it_was_signed_is_refused_by_its_own_name() {
             |error| matches!(error, LightError::Signature(20)),
         ),
     ];
-    assert_ne!(strangers(&["x"]), strangers(&["y"]));
     for (name, alter, is_expected) in cases {
         let node = Node::new(20).altered(20, alter);
         for from in [1, 19] {
@@ -214,10 +209,12 @@ async fn a_chain_that_strangers_signed_throughout_is_refused() {
 async fn a_third_of_the_trusted_power_is_too_little_for_a_jump() {
     let node = Node::with(40, 0, |height| if height < 30 { named(&["a", "b", "c", "d"]) } else { named(&["a", "x"]) });
     assert_eq!(verify(&node, 1, 40).await.unwrap().signed_height, 40, "the change itself was signed by the four");
-    let forged = Node::with(40, 1, |height| if height == 1 { named(&["a", "b", "c", "d"]) } else { named(&["a", "x"]) });
+    let forged =
+        Node::with(40, 1, |height| if height == 1 { named(&["a", "b", "c", "d"]) } else { named(&["a", "x"]) });
     let trust = node.trusted_at(1).await.trust().clone();
     let mut client = LightClient::new(&forged, Vec::new(), TRUSTING_PERIOD, trust);
-    assert!(client.header(40, after(40)).await.is_err());
+    let refused = client.header(40, after(40)).await.unwrap_err();
+    assert!(matches!(refused, LightError::Validators(2)), "{refused}");
 }
 
 #[tokio::test]

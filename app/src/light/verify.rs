@@ -37,6 +37,7 @@ pub enum Step {
 
 /// Whether `block` follows from `trusted`, a block before it.
 pub fn step(trusted: &SignedBlock, block: &SignedBlock, period: Duration, now: Time) -> Result<Step, LightError> {
+    is_signed(block)?;
     let header = &trusted.signed_header.header;
     let state = TrustedBlockState {
         chain_id: &header.chain_id,
@@ -54,6 +55,7 @@ pub fn step(trusted: &SignedBlock, block: &SignedBlock, period: Duration, now: T
 /// Whether a block is what it says by itself: its validators are those of its header, and more than
 /// two thirds of them signed it. It may still be of another chain than one believes.
 pub fn is_whole(block: &SignedBlock) -> Result<(), LightError> {
+    is_signed(block)?;
     let verifier = ProdVerifier::default();
     holds(verifier.verify_validator_sets(&untrusted(block)), block)?;
     holds(verifier.verify_commit(&untrusted(block)), block)
@@ -97,6 +99,12 @@ pub fn signatures(block: &SignedBlock) -> Result<Signatures, LightError> {
 
 fn options(period: Duration) -> Options {
     Options { trust_threshold: TrustThresholdFraction::ONE_THIRD, trusting_period: period, clock_drift: CLOCK_DRIFT }
+}
+
+/// An embedded ledger has neither signatures nor validators: what is missing first is said first.
+fn is_signed(block: &SignedBlock) -> Result<(), LightError> {
+    let is_unsigned = block.signed_header.commit.signatures.iter().all(CommitSig::is_absent);
+    if is_unsigned { Err(LightError::Unsigned(block.height())) } else { Ok(()) }
 }
 
 fn holds(verdict: Verdict, block: &SignedBlock) -> Result<(), LightError> {

@@ -156,6 +156,10 @@ impl Store for MemoryStore {
         self.results.get(hash).cloned()
     }
 
+    fn oldest_height(&self) -> u64 {
+        self.trees.first_key_value().map_or(self.height, |(height, _)| *height)
+    }
+
     fn prove(&self, key: &[u8], height: u64) -> Option<Proven> {
         let value = |key: &[u8]| {
             let newest = self.written.range((key.to_vec(), 0)..=(key.to_vec(), height)).next_back();
