@@ -80,6 +80,8 @@ pub const PROOFS_PER_BLOCK_MAX: usize = 256;
 /// Poseidon hashes that one block computes: those of 34 plans of the most intervals, or of 705
 /// commitments.
 pub const HASHES_PER_BLOCK_MAX: usize = 12_000;
+/// Attestations that one message revokes.
+pub const REVOCATIONS_PER_MESSAGE_MAX: usize = 16;
 /// Hashes of a leaf that is appended to a tree of commitments, and of its path.
 pub const HASHES_PER_APPEND: usize = 17;
 
@@ -179,7 +181,7 @@ const _: () =
     assert!(MESSAGES_PER_TRANSACTION_MAX <= PROOFS_PER_BLOCK_MAX, "a transaction full of proofs must fit a block");
 const _: () = assert!(
     MESSAGES_PER_TRANSACTION_MAX * hashes_of_plan(PLAN_INTERVALS_MAX) <= HASHES_PER_BLOCK_MAX
-        && MESSAGES_PER_TRANSACTION_MAX * HASHES_PER_APPEND <= HASHES_PER_BLOCK_MAX,
+        && MESSAGES_PER_TRANSACTION_MAX * REVOCATIONS_PER_MESSAGE_MAX * HASHES_PER_APPEND <= HASHES_PER_BLOCK_MAX,
     "no transaction alone may be more work than a block, or it could never be answered"
 );
 const _: () =

@@ -183,7 +183,9 @@ fn authentication_path(store: &impl Store, data: &[u8]) -> Result<Vec<u8>, Unans
         (Tree::Enrolments, insurer) => TreeId::Enrolments(Address::try_from(insurer).map_err(|_| invalid())?),
         _ => return Err(invalid()),
     };
-    let leaf = store.get(&id.leaf(&commitment)).ok_or_else(|| Unanswered::NotFound("commitment".to_owned()))?;
+    // Nothing can be proven of a revoked one.
+    let leaf = store.get(&id.leaf(&commitment)).filter(|leaf| leaf.revoked_height == 0);
+    let leaf = leaf.ok_or_else(|| Unanswered::NotFound("commitment".to_owned()))?;
     let read = |level, index| commitment_tree_node(&id, level, index, store);
     let path = tree::path(leaf.index, read);
     let siblings = path.siblings.iter().flatten().map(|sibling| sibling.to_bytes().to_vec()).collect();

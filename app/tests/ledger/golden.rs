@@ -59,12 +59,35 @@ const RECORDS: [&[(&str, &str)]; 4] = [
     &[("clinic", "shreds many/3"), ("lab", "shreds x"), ("alice.clinic", "disputes 1")],
 ];
 
+/// An attestation ends before its time.
+const REVOCATIONS: &[(&str, &str)] = &[("lab", "unattests fact")];
+
 /// Every transaction, block by block: sender, messages.
-pub fn blocks() -> [&'static [(&'static str, &'static str)]; 18] {
+pub fn blocks() -> [&'static [(&'static str, &'static str)]; 19] {
     let [agreed, then] = AGREED;
     let [r1, r2, r3, r4] = RECORDS;
     let [c1, c2, c3, c4, c5] = CONSENT;
-    [EVERY, THEN, LAST, agreed, then, UPGRADED, r1, r2, r3, r4, c1, c2, c3, c4, c5, KEYS, FEWER_KEYS, RECOVERY]
+    [
+        EVERY,
+        THEN,
+        LAST,
+        agreed,
+        then,
+        UPGRADED,
+        r1,
+        r2,
+        r3,
+        r4,
+        c1,
+        c2,
+        c3,
+        c4,
+        c5,
+        KEYS,
+        FEWER_KEYS,
+        RECOVERY,
+        REVOCATIONS,
+    ]
 }
 
 /// Consent beyond granting and revoking, block by block: a sender sends once in each.

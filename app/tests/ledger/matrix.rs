@@ -95,6 +95,7 @@ const MATRIX: &[(&str, &str)] = &[
     ("logs 2", "O . . . . O O U O"),
     ("publishes silver", "O K K K . O O U O"),
     ("attests a", "O . . K K O O U O"),
+    ("unattests fact", "NotTheIssuer . NotTheIssuer NotTheIssuer NotTheIssuer O O U O"),
     ("covers a", "O K K K . O O U O"),
     ("proves gold claim c event e period p", "O . . . . O O U O"),
     ("amends old to 2 on alice.clinic", "C C C C C C . U ."),

@@ -256,6 +256,9 @@ pub struct Leaf {
     pub index: u64,
     #[prost(bytes = "vec", tag = "2")]
     pub issuer: ::prost::alloc::vec::Vec<u8>,
+    /// Height at which it was revoked; 0 where it was not.
+    #[prost(int64, tag = "3")]
+    pub revoked_height: i64,
 }
 /// A root that was current from one height on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
