@@ -69,9 +69,9 @@ enum Command {
     /// Sign a transaction and send it.
     Tx(Box<tx::Tx>),
     /// Ask a running ledger.
-    Query(query::Query),
+    Query(Box<query::Query>),
     /// See and change which header of a chain this home trusts.
-    Light(light::Light),
+    Light(Box<light::Light>),
     /// Print the committed state as JSON.
     Export(export::Export),
     /// Play networks from seeds, with crashes and lies, against a model of the rules.

@@ -219,6 +219,45 @@ fn a_window_that_was_shortened_and_lengthened_proves_what_is_there() {
     }
 }
 
+/// The value of an old height is found by who replaced it, however many heights lie between.
+#[test]
+fn a_value_is_proven_as_it_was_however_long_ago_it_was_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let retention = Retention { heights: 1_000, ..Retention::default() };
+    let mut disk = DiskStore::open(folder.path(), retention).unwrap();
+    disk.init(chain(), genesis());
+    let value = |height: u64| match height {
+        0..7 => None,
+        7 => Some(vec![7]),
+        8..300 => Some(vec![8]),
+        // The same value again is another leaf.
+        300..400 => Some(vec![8]),
+        400..450 => None,
+        _ => Some(vec![9]),
+    };
+    let last = 600;
+    for height in 1..=last {
+        let mut changes = Changes::new();
+        if [7, 8, 300, 400, 450].contains(&height) {
+            changes.insert(b"rare".to_vec(), value(height));
+        }
+        if height.is_multiple_of(3) {
+            changes.insert(b"often".to_vec(), Some(height.to_be_bytes().to_vec()));
+        }
+        disk.commit(disk.stage(height, 9, changes, Vec::new()));
+    }
+    for round in ["as committed", "opened again"] {
+        assert_eq!(disk.oldest_height(), 0, "{round}");
+        for height in 0..=last {
+            assert_eq!(disk.prove(b"rare", height).unwrap().value, value(height), "{round}, {height}");
+            let often = (height >= 3).then(|| (height - height % 3).to_be_bytes().to_vec());
+            assert_eq!(disk.prove(b"often", height).unwrap().value, often, "{round}, {height}");
+        }
+        drop(disk);
+        disk = DiskStore::open(folder.path(), retention).unwrap();
+    }
+}
+
 #[test]
 fn another_process_is_refused_and_reading_beside_it_is_not() {
     let folder = tempfile::tempdir().unwrap();

@@ -185,8 +185,10 @@ impl Prover<'_> {
     }
 
     fn keep(&self) -> Result<()> {
-        let kept = self.light.as_ref().map(|light| kept::write(&self.home, light.trust())).transpose()?;
-        Ok(kept.unwrap_or_default())
+        if let Some(light) = &self.light {
+            kept::write(&self.home, light.trust())?;
+        }
+        Ok(())
     }
 
     fn on_its_word(&self, proven: &Proven) -> Value {

@@ -270,20 +270,8 @@ impl Query {
             What::AccessLog { organization, batch: Some(batch) } => {
                 self.show(&client, &keys::access_log_batch(organization, *batch)).await
             }
-            What::Access(access) => {
-                if !self.prove {
-                    return Err(Failure::new("who may see what is answered with proofs only: add --prove"));
-                }
-                let mut prover = self.trust.prover(&client).await?;
-                self.format.print(&access.run(&client, &mut prover, self.at()).await?);
-                Ok(())
-            }
-            What::Audit(audit) => {
-                self.refuse_prove("an audit always rests on a proof")?;
-                let mut prover = self.trust.prover(&client).await?;
-                self.format.print(&audit.run(&client, &mut prover).await?);
-                Ok(())
-            }
+            What::Access(access) => self.access(&client, access).await,
+            What::Audit(audit) => self.audit(&client, audit).await,
             What::Parameters => self.show(&client, &keys::parameters()).await,
             What::Proposal { proposal } => self.show(&client, &keys::proposal(proposal)).await,
             What::Proposals => {
@@ -315,6 +303,22 @@ impl Query {
                 self.print_found(client.result(hash).await?.map(|result| result.describe()))
             }
         }
+    }
+
+    async fn access(&self, client: &Client, access: &Access) -> Result<()> {
+        if !self.prove {
+            return Err(Failure::new("who may see what is answered with proofs only: add --prove"));
+        }
+        let mut prover = self.trust.prover(client).await?;
+        self.format.print(&access.run(client, &mut prover, self.at()).await?);
+        Ok(())
+    }
+
+    async fn audit(&self, client: &Client, audit: &Audit) -> Result<()> {
+        self.refuse_prove("an audit always rests on a proof")?;
+        let mut prover = self.trust.prover(client).await?;
+        self.format.print(&audit.run(client, &mut prover).await?);
+        Ok(())
     }
 
     async fn show<V: Describe>(&self, client: &Client, key: &Key<V>) -> Result<()> {

@@ -133,8 +133,8 @@ async fn validators_that_change_one_by_one_are_followed_from_set_to_set() {
 
 #[tokio::test]
 async fn what_is_not_as_it_was_signed_is_refused_by_its_own_name() {
-    type Alter = fn(&mut SignedBlock);
-    let cases: [(&str, Alter, fn(&LightError) -> bool); 7] = [
+    type Case = (&'static str, fn(&mut SignedBlock), fn(&LightError) -> bool);
+    let cases: [Case; 7] = [
         (
             "a forged app hash",
             |block| block.signed_header.header.app_hash = app_hash(20, 9),
