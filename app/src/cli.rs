@@ -21,6 +21,7 @@ mod parse;
 mod prepare;
 mod query;
 mod sim;
+mod trust;
 mod tx;
 
 use std::{ffi::OsString, fmt, path::PathBuf, process::ExitCode};

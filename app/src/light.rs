@@ -267,11 +267,13 @@ impl<S: Source> LightClient<S> {
         verify::is_fresh(&self.trust.newest, self.period, now)?;
         let newest = self.trust.newest.height();
         let header = if height < newest {
-            self.backward(height).await?
+            let header = self.backward(height).await?;
+            self.compare(height, header.hash(), now).await?;
+            header
         } else {
             let block = forward(&self.source, &self.trust.newest, height, self.period, now).await?;
             let header = block.signed_header.header.clone();
-            self.compare(&block, now).await?;
+            self.compare(height, block.hash(), now).await?;
             self.trust.newest = block;
             header
         };
@@ -321,16 +323,14 @@ impl<S: Source> LightClient<S> {
         Ok(header)
     }
 
-    /// Whether every witness has the same header.
-    async fn compare(&self, block: &SignedBlock, now: Time) -> Result<(), LightError> {
-        let height = block.height();
+    /// Whether every witness has the header of this height and hash.
+    async fn compare(&self, height: u64, ours: Hash, now: Time) -> Result<(), LightError> {
         for witness in &self.witnesses {
-            let theirs = witness.block(height).await?;
-            if theirs.hash() == block.hash() {
+            let found = witness.block(height).await?.hash();
+            if found == ours {
                 continue;
             }
             let url = witness.name().to_owned();
-            let (ours, found) = (block.hash(), theirs.hash());
             let judged = if height > self.trust.newest.height() {
                 forward(witness, &self.trust.newest, height, self.period, now).await
             } else {

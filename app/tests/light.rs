@@ -365,6 +365,8 @@ fn an_answer_says_what_it_rests_on_and_the_next_call_goes_on_from_there() {
     let status = asked(home.path(), &node, &["light", "status"]);
     assert_eq!((&status["height"], &status["since_height"]), (&json!(BLOCKS), &json!(2)));
     assert_eq!(asked(home.path(), &node, &PROVEN)["proven"]["trusted"], proven["trusted"], "kept in the home");
+    let earlier = refused(home.path(), &node, &with(&PROVEN, &trusted(5)));
+    assert!(earlier.contains("verified height 12 already"), "{earlier}");
     let newest = asked(home.path(), &node, &["light", "newest"]);
     assert_eq!((&newest["height"], &newest["hash"]), (&status["height"], &status["hash"]));
     let absent = run(home.path(), &node, &["query", "key", "00", "--prove"]);

@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 use super::{
     Failure, Result,
     describe::Describe,
-    light::{At, Prover},
     parse::{UnixTime, now},
+    trust::{At, Prover},
 };
 
 /// Who may see what of a subject: every grant and every view without consent, each proven as it stood.

@@ -13,7 +13,7 @@ use careledger_wire::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, Result, light::Prover};
+use super::{Failure, Result, trust::Prover};
 
 /// Check an organization's access log: every batch against the root that the ledger proves, and
 /// leaves that the custodian gave against their batch.
@@ -68,6 +68,7 @@ impl Audit {
     /// What was checked; a failure says what is wrong.
     pub async fn run(&self, client: &Client, prover: &mut Prover<'_>) -> Result<Value> {
         let rewritten = "keep what both sides signed, and ask the custodian";
+        prover.until_executed().await?;
         let log = Log::read(client, &self.organization).await.map_err(|error| Failure::new(error).next(rewritten))?;
         if let Some(Noted(earlier)) = &self.since {
             log.check_earlier(earlier).map_err(|error| Failure::new(error).next(rewritten))?;

@@ -20,8 +20,8 @@ use super::{
     audit::Audit,
     describe::Describe,
     governance::proposals,
-    light::{At, TrustArguments},
     parse::UnixTime,
+    trust::{At, TrustArguments},
 };
 
 /// Ask a running ledger.
