@@ -331,8 +331,8 @@ async fn every_witness_must_have_the_same_header() {
     }
 }
 
-/// The header names keys and powers. Where a node names one address for two keys, the signature of the
-/// weak one, checked in the old set, stood for the strong one in the new.
+/// The header names keys and powers. Where a node names one address for two keys, the signature of one,
+/// checked in the old set, would be counted for the other in the new.
 #[tokio::test]
 async fn an_address_that_a_node_invents_is_not_believed() {
     let honest: Vec<Info> = named(&["a", "b", "c"]).iter().map(|made| made.generate().unwrap()).collect();
