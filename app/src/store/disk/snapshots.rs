@@ -55,6 +55,16 @@ impl Snapshots {
         read.filter_map(|bytes| Manifest::decode(&bytes)).collect()
     }
 
+    /// Heights of finished snapshots from `height` on.
+    pub(super) fn from(&self, height: u64) -> Vec<u64> {
+        heights(&self.folder).into_iter().filter(|taken| *taken >= height).collect()
+    }
+
+    /// Removes those: they are of blocks that are undone.
+    pub(super) fn remove_from(&self, height: u64) -> io::Result<()> {
+        self.from(height).iter().try_for_each(|taken| remove(&self.folder.join(taken.to_string())))
+    }
+
     /// One chunk, if it is there and as it was written.
     pub(super) fn chunk(&self, height: u64, index: u32) -> Option<Vec<u8>> {
         let folder = self.folder.join(height.to_string());
