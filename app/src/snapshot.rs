@@ -170,7 +170,13 @@ impl Restore {
         }
         let state = Sorted(&pairs);
         let chain = state.get(&keys::chain()).expect("a state with a signed root was made by a genesis");
-        Applied::Whole(Restored { chain: ChainMeta::from(chain), height: self.manifest.height, time: self.manifest.time, pairs, tree })
+        Applied::Whole(Restored {
+            chain: ChainMeta::from(chain),
+            height: self.manifest.height,
+            time: self.manifest.time,
+            pairs,
+            tree,
+        })
     }
 }
 

@@ -211,7 +211,8 @@ fn number(name: &str, text: &str) -> Result<i64, String> {
 
 fn parameters(parameters: Parameters) -> Result<ConsensusParams, String> {
     let block = |block: Block| -> Result<BlockParams, String> {
-        let (max_bytes, max_gas) = (number("block.max_bytes", &block.max_bytes)?, number("block.max_gas", &block.max_gas)?);
+        let (max_bytes, max_gas) =
+            (number("block.max_bytes", &block.max_bytes)?, number("block.max_gas", &block.max_gas)?);
         Ok(BlockParams { max_bytes, max_gas })
     };
     let evidence = |evidence: Evidence| -> Result<EvidenceParams, String> {

@@ -68,8 +68,7 @@ fn from(exported: &Exported) -> Consensus {
 fn differing(one: &Exported, other: &Exported) -> Vec<String> {
     let [one, other]: [BTreeMap<_, _>; 2] = [one, other].map(|exported| exported.pairs.iter().cloned().collect());
     let keys = one.keys().chain(other.keys()).filter(|key| one.get(*key) != other.get(*key));
-    let mut keys: Vec<String> =
-        keys.map(|key| hex::decode(key).unwrap().escape_ascii().to_string()).collect();
+    let mut keys: Vec<String> = keys.map(|key| hex::decode(key).unwrap().escape_ascii().to_string()).collect();
     keys.sort();
     keys.dedup();
     keys
@@ -104,11 +103,14 @@ fn accounts_go_on_with_their_sequences_and_nothing_that_was_signed_before_counts
     let signed = |chain: &str| {
         sign(Unsigned::with_key(&messages, &key("lab"), chain, number, Replay::Sequence(sequence)), "lab")
     };
-    let block =
-        Block { height: before.height + 1, time: before.time + 5, transactions: vec![signed(CHAIN), signed(NEXT_CHAIN)] };
+    let block = Block {
+        height: before.height + 1,
+        time: before.time + 5,
+        transactions: vec![signed(CHAIN), signed(NEXT_CHAIN)],
+    };
     let finalized = machine.finalize(&block);
     let answers: Vec<&str> = finalized.outcomes.iter().map(name_of).collect();
-    assert_eq!(answers, ["InvalidSignature", "ok"]);
+    assert_eq!(answers, ["BadSignature", "ok"]);
     machine.commit();
     assert!(machine.has_blocks() && machine.height() == before.height + 1);
     let again = machine.init_chain(NEXT_CHAIN, b"{}", before.time);
@@ -172,7 +174,10 @@ fn an_export_that_was_edited_is_refused_and_the_place_is_named() {
         ("a pair lost", edited(|pairs| drop(pairs.remove(9))), "a pair was changed, added or lost"),
         (
             "a value changed",
-            Exported { app_hash: exported.app_hash.clone(), ..forged::<state::Account>(&exported, clinic.as_bytes(), |account| account.sequence += 1) },
+            Exported {
+                app_hash: exported.app_hash.clone(),
+                ..forged::<state::Account>(&exported, clinic.as_bytes(), |account| account.sequence += 1)
+            },
             "a pair was changed, added or lost",
         ),
         ("another chain", Exported { chain_id: "careledger-dev-9".to_owned(), ..exported.clone() }, "chain: "),
@@ -183,7 +188,9 @@ fn an_export_that_was_edited_is_refused_and_the_place_is_named() {
         ),
         (
             "a registrar without an account",
-            forged::<state::Parameters>(&exported, parameters.as_bytes(), |parameters| parameters.registrars[0][0] ^= 1),
+            forged::<state::Parameters>(&exported, parameters.as_bytes(), |parameters| {
+                parameters.registrars[0][0] ^= 1
+            }),
             "parameters: the registrars",
         ),
         (
@@ -208,17 +215,21 @@ fn an_export_that_was_edited_is_refused_and_the_place_is_named() {
         ),
         (
             "an account without a role",
-            forged::<state::Account>(&exported, clinic.as_bytes(), |account| account.role = AccountRole::Unspecified.into()),
+            forged::<state::Account>(&exported, clinic.as_bytes(), |account| {
+                account.role = AccountRole::Unspecified.into()
+            }),
             "account has no role",
         ),
         (
             "a key that is none",
-            forged::<state::Account>(&exported, clinic.as_bytes(), |account| account.keys[0].key = vec![0; 33]),
+            forged::<state::Account>(&exported, clinic.as_bytes(), |account| account.keys[0].key.truncate(5)),
             "a key of the account is none",
         ),
         (
             "an organization whose account is a patient's",
-            forged::<state::Account>(&exported, clinic.as_bytes(), |account| account.role = AccountRole::Claimant.into()),
+            forged::<state::Account>(&exported, clinic.as_bytes(), |account| {
+                account.role = AccountRole::Claimant.into()
+            }),
             "the organization has no account",
         ),
     ];
