@@ -79,7 +79,9 @@ fn kind(frame: &[u8]) -> u64 {
 struct Passed {
     frames: Vec<u8>,
     kinds: Vec<u64>,
-    /// The next Commit is not delivered: whoever waits for it kills the application.
+    /// The Commit of the block with this transaction is not delivered: whoever waits for it kills the application.
+    stops_with: Option<Vec<u8>>,
+    /// That block was decided.
     stops_at_commit: bool,
     stopped: bool,
 }
@@ -87,6 +89,8 @@ struct Passed {
 impl Passed {
     /// Lets one request through, and its response back.
     fn pass(&mut self, request: &[u8], application: &mut UnixStream) -> io::Result<Vec<u8>> {
+        let has = |transaction: &Vec<u8>| memchr::memmem::find(request, transaction).is_some();
+        self.stops_at_commit |= kind(request) == FINALIZE_BLOCK && self.stops_with.as_ref().is_some_and(has);
         self.stopped |= self.stops_at_commit && kind(request) == COMMIT;
         if self.stopped {
             return Err(io::ErrorKind::ConnectionAborted.into());
@@ -237,9 +241,13 @@ impl Recorded {
 
     /// Sends a transaction and waits for its block, and for the one that CometBFT makes to seal it.
     fn commit(&self, transaction: &[u8]) {
-        let before = self.height();
         assert_eq!(self.send(transaction), 0);
-        eventually("the transaction was never in a block", || self.height() >= before + 2);
+        let parameters = json!({"hash": BASE64_STANDARD.encode(Sha256::digest(transaction))});
+        eventually("the transaction was never in a block", || {
+            let found = self.ask("tx", &parameters).unwrap_or_default();
+            let height = found["height"].as_str().and_then(|height| height.parse::<u64>().ok());
+            height.is_some_and(|height| self.height() > height)
+        });
     }
 }
 
@@ -344,8 +352,9 @@ fn record(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
 
     let life = validator.live();
     validator.commit(&anchor(&hospital, 1));
-    life.passed.lock().unwrap().stops_at_commit = true;
-    assert_eq!(validator.send(&anchor(&hospital, 2)), 0);
+    let lost = anchor(&hospital, 2);
+    life.passed.lock().unwrap().stops_with = Some(lost.clone());
+    assert_eq!(validator.send(&lost), 0);
     eventually("no Commit came", || life.passed.lock().unwrap().stopped);
     let (crashed, kinds) = life.into_recording();
     let finalized = kinds.iter().rposition(|kind| *kind == FINALIZE_BLOCK).unwrap();
@@ -388,7 +397,8 @@ fn join(folder: &Path, validator: &Recorded, registrar: &Address) -> Vec<u8> {
         ],
     );
     let life = joining.live();
-    eventually("the second node never joined", || joining.height() >= validator.height());
+    let goal = validator.height();
+    eventually("the second node never joined", || joining.height() >= goal);
     let (joined, kinds) = life.end();
     assert!(kinds.contains(&OFFER_SNAPSHOT) && kinds.contains(&APPLY_SNAPSHOT_CHUNK) && !kinds.contains(&INIT_CHAIN));
     joined

@@ -343,7 +343,8 @@ impl Store for DiskStore {
         self.write(batch);
         self.tip = tip;
         self.pruned_height = pruned_height;
-        if let Some(snapshots) = &self.snapshots {
+        // A genesis is nobody's to join from: no header seals it, and CometBFT drops a peer that offers height 0.
+        if let Some(snapshots) = self.snapshots.as_ref().filter(|_| !self.is_before_first_block()) {
             snapshots.take(&self.db, height, time);
         }
     }

@@ -45,6 +45,8 @@ impl Snapshots {
         fs::create_dir_all(&folder)?;
         remove(&folder.join(CHECKPOINT))?;
         remove(&folder.join(PARTIAL))?;
+        // Earlier versions took one of a genesis.
+        remove(&folder.join("0"))?;
         Ok(Self { folder, schedule, writing: Mutex::default() })
     }
 
