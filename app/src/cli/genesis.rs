@@ -15,6 +15,10 @@ use super::{Failure, Format, Result, node::write_new, parse::UnixTime};
 
 /// Check a genesis file of CometBFT, or make one of a chain that continues another.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  careledgerd genesis check genesis.json
+  careledgerd genesis from-export state.json --chain-id careledger-2 --out genesis.json")]
 pub struct Genesis {
     #[command(flatten)]
     format: Format,
@@ -54,7 +58,7 @@ Examples:
   careledgerd export --home /var/lib/careledger > state.json
   careledgerd genesis from-export state.json --chain-id careledger-2 --out genesis.json
   careledgerd genesis from-export state.json --chain-id careledger-2 --out genesis.json \\
-      --genesis-time 2027-01-31T12:00:00Z --validator 9f3a…:10 --validator 41bc…:10")]
+      --genesis-time 2027-01-31T12:00:00Z --validator 10:9f3a… --validator 10:41bc…")]
 struct FromExport {
     /// What `careledgerd export` printed.
     #[arg(value_name = "FILE")]
@@ -68,13 +72,13 @@ struct FromExport {
     /// When the new chain begins, not before the exported state's time [default: that time].
     #[arg(long, value_name = "TIME")]
     genesis_time: Option<UnixTime>,
-    /// A validator of the new chain, its Ed25519 public key in hexadecimal and its power; repeat for
+    /// A validator of the new chain, its power and its Ed25519 public key in hexadecimal; repeat for
     /// several [default: those that have power in the state].
-    #[arg(long = "validator", value_name = "KEY:POWER")]
+    #[arg(long = "validator", value_name = "POWER:KEY")]
     validators: Vec<ValidatorArgument>,
 }
 
-/// `KEY:POWER`, the key hexadecimal, the power decimal.
+/// `POWER:KEY`, the power decimal, the key hexadecimal.
 #[derive(Debug, Clone, Copy)]
 struct ValidatorArgument(ValidatorKey, u64);
 
@@ -82,7 +86,7 @@ impl FromStr for ValidatorArgument {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let (key, power) = text.split_once(':').ok_or("expected KEY:POWER")?;
+        let (power, key) = text.split_once(':').ok_or("expected POWER:KEY")?;
         let key = key.parse().map_err(|error| format!("`{key}`: {error}"))?;
         let power = power.parse().map_err(|_| format!("`{power}` is no power: expected a number"))?;
         Ok(Self(key, power))
