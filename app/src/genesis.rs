@@ -242,7 +242,7 @@ pub fn first_state(
     consensus: &Consensus,
 ) -> Result<Changes, GenesisError> {
     if let Some(exported) = Exported::of_app_state(app_state)? {
-        return Ok(exported.changes(chain_id, time, consensus)?);
+        return exported.changes(chain_id, time, consensus);
     }
     if consensus.initial_height > 1 {
         return Err(GenesisError::InitialHeight);

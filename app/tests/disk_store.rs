@@ -308,9 +308,25 @@ fn a_log_that_a_crash_cut_off_opens_with_the_block_before() {
 }
 
 /// Everything that a store answers about its newest height.
-fn newest(disk: &DiskStore) -> (u64, i64, [u8; 32], Option<ChainMeta>, Vec<(Vec<u8>, Vec<u8>)>, Option<Proven>) {
-    let height = disk.height();
-    (height, disk.time(), disk.app_hash(), disk.chain(), disk.scan(b"", None, 1_000), disk.prove(b"k", height))
+#[derive(Debug, Clone, PartialEq)]
+struct Newest {
+    height: u64,
+    time: i64,
+    app_hash: [u8; 32],
+    chain: Option<ChainMeta>,
+    pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    proof: Option<Proven>,
+}
+
+fn newest(disk: &DiskStore) -> Newest {
+    Newest {
+        height: disk.height(),
+        time: disk.time(),
+        app_hash: disk.app_hash(),
+        chain: disk.chain(),
+        pairs: disk.scan(b"", None, 1_000),
+        proof: disk.prove(b"k", disk.height()),
+    }
 }
 
 /// The same, with proofs at every height from `oldest` on.

@@ -10,7 +10,7 @@ mod support;
 
 use std::{
     fs,
-    io::{Read, Write as _},
+    io::{Read, Write},
     path::Path,
     time::{Duration, Instant},
 };
@@ -42,7 +42,7 @@ fn frames(name: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 /// Asks with these bytes; gives the bytes of the answer.
-fn ask<S: Read + std::io::Write>(abci: &mut Abci<S>, request: &[u8]) -> Vec<u8> {
+fn ask<S: Read + Write>(abci: &mut Abci<S>, request: &[u8]) -> Vec<u8> {
     abci.stream().write_all(request).unwrap();
     let mut answer = Vec::new();
     while answer.len() < 10 && answer.last().is_none_or(|byte| byte & 0x80 != 0) {

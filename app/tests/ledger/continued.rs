@@ -40,12 +40,16 @@ fn lived() -> World {
 fn exported(machine: &Machine<MemoryStore>) -> Exported {
     let pairs = machine.store().pairs().iter().map(|(key, value)| (hex::encode(key), hex::encode(value)));
     Exported {
-        chain_id: machine.chain_id().unwrap(),
+        chain_id: machine.chain_id().expect("the chain began"),
         height: machine.height(),
         time: machine.time(),
         app_hash: hex::encode(machine.app_hash()),
         pairs: pairs.collect(),
     }
+}
+
+fn bytes(digits: &str) -> Vec<u8> {
+    hex::decode(digits).expect("an export is hexadecimal")
 }
 
 fn begin(
@@ -54,7 +58,7 @@ fn begin(
     time: i64,
     consensus: &Consensus,
 ) -> Result<Machine<MemoryStore>, GenesisError> {
-    let app_state = serde_json::to_vec(&AppState { continues: exported.clone() }).unwrap();
+    let app_state = serde_json::to_vec(&AppState { continues: exported.clone() }).expect("an export is JSON");
     let mut machine = Machine::new(MemoryStore::new());
     machine.init_chain_under(chain_id, &app_state, time, consensus)?;
     Ok(machine)
@@ -68,7 +72,7 @@ fn from(exported: &Exported) -> Consensus {
 fn differing(one: &Exported, other: &Exported) -> Vec<String> {
     let [one, other]: [BTreeMap<_, _>; 2] = [one, other].map(|exported| exported.pairs.iter().cloned().collect());
     let keys = one.keys().chain(other.keys()).filter(|key| one.get(*key) != other.get(*key));
-    let mut keys: Vec<String> = keys.map(|key| hex::decode(key).unwrap().escape_ascii().to_string()).collect();
+    let mut keys: Vec<String> = keys.map(|key| bytes(key).escape_ascii().to_string()).collect();
     keys.sort();
     keys.dedup();
     keys
@@ -140,14 +144,14 @@ fn the_genesis_file_says_who_validates_and_what_they_did_stays_known() {
 fn forged<M: prost::Message + Default>(exported: &Exported, path: &[u8], change: impl Fn(&mut M)) -> Exported {
     let mut pairs = exported.pairs.clone();
     let place = pairs.iter().position(|(key, _)| *key == hex::encode(path)).expect("the path is there");
-    let mut value = M::decode(hex::decode(&pairs[place].1).unwrap().as_slice()).unwrap();
+    let mut value = M::decode(bytes(&pairs[place].1).as_slice()).expect("the value is of this type");
     change(&mut value);
     pairs[place].1 = hex::encode(value.encode_to_vec());
     rehashed(Exported { pairs, ..exported.clone() })
 }
 
 fn rehashed(exported: Exported) -> Exported {
-    let decoded = exported.pairs.iter().map(|(key, value)| (hex::decode(key).unwrap(), hex::decode(value).unwrap()));
+    let decoded = exported.pairs.iter().map(|(key, value)| (bytes(key), bytes(value)));
     let app_hash = hex::encode(Tree::of(decoded).root());
     Exported { app_hash, ..exported }
 }
