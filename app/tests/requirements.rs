@@ -244,8 +244,8 @@ fn at_every_height(check: impl Fn(&mut Random, u64, &Ledger<MemoryStore>, &Ledge
 }
 
 /// PrepareProposal, timeliness: a proposal is executed before it is sent, so what it executes is bounded,
-/// however much waits. How long the bound takes is measured (docs/PERFORMANCE.md) and lies below the
-/// three seconds of CometBFT's `timeout_propose`.
+/// however much waits. What each piece of it costs stands in `limits.rs`; CometBFT waits three seconds for a
+/// proposal (`timeout_propose`), and longer in each further round.
 #[test]
 fn requirement_01_a_proposal_takes_no_more_work_than_a_block_may_have() {
     let ledger = memory();

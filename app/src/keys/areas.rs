@@ -128,6 +128,22 @@ mod tests {
         assert_eq!(table.len(), AREAS.len(), "none is there twice");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_the_check_panic(
+            area in 0..AREAS.len(), path in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..120),
+            value in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80),
+        ) {
+            let named = [AREAS[area].name.as_bytes(), b"/", &path].concat();
+            for path in [named, path] {
+                if check(&path, &value).is_ok() {
+                    let area = AREAS.iter().find(|area| path.starts_with(area.name.as_bytes()));
+                    proptest::prop_assert!(area.is_some() && !value.is_empty());
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_no_ledger_wrote_is_told() {
         let address = [7; ADDRESS];

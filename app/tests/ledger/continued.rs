@@ -1,6 +1,6 @@
 //! A chain that continues another: what it begins with, what it refuses to begin with.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use careledger_app::{
     genesis::{
@@ -17,6 +17,8 @@ use careledger_wire::{
     proto::state::{self, AccountRole},
     transaction::{Replay, Unsigned},
 };
+
+use proptest::prelude::*;
 
 use crate::{
     golden,
@@ -274,4 +276,25 @@ fn no_form_of_app_state_is_taken_for_the_other() {
     let later = Consensus { initial_height: 2, ..Consensus::default() };
     assert_eq!(machine.init_chain_under(CHAIN, &genesis, 1, &later), Err(GenesisError::InitialHeight));
     assert!(machine.store().chain().is_none(), "nothing was written");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever becomes of the bytes on their way, no chain begins with another state, and nothing panics.
+    #[test]
+    fn damaged_bytes_begin_no_other_state(places in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+        static EXPORTED: LazyLock<Exported> = LazyLock::new(|| exported(&lived().machine));
+        let before = &*EXPORTED;
+        let mut app_state = serde_json::to_vec(&AppState { continues: before.clone() }).expect("an export is JSON");
+        for (place, byte) in places {
+            let place = place.index(app_state.len());
+            app_state[place] = byte;
+        }
+        let mut machine = Machine::new(MemoryStore::new());
+        if machine.init_chain_under(NEXT_CHAIN, &app_state, before.time, &from(before)).is_ok() {
+            let differing = differing(before, &exported(&machine));
+            prop_assert_eq!(differing, ["chain"]);
+        }
+    }
 }
