@@ -11,6 +11,7 @@ mod config;
 mod consent;
 mod describe;
 mod export;
+mod genesis;
 mod governance;
 mod keys;
 mod light;
@@ -20,6 +21,7 @@ mod node;
 mod parse;
 mod prepare;
 mod query;
+mod rollback;
 mod sim;
 mod trust;
 mod tx;
@@ -31,7 +33,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::Erro
 
 /// The CareLedger ledger: who may see what, what exists, and who looked.
 ///
-/// One program for those who run a validator (init, start, export), for those who hold keys
+/// One program for those who run a validator (init, start, export, rollback, genesis), for those who hold keys
 /// (keys, tx) and for everyone who asks (query). No personal data stands on the ledger, and none
 /// is accepted by any command.
 #[derive(Debug, Parser)]
@@ -75,6 +77,10 @@ enum Command {
     Light(Box<light::Light>),
     /// Print the committed state as JSON.
     Export(export::Export),
+    /// Undo the last block of the committed state, as `cometbft rollback` does with the node's.
+    Rollback(rollback::Rollback),
+    /// Check a genesis file of CometBFT, or make one of a chain that continues another.
+    Genesis(genesis::Genesis),
     /// Play networks from seeds, with crashes and lies, against a model of the rules.
     Sim(sim::Sim),
     /// Send a bounded load of signed consents and print what the network made of it.
@@ -223,6 +229,8 @@ pub fn run() -> ExitCode {
         Command::Query(command) => block_on(command.run()),
         Command::Light(command) => block_on(command.run()),
         Command::Export(command) => command.run(),
+        Command::Rollback(command) => command.run(),
+        Command::Genesis(command) => command.run(),
         Command::Sim(sim) => sim.run(),
         Command::Load(command) => command.run(),
     };

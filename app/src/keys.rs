@@ -3,6 +3,8 @@
 //! A path is an ASCII area, `/`, and raw bytes of fixed sizes, so no path is a prefix of another
 //! kind's. Paths are consensus data: golden vectors hold them.
 
+pub mod areas;
+
 use std::{fmt, marker::PhantomData};
 
 use careledger_wire::{

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 pub use crate::types::{Block, CheckKind, Event, Finalized, Misbehavior, Outcome, ProofOperation, Prove, QueryAnswer};
 use crate::{
     accounts, evidence,
-    genesis::{Consensus, Genesis, GenesisError},
+    genesis::{self, Consensus, GenesisError},
     governance,
     limits::{CLOCK_AHEAD_SECONDS_MAX, TX_BYTES_MIN},
     machine::{
@@ -93,9 +93,15 @@ impl<S: Store> Machine<S> {
         self.chain.as_ref().map_or(upgrade::NEWEST, |_| governance::state_version(&self.store))
     }
 
-    /// Height of the last committed block; 0 before the first.
+    /// Height of the last committed block; before the first that before the chain's first, which is 0
+    /// unless the chain continues another.
     pub fn height(&self) -> u64 {
         self.store.height()
+    }
+
+    /// Whether a block of this chain was committed.
+    pub fn has_blocks(&self) -> bool {
+        !self.store.is_before_first_block()
     }
 
     /// Root of the state after the last committed block.
@@ -123,7 +129,7 @@ impl<S: Store> Machine<S> {
         self.store
     }
 
-    /// Writes the first state and gives its root. May come again while the height is 0.
+    /// Writes the first state and gives its root. May come again until a block was committed.
     pub fn init_chain(&mut self, chain_id: &str, app_state: &[u8], time: i64) -> Result<[u8; 32], GenesisError> {
         self.init_chain_under(chain_id, app_state, time, &Consensus::default())
     }
@@ -136,11 +142,12 @@ impl<S: Store> Machine<S> {
         time: i64,
         consensus: &Consensus,
     ) -> Result<[u8; 32], GenesisError> {
-        if self.store.height() > 0 {
+        if self.has_blocks() {
             return Err(GenesisError::Started);
         }
-        let changes = Genesis::from_json(app_state)?.changes_under(chain_id, time, consensus)?;
-        let chain = ChainMeta { chain_id: chain_id.to_owned(), genesis_time: time };
+        let changes = genesis::first_state(app_state, chain_id, time, consensus)?;
+        let initial_height = consensus.initial_height.max(1);
+        let chain = ChainMeta { chain_id: chain_id.to_owned(), genesis_time: time, initial_height };
         let app_hash = self.store.init(chain.clone(), changes);
         self.chain = Some(chain);
         self.forget_uncommitted();

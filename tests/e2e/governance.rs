@@ -11,7 +11,8 @@ use crate::home::{Home, VALIDATORS, built, eventually, succeeded};
 /// Blocks for which evidence is accepted, after the vote.
 const EVIDENCE_BLOCKS: &str = "54321";
 
-fn careledgerd(home: &Home, words: &[&str]) -> Value {
+/// Runs a command of careledgerd that must succeed, on the network's first validator.
+pub fn careledgerd(home: &Home, words: &[&str]) -> Value {
     let client = home.path().join("client");
     let node = home.variable("CARELEDGER_RPC_0");
     let mut command = Command::new(built("careledgerd"));
@@ -23,7 +24,7 @@ fn careledgerd(home: &Home, words: &[&str]) -> Value {
 }
 
 /// Two of three registrars decide.
-fn agree(home: &Home, decision: &[&str]) {
+pub fn agree(home: &Home, decision: &[&str]) {
     let proposed = careledgerd(home, &[&["tx", "propose", "--from", "registrar-1"], decision].concat());
     let proposal = proposed["proposal"].as_str().unwrap();
     assert!(careledgerd(home, &["query", "proposals"]).get(proposal).is_some(), "the others find it");

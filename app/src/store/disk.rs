@@ -3,6 +3,7 @@
 //! | column family | key | value |
 //! |---|---|---|
 //! | `meta` | `tip` | what was committed last: height, time, root, oldest height that can be proven, chain |
+//! | `meta` | `tip/`, height | what `tip` was after each height that can be proven, so that a block can be undone |
 //! | `state` | key | value; the newest state only |
 //! | `replaced` | height, key | what this height replaced at the key: a value, or nothing |
 //! | `results` | transaction hash | its outcome |
@@ -18,6 +19,7 @@
 mod layout;
 mod open_error;
 mod results;
+mod rollback;
 mod snapshots;
 mod window;
 
@@ -26,17 +28,18 @@ use std::{collections::BTreeMap, path::Path};
 use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, WriteBatch, WriteOptions};
 
-use layout::{FAMILIES, FORMAT, META, REPLACED, STATE, TIP, Tip, database, families, height_of, replaced_key};
+use layout::{FAMILIES, FORMAT, META, REPLACED, STATE, TIP, Tip, database, families, height_of, replaced_key, tip_key};
 
 pub use open_error::OpenError;
 use open_error::not_opened;
+pub use rollback::{Undo, UndoError};
 pub use snapshots::Schedule;
 use snapshots::Snapshots;
 use window::Window;
 
 use super::tree::Tree;
 use crate::{
-    fault,
+    fault, keys,
     limits::RESULTS_RETAINED_BLOCKS,
     snapshot::{Manifest, Restored},
     state::{Changes, Pairs, StateRead},
@@ -200,8 +203,16 @@ impl DiskStore {
         self.db.write_opt(batch, &durable).unwrap_or_else(|error| fault::stop("writing a block", error));
     }
 
+    /// Writes the tip, under its height too.
     fn write_tip(&self, batch: &mut WriteBatch, tip: &Tip) {
-        batch.put_cf(self.family(META), TIP, borsh::to_vec(tip).expect("a vector grows as needed"));
+        let (meta, bytes) = (self.family(META), borsh::to_vec(tip).expect("a vector grows as needed"));
+        batch.put_cf(meta, TIP, &bytes);
+        batch.put_cf(meta, tip_key(tip.height), bytes);
+    }
+
+    /// The chain's first height, as the state says.
+    fn initial_height(&self) -> u64 {
+        self.get(&keys::chain()).map_or(1, |chain| chain.initial_height.max(1))
     }
 
     /// Adds the new state to the batch, and what it replaces where an older height is retained.
@@ -271,14 +282,16 @@ impl Store for DiskStore {
 
     fn chain(&self) -> Option<ChainMeta> {
         let (chain_id, genesis_time) = self.tip.chain.clone()?;
-        Some(ChainMeta { chain_id, genesis_time })
+        Some(ChainMeta { chain_id, genesis_time, initial_height: self.initial_height() })
     }
 
     fn init(&mut self, chain: ChainMeta, genesis: Changes) -> [u8; 32] {
-        assert_eq!(self.tip.height, 0, "genesis comes before the first block");
+        assert!(self.is_before_first_block(), "genesis comes before the first block");
         self.clear();
+        let height = chain.initial_height - 1;
+        self.tip.oldest = height;
         self.tip.chain = Some((chain.chain_id, chain.genesis_time));
-        let staged = self.stage(0, chain.genesis_time, genesis, Vec::new());
+        let staged = self.stage(height, chain.genesis_time, genesis, Vec::new());
         self.commit(staged);
         self.tip.app_hash
     }
@@ -305,16 +318,20 @@ impl Store for DiskStore {
         self.write_results(&mut batch, height, results);
         let tip = Tip { height, time, app_hash, oldest, ..self.tip.clone() };
         self.write_tip(&mut batch, &tip);
+        for left in self.tip.oldest..oldest {
+            batch.delete_cf(self.family(META), tip_key(left));
+        }
         self.write(batch);
         self.tip = tip;
         self.pruned_height = pruned_height;
-        if let Some(snapshots) = &self.snapshots {
+        // A genesis is nobody's to join from: no header seals it, and CometBFT drops a peer that offers height 0.
+        if let Some(snapshots) = self.snapshots.as_ref().filter(|_| !self.is_before_first_block()) {
             snapshots.take(&self.db, height, time);
         }
     }
 
     fn install(&mut self, restored: Restored) {
-        assert_eq!(self.tip.height, 0, "a node joins before its first block");
+        assert!(self.is_before_first_block(), "a node joins before its first block");
         self.clear();
         let Restored { chain, height, time, pairs, tree } = restored;
         for pairs in pairs.chunks(INSTALLED_PER_BATCH) {

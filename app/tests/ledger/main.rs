@@ -4,6 +4,7 @@ mod batches;
 mod blocks;
 mod consent;
 mod consent_words;
+mod continued;
 mod delegation;
 mod emergency;
 mod events;

@@ -35,6 +35,9 @@ pub struct Chain {
     /// Genesis time, Unix seconds.
     #[prost(int64, tag = "2")]
     pub genesis_time: i64,
+    /// Height of the first block of a chain that continues another; 0 stands for 1.
+    #[prost(uint64, tag = "3")]
+    pub initial_height: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Parameters {
