@@ -235,8 +235,9 @@ fn delegation(generator: &mut Generator) {
     generator.send(Actor::Patient(patient), grants);
     generator.decide(1);
     let further = (grantee + 1) % ORGANIZATIONS;
-    let until = until + i64::from(generator.random.below(2));
-    let delegates = Request::Delegate { subject, parent, grant, grantee: further, from, until };
+    // Within the grant, or a second wider at either end.
+    let (early, until) = (from - i64::from(generator.random.below(2)), until + i64::from(generator.random.below(2)));
+    let delegates = Request::Delegate { subject, parent, grant, grantee: further, from: early, until };
     generator.send(Actor::Organization(grantee), delegates);
     let again = Request::Delegate { subject, parent: grant, grant: 7, grantee, from, until };
     generator.send(Actor::Organization(further), again);
