@@ -4,6 +4,8 @@
 //!
 //! Nothing here runs on a node. The same seed gives the same script on every machine and for ever.
 
+mod byzantine;
+mod chance;
 mod generate;
 mod judging;
 mod messages;
@@ -14,6 +16,7 @@ mod script;
 mod sending;
 mod shrink;
 mod stories;
+mod telling;
 
 use std::collections::BTreeMap;
 

@@ -243,7 +243,7 @@ fn node_seeds() -> Vec<Seed> {
     seeds.push(("snapshot", "manifest".to_owned(), manifest.encode()));
     let account = QueryAccountRequest { address: ledger::registrar().to_string() }.encode_to_vec();
     let path = PathRequest { tree: 1, insurer: Vec::new(), commitment: vec![0; 32] }.encode_to_vec();
-    let simulate = SimulateRequest { tx_bytes: transaction.clone(), ..SimulateRequest::default() }.encode_to_vec();
+    let simulate = SimulateRequest { tx_bytes: transaction.clone() }.encode_to_vec();
     let data: [Vec<u8>; 7] = [
         b"parameters".to_vec(),
         query::continuation(b"account/", b"account/x"),

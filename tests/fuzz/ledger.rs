@@ -106,7 +106,7 @@ pub fn simulate(bytes: &[u8]) -> bool {
     assert_ne!(checked.code, 0, "nobody signed it");
     assert!(MACHINE.process(&[bytes.to_vec()], 1, TIME).is_err(), "what nobody signed is in no block");
     assert!(MACHINE.prepare(vec![bytes.to_vec()], 1 << 22, 1, TIME).is_empty());
-    let request = SimulateRequest { tx_bytes: bytes.to_vec(), ..SimulateRequest::default() }.encode_to_vec();
+    let request = SimulateRequest { tx_bytes: bytes.to_vec() }.encode_to_vec();
     let answer = MACHINE.query(query::SIMULATE, &request, 0, Prove::No);
     assert_eq!(MACHINE.app_hash(), before, "a simulation changes nothing");
     let unread = [Reject::Malformed, Reject::TooLarge, Reject::TooManyMessages, Reject::UnknownAccount];
@@ -191,14 +191,12 @@ static DEVELOPMENT: LazyLock<PreparedKey> = LazyLock::new(|| VerifyingKey::devel
 pub fn proof(bytes: &[u8]) -> bool {
     let Some((inputs, rest)) = bytes.split_first_chunk::<INPUTS_BYTES>() else { return false };
     let Ok(proof): Result<&[u8; PROOF_BYTES], _> = rest.try_into() else { return false };
-    let inputs = PublicInputs::from_bytes(inputs).map(|read| {
-        assert_eq!(&read.to_bytes(), inputs, "inputs have one encoding");
-        read
-    });
+    let read = PublicInputs::from_bytes(inputs);
+    assert!(read.is_err() || read.map(|read| read.to_bytes()) == Ok(*inputs), "inputs have one encoding");
     let points = Proof::from_bytes(proof).map(|read| {
         assert_eq!(&read.to_bytes(), proof, "a proof has one encoding");
     });
-    let (Ok(inputs), Ok(())) = (inputs, points) else { return false };
+    let (Ok(inputs), Ok(())) = (read, points) else { return false };
     // No fuzzer finds a proof: what is accepted is only well formed.
     assert!(verify(&DEVELOPMENT, &inputs, proof).is_err(), "a proof was forged");
     true

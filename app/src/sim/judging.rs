@@ -16,8 +16,7 @@ use crate::{accounts, governance, keys, state::StateRead as _, store::memory::Me
 
 /// An id as a key names it.
 fn named<T: for<'a> TryFrom<&'a [u8]>>(bytes: Vec<u8>) -> T {
-    let found = T::try_from(bytes.as_slice());
-    found.unwrap_or_else(|_| unreachable!("ids of simulations have 32 bytes"))
+    T::try_from(bytes.as_slice()).ok().expect("ids of simulations have 32 bytes")
 }
 
 impl Network {

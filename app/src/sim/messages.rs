@@ -1,8 +1,11 @@
 //! Requests as messages.
 
+mod custody;
+mod governance;
+
 use careledger_wire::{
-    access_log, commitment,
-    ids::{Commitment, Digest, RecordId, SubjectId, ValidatorKey},
+    commitment,
+    ids::{SubjectId, ValidatorKey},
     message::Message,
     proto::{
         accounts::{
@@ -15,26 +18,19 @@ use careledger_wire::{
             MsgDelegateConsent, MsgGrantConsent, MsgReinstateConsent, MsgRequestAccess, MsgReviewEmergency,
             MsgRevokeConsent, MsgWithdrawStanding, ReviewOutcome,
         },
-        governance::{
-            Content, MsgPropose, MsgRescind, MsgSuspendPractitioner, MsgVote, Parameter, ParameterChange,
-            RegistrarChange, ScheduledUpgrade, ValidatorChange, content,
-        },
+        governance::MsgSuspendPractitioner,
         identity::{
             MsgClaimSubject, MsgEnrolPractitioner, MsgOpenSubject, MsgRegisterOrganization, MsgSuspendOrganization,
             OrganizationKind, PractitionerRole, SuspensionReason,
         },
-        records::{
-            Anchor, MsgAnchorBatch, MsgAnchorRecords, MsgExtractRecord, MsgGiveCountersignature, MsgMarkEnteredInError,
-            MsgReleaseLegalHold, MsgRequestCountersignature, MsgSetLegalHold, MsgShredRecord, MsgSupersedeRecords,
-            Supersession,
-        },
+        records::{Anchor, MsgAnchorRecords, MsgMarkEnteredInError, MsgSupersedeRecords, Supersession},
     },
 };
 
 use super::{
-    model::{AUTOMATIC_SECONDS, batched},
+    model::AUTOMATIC_SECONDS,
     network::{CHAIN, Network, START},
-    script::{AUTOMATIC_FROM, Actor, BATCHED, BATCHED_FROM, Decision, Key, REGISTRARS, Request, Subject},
+    script::{AUTOMATIC_FROM, Actor, Key, Request, Subject},
 };
 
 impl Network {
@@ -281,91 +277,6 @@ impl Network {
             other => unknown(other),
         }
     }
-
-    fn custody_message(&self, sender: String, request: Request) -> Message {
-        match request {
-            Request::Batch { batch } => {
-                let root = access_log::root(&leaves(batch)).to_vec();
-                MsgAnchorBatch { sender, root, count: BATCHED.into() }.into()
-            }
-            Request::Extract { batch, index, is_sound } => {
-                let place = usize::from(if is_sound { index } else { index + 1 });
-                let path = access_log::inclusion_path(&leaves(batch), place).unwrap_or_default();
-                MsgExtractRecord {
-                    sender,
-                    batch: access_log::root(&leaves(batch)).to_vec(),
-                    record: id("record", batched(batch, index)),
-                    commitment: commitment_of(batched(batch, index), 1),
-                    index: index.into(),
-                    path: path.iter().map(Digest::to_vec).collect(),
-                }
-                .into()
-            }
-            Request::AskSignature { record, version, countersigner, until } => MsgRequestCountersignature {
-                sender,
-                record: id("record", record),
-                version: version.into(),
-                countersigner: self.organization(countersigner),
-                expires_at: START + until,
-            }
-            .into(),
-            Request::Countersign { organization, record, version } => MsgGiveCountersignature {
-                sender,
-                organization: self.organization(organization),
-                record: id("record", record),
-                version: version.into(),
-                commitment: commitment_of(record, version),
-            }
-            .into(),
-            Request::Shred { record } => MsgShredRecord { sender, record: id("record", record) }.into(),
-            Request::Hold { organization, record } => {
-                let organization = self.organization(organization);
-                MsgSetLegalHold { sender, organization, record: id("record", record) }.into()
-            }
-            Request::Release { organization, record } => {
-                let organization = self.organization(organization);
-                MsgReleaseLegalHold { sender, organization, record: id("record", record) }.into()
-            }
-            other => unknown(other),
-        }
-    }
-
-    fn governance_message(&self, sender: String, request: Request) -> Message {
-        match request {
-            Request::Propose { proposal, until, decision } => MsgPropose {
-                sender,
-                proposal: id("proposal", proposal),
-                expires_at: START + until,
-                content: Some(Content { decision: Some(self.decision(decision)) }),
-            }
-            .into(),
-            Request::Vote { proposal } => MsgVote { sender, proposal: id("proposal", proposal) }.into(),
-            Request::Rescind { proposal } => MsgRescind { sender, proposal: id("proposal", proposal) }.into(),
-            other => unknown(other),
-        }
-    }
-
-    fn decision(&self, decision: Decision) -> content::Decision {
-        let parameter = |parameter: Parameter, value| {
-            content::Decision::Parameter(ParameterChange { parameter: parameter.into(), value })
-        };
-        match decision {
-            Decision::Registrars { set, threshold } => {
-                let members = (0..REGISTRARS).filter(|registrar| set >> registrar & 1 == 1);
-                let mut registrars: Vec<Vec<u8>> =
-                    members.map(|registrar| self.address(Actor::Registrar(registrar))).collect();
-                registrars.sort();
-                content::Decision::Registrars(RegistrarChange { registrars, threshold: threshold.into() })
-            }
-            Decision::Validator { key, power } => {
-                content::Decision::Validator(ValidatorChange { public_key: validator(key).to_vec(), power })
-            }
-            Decision::OffencesTolerated(value) => parameter(Parameter::OffencesTolerated, value),
-            Decision::UnorderedSeconds(value) => parameter(Parameter::UnorderedSeconds, value),
-            Decision::ProposalSeconds(value) => parameter(Parameter::ProposalSeconds, value),
-            Decision::Upgrade { version, height } => content::Decision::Upgrade(ScheduledUpgrade { version, height }),
-        }
-    }
 }
 
 fn record_message(sender: String, request: Request) -> Message {
@@ -417,15 +328,4 @@ pub(super) fn validator(key: u8) -> ValidatorKey {
 /// What a version of a record commits to.
 fn commitment_of(record: u8, version: u8) -> Vec<u8> {
     commitment::hash("careledger/simulation-commitment/1", &[&[record, version]]).to_vec()
-}
-
-/// The leaves of a batch.
-fn leaves(batch: u8) -> Vec<Digest> {
-    let leaf = |index| {
-        let record = BATCHED_FROM + batch * BATCHED + index;
-        let id = RecordId::try_from(id("record", record).as_slice()).expect("an id has 32 bytes");
-        let committed = Commitment::try_from(commitment_of(record, 1).as_slice()).expect("a hash has 32 bytes");
-        access_log::record_leaf(&id, &committed)
-    };
-    (0..BATCHED).map(leaf).collect()
 }

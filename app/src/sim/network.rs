@@ -7,15 +7,14 @@ use careledger_wire::commitment;
 use super::{
     Report, messages,
     model::{Answer, Model, Moment, POWER, Sent, THRESHOLD},
-    random::Random,
     script::{
         Actor, Crash, Event, GUARDIANS, Key, ORGANIZATIONS, PATIENTS, PRACTITIONERS, REGISTRARS, REGISTRARS_FIRST,
-        REPLICAS, Rubbish, SPARE_KEYS, Script, VALIDATORS_FIRST,
+        REPLICAS, SPARE_KEYS, Script, VALIDATORS_FIRST,
     },
 };
 use crate::{
     genesis::{Consensus, Genesis},
-    limits::{BLOCK_BYTES_MAX, TX_BYTES_MAX},
+    limits::BLOCK_BYTES_MAX,
     machine::{Block, CheckKind, Machine, Outcome},
     reject::Reject,
     snapshot::{self, Applied, Restore},
@@ -67,11 +66,11 @@ pub(super) struct Network {
     pub(super) replicas: Vec<Replica>,
     pub(super) model: Model,
     pub(super) pool: Vec<Waiting>,
-    history: Vec<Waiting>,
+    pub(super) history: Vec<Waiting>,
     decided: Vec<(Block, [u8; 32])>,
-    time: i64,
+    pub(super) time: i64,
     event: usize,
-    report: Report,
+    pub(super) report: Report,
 }
 
 /// Plays a script to its end, or to the first thing that must not happen.
@@ -147,7 +146,7 @@ impl Network {
     }
 
     /// What every replica answers, where they answer alike.
-    fn agree<T: PartialEq + fmt::Debug>(
+    pub(super) fn agree<T: PartialEq + fmt::Debug>(
         &self,
         kind: &'static str,
         ask: impl Fn(&Replica) -> T,
@@ -161,7 +160,7 @@ impl Network {
     }
 
     /// What a block of these, in this order, should hold and give; the model as it is afterwards.
-    fn expected<'a>(
+    pub(super) fn expected<'a>(
         &self,
         offered: impl Iterator<Item = &'a Waiting>,
         time: i64,
@@ -181,7 +180,7 @@ impl Network {
         (held, answers, model)
     }
 
-    fn height(&self) -> u64 {
+    pub(super) fn height(&self) -> u64 {
         self.replicas[0].machine.height() + 1
     }
 
@@ -213,48 +212,6 @@ impl Network {
         let mut other = self.pool.clone();
         other.reverse();
         self.propose(proposer, lookers, &other, self.time + 7).map(drop)
-    }
-
-    fn byzantine(&mut self, order: u8, rubbish: Rubbish) -> Result<(), Violation> {
-        let mut offered = self.pool.clone();
-        Random::new(order.into()).shuffle(&mut offered);
-        let mut proposal: Vec<Vec<u8>> = offered.iter().map(|waiting| waiting.bytes.clone()).collect();
-        let added = self.rubbish(order, rubbish);
-        let is_rubbish = !added.is_empty();
-        let middle = proposal.len() / 2;
-        proposal.splice(middle..middle, added);
-        let (height, time) = (self.height(), self.time + 1);
-        let verdict = self.agree("replicas judge a proposal alike", |replica| {
-            replica.machine.process(&proposal, height, time).map_err(|reject| reject.name())
-        })?;
-        let is_sound = !is_rubbish && self.expected(offered.iter(), time).0.len() == offered.len();
-        if verdict.is_ok() == is_sound {
-            *self.report.proposals.entry(verdict.err().unwrap_or("ok")).or_default() += 1;
-            return Ok(());
-        }
-        self.broken(
-            "a proposal is accepted if every transaction may be held",
-            format!("{verdict:?}, sound: {is_sound}"),
-        )
-    }
-
-    /// Transactions that no block may hold; none where there was nothing to make them of.
-    fn rubbish(&self, order: u8, rubbish: Rubbish) -> Vec<Vec<u8>> {
-        let last = self.history.last().map(|waiting| waiting.bytes.clone());
-        match rubbish {
-            Rubbish::Nothing => Vec::new(),
-            Rubbish::Malformed => vec![vec![order; 200]],
-            Rubbish::Short => vec![vec![0x0a; 20]],
-            Rubbish::Oversize => vec![vec![order; TX_BYTES_MAX + 1]],
-            Rubbish::TooMuch => vec![vec![order; TX_BYTES_MAX]; BLOCK_BYTES_MAX / TX_BYTES_MAX + 1],
-            Rubbish::Repeated => last.map(|bytes| vec![bytes.clone(), bytes]).unwrap_or_default(),
-            Rubbish::Forged => last
-                .map(|mut bytes| {
-                    bytes.last_mut().into_iter().for_each(|byte| *byte ^= 1);
-                    vec![bytes]
-                })
-                .unwrap_or_default(),
-        }
     }
 
     fn decide(&mut self, proposer: u8, lookers: u8, seconds: i64, crash: Option<(u8, Crash)>) -> Result<(), Violation> {
