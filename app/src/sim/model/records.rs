@@ -64,12 +64,32 @@ impl Model {
                 self.records.insert((organization, record), Record { marked: version, ..found });
                 Ok(())
             }
-            Request::Batch { batch } => {
+            Request::Shred { record } => {
                 let organization = self.organization(by)?;
-                if self.batches.insert((organization, batch)) { Ok(()) } else { Err("BatchExists") }
+                let found = self.record_of(organization, record)?;
+                if found.held_by_custodian || found.held_by_registrars {
+                    return Err("RecordOnLegalHold");
+                }
+                self.records.insert((organization, record), Record { is_shredded: true, ..found });
+                Ok(())
+            }
+            Request::Batch { .. } | Request::Extract { .. } | Request::Log { .. } => self.archive(by, request),
+            _ => Ok(()),
+        }
+    }
+
+    /// Batches, and logs of who looked.
+    fn archive(&mut self, by: By, request: Request) -> Answer {
+        let organization = self.organization(by)?;
+        match request {
+            Request::Batch { batch } => {
+                if self.batches.insert((organization, batch)) {
+                    Ok(())
+                } else {
+                    Err("BatchExists")
+                }
             }
             Request::Extract { batch, index, is_sound } => {
-                let organization = self.organization(by)?;
                 let record = (organization, batched(batch, index));
                 if self.records.contains_key(&record) {
                     return Err("RecordExists");
@@ -83,17 +103,7 @@ impl Model {
                 self.records.insert(record, Record { version: 1, ..Record::default() });
                 Ok(())
             }
-            Request::Shred { record } => {
-                let organization = self.organization(by)?;
-                let found = self.record_of(organization, record)?;
-                if found.held_by_custodian || found.held_by_registrars {
-                    return Err("RecordOnLegalHold");
-                }
-                self.records.insert((organization, record), Record { is_shredded: true, ..found });
-                Ok(())
-            }
             Request::Log { sequence, from, to } => {
-                let organization = self.organization(by)?;
                 let log = self.logs.entry(organization).or_default();
                 if usize::from(sequence) != log.len() + 1 {
                     return Err("AccessLogGap");
