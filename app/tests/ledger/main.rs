@@ -2,6 +2,7 @@
 
 mod batches;
 mod blocks;
+mod codes;
 mod consent;
 mod consent_words;
 mod continued;
