@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 pub mod consent;
+mod import;
 mod init;
 mod run;
 mod token;
@@ -52,6 +53,9 @@ enum Command {
     /// Prints an access token of a registered client, by the exchange that any SMART Backend
     /// Services client makes: discovery, a signed assertion, a token.
     Token(token::Token),
+    /// Sends resources from NDJSON files or Bundles to a running gateway, with progress; goes on where it
+    /// was stopped.
+    Import(import::Import),
     /// Works with the organizations' keys.
     #[command(subcommand)]
     Keys(Keys),
@@ -98,6 +102,7 @@ pub fn run() -> ExitCode {
         Command::Check(with) => run::check(&with.config),
         Command::Verify(with) => run::verify(&with.config),
         Command::Token(token) => token.run(),
+        Command::Import(import) => import.run(),
         Command::Keys(Keys::Show(with)) => run::show_keys(&with.config),
         Command::Consent(command) => command.run().map(|printed| println!("{printed:#}")).map_err(Failure::from),
     };
@@ -151,7 +156,9 @@ mod tests {
         let mut command = super::Arguments::command();
         command.clone().debug_assert();
         let help = command.render_long_help().to_string();
-        for word in ["init", "start", "check", "reindex", "verify", "token", "keys", "consent", "gateway.toml"] {
+        for word in
+            ["init", "start", "check", "reindex", "verify", "token", "import", "keys", "consent", "gateway.toml"]
+        {
             assert!(help.contains(word), "{word}");
         }
     }

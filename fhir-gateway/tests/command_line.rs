@@ -72,6 +72,34 @@ fn a_gateway_that_init_made_passes_its_check_and_says_that_it_is_ready() {
     }
     assert!(ask("/health").is_some_and(|answer| answer.ends_with("alive\n")));
     assert!(ask("/metrics").is_some_and(|answer| answer.contains("careledger_gateway_ledger_block_time_seconds")));
+
+    let file = folder.path().join("patients.ndjson");
+    let lines = [
+        r#"{"resourceType":"Patient","id":"kept","gender":"other"}"#,
+        r#"{"resourceType":"Patient","gender":"no such gender"}"#,
+        r#"{"resourceType":"Patient","gender":"female"}"#,
+    ];
+    fs::write(&file, lines.join("\n")).unwrap();
+    let import = || {
+        let mut import = gateway();
+        import.args(["import", "--client", "ehr", "--url", &format!("http://{listen}/riverside"), "--key"]);
+        let output = import.arg(home.join("riverside/ehr.pem")).arg(&file).output().unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        (output.status.success(), said)
+    };
+    let (succeeded, said) = import();
+    assert!(!succeeded && said.contains("line 2: 4") && said.contains("3 of 3"), "{said}");
+    let refused = fs::read_to_string(folder.path().join("patients.ndjson.refused.ndjson")).unwrap();
+    assert_eq!(refused.trim_end(), lines[1]);
+    // Stopped after the first line, as a kill would leave it: nothing is stored twice.
+    fs::write(folder.path().join("patients.ndjson.imported"), "1\n").unwrap();
+    let (_, said) = import();
+    assert!(said.contains("going on after 1 of 3"), "{said}");
+    let metrics = get(operations, "/metrics").unwrap();
+    let count = |wanted: &str| metrics.lines().any(|line| line == format!("careledger_gateway_requests_total{wanted}"));
+    assert!(count(r#"{method="PUT",status="201"} 1"#), "{metrics}");
+    assert!(count(r#"{method="POST",status="201"} 1"#) && count(r#"{method="POST",status="200"} 2"#), "{metrics}");
+
     running.kill().unwrap();
     running.wait().unwrap();
 
