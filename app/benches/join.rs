@@ -3,6 +3,7 @@
 //! Only the application's part of both: fetching blocks and checking their commits comes on top for a
 //! node that replays, fetching chunks for one that joins.
 
+#[expect(dead_code, reason = "only anchors are replayed here")]
 #[path = "scene.rs"]
 mod scene;
 
