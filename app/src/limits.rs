@@ -127,6 +127,10 @@ pub const WEBAUTHN_ORIGIN_BYTES_MAX: usize = 253;
 
 /// Pairs that one subspace query answers.
 pub const QUERY_PAIRS_MAX: usize = 1_000;
+/// Transactions that a node remembers having read: those that wait, and some more.
+pub const READ_TRANSACTIONS_MAX: usize = 12_000;
+/// Largest of them. Bounds the memory: larger ones are read each time.
+pub const READ_TRANSACTION_BYTES_MAX: usize = 4 * 1024;
 /// Verified signatures that are remembered. Bounds memory: about 100 bytes each.
 pub const VERIFIED_SIGNATURES_MAX: usize = 100_000;
 /// Verdicts on proofs that are remembered.
