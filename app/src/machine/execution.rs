@@ -277,7 +277,7 @@ pub(super) fn block_events(updates: &ConsensusUpdates) -> Vec<Event> {
 
 #[cfg(test)]
 mod tests {
-    use careledger_wire::{proto::insurance::MsgPublishPlan, transaction::Unsigned};
+    use careledger_wire::{ids::Address, proto::insurance::MsgPublishPlan, transaction::Unsigned};
     use secp256k1::{PublicKey, SecretKey, ecdsa};
     use sha2::{Digest as _, Sha256};
 

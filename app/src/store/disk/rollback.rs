@@ -74,13 +74,12 @@ impl DiskStore {
         if height < self.initial_height() {
             return Err(UndoError::NoBlock);
         }
-        let kept = self.versions.len().checked_sub(2).and_then(|index| self.versions.get(index));
         let to = height - 1;
-        let version = kept.ok_or(UndoError::NotKept(to))?;
+        let tree = self.window.tree(to).ok_or(UndoError::NotKept(to))?;
         let before = self.read(META, &tip_key(to)).ok_or(UndoError::NotNoted(to))?;
         let before: Tip = borsh::from_slice(&before).map_err(|_| UndoError::Damaged(height))?;
         let is_before = before.height == to && before.chain == self.tip.chain;
-        if !is_before || before.app_hash != version.tree.root() {
+        if !is_before || before.app_hash != tree.root() {
             return Err(UndoError::Damaged(height));
         }
         let from = height.to_be_bytes();
@@ -90,7 +89,7 @@ impl DiskStore {
             time: before.time,
             app_hash: before.app_hash,
             snapshots: self.snapshots.as_ref().map(|snapshots| snapshots.from(height)).unwrap_or_default(),
-            changes: self.replaced_by(height),
+            changes: self.replaced_since(height).remove(&height).unwrap_or_default(),
             outcomes: outcomes.take_while(|row| height_of(row) == Some(height)).collect(),
             before: Tip { oldest: self.tip.oldest, ..before },
         })
@@ -121,7 +120,7 @@ impl DiskStore {
         self.write_tip(&mut batch, &undo.before);
         self.write(batch);
         self.tip = undo.before;
-        self.versions.pop_back();
+        self.window.pop();
         Ok(())
     }
 }

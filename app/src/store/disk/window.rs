@@ -42,6 +42,14 @@ impl Window {
         self.changes += changes;
     }
 
+    /// Forgets the newest version: its block was undone.
+    pub(super) fn pop(&mut self) {
+        if let Some(undone) = self.versions.pop_back() {
+            self.newest -= 1;
+            self.changes -= undone.changes;
+        }
+    }
+
     /// Forgets the versions that are outside the window, of heights or of changes.
     pub(super) fn forget(&mut self, retention: &Retention) {
         let first_kept = (self.newest + 1).saturating_sub(retention.heights);
