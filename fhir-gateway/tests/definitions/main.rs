@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "it reports as a test harness does")]
 
 mod elements;
+mod examples;
 mod package;
 mod search;
 
@@ -20,7 +21,10 @@ use package::{Missing, Package};
 /// A check: its name, and what is wrong.
 type Check = (&'static str, fn(&Package) -> Result<(), String>);
 
-const CHECKS: &[Check] = &[("the_tables_are_those_of_the_official_definitions", tables)];
+const CHECKS: &[Check] = &[
+    ("the_tables_are_those_of_the_official_definitions", tables),
+    ("every_official_example_is_accepted_or_wrong_by_the_definitions", examples::examples),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
