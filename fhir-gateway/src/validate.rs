@@ -315,7 +315,7 @@ mod tests {
     fn problem(text: &str) -> Option<(String, String)> {
         match resource(&Document::parse(text.as_bytes().to_vec()).expect("JSON")) {
             Ok(_) => None,
-            Err(Refusal::Invalid { path, problem }) => Some((path, problem)),
+            Err(Refusal::Invalid { path, problem, .. }) => Some((path, problem)),
             Err(other) => panic!("{text}: {other}"),
         }
     }
@@ -358,6 +358,56 @@ mod tests {
             ),
             (r#"{"resourceType":"DocumentReference","status":"current","content":[]}"#, "DocumentReference.content"),
             (r#"{"resourceType":"Patient","a\nb":1}"#, "Patient.(a key that is no name)"),
+            (r#"{"resourceType":"Patient","name":[{"id":"1"}]}"#, "Patient.name[0]"),
+            (
+                r#"{"resourceType":"Patient","name":[{"given":["a"],"_given":[null,{"id":"1"}]}]}"#,
+                "Patient.name[0]._given",
+            ),
+            (r#"{"resourceType":"Patient","name":[{"_given":[null]}]}"#, "Patient.name[0]._given[0]"),
+            (r#"{"resourceType":"Patient","extension":[{"url":"urn:x"}]}"#, "Patient.extension[0]"),
+            (
+                r#"{"resourceType":"Patient","extension":[{"url":"urn:x","valueCode":"a","extension":[{"url":"urn:y","valueCode":"b"}]}]}"#,
+                "Patient.extension[0]",
+            ),
+            (r#"{"resourceType":"Patient","language":"en\u0007"}"#, "Patient.language"),
+            (r#"{"resourceType":"Patient","text":{"status":"generated","div":"x"}}"#, "Patient.text.div"),
+            (r#"{"resourceType":"Patient","text":{"status":"generated","_div":{"id":"x"}}}"#, "Patient.text._div"),
+            (r#"{"resourceType":"Condition","subject":{"reference":"Practitioner/1"}}"#, "Condition.subject.reference"),
+            (r#"{"resourceType":"Condition","subject":{"reference":"Patiant/1"}}"#, "Condition.subject.reference"),
+            (
+                r#"{"resourceType":"Condition","subject":{"reference":"http://a/Device/1"}}"#,
+                "Condition.subject.reference",
+            ),
+            (r#"{"resourceType":"Condition","subject":{"type":"Device"}}"#, "Condition.subject.type"),
+            (
+                r#"{"resourceType":"Condition","subject":{"type":"Group","reference":"Patient/1"}}"#,
+                "Condition.subject.reference",
+            ),
+            (r##"{"resourceType":"Condition","subject":{"reference":"#p"}}"##, "Condition.subject.reference"),
+            (
+                r##"{"resourceType":"Condition","subject":{"reference":"#p"},"contained":[{"resourceType":"Device","id":"p"}]}"##,
+                "Condition.subject.reference",
+            ),
+            (r#"{"resourceType":"Patient","contained":[{"resourceType":"Patient","id":"a"}]}"#, "Patient.contained[0]"),
+            (
+                r##"{"resourceType":"Patient","managingOrganization":{"reference":"#a"},"contained":[
+                    {"resourceType":"Organization","id":"a","contained":[{"resourceType":"Patient","id":"b"}]}]}"##,
+                "Patient.contained[0].contained[0]",
+            ),
+            (
+                r##"{"resourceType":"Patient","managingOrganization":{"reference":"#a"},"contained":[
+                    {"resourceType":"Organization","id":"a","meta":{"versionId":"1"}}]}"##,
+                "Patient.contained[0]",
+            ),
+            (
+                r#"{"resourceType":"Condition","subject":{"reference":"Patient/1"},"clinicalStatus":{"text":"active"}}"#,
+                "Condition.clinicalStatus",
+            ),
+            (
+                r#"{"resourceType":"Bundle","type":"batch","entry":[{"fullUrl":"urn:uuid:1","resource":{"resourceType":"Device"}},
+                    {"resource":{"resourceType":"Condition","subject":{"reference":"urn:uuid:1"}}}]}"#,
+                "Bundle.entry[1].resource.subject.reference",
+            ),
         ] {
             assert_eq!(problem(text).map(|(path, _)| path).as_deref(), Some(path), "{text}");
         }
@@ -370,7 +420,17 @@ mod tests {
             r#"{"resourceType":"Patient","name":[{"given":["a",null],"_given":[null,{"extension":[{"url":"urn:x","valueDecimal":1.00}]}]}]}"#,
             r#"{"resourceType":"Patient","_birthDate":{"extension":[{"url":"http://x","valueCode":"unknown"}]}}"#,
             r#"{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":1e3}}"#,
-            r##"{"resourceType":"Observation","status":"final","code":{"text":"x"},"subject":{"reference":"#p"}}"##,
+            r##"{"resourceType":"Observation","status":"final","code":{"text":"x"},"subject":{"reference":"#p"},
+                "contained":[{"resourceType":"Patient","id":"p"}]}"##,
+            r##"{"resourceType":"Observation","status":"final","code":{"text":"x"},
+                "contained":[{"resourceType":"Provenance","id":"p","target":[{"reference":"#"}],"recorded":"2020-01-01T00:00:00Z",
+                "agent":[{"who":{"reference":"Practitioner/1"}}]}]}"##,
+            r#"{"resourceType":"Condition","subject":{"reference":"http://elsewhere/fhir/Patient/1/_history/2","type":"Patient"},
+                "clinicalStatus":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/condition-clinical","code":"active"}]}}"#,
+            r#"{"resourceType":"Bundle","type":"transaction","entry":[
+                {"fullUrl":"urn:uuid:1","resource":{"resourceType":"Patient"},"request":{"method":"POST","url":"Patient"}},
+                {"resource":{"resourceType":"Condition","subject":{"reference":"urn:uuid:1"}},"request":{"method":"POST","url":"Condition"}}]}"#,
+            r#"{"resourceType":"Patient","text":{"status":"generated","div":"<div xmlns=\"http://www.w3.org/1999/xhtml\">x</div>"}}"#,
         ] {
             assert_eq!(problem(text), None, "{text}");
         }
@@ -385,11 +445,32 @@ mod tests {
 
     #[test]
     fn links_are_found_wherever_they_stand() {
-        let text = r#"{"resourceType":"DocumentReference","status":"current","subject":{"reference":"urn:uuid:1"},
+        let text = r##"{"resourceType":"DocumentReference","status":"current","subject":{"reference":"urn:uuid:1"},
             "content":[{"attachment":{"url":"urn:uuid:2"}}],"contained":[{"resourceType":"Patient",
-            "link":[{"type":"refer","other":{"reference":"Patient?identifier=a|b"}}]}]}"#;
+            "id":"c","link":[{"type":"refer","other":{"reference":"Patient?identifier=a|b"}}]}],
+            "author":[{"reference":"#c"}]}"##;
         let links = resource(&Document::parse(text.as_bytes().to_vec()).expect("JSON")).expect("valid");
         let found: Vec<_> = links.iter().map(|link| (link.node.as_str().expect("text"), link.is_reference)).collect();
-        assert_eq!(found, [("urn:uuid:1", true), ("urn:uuid:2", false), ("Patient?identifier=a|b", true)]);
+        assert_eq!(
+            found,
+            [("urn:uuid:1", true), ("urn:uuid:2", false), ("Patient?identifier=a|b", true), ("#c", true)]
+        );
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_found_with_its_place() {
+        let text = "{\"resourceType\":\"Patient\",\n  \"gender\":\"x\",\n  \"näme\":1, \"active\":\"no\"}";
+        let found = findings(&Document::parse(text.as_bytes().to_vec()).expect("JSON"));
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found,
+            [
+                "Patient.gender: is not one of the codes that FHIR R4 requires here (line 2, column 12)",
+                "Patient.(a key that is no name): is not an element of FHIR R4 (line 3, column 10)",
+                "Patient.active: must be true or false (line 3, column 22)",
+            ]
+        );
+        let many = format!("{{\"resourceType\":\"Patient\",\"name\":[{}{{}}]}}", "{},".repeat(1_000));
+        assert_eq!(findings(&Document::parse(many).expect("JSON")).len(), FINDINGS_MAX);
     }
 }

@@ -9,6 +9,8 @@
 //! UTF-8, prefixes of namespaces, elements out of order.
 
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use read::read;

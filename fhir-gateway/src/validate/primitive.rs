@@ -52,7 +52,7 @@ fn pattern(text: &str, kind: Primitive) -> Option<&'static str> {
         Primitive::Id => (is_id(text), "must be 1 to 64 letters, digits, - or ."),
         Primitive::Code => (is_code(text), "must be a code: no space before, after or twice within"),
         Primitive::Uri | Primitive::Url | Primitive::Canonical => {
-            (!text.contains(char::is_whitespace), "must be a URI, without spaces")
+            (!text.contains(is_space), "must be a URI, without spaces")
         }
         Primitive::Oid => (is_oid(text), "must be urn:oid: and an OID"),
         Primitive::Uuid => (is_uuid(text), "must be urn:uuid: and a UUID in lower case"),
@@ -110,7 +110,12 @@ fn is_type_name(text: &str) -> bool {
 
 /// `[^\s]+(\s[^\s]+)*`
 fn is_code(text: &str) -> bool {
-    text.split(char::is_whitespace).all(|word| !word.is_empty())
+    text.split(is_space).all(|word| !word.is_empty())
+}
+
+/// What `\s` means in the patterns: they are XML Schema's, to which a no-break space is none.
+fn is_space(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\n' | '\r')
 }
 
 fn is_oid(text: &str) -> bool {
@@ -270,7 +275,7 @@ mod tests {
             Primitive::Integer | Primitive::UnsignedInt | Primitive::PositiveInt => "-?[0-9]{1,4}",
             Primitive::Decimal => "-?[0-9]{1,3}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{0,2})?",
             Primitive::Boolean => "true|false|True|1",
-            _ => "[a-zA-Z0-9_. \\-/:\t\n]{0,70}",
+            _ => "[a-zA-Z0-9_. \\-/:\t\n\u{a0}]{0,70}",
         }
     }
 
@@ -292,6 +297,7 @@ mod tests {
         let patterns = include_str!("../../definitions/patterns.txt");
         for line in patterns.lines() {
             let (name, pattern) = line.split_once(' ').expect("a name and a pattern");
+            let pattern = pattern.replace(r"\s", r"[ \t\r\n]").replace(r"\S", r"[^ \t\r\n]");
             let official = regex::Regex::new(&format!("^(?:{pattern})$")).expect("a pattern");
             let Kind::Primitive(kind) = kind_of(name) else { panic!("{name} is no primitive") };
             let is_text = !matches!(

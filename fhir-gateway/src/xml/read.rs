@@ -148,6 +148,9 @@ impl<'a> Reading<'a> {
                 }
                 Event::Comment(_) | Event::PI(_) => {}
                 Event::Text(text) if text.bytes().all(|byte| byte.is_ascii_whitespace()) => {}
+                Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) if self.depth == 0 => {
+                    return Err(Fault::Malformed { problem: "text stands outside of every element", offset: at });
+                }
                 Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) => {
                     return self.invalid("text stands where only elements may", at);
                 }

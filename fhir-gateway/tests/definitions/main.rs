@@ -3,6 +3,8 @@
 //! Has a `main` of its own: the definitions come from the npm registry, and where they cannot be had, these
 //! checks are neither passed nor failed. They say then that they were skipped, and why.
 //!
+//! `FHIR_FILES=folder` looks at the files of a folder instead.
+//!
 //! To make the tables anew: `UPDATE_GENERATED=1 cargo test --workspace --features careledger_zk/prover --test definitions`.
 
 #![expect(clippy::print_stdout, reason = "it reports as a test harness does")]
@@ -23,6 +25,7 @@ type Check = (&'static str, fn(&Package) -> Result<(), String>);
 
 const CHECKS: &[Check] = &[
     ("the_tables_are_those_of_the_official_definitions", tables),
+    ("the_committed_examples_are_official", examples::committed),
     ("every_official_example_is_accepted_or_wrong_by_the_definitions", examples::examples),
 ];
 
@@ -39,6 +42,15 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!("\nrunning {} tests", checks.len());
+    if let Some(folder) = env::var_os("FHIR_FILES") {
+        return match examples::folder(Path::new(&folder)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => {
+                println!("{problem}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let package = match Package::fetch() {
         Ok(package) => package,
         Err(Missing::Unreachable(why)) if env::var_os("UPDATE_GENERATED").is_none() => {
