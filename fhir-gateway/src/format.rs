@@ -93,7 +93,7 @@ impl Wanted {
     pub fn written(self, json: Vec<u8>) -> Result<Vec<u8>, Refusal> {
         match self.format {
             Format::Json => Ok(json),
-            Format::Xml => xml::write(&Document::parse(json)?),
+            Format::Xml => xml::write(&Document::of_answer(json)?),
         }
     }
 }

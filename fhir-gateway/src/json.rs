@@ -69,6 +69,17 @@ impl Document {
         Self::read(bytes.clone(), Origin::Json { whole: bytes, from: 0 })
     }
 
+    /// Reads an answer of this server: a resource, or a Bundle of resources that are as deep as any may be.
+    ///
+    /// # Errors
+    /// [`Refusal::Internal`] where it is none.
+    pub fn of_answer(bytes: impl Into<Bytes>) -> Result<Self, Refusal> {
+        let bytes = bytes.into();
+        let root = parse::parse_within(&bytes, DEPTH_MAX + parse::DEPTH_OF_BUNDLES);
+        let root = Arc::new(root.map_err(|_| Refusal::Internal("an answer is not JSON"))?);
+        Ok(Self { bytes: bytes.clone(), root, origin: Origin::Json { whole: bytes, from: 0 } })
+    }
+
     /// Reads JSON that was made from XML. `places` are offsets in `bytes` and where in `xml` stands what
     /// begins there, in the order of the former.
     ///

@@ -252,6 +252,12 @@ impl Refusal {
 
     /// The answer to a client that wants `wanted`.
     pub fn response(&self, wanted: Wanted) -> HttpResponse {
+        let outcome = self.outcome().to_string().into_bytes();
+        // What cannot be said in XML is said in JSON: that there is an error is worth more.
+        let (wanted, body) = match wanted.written(outcome.clone()) {
+            Ok(body) => (wanted, body),
+            Err(_) => (Wanted::of(Format::Json), outcome),
+        };
         let mut response = HttpResponse::build(self.status_and_issue().0);
         response
             .insert_header((header::CONTENT_TYPE, wanted.content_type()))
@@ -276,8 +282,7 @@ impl Refusal {
             Self::Internal(fault) => tracing::error!(fault, "request failed"),
             _ => {}
         }
-        let outcome = self.outcome().to_string().into_bytes();
-        response.body(wanted.written(outcome).expect("a test holds that every refusal has an XML form"))
+        response.body(body)
     }
 }
 
@@ -292,6 +297,10 @@ fn within_entry(at: usize, path: &str) -> String {
 mod tests {
     use super::*;
     use crate::{json::Document, validate};
+
+    fn content_type(answer: &HttpResponse) -> &str {
+        answer.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
 
     #[test]
     fn every_refusal_is_a_valid_outcome_for_two_readers() {
@@ -316,7 +325,8 @@ mod tests {
             let typed: Vec<fhir_sdk::r4b::resources::OperationOutcomeIssue> =
                 serde_json::from_value(outcome["issue"].clone()).expect("valid for fhir-sdk");
             assert_eq!(serde_json::to_value(&typed).expect("serialises"), outcome["issue"]);
-            assert!(refusal.response(Wanted::of(Format::Xml)).status().as_u16() >= 400);
+            let answer = refusal.response(Wanted::of(Format::Xml));
+            assert_eq!(content_type(&answer), Wanted::of(Format::Xml).content_type());
         }
     }
 
@@ -338,6 +348,13 @@ mod tests {
             assert_eq!(response.headers().contains_key(header::RETRY_AFTER), is_transient, "{expression}");
             assert_eq!(refusal.outcome()["issue"][0]["expression"][0], expression);
         }
+    }
+
+    #[test]
+    fn an_error_that_xml_cannot_say_is_said_in_json() {
+        let answer = Refusal::BadRequest("\u{1} is no parameter".to_owned()).response(Wanted::of(Format::Xml));
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(content_type(&answer), Wanted::of(Format::Json).content_type());
     }
 
     #[test]

@@ -396,6 +396,11 @@ mod tests {
             ),
             (
                 r##"{"resourceType":"Patient","managingOrganization":{"reference":"#a"},"contained":[
+                    {"resourceType":"Organization","id":"a","name":"x"},{"resourceType":"Organization","id":"a","name":"y"}]}"##,
+                "Patient.contained[1]",
+            ),
+            (
+                r##"{"resourceType":"Patient","managingOrganization":{"reference":"#a"},"contained":[
                     {"resourceType":"Organization","id":"a","meta":{"versionId":"1"}}]}"##,
                 "Patient.contained[0]",
             ),

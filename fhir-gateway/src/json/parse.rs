@@ -5,6 +5,9 @@ use super::{Node, Value};
 /// Deepest nesting of arrays and objects. FHIR's deepest resources use about twenty.
 pub const DEPTH_MAX: usize = 64;
 
+/// What a Bundle adds to the depth of a resource within it, and more than that.
+pub const DEPTH_OF_BUNDLES: usize = 8;
+
 /// Objects with more members than this look for duplicate keys by sorting.
 const LINEAR_KEYS_MAX: usize = 32;
 
@@ -25,9 +28,14 @@ pub fn is_number(text: &str) -> bool {
 
 /// Reads one JSON value that fills `bytes`.
 pub fn parse(bytes: &[u8]) -> Result<Node, Fault> {
+    parse_within(bytes, DEPTH_MAX)
+}
+
+/// As [`parse`], with another deepest nesting.
+pub fn parse_within(bytes: &[u8], depth_max: usize) -> Result<Node, Fault> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| Fault { problem: "it is not UTF-8", offset: error.valid_up_to() })?;
-    let mut parser = Parser { text, bytes, at: 0 };
+    let mut parser = Parser { text, bytes, at: 0, depth_max };
     parser.skip_whitespace();
     let node = parser.value(0)?;
     parser.skip_whitespace();
@@ -41,6 +49,7 @@ struct Parser<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    depth_max: usize,
 }
 
 impl Parser<'_> {
@@ -91,7 +100,7 @@ impl Parser<'_> {
     }
 
     fn object(&mut self, depth: usize) -> Result<Value, Fault> {
-        if depth > DEPTH_MAX {
+        if depth > self.depth_max {
             return self.refuse("it is nested too deeply");
         }
         self.at += 1;
@@ -132,7 +141,7 @@ impl Parser<'_> {
     }
 
     fn array(&mut self, depth: usize) -> Result<Value, Fault> {
-        if depth > DEPTH_MAX {
+        if depth > self.depth_max {
             return self.refuse("it is nested too deeply");
         }
         self.at += 1;

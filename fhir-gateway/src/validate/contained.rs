@@ -1,6 +1,8 @@
 //! Contained resources: each has something that refers to it, and none contains another (FHIR R4,
 //! DomainResource, dom-2 to dom-5).
 
+use std::collections::HashMap;
+
 use super::Walk;
 use crate::json::Node;
 
@@ -11,7 +13,6 @@ pub(super) struct Contained<'a> {
     pub(super) at: usize,
     /// Itself.
     pub(super) node: &'a Node,
-    id: Option<&'a str>,
     is_linked: bool,
 }
 
@@ -19,6 +20,8 @@ pub(super) struct Contained<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Scope<'a> {
     contained: Vec<Contained<'a>>,
+    /// The first of each id: there may be many, and many references to them.
+    by_id: HashMap<&'a str, usize>,
     /// The one that is being walked.
     within: Option<usize>,
 }
@@ -26,31 +29,33 @@ pub(super) struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// That of a resource.
     pub(super) fn of(resource: &'a Node) -> Self {
-        let items = resource.get("contained").map_or(&[][..], Node::items).iter().enumerate();
-        let contained = items.map(|(at, node)| Contained { at, node, id: node.text("id"), is_linked: false });
-        Self { contained: contained.collect(), within: None }
+        let mut scope = Self::default();
+        for (at, node) in resource.get("contained").map_or(&[][..], Node::items).iter().enumerate() {
+            scope.contained.push(Contained { at, node, is_linked: false });
+            if let Some(id) = node.text("id") {
+                scope.by_id.entry(id).or_insert(at);
+            }
+        }
+        scope
     }
 
     /// Notes a value that may refer to a contained resource, `#id`, or from one to its container, `#`.
     pub(super) fn link(&mut self, text: &str) {
         let Some(id) = text.strip_prefix('#') else { return };
-        let within = self.within.filter(|_| id.is_empty());
-        for contained in &mut self.contained {
-            contained.is_linked |= within == Some(contained.at) || (contained.id == Some(id) && !id.is_empty());
+        let meant = if id.is_empty() { self.within } else { self.by_id.get(id).copied() };
+        if let Some(meant) = meant {
+            self.contained[meant].is_linked = true;
         }
     }
 
     /// The type of the contained resource of that id; none inside where it does not say.
     pub(super) fn type_of(&self, id: &str) -> Option<Option<&'a str>> {
-        self.contained
-            .iter()
-            .find(|contained| contained.id == Some(id))
-            .map(|contained| contained.node.text("resourceType"))
+        self.by_id.get(id).map(|at| self.contained[*at].node.text("resourceType"))
     }
 
-    /// Contained resources that nothing was seen to refer to.
+    /// Contained resources that nothing was seen to refer to. One without an id is refused as such.
     pub(super) fn orphans(self) -> impl Iterator<Item = Contained<'a>> {
-        self.contained.into_iter().filter(|contained| !contained.is_linked && contained.id.is_some())
+        self.contained.into_iter().filter(|contained| !contained.is_linked && contained.node.get("id").is_some())
     }
 }
 
@@ -61,8 +66,8 @@ impl<'a> Walk<'a> {
             return self.find(node, "stands in a resource that is contained itself (dom-2)");
         }
         let Some(id) = node.text("id") else { return self.find(node, "must have an id, since it is contained") };
-        if self.scope.contained[..at].iter().any(|before| before.id == Some(id)) {
-            self.find(node, "has the id of another contained resource");
+        if self.scope.by_id.get(id) != Some(&at) {
+            return self.find(node, "has the id of another contained resource");
         }
         if let Some(meta) = node.get("meta")
             && ["versionId", "lastUpdated", "security"].iter().any(|name| meta.get(name).is_some())

@@ -325,12 +325,7 @@ impl<'a> Reading<'a> {
     fn primitive(&mut self, kind: Primitive, start: &BytesStart<'a>, at: usize) -> Result<Item, Fault> {
         let attributes = self.attributes(start, at, &["id", "value"], false)?;
         let of = |wanted: &str| attributes.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
-        let value = of("value").map(|text| {
-            let mut out = Output::default();
-            out.place(at);
-            out.text = token(kind, text);
-            out
-        });
+        let value = of("value").map(|text| Output { text: token(kind, text), places: vec![(0, at)] });
         let mut shadow = Output::default();
         shadow.place(at);
         shadow.text.push('{');

@@ -90,6 +90,21 @@ async fn bundles_searches_and_operations_speak_xml() {
 }
 
 #[actix_web::test]
+async fn what_is_as_deep_as_may_be_is_found_in_a_bundle_in_xml() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    // An array and an object each, within the resource itself.
+    let depth = (careledger_gateway::json::DEPTH_MAX - 1) / 2;
+    let open = "{\"url\":\"urn:x\",\"extension\":[".repeat(depth - 1);
+    let close = "]}".repeat(depth - 1);
+    let extension = format!("{open}{{\"url\":\"urn:x\",\"valueCode\":\"a\"}}{close}");
+    let body = format!("{{\"resourceType\":\"Patient\",\"active\":true,\"extension\":[{extension}]}}");
+    client.post("/Patient", body).await.expect(201);
+    let found = in_xml(&client, "GET", "/Patient?active=true", None).await.expect(200);
+    assert!(found.text().contains("<valueCode value=\"a\"/>"), "{}", found.text());
+}
+
+#[actix_web::test]
 async fn an_answer_has_the_format_that_is_asked_for() {
     let world = world().await;
     let client = world.client("ehr").await;
