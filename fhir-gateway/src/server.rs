@@ -179,11 +179,12 @@ async fn interact(
         matches!(route, Route::Read { resource_type: "Binary", .. } | Route::Vread { resource_type: "Binary", .. });
     let mut pairs = headers::pairs(request.query_string());
     let mut accept = headers::accept(request, &pairs)?;
-    if !is_binary {
+    let has_form = matches!(route, Route::SearchByPost { .. });
+    if !is_binary && !has_form {
         headers::wanted(request, accept.as_deref())?;
     }
     let body = read(request, payload, gateway.body_bytes_max).await?;
-    if matches!(route, Route::SearchByPost { .. }) {
+    if has_form {
         pairs.extend(headers::form(request, &body)?);
         accept = headers::accept(request, &pairs)?;
     }

@@ -151,9 +151,6 @@ impl<'a> Walk<'a> {
         if members.is_empty() {
             return self.find(node, "must not be empty");
         }
-        if !found.is_resource && members.iter().all(|(key, _)| &**key == "id") {
-            return self.find(node, "must have more than an id (ele-1)");
-        }
         for (key, child) in members {
             if self.is_full() {
                 return;
@@ -165,6 +162,12 @@ impl<'a> Walk<'a> {
             }
         }
         self.presence(node, found);
+    }
+
+    fn more_than_an_id(&mut self, node: &Node) {
+        if matches!(node.members(), [(key, _)] if &**key == "id") {
+            self.find(node, "must have more than an id (ele-1)");
+        }
     }
 
     fn member(&mut self, node: &'a Node, key: &'a str, child: &'a Node, found: &'static Definition) {
@@ -207,6 +210,7 @@ impl<'a> Walk<'a> {
             Kind::Complex(name) => {
                 let found = definition(name).expect("a test holds that every element has a known type");
                 self.object(node, found);
+                self.more_than_an_id(node);
                 match name {
                     "Reference" => self.reference(node, element.targets),
                     "CodeableConcept" => self.concept(node, element),
@@ -254,9 +258,8 @@ impl<'a> Walk<'a> {
 
     /// `_name`: ids and extensions of a primitive, in an array as long as the values.
     fn shadow(&mut self, node: &'a Node, element: &'static Element, values: Option<&'a Node>) {
-        let found = definition("Element").expect("every data type is one");
         if !element.repeats {
-            return self.object(node, found);
+            return self.beside(node, values);
         }
         let Value::Array(items) = &node.value else { return self.find(node, "must be a JSON array") };
         let has_as_many = values.is_none_or(|values| values.items().len() == items.len());
@@ -268,9 +271,17 @@ impl<'a> Walk<'a> {
             match (&item.value, values) {
                 (Value::Null, Some(_)) => {}
                 (Value::Null, None) => self.find(item, "has neither a value nor an extension"),
-                _ => self.object(item, found),
+                (_, values) => self.beside(item, values.map(|values| &values.items()[at])),
             }
             self.path.leave();
+        }
+    }
+
+    /// What stands beside one value, or in its place.
+    fn beside(&mut self, node: &'a Node, value: Option<&'a Node>) {
+        self.object(node, definition("Element").expect("every data type is one"));
+        if value.is_none_or(|value| value.value == Value::Null) {
+            self.more_than_an_id(node);
         }
     }
 
@@ -364,6 +375,11 @@ mod tests {
                 "Patient.name[0]._given",
             ),
             (r#"{"resourceType":"Patient","name":[{"_given":[null]}]}"#, "Patient.name[0]._given[0]"),
+            (
+                r#"{"resourceType":"Patient","name":[{"given":["a",null],"_given":[null,{"id":"1"}]}]}"#,
+                "Patient.name[0]._given[1]",
+            ),
+            (r#"{"resourceType":"Patient","_birthDate":{"id":"1"}}"#, "Patient._birthDate"),
             (r#"{"resourceType":"Patient","extension":[{"url":"urn:x"}]}"#, "Patient.extension[0]"),
             (
                 r#"{"resourceType":"Patient","extension":[{"url":"urn:x","valueCode":"a","extension":[{"url":"urn:y","valueCode":"b"}]}]}"#,
@@ -436,6 +452,16 @@ mod tests {
                 {"fullUrl":"urn:uuid:1","resource":{"resourceType":"Patient"},"request":{"method":"POST","url":"Patient"}},
                 {"resource":{"resourceType":"Condition","subject":{"reference":"urn:uuid:1"}},"request":{"method":"POST","url":"Condition"}}]}"#,
             r#"{"resourceType":"Patient","text":{"status":"generated","div":"<div xmlns=\"http://www.w3.org/1999/xhtml\">x</div>"}}"#,
+        ] {
+            assert_eq!(problem(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_beside_a_value_needs_no_extension() {
+        for text in [
+            r#"{"resourceType":"Patient","birthDate":"1970","_birthDate":{"id":"1"}}"#,
+            r#"{"resourceType":"Patient","name":[{"given":["a","b"],"_given":[null,{"id":"1"}]}]}"#,
         ] {
             assert_eq!(problem(text), None, "{text}");
         }

@@ -1,5 +1,7 @@
 //! XML that is read, written and refused.
 
+mod any_resource;
+
 use super::*;
 use crate::{json::Document, outcome::Refusal, validate};
 

@@ -55,7 +55,8 @@ fn main() -> ExitCode {
         Ok(package) => package,
         Err(Missing::Unreachable(why)) if env::var_os("UPDATE_GENERATED").is_none() => {
             checks.iter().for_each(|(name, _)| println!("test {name} ... SKIPPED"));
-            println!("\nSKIPPED, not passed: the official definitions cannot be fetched ({why})\n");
+            println!("\nSKIPPED, not passed: the official definitions cannot be fetched ({why})");
+            println!("\n0 passed; 0 failed; {} skipped\n", checks.len());
             return ExitCode::SUCCESS;
         }
         Err(Missing::Unreachable(why) | Missing::Altered(why)) => {

@@ -78,7 +78,11 @@ async fn bundles_searches_and_operations_speak_xml() {
     of_xml(&client.get(next).await.expect(200));
     let form = ("content-type", "application/x-www-form-urlencoded");
     of_xml(&client.send("POST", "/Patient/_search", &[form, XML], "active=true").await.expect(200));
-    of_xml(&client.send("POST", "/Patient/_search", &[form], "active=true&_format=xml").await.expect(200));
+    for accept in ["*/*", "text/csv"] {
+        let headers = [form, ("accept", accept)];
+        of_xml(&client.send("POST", "/Patient/_search", &headers, "active=true&_format=xml").await.expect(200));
+    }
+    client.send("POST", "/Patient/_search", &[form, ("accept", "text/csv")], "active=true").await.expect(406);
     let statement = of_xml(&in_xml(&client, "GET", "/metadata", None).await.expect(200));
     assert_eq!(statement["format"], json!(["application/fhir+json", "json", "application/fhir+xml", "xml"]));
     let attest = json!({"resourceType": "Parameters", "parameter": [{"name": "pid", "valueString": "x"}]});
