@@ -98,13 +98,14 @@ impl Wanted {
     }
 }
 
-/// The best of what ranges give, with its quality; of equal ones the first.
+/// The best of what ranges give, with its quality; of equal ones JSON, in which bytes are what was sent,
+/// then the first.
 fn best(ranges: &[Range<'_>], given: impl Fn(&Range<'_>) -> Option<Wanted>) -> Option<(u16, Wanted)> {
     let mut best: Option<(u16, Wanted)> = None;
     for range in ranges.iter().filter(|range| range.quality > 0) {
-        if best.is_none_or(|(quality, _)| range.quality > quality)
-            && let Some(found) = given(range)
-        {
+        let Some(found) = given(range) else { continue };
+        let rank = |quality: u16, wanted: Wanted| (quality, wanted.format == Format::Json);
+        if best.is_none_or(|(quality, known)| rank(range.quality, found) > rank(quality, known)) {
             best = Some((range.quality, found));
         }
     }
@@ -205,7 +206,14 @@ mod tests {
             (Some("application/json"), Some("application/json")),
             (Some("application/fhir+xml;q=0.5, application/fhir+json"), Some("application/fhir+json")),
             (Some("application/fhir+json; q=0.1, application/fhir+xml; q=0.2"), Some("application/fhir+xml")),
-            (Some("application/fhir+xml, application/fhir+json"), Some("application/fhir+xml")),
+            (Some("application/fhir+xml, application/fhir+json"), Some("application/fhir+json")),
+            (Some("text/xml, application/fhir+xml"), Some("text/xml")),
+            (
+                Some(
+                    "application/fhir+xml;q=1.0, application/fhir+json;q=1.0, application/xml+fhir;q=0.9, application/json+fhir;q=0.9",
+                ),
+                Some("application/fhir+json"),
+            ),
             (Some("*/*, application/fhir+xml"), Some("application/fhir+xml")),
             (Some("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"), Some("application/xml")),
             (Some("application/xml;q=0.2,*/*;q=0.8"), Some("application/fhir+json")),

@@ -94,6 +94,34 @@ async fn bundles_searches_and_operations_speak_xml() {
 }
 
 #[actix_web::test]
+async fn what_is_wrong_in_a_bundle_is_placed_in_the_bundle_that_was_sent() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let xml = "<Bundle xmlns='http://hl7.org/fhir'><type value='batch'/>\n<entry><resource><Patient/></resource>\
+        <request><method value='POST'/><url value='Patient'/></request></entry>\n<entry><resource><Patient>\n\
+        <gender value='x'/></Patient></resource><request><method value='POST'/><url value='Patient'/></request></entry></Bundle>";
+    let json = "{\"resourceType\":\"Bundle\",\"type\":\"batch\",\"entry\":[\n\
+        {\"resource\":{\"resourceType\":\"Patient\"},\"request\":{\"method\":\"POST\",\"url\":\"Patient\"}},\n\
+        {\"resource\":{\"resourceType\":\"Patient\",\n\"gender\":\"x\"},\"request\":{\"method\":\"POST\",\"url\":\"Patient\"}}]}";
+    for (content_type, body) in [("application/fhir+xml", xml), ("application/fhir+json", json)] {
+        for (of_bundle, path, status) in
+            [("batch", "Patient.gender", 200), ("transaction", "Bundle.entry[1].resource.gender", 422)]
+        {
+            let headers = [("content-type", content_type), ("accept", "application/fhir+json")];
+            let answer =
+                client.send("POST", "/", &headers, body.replace("batch", of_bundle)).await.expect(status).json();
+            let entry = &answer["entry"][1]["response"]["outcome"];
+            let issue = if status == 200 { &entry["issue"][0] } else { &answer["issue"][0] };
+            assert_eq!(
+                (&issue["expression"][0], &issue["extension"][0]["valueInteger"]),
+                (&json!(path), &json!(4)),
+                "{answer}"
+            );
+        }
+    }
+}
+
+#[actix_web::test]
 async fn what_is_as_deep_as_may_be_is_found_in_a_bundle_in_xml() {
     let world = world().await;
     let client = world.client("ehr").await;
