@@ -13,6 +13,7 @@ pub use unsupported::Unsupported;
 pub use value::{Prefix, Wanted};
 
 use crate::{
+    format,
     outcome::Refusal,
     resources::{
         Resource,
@@ -234,7 +235,7 @@ impl Query {
                 return Ok(Some(Unsupported::Value { asked, supported }));
             }
             "_summary" => return wrong("true, text, data, count or false"),
-            "_format" if is_json_format(text) => {}
+            "_format" if format::of_parameter(text).is_some() => {}
             "_format" => return Err(Refusal::NotAcceptable),
             CURSOR => match text.parse() {
                 Ok(cursor) => self.cursor = Some(cursor),
@@ -272,12 +273,6 @@ impl Query {
         let supported = format!("one of _id, _lastUpdated{date}, each also after a minus sign,");
         Ok(Some(Unsupported::Value { asked: format!("_sort={}", printable(text)), supported }))
     }
-}
-
-/// Whether `_format` names the one format that is produced. In an address a plus sign that is not
-/// escaped is a space.
-pub fn is_json_format(text: &str) -> bool {
-    matches!(text, "json" | "text/json" | "application/json" | "application/fhir+json" | "application/fhir json")
 }
 
 /// Reads `name[:modifier][.chained]=text`; none if the parameter is not implemented.
@@ -428,7 +423,7 @@ mod tests {
             "_cursor=1",
             "_cursor=1-2-3-4",
             "_cursor=-1-2",
-            "_format=xml",
+            "_format=ttl",
             "active:missing=perhaps",
         ] {
             assert!(parse("Patient", query, Handling::Lenient).is_err(), "{query}");

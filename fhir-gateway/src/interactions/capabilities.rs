@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, operation};
 use crate::{
+    format::{FHIR_JSON, FHIR_XML},
     json::instant,
     naming::OPERATION,
     resources::{Access, Resource, resources},
@@ -14,6 +15,8 @@ use crate::{
 
 /// FHIR version of this server.
 const FHIR_VERSION: &str = "4.0.1";
+/// The definition of `$validate`.
+const VALIDATE_DEFINITION: &str = "http://hl7.org/fhir/OperationDefinition/Resource-validate";
 /// When the statement last changed in meaning, Unix seconds.
 const CHANGED: i64 = 1_795_219_200;
 
@@ -42,7 +45,7 @@ pub fn capabilities(base_url: &str) -> Answer {
         "software": {"name": "CareLedger FHIR gateway", "version": env!("CARGO_PKG_VERSION")},
         "implementation": {"description": "CareLedger FHIR gateway", "url": base_url},
         "fhirVersion": FHIR_VERSION,
-        "format": ["application/fhir+json", "json"],
+        "format": [FHIR_JSON, "json", FHIR_XML, "xml"],
         "rest": [{
             "mode": "server",
             "security": security,
@@ -64,8 +67,9 @@ fn of_type(resource: &Resource) -> Value {
     let own = resource.parameters.iter();
     parameters.extend(own.map(|parameter| json!({"name": parameter.code, "type": parameter.search_type.code()})));
     let operation = |name: &str| json!({"name": name, "definition": format!("{OPERATION}:{name}")});
-    let operations: Vec<Value> = operation::names(resource.name).map(operation).collect();
-    let mut described = json!({
+    let mut operations: Vec<Value> = operation::names(resource.name).map(operation).collect();
+    operations.push(json!({"name": operation::VALIDATE, "definition": VALIDATE_DEFINITION}));
+    json!({
         "type": resource.name,
         "interaction": interactions,
         "versioning": if is_writable { "versioned-update" } else { "no-version" },
@@ -76,11 +80,8 @@ fn of_type(resource: &Resource) -> Value {
         "conditionalUpdate": false,
         "conditionalDelete": "not-supported",
         "searchParam": parameters,
-    });
-    if !operations.is_empty() {
-        described["operation"] = json!(operations);
-    }
-    described
+        "operation": operations,
+    })
 }
 
 #[cfg(test)]

@@ -79,7 +79,9 @@ impl<'a> Route<'a> {
             return Err(Refusal::Unsupported("the operation"));
         }
         let operation = Self::Operation { resource_type, id, name };
-        let by_get = id.map(|_| (Method::GET, operation));
+        // What is validated is sent along.
+        let by_get =
+            id.filter(|_| name.trim_start_matches('$') != operation::VALIDATE).map(|_| (Method::GET, operation));
         Ok(by_get.into_iter().chain([(Method::POST, operation)]).collect())
     }
 

@@ -7,10 +7,13 @@ mod support;
 
 mod access;
 mod audit;
+mod bad_input;
 mod bundles;
 mod consent;
+mod fidelity;
 mod resources;
 mod search;
+mod xml;
 
 use serde_json::json;
 use support::world;
