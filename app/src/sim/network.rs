@@ -336,7 +336,7 @@ pub(super) fn start<S: Store>(store: S, first_format: u32) -> Machine<S> {
     let genesis = serde_json::to_vec(&genesis).expect("addresses are JSON");
     let validators = (0..VALIDATORS_FIRST).map(|key| (messages::validator(key), POWER)).collect();
     let mut machine = Machine::new(store);
-    let consensus = Consensus { validators, evidence: None };
+    let consensus = Consensus { validators, ..Consensus::default() };
     machine.init_chain_under(CHAIN, &genesis, START, &consensus).expect("genesis is sound");
     machine
 }
