@@ -13,6 +13,7 @@ pub mod delete;
 pub mod history;
 pub mod idempotency;
 pub mod operation;
+pub mod patch;
 pub mod read;
 pub mod search;
 pub mod transaction;
@@ -93,6 +94,19 @@ pub enum Incoming {
         /// `X-Security-Context`: the resource that it is about.
         security_context: Option<String>,
     },
+}
+
+impl Incoming {
+    /// The resource, where it came as one.
+    ///
+    /// # Errors
+    /// [`Refusal::UnsupportedMedia`] for a Binary in its own format.
+    pub fn document(self) -> Result<Document, Refusal> {
+        match self {
+            Self::Json(document) => Ok(document),
+            Self::Raw { .. } => Err(Refusal::UnsupportedMedia(FHIR_WANTED)),
+        }
+    }
 }
 
 /// What a client gets, over HTTP or in a Bundle entry.

@@ -5,6 +5,7 @@
 //!   in [`interactions`].
 //! - [`json`]: bodies as a lossless tree over the bytes that were sent; [`validate`]: what is
 //!   refused before anything is stored; [`resources`]: the table of resource types.
+//! - [`patch`]: what a client wants changed in a resource, applied to its bytes.
 //! - [`hooks`]: what a resource does to the ledger besides being anchored; [`mapping`] and the
 //!   files it names turn FHIR into ledger messages.
 //! - [`records`]: seal, store, anchor, index, answer; [`envelope`], [`vault`] and [`keys`] below it.
@@ -34,6 +35,7 @@ pub mod mapping;
 pub mod naming;
 pub mod organization;
 pub mod outcome;
+pub mod patch;
 pub mod records;
 pub mod release;
 pub mod remote;

@@ -215,23 +215,16 @@ async fn run(
 ) -> Result<Answer, Refusal> {
     let text = |name| headers::text(request, name);
     let if_match = headers::version(request, header::IF_MATCH.as_str())?;
-    let wanted = interactions::read::Wanted { accept, if_none_match: headers::known_version(request) };
-    if !matches!(route, Route::Search { .. } | Route::SearchByPost { .. }) {
+    let wanted = interactions::read::Wanted {
+        accept,
+        if_none_match: text(header::IF_NONE_MATCH.as_str()),
+        if_modified_since: headers::modified_since(request),
+    };
+    if !route.reads_parameters() {
         headers::without_parameters(request, context.prefer.handling)?;
     }
     match route {
-        Route::Bundle => {
-            headers::is_fhir(request)?;
-            let bundle = Document::parse(body.clone())?;
-            match bundle.root().text("type") {
-                _ if bundle.resource_type() != Some("Bundle") => {
-                    Err(Refusal::invalid("Bundle", "must be a Bundle of type transaction or batch"))
-                }
-                Some("transaction") => interactions::transaction::transaction(context, &bundle).await,
-                Some("batch") => interactions::batch::batch(context, &bundle).await,
-                _ => Err(Refusal::invalid("Bundle.type", "must be transaction or batch")),
-            }
-        }
+        Route::Bundle => bundle(context, request, body).await,
         Route::Search { resource_type } => {
             interactions::search::search(context, resource_type, &headers::pairs(request.query_string())).await
         }
@@ -255,13 +248,64 @@ async fn run(
         Route::Update { resource_type, id } => {
             interactions::writable(resource_type)?;
             let incoming = headers::incoming(request, resource_type, body)?;
-            interactions::update::update(context, resource_type, id, &incoming, if_match).await
+            let preconditions = headers::preconditions(request)?;
+            interactions::update::update(context, resource_type, id, &incoming, preconditions).await
+        }
+        Route::Patch { resource_type, id } => {
+            interactions::writable(resource_type)?;
+            let patch = headers::patch(request, body)?;
+            interactions::patch::patch(context, resource_type, id, &patch, if_match).await
         }
         Route::Delete { resource_type, id } => interactions::delete::delete(context, resource_type, id, if_match).await,
+        Route::UpdateByCondition { .. } | Route::PatchByCondition { .. } | Route::DeleteByCondition { .. } => {
+            by_condition(context, route, request, body).await
+        }
         Route::History { resource_type, id } => interactions::history::history(context, resource_type, id).await,
         Route::Operation { resource_type, id, name } => {
             interactions::operation::run(context, resource_type, id, name, body).await
         }
+    }
+}
+
+async fn bundle(context: &Context<'_>, request: &HttpRequest, body: &Bytes) -> Result<Answer, Refusal> {
+    headers::is_fhir(request)?;
+    let bundle = Document::parse(body.clone())?;
+    match bundle.root().text("type") {
+        _ if bundle.resource_type() != Some("Bundle") => {
+            Err(Refusal::invalid("Bundle", "must be a Bundle of type transaction or batch"))
+        }
+        Some("transaction") => interactions::transaction::transaction(context, &bundle).await,
+        Some("batch") => interactions::batch::batch(context, &bundle).await,
+        _ => Err(Refusal::invalid("Bundle.type", "must be transaction or batch")),
+    }
+}
+
+/// A write to whatever meets the condition in the query.
+async fn by_condition(
+    context: &Context<'_>,
+    route: Route<'_>,
+    request: &HttpRequest,
+    body: &Bytes,
+) -> Result<Answer, Refusal> {
+    let condition = request.query_string();
+    let preconditions = headers::preconditions(request)?;
+    match route {
+        Route::UpdateByCondition { resource_type } => {
+            interactions::writable(resource_type)?;
+            let incoming = headers::incoming(request, resource_type, body)?;
+            interactions::update::update_by_condition(context, resource_type, condition, &incoming, preconditions).await
+        }
+        Route::PatchByCondition { resource_type } => {
+            interactions::writable(resource_type)?;
+            let patch = headers::patch(request, body)?;
+            let if_match = preconditions.if_match;
+            interactions::patch::patch_by_condition(context, resource_type, condition, &patch, if_match).await
+        }
+        Route::DeleteByCondition { resource_type } => {
+            let if_match = preconditions.if_match;
+            interactions::delete::delete_by_condition(context, resource_type, condition, if_match).await
+        }
+        _ => Err(Refusal::Internal("a route without a condition")),
     }
 }
 

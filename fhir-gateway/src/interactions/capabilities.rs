@@ -43,6 +43,7 @@ pub fn capabilities(base_url: &str) -> Answer {
         "implementation": {"description": "CareLedger FHIR gateway", "url": base_url},
         "fhirVersion": FHIR_VERSION,
         "format": ["application/fhir+json", "json"],
+        "patchFormat": ["application/json-patch+json", "application/fhir+json", "application/merge-patch+json"],
         "rest": [{
             "mode": "server",
             "security": security,
@@ -55,7 +56,7 @@ pub fn capabilities(base_url: &str) -> Answer {
 
 fn of_type(resource: &Resource) -> Value {
     let interactions: &[&str] = match resource.access {
-        Access::Full => &["read", "vread", "update", "delete", "history-instance", "create", "search-type"],
+        Access::Full => &["read", "vread", "update", "patch", "delete", "history-instance", "create", "search-type"],
         Access::ReadOnly => &["read", "vread", "search-type"],
     };
     let interactions: Vec<Value> = interactions.iter().map(|code| json!({"code": code})).collect();
@@ -72,9 +73,9 @@ fn of_type(resource: &Resource) -> Value {
         "readHistory": is_writable,
         "updateCreate": is_writable,
         "conditionalCreate": is_writable,
-        "conditionalRead": "not-match",
-        "conditionalUpdate": false,
-        "conditionalDelete": "not-supported",
+        "conditionalRead": "full-support",
+        "conditionalUpdate": is_writable,
+        "conditionalDelete": if is_writable { "single" } else { "not-supported" },
         "searchParam": parameters,
     });
     if !operations.is_empty() {

@@ -3,9 +3,12 @@
 use actix_web::{HttpMessage as _, HttpRequest, http::header, web::Bytes};
 
 use crate::{
-    interactions::{Incoming, Prefer, Returning, idempotency::Key, transaction::entry::version_of},
+    interactions::{
+        Incoming, Prefer, Returning, idempotency::Key, transaction::entry::version_of, update::Preconditions,
+    },
     json::Document,
     outcome::{FHIR_WANTED, Refusal},
+    patch::Patch,
     search::{Handling, is_json_format, printable},
 };
 
@@ -114,9 +117,29 @@ pub fn version(request: &HttpRequest, name: &str) -> Result<Option<u32>, Refusal
     }
 }
 
-/// The version that the client has; any other form means that it has none of ours.
-pub fn known_version(request: &HttpRequest) -> Option<u32> {
-    version_of(text(request, header::IF_NONE_MATCH.as_str())?)
+/// `If-Modified-Since`, Unix seconds; a date that cannot be read says nothing (RFC 9110, 13.1.3).
+pub fn modified_since(request: &HttpRequest) -> Option<i64> {
+    let since = request.get_header::<header::IfModifiedSince>()?;
+    let since = std::time::SystemTime::from(since.0).duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
+}
+
+/// What must hold before a resource is replaced: `If-Match`, and `If-None-Match: *`.
+///
+/// # Errors
+/// [`Refusal::BadRequest`] for tags that are not versions.
+pub fn preconditions(request: &HttpRequest) -> Result<Preconditions, Refusal> {
+    let must_be_absent = match text(request, header::IF_NONE_MATCH.as_str()).map(str::trim) {
+        None => false,
+        Some("*") => true,
+        Some(_) => return Err(Refusal::BadRequest("If-None-Match of an update is * or nothing".to_string())),
+    };
+    Ok(Preconditions { if_match: version(request, header::IF_MATCH.as_str())?, must_be_absent })
+}
+
+/// The body of a patch.
+pub fn patch(request: &HttpRequest, body: &Bytes) -> Result<Patch, Refusal> {
+    Patch::read(&request.content_type().to_ascii_lowercase(), body.clone())
 }
 
 /// `Idempotency-Key`; one that cannot be a key is refused, never passed over.

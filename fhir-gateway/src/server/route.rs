@@ -19,7 +19,11 @@ pub enum Route<'a> {
     Read { resource_type: &'a str, id: &'a str },
     Vread { resource_type: &'a str, id: &'a str, version: &'a str },
     Update { resource_type: &'a str, id: &'a str },
+    UpdateByCondition { resource_type: &'a str },
+    Patch { resource_type: &'a str, id: &'a str },
+    PatchByCondition { resource_type: &'a str },
     Delete { resource_type: &'a str, id: &'a str },
+    DeleteByCondition { resource_type: &'a str },
     History { resource_type: &'a str, id: &'a str },
     Operation { resource_type: &'a str, id: Option<&'a str>, name: &'a str },
 }
@@ -51,12 +55,17 @@ impl<'a> Route<'a> {
             }
             [resource_type, name] if name.starts_with('$') => Self::operation(resource_type, None, name)?,
             [resource_type, id, name] if name.starts_with('$') => Self::operation(resource_type, Some(id), name)?,
-            [resource_type] => {
-                vec![(Method::GET, Self::Search { resource_type }), (Method::POST, Self::Create { resource_type })]
-            }
+            [resource_type] => vec![
+                (Method::GET, Self::Search { resource_type }),
+                (Method::POST, Self::Create { resource_type }),
+                (Method::PUT, Self::UpdateByCondition { resource_type }),
+                (Method::PATCH, Self::PatchByCondition { resource_type }),
+                (Method::DELETE, Self::DeleteByCondition { resource_type }),
+            ],
             [resource_type, id] => vec![
                 (Method::GET, Self::Read { resource_type, id }),
                 (Method::PUT, Self::Update { resource_type, id }),
+                (Method::PATCH, Self::Patch { resource_type, id }),
                 (Method::DELETE, Self::Delete { resource_type, id }),
             ],
             [resource_type, id, "_history"] => vec![(Method::GET, Self::History { resource_type, id })],
@@ -81,6 +90,18 @@ impl<'a> Route<'a> {
         let operation = Self::Operation { resource_type, id, name };
         let by_get = id.map(|_| (Method::GET, operation));
         Ok(by_get.into_iter().chain([(Method::POST, operation)]).collect())
+    }
+
+    /// Whether the query of its address says something.
+    pub fn reads_parameters(&self) -> bool {
+        matches!(
+            self,
+            Self::Search { .. }
+                | Self::SearchByPost { .. }
+                | Self::UpdateByCondition { .. }
+                | Self::PatchByCondition { .. }
+                | Self::DeleteByCondition { .. }
+        )
     }
 
     /// Whether it changes nothing and shows no versions: all there is of a type that clients only read.
@@ -110,7 +131,8 @@ pub fn allowed(segments: &[&str]) -> Result<&'static str, Refusal> {
 fn listed(table: &[(Method, Route<'_>)]) -> &'static str {
     let has = |method: &Method| table.iter().any(|(allowed, _)| allowed == method);
     match (has(&Method::GET), has(&Method::POST), has(&Method::PUT)) {
-        (true, _, true) => "GET, HEAD, PUT, DELETE, OPTIONS",
+        (true, true, true) => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        (true, false, true) => "GET, HEAD, PUT, PATCH, DELETE, OPTIONS",
         (true, true, false) => "GET, HEAD, POST, OPTIONS",
         (true, false, false) => READ_ONLY,
         (false, true, _) => "POST, OPTIONS",
@@ -149,8 +171,11 @@ mod tests {
             (Method::GET, "Patient/_search", not_allowed("POST, OPTIONS")),
             (Method::GET, "Patient/1", Ok(read)),
             (Method::HEAD, "Patient/1", Ok(read)),
-            (Method::PATCH, "Patient/1", not_allowed("GET, HEAD, PUT, DELETE, OPTIONS")),
-            (Method::DELETE, "Patient", not_allowed("GET, HEAD, POST, OPTIONS")),
+            (Method::PATCH, "Patient/1", Ok(Route::Patch { resource_type: "Patient", id: "1" })),
+            (Method::POST, "Patient/1", not_allowed("GET, HEAD, PUT, PATCH, DELETE, OPTIONS")),
+            (Method::DELETE, "Patient", Ok(Route::DeleteByCondition { resource_type: "Patient" })),
+            (Method::TRACE, "Patient", not_allowed("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")),
+            (Method::PATCH, "AuditEvent", not_allowed("GET, HEAD, OPTIONS")),
             (Method::PUT, "AuditEvent/1", not_allowed("GET, HEAD, OPTIONS")),
             (Method::POST, "AuditEvent", not_allowed("GET, HEAD, OPTIONS")),
             (Method::GET, "AuditEvent/1/_history", not_allowed("OPTIONS")),

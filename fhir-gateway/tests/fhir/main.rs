@@ -8,7 +8,9 @@ mod support;
 mod access;
 mod audit;
 mod bundles;
+mod conditions;
 mod consent;
+mod patches;
 mod resources;
 mod search;
 
@@ -17,6 +19,12 @@ use support::world;
 
 const PATIENT: &str = r#"{ "resourceType":"Patient" , "name":[{"family":"Äö"}],
   "extension":[{"url":"http://example.org/score","valueDecimal":1.00}] }"#;
+
+/// What a client could tell two answers apart by: everything but the request's id and the date.
+fn shown(got: &support::Got) -> (u16, Vec<(String, String)>, String) {
+    let is_same = |(name, _): &&(String, String)| !["x-request-id", "date"].contains(&name.as_str());
+    (got.status, got.headers.iter().filter(is_same).cloned().collect(), got.text())
+}
 
 /// A world with two patients, each with a Condition; the portal may see `p1` only.
 async fn two_patients() -> (support::World, support::Client, support::Client) {

@@ -84,7 +84,9 @@ async fn bad_requests_get_their_documented_answer() {
         ("POST", "/Patient", json, &huge, 413, "too-long", None),
         ("POST", "/Spaceship", json, "{}", 404, "not-supported", None),
         ("POST", "/AuditEvent", json, "{}", 405, "not-supported", None),
-        ("PATCH", "/Patient/1", json, "{}", 405, "not-supported", None),
+        ("PATCH", "/Patient/1", json, "{}", 415, "not-supported", None),
+        ("PATCH", "/AuditEvent/1", json, "{}", 405, "not-supported", None),
+        ("DELETE", "/Patient", json, "", 400, "invalid", None),
         ("GET", "/Patient/1/2/3/4", json, "", 404, "not-found", None),
         ("GET", "/Patient", ("accept", "application/fhir+xml"), "", 406, "not-supported", None),
         ("GET", "/Patient?birthdate=soon", json, "", 400, "invalid", None),
@@ -283,6 +285,7 @@ async fn every_type_does_what_the_capability_statement_says_and_nothing_else() {
             ("search-type", client.get(&format!("/{name}?_count=0")).await),
             ("create", client.post(&format!("/{name}"), "{}").await),
             ("update", client.send("PUT", &address, &[], "{}").await),
+            ("patch", client.send("PATCH", &address, &[("content-type", "application/json-patch+json")], "[]").await),
             ("delete", client.send("DELETE", &address, &[], "").await),
         ];
         for (code, got) in asked {
@@ -319,13 +322,13 @@ async fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
     let world = world().await;
     let client = world.client("ehr").await;
     for (method, path, status, allow) in [
-        ("PATCH", "/Patient/1", 405, "GET, HEAD, PUT, DELETE, OPTIONS"),
-        ("DELETE", "/Patient?identifier=7", 405, "GET, HEAD, POST, OPTIONS"),
+        ("POST", "/Patient/1", 405, "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+        ("TRACE", "/Patient?identifier=7", 405, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
         ("POST", "/AuditEvent", 405, "GET, HEAD, OPTIONS"),
         ("POST", "/metadata", 405, "GET, HEAD, OPTIONS"),
         ("GET", "/", 405, "POST, OPTIONS"),
         ("OPTIONS", "/", 204, "POST, OPTIONS"),
-        ("OPTIONS", "/Patient/1", 204, "GET, HEAD, PUT, DELETE, OPTIONS"),
+        ("OPTIONS", "/Patient/1", 204, "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
         ("OPTIONS", "/metadata", 204, "GET, HEAD, OPTIONS"),
         ("OPTIONS", "/AuditEvent/leaf-1", 204, "GET, HEAD, OPTIONS"),
     ] {

@@ -2,7 +2,8 @@
 
 use super::resolve::Edits;
 use crate::{
-    interactions::Incoming,
+    index::range,
+    interactions::{Incoming, update::Preconditions},
     json::{Document, Edit, Node},
     outcome::Refusal,
 };
@@ -35,8 +36,10 @@ pub struct Entry {
     pub if_none_exist: Option<String>,
     /// Version of `request.ifMatch`
     pub if_match: Option<u32>,
-    /// Version of `request.ifNoneMatch`
-    pub if_none_match: Option<u32>,
+    /// `request.ifNoneMatch`
+    pub if_none_match: Option<String>,
+    /// `request.ifModifiedSince`, Unix seconds
+    pub if_modified_since: Option<i64>,
     resource: Option<Node>,
 }
 
@@ -49,6 +52,12 @@ impl Entry {
         let url = request.text("url").ok_or_else(|| refuse(".request.url", "is required"))?;
         let target = Target::read(url).ok_or_else(|| refuse(".request.url", "is not Type, Type/id or Type?query"))?;
         let resource = node.get("resource").cloned();
+        if method == "PATCH" {
+            let patch = resource.as_ref().and_then(|resource| resource.text("resourceType"));
+            if !matches!(patch, Some("Parameters" | "Binary")) {
+                return Err(refuse(".resource", "must be a Parameters or a Binary that holds a patch"));
+            }
+        }
         if matches!(method, "POST" | "PUT") {
             let resource = resource.as_ref().ok_or_else(|| refuse(".resource", "is required"))?;
             if resource.text("resourceType") != Some(&target.resource_type) {
@@ -60,7 +69,7 @@ impl Entry {
             }
         }
         let is_addressed = match method {
-            "PUT" | "DELETE" => target.id.is_some() || target.query.is_some(),
+            "PUT" | "PATCH" | "DELETE" => target.version.is_none() && target.id.is_some() != target.query.is_some(),
             "POST" => target.id.is_none() && target.query.is_none(),
             _ => true,
         };
@@ -78,7 +87,8 @@ impl Entry {
             method: method.to_string(),
             if_none_exist: request.text("ifNoneExist").map(str::to_string),
             if_match: version("ifMatch")?,
-            if_none_match: version("ifNoneMatch")?,
+            if_none_match: request.text("ifNoneMatch").map(str::to_string),
+            if_modified_since: request.text("ifModifiedSince").and_then(range::date).map(|range| range.low / 1000),
             target,
             resource,
         })
@@ -93,10 +103,27 @@ impl Entry {
     pub fn condition(&self) -> Option<(&str, &str)> {
         let condition = match self.method.as_str() {
             "POST" => self.if_none_exist.as_deref(),
-            "PUT" | "DELETE" => self.target.query.as_deref(),
+            "PUT" | "PATCH" | "DELETE" => self.target.query.as_deref(),
             _ => None,
         };
         condition.map(|condition| (self.target.resource_type.as_str(), condition))
+    }
+
+    /// What must hold before the resource is replaced.
+    pub fn preconditions(&self) -> Preconditions {
+        let must_be_absent = self.if_none_match.as_deref().map(str::trim) == Some("*");
+        Preconditions { if_match: self.if_match, must_be_absent }
+    }
+
+    /// The id that a client chose: that of `request.url`, or of a body that is put by condition.
+    pub fn address(&self) -> Option<&str> {
+        let of_body = self.resource_id().filter(|_| self.method == "PUT");
+        self.target.id.as_deref().or(of_body)
+    }
+
+    /// The id that the resource of the entry names.
+    pub fn resource_id(&self) -> Option<&str> {
+        self.resource.as_ref()?.text("id")
     }
 
     /// The resource as it was sent.
