@@ -1,4 +1,5 @@
-//! The elements of every FHIR R4 type, read from `definitions/elements.txt` and `codes.txt`.
+//! The elements of every FHIR R4 type, read from `definitions/elements.txt` and `codes.txt`, in the
+//! order of the definitions, which is the order of XML.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -55,8 +56,17 @@ pub struct Element {
     pub kind: Kind,
     /// The choice that it belongs to, such as `value` of `valueString`.
     pub choice: Option<&'static str>,
-    /// The codes of its required binding.
+    /// The codes of its required binding, sorted; of a CodeableConcept, `system|code`. None where it has
+    /// no such binding, or where the definitions do not list the codes (currencies, media types, UCUM).
     pub codes: Option<&'static [&'static str]>,
+    /// The resource types that a Reference may point at; none where it may point at any.
+    pub targets: Option<&'static [&'static str]>,
+    /// Is part of a summary (`_summary=true`).
+    pub is_summary: bool,
+    /// May change the meaning of what stands around it.
+    pub is_modifier: bool,
+    /// Is an attribute in XML.
+    pub is_attribute: bool,
 }
 
 /// One type.
@@ -111,13 +121,27 @@ fn read() -> HashMap<&'static str, Definition> {
 fn read_element(line: &'static str, codes: &[&'static [&'static str]]) -> Option<Element> {
     let mut words = line.split(' ');
     let (name, min, max, kind) = (words.next()?, words.next()?, words.next()?, words.next()?);
-    let mut element =
-        Element { name, required: min != "0", repeats: max == "*", kind: read_kind(kind), choice: None, codes: None };
+    let mut element = Element {
+        name,
+        required: min != "0",
+        repeats: max == "*",
+        kind: read_kind(kind),
+        choice: None,
+        codes: None,
+        targets: None,
+        is_summary: false,
+        is_modifier: false,
+        is_attribute: false,
+    };
     for extra in words {
-        if let Some(choice) = extra.strip_prefix("choice=") {
-            element.choice = Some(choice);
-        } else if let Some(number) = extra.strip_prefix("codes=") {
-            element.codes = codes.get(number.parse::<usize>().ok()?).copied();
+        match extra.split_once('=') {
+            Some(("choice", choice)) => element.choice = Some(choice),
+            Some(("codes", number)) => element.codes = Some(codes.get(number.parse::<usize>().ok()?)?),
+            Some(("to", targets)) => element.targets = Some(targets.split(',').collect::<Vec<_>>().leak()),
+            None if extra == "summary" => element.is_summary = true,
+            None if extra == "modifier" => element.is_modifier = true,
+            None if extra == "attribute" => element.is_attribute = true,
+            _ => return None,
         }
     }
     Some(element)
@@ -148,4 +172,51 @@ fn read_kind(name: &'static str) -> Kind {
         "Resource" => return Kind::Resource,
         complex => return Kind::Complex(complex),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn element(of: &str, name: &str) -> &'static Element {
+        definition(of).and_then(|found| found.element(name)).expect("in the tables")
+    }
+
+    #[test]
+    fn elements_say_what_the_definitions_say() {
+        let subject = element("Observation", "subject");
+        assert_eq!(subject.targets, Some(&["Patient", "Group", "Device", "Location"][..]));
+        assert!(subject.is_summary && !subject.is_modifier && !subject.is_attribute && !subject.required);
+        assert_eq!(element("Observation", "focus").targets, None);
+        assert_eq!(element("Observation", "valueQuantity").choice, Some("value"));
+        let status = element("Observation", "status");
+        assert!(status.is_modifier && status.required && status.codes.is_some_and(|codes| codes.contains(&"final")));
+        assert!(element("Extension", "url").is_attribute && element("HumanName", "id").is_attribute);
+        assert!(!element("Patient", "id").is_attribute);
+        let clinical = element("Condition", "clinicalStatus").codes.expect("bound");
+        assert!(clinical.contains(&"http://terminology.hl7.org/CodeSystem/condition-clinical|active"));
+        assert_eq!(element("Money", "currency").codes, None);
+    }
+
+    #[test]
+    fn codes_are_sorted_so_that_they_can_be_searched() {
+        for (name, definition) in definitions() {
+            for element in &definition.elements {
+                let codes = element.codes.unwrap_or_default();
+                assert!(codes.is_sorted() && codes.iter().all(|code| !code.is_empty()), "{name}.{}", element.name);
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_a_choice_stand_next_to_each_other() {
+        for (name, definition) in definitions() {
+            let choices: Vec<_> = definition.elements.iter().map(|element| element.choice).collect();
+            for choice in choices.iter().flatten() {
+                let first = choices.iter().position(|found| *found == Some(choice)).expect("it is there");
+                let count = choices.iter().filter(|found| **found == Some(choice)).count();
+                assert!(choices[first..first + count].iter().all(|found| *found == Some(choice)), "{name}.{choice}");
+            }
+        }
+    }
 }

@@ -1,0 +1,130 @@
+//! `search.txt`, from SearchParameters: their expressions, resolved to paths of JSON names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{
+    elements::{Types, items, text},
+    package::Package,
+};
+
+/// Parameters that the server answers itself, or does not have.
+const APART: &[&str] =
+    &["_id", "_lastUpdated", "_query", "_text", "_content", "_has", "_filter", "_type", "_list", "phonetic"];
+
+/// What an expression reads: `Patient.telecom.where(system='phone')` and its like.
+struct Part {
+    steps: Vec<String>,
+    cast: Option<String>,
+    target: Option<String>,
+}
+
+/// The table for the resource types in `kept`.
+pub fn search(package: &Package, types: &Types, kept: &BTreeSet<&str>) -> String {
+    let mut parameters: BTreeMap<&str, BTreeMap<String, String>> = BTreeMap::new();
+    for parameter in package.load("SearchParameter") {
+        let (code, kind) = (text(&parameter, "code"), text(&parameter, "type"));
+        let Some(expression) = parameter.get("expression").and_then(Value::as_str) else { continue };
+        let Some(leaves) = leaves_of(kind).filter(|_| !APART.contains(&code)) else { continue };
+        for base in items(&parameter, "base").iter().filter_map(Value::as_str) {
+            let is_of_all = ["Resource", "DomainResource"].contains(&base);
+            for resource in kept.iter().filter(|name| is_of_all || **name == base) {
+                let paths = paths(types, resource, code, expression, leaves);
+                if !paths.is_empty() {
+                    let line = format!(" {code} {kind} {}\n", paths.join(" "));
+                    parameters.entry(resource).or_default().insert(code.to_owned(), line);
+                }
+            }
+        }
+    }
+    let table = parameters.into_iter().map(|(resource, lines)| {
+        let lines: String = lines.into_values().collect();
+        format!("{resource}\n{lines}")
+    });
+    table.collect()
+}
+
+/// Types of the values that a kind of parameter searches.
+fn leaves_of(kind: &str) -> Option<&'static [&'static str]> {
+    Some(match kind {
+        "token" => {
+            &["Coding", "CodeableConcept", "Identifier", "code", "boolean", "ContactPoint", "string", "uri", "id"]
+        }
+        "date" => &["date", "dateTime", "instant", "Period", "Timing"],
+        "reference" => &["Reference", "canonical", "uri"],
+        "string" => &["string", "HumanName", "Address", "markdown"],
+        "quantity" => &["Quantity", "Money", "Age", "Duration"],
+        "number" => &["integer", "decimal", "positiveInt", "unsignedInt"],
+        "uri" => &["uri", "url", "canonical", "oid", "uuid"],
+        _ => return None,
+    })
+}
+
+fn paths(types: &Types, resource: &str, code: &str, expression: &str, leaves: &[&str]) -> Vec<String> {
+    // The one expression that is not made of paths: `deceased.exists() and deceased != false`.
+    if (resource, code) == ("Patient", "deceased") {
+        return vec!["deceasedBoolean:boolean".to_owned(), "deceasedDateTime:dateTime".to_owned()];
+    }
+    let mut found: Vec<String> = Vec::new();
+    for Part { steps, cast, target } in expression.split('|').filter_map(|part| read(resource, part)) {
+        for (path, leaf) in resolve(types, resource, &steps) {
+            if !leaves.contains(&leaf.as_str()) || cast.as_ref().is_some_and(|cast| *cast != leaf) {
+                continue;
+            }
+            let target = target.as_ref().map(|target| format!("->{target}")).unwrap_or_default();
+            let path = format!("{path}:{leaf}{target}");
+            if !found.contains(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+fn read(resource: &str, part: &str) -> Option<Part> {
+    let mut part = part.trim().trim_matches(['(', ')']).trim().to_owned();
+    let mut target = None;
+    if let Some((before, after)) = part.split_once(".where(resolve() is ") {
+        target = Some(after.trim_end_matches(')').to_owned());
+        part = before.to_owned();
+    }
+    let mut cast = None;
+    let split = part.split_once(" as ").or_else(|| part.split_once(".as("));
+    if let Some((before, after)) = split {
+        cast = Some(after.trim_end_matches(')').to_owned());
+        part = before.trim_matches(['(', ')']).to_owned();
+    }
+    let part = filters(&part);
+    let (head, path) = part.split_once('.')?;
+    let is_path = |byte: u8| byte.is_ascii_alphabetic() || b".[]=_-".contains(&byte);
+    let is_own = [resource, "Resource", "DomainResource"].contains(&head);
+    let steps = || path.split('.').map(str::to_owned).collect();
+    (is_own && path.bytes().all(is_path)).then(|| Part { steps: steps(), cast, target })
+}
+
+/// `.where(system='phone')` as `[system=phone]`.
+fn filters(part: &str) -> String {
+    let Some((before, after)) = part.split_once(".where(") else { return part.to_owned() };
+    let (condition, rest) = after.split_once("')").unwrap_or((after.trim_end_matches('\''), ""));
+    let condition = condition.replacen("='", "=", 1);
+    format!("{before}[{condition}]{rest}")
+}
+
+/// JSON paths and leaf types below the type `start`.
+fn resolve(types: &Types, start: &str, steps: &[String]) -> Vec<(String, String)> {
+    let Some((step, rest)) = steps.split_first() else { return vec![(String::new(), start.to_owned())] };
+    let (name, filter) = match step.split_once('[') {
+        Some((name, _)) => (name, &step[name.len()..]),
+        None => (step.as_str(), ""),
+    };
+    let elements = types.by_name.get(start).map_or(&[][..], Vec::as_slice);
+    let named = elements.iter().filter(|element| element.name == name || element.choice.as_deref() == Some(name));
+    let below = named.flat_map(|element| {
+        resolve(types, &element.kind, rest).into_iter().map(move |(path, leaf)| {
+            let dot = if path.is_empty() { "" } else { "." };
+            (format!("{}{filter}{dot}{path}", element.name), leaf)
+        })
+    });
+    below.collect()
+}
