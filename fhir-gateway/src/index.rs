@@ -5,6 +5,7 @@
 //! not synced to disk one by one; start-up applies what is missing.
 
 pub mod extract;
+pub mod history;
 pub mod range;
 mod schema;
 mod select;
@@ -25,7 +26,7 @@ pub use select::{Hit, Page};
 use crate::{
     json::Document,
     outcome::Refusal,
-    records::{Content, Feed, Stored, blocking},
+    records::{Content, Feed, Listed, Stored, blocking},
     search::Query,
 };
 
@@ -142,6 +143,16 @@ impl Index {
         self.with_reader(|reader| select::matches(reader, query, limit))
     }
 
+    /// One page of versions, newest first; none where it is to begin at one that is not there.
+    pub fn history(&self, versions: &history::Versions, count: u32) -> Result<Option<history::Listing>, Refusal> {
+        self.with_reader(|reader| history::page(reader, versions, count))
+    }
+
+    /// Whether the caller may see any version of a resource.
+    pub fn has_history(&self, versions: &history::Versions) -> Result<bool, Refusal> {
+        self.with_reader(|reader| history::exists(reader, versions))
+    }
+
     /// Up to `limit` resources, deleted ones too, numbered above `after`.
     pub fn known(&self, after: i64, limit: u32) -> Result<Vec<Known>, Refusal> {
         self.with_reader(|reader| {
@@ -226,6 +237,13 @@ impl Feed for Index {
             })
             .collect();
         self.put(through, &entries)
+    }
+
+    fn list(&self, versions: &[Listed]) -> Result<(), Refusal> {
+        let mut writer = self.writer.lock();
+        let transaction = writer.transaction().map_err(fault)?;
+        history::list(&transaction, versions).map_err(fault)?;
+        transaction.commit().map_err(fault)
     }
 
     fn clear(&self) -> Result<(), Refusal> {

@@ -260,7 +260,9 @@ async fn run(
         Route::UpdateByCondition { .. } | Route::PatchByCondition { .. } | Route::DeleteByCondition { .. } => {
             by_condition(context, route, request, body).await
         }
-        Route::History { resource_type, id } => interactions::history::history(context, resource_type, id).await,
+        Route::History { of } => {
+            interactions::history::history(context, of, &headers::pairs(request.query_string())).await
+        }
         Route::Operation { resource_type, id, name } => {
             interactions::operation::run(context, resource_type, id, name, body).await
         }

@@ -5,10 +5,11 @@ use rusqlite::Connection;
 use crate::resources::parameters;
 
 /// Raised with every change to [`TABLES`].
-const SCHEMA_VERSION: u32 = 2;
+const SCHEMA_VERSION: u32 = 3;
 
 /// `resource.number` is given at a resource's first version and never changes: it orders pages.
-/// `revision` keeps by what a resource was sorted when a search began.
+/// `revision` keeps by what a resource was sorted when a search began. `history` has every version,
+/// in the order of the vault's journal.
 const TABLES: &str = "
 CREATE TABLE progress (applied INTEGER NOT NULL);
 INSERT INTO progress VALUES (0);
@@ -22,6 +23,11 @@ CREATE TABLE revision (
     resource INTEGER NOT NULL, sequence INTEGER NOT NULL, updated INTEGER NOT NULL, dated INTEGER NOT NULL,
     PRIMARY KEY (resource, sequence)) WITHOUT ROWID;
 CREATE INDEX revision_by_sequence ON revision (sequence);
+CREATE TABLE history (
+    sequence INTEGER PRIMARY KEY, type TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
+    updated INTEGER NOT NULL, patient TEXT, UNIQUE (type, id, version));
+CREATE INDEX history_by_type ON history (type, sequence);
+CREATE INDEX history_by_patient ON history (patient, sequence);
 CREATE TABLE token (
     parameter INTEGER NOT NULL, code TEXT NOT NULL, system TEXT NOT NULL, resource INTEGER NOT NULL,
     PRIMARY KEY (parameter, code, system, resource)) WITHOUT ROWID;

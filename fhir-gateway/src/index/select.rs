@@ -2,7 +2,9 @@
 //! sees the resources that existed when it began, in the order that they then had.
 
 use rusqlite::{Connection, OptionalExtension as _, types::Value as Sql};
-use sea_query::{Cond, Expr, ExprTrait as _, Order, Query as Build, SelectStatement, SqliteQueryBuilder, Value};
+use sea_query::{
+    Cond, Expr, ExprTrait as _, Order, Query as Build, SelectStatement, SqliteQueryBuilder, Value, Values,
+};
 
 use super::{
     extract::{SYSTEM_BY_BINDING, folded},
@@ -138,16 +140,19 @@ fn count(connection: &Connection, query: &Query, snapshot: i64) -> rusqlite::Res
     let mut select = matching(query, snapshot);
     select.clear_selects().expr(Expr::cust("count(*)"));
     let (sql, values) = select.build(SqliteQueryBuilder);
-    let values = rusqlite::params_from_iter(values.0.into_iter().map(value));
-    connection.prepare_cached(&sql)?.query_row(values, |row| row.get::<_, u32>(0)).map(u64::from)
+    connection.prepare_cached(&sql)?.query_row(bound(values), |row| row.get::<_, u32>(0)).map(u64::from)
+}
+
+/// The values of a query, as SQLite takes them.
+pub(super) fn bound(values: Values) -> impl rusqlite::Params {
+    rusqlite::params_from_iter(values.0.into_iter().map(value))
 }
 
 fn run(connection: &Connection, select: &SelectStatement) -> rusqlite::Result<Vec<Hit>> {
     let (sql, values) = select.build(SqliteQueryBuilder);
     let mut statement = connection.prepare_cached(&sql)?;
-    let values = rusqlite::params_from_iter(values.0.into_iter().map(value));
     let hit = |row: &rusqlite::Row<'_>| Ok(Hit { number: row.get(0)?, id: row.get(1)?, version: row.get(2)? });
-    statement.query_map(values, hit)?.collect()
+    statement.query_map(bound(values), hit)?.collect()
 }
 
 fn value(value: Value) -> Sql {

@@ -48,7 +48,7 @@ pub fn capabilities(base_url: &str) -> Answer {
             "mode": "server",
             "security": security,
             "resource": types,
-            "interaction": [{"code": "transaction"}, {"code": "batch"}],
+            "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "history-system"}],
         }],
     });
     Answer::fhir(StatusCode::OK, statement.to_string().into_bytes())
@@ -56,7 +56,9 @@ pub fn capabilities(base_url: &str) -> Answer {
 
 fn of_type(resource: &Resource) -> Value {
     let interactions: &[&str] = match resource.access {
-        Access::Full => &["read", "vread", "update", "patch", "delete", "history-instance", "create", "search-type"],
+        Access::Full => {
+            &["read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type"]
+        }
         Access::ReadOnly => &["read", "vread", "search-type"],
     };
     let interactions: Vec<Value> = interactions.iter().map(|code| json!({"code": code})).collect();

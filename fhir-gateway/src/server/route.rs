@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 
 use crate::{
-    interactions::{READ_ONLY, operation},
+    interactions::{READ_ONLY, history, operation},
     outcome::Refusal,
     resources::{Access, resource},
 };
@@ -24,7 +24,7 @@ pub enum Route<'a> {
     PatchByCondition { resource_type: &'a str },
     Delete { resource_type: &'a str, id: &'a str },
     DeleteByCondition { resource_type: &'a str },
-    History { resource_type: &'a str, id: &'a str },
+    History { of: history::Of<'a> },
     Operation { resource_type: &'a str, id: Option<&'a str>, name: &'a str },
 }
 
@@ -46,12 +46,12 @@ impl<'a> Route<'a> {
     fn table(segments: &[&'a str]) -> Result<Vec<(Method, Self)>, Refusal> {
         let mut table = match *segments {
             [] | [""] => vec![(Method::POST, Self::Bundle)],
-            ["_history"] => return Err(Refusal::Unsupported("the history of all resources")),
+            ["_history"] => vec![(Method::GET, Self::History { of: history::Of::All })],
             ["_search"] => return Err(Refusal::Unsupported("a search over all types")),
             [name] if name.starts_with('$') => return Err(Refusal::Unsupported("the operation")),
             [resource_type, "_search"] => vec![(Method::POST, Self::SearchByPost { resource_type })],
-            [_, "_history"] => {
-                return Err(Refusal::Unsupported("the history of a whole type ({type}/{id}/_history is)"));
+            [resource_type, "_history"] => {
+                vec![(Method::GET, Self::History { of: history::Of::Type(resource_type) })]
             }
             [resource_type, name] if name.starts_with('$') => Self::operation(resource_type, None, name)?,
             [resource_type, id, name] if name.starts_with('$') => Self::operation(resource_type, Some(id), name)?,
@@ -68,7 +68,9 @@ impl<'a> Route<'a> {
                 (Method::PATCH, Self::Patch { resource_type, id }),
                 (Method::DELETE, Self::Delete { resource_type, id }),
             ],
-            [resource_type, id, "_history"] => vec![(Method::GET, Self::History { resource_type, id })],
+            [resource_type, id, "_history"] => {
+                vec![(Method::GET, Self::History { of: history::Of::Resource(resource_type, id) })]
+            }
             [resource_type, id, "_history", version] => {
                 vec![(Method::GET, Self::Vread { resource_type, id, version })]
             }
@@ -98,6 +100,7 @@ impl<'a> Route<'a> {
             self,
             Self::Search { .. }
                 | Self::SearchByPost { .. }
+                | Self::History { .. }
                 | Self::UpdateByCondition { .. }
                 | Self::PatchByCondition { .. }
                 | Self::DeleteByCondition { .. }
@@ -179,7 +182,10 @@ mod tests {
             (Method::PUT, "AuditEvent/1", not_allowed("GET, HEAD, OPTIONS")),
             (Method::POST, "AuditEvent", not_allowed("GET, HEAD, OPTIONS")),
             (Method::GET, "AuditEvent/1/_history", not_allowed("OPTIONS")),
-            (Method::GET, "Patient/1/_history", Ok(Route::History { resource_type: "Patient", id: "1" })),
+            (Method::GET, "Patient/1/_history", Ok(Route::History { of: history::Of::Resource("Patient", "1") })),
+            (Method::GET, "Patient/_history", Ok(Route::History { of: history::Of::Type("Patient") })),
+            (Method::GET, "_history", Ok(Route::History { of: history::Of::All })),
+            (Method::GET, "AuditEvent/_history", not_allowed("OPTIONS")),
             (
                 Method::GET,
                 "Patient/1/$subject",
@@ -195,16 +201,9 @@ mod tests {
 
     #[test]
     fn what_fhir_has_and_this_server_does_not_is_named_and_not_absent() {
-        for path in [
-            "_history",
-            "_search",
-            "$export",
-            "Patient/_history",
-            "Patient/$match",
-            "Patient/1/$everything",
-            "Patient/1/Observation",
-            "Patient/1/*",
-        ] {
+        for path in
+            ["_search", "$export", "Patient/$match", "Patient/1/$everything", "Patient/1/Observation", "Patient/1/*"]
+        {
             let segments: Vec<&str> = path.split('/').collect();
             for method in [Method::GET, Method::POST] {
                 assert!(matches!(Route::of(&method, &segments), Err(Refusal::Unsupported(_))), "{method} {path}");

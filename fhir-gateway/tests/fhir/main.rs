@@ -10,6 +10,7 @@ mod audit;
 mod bundles;
 mod conditions;
 mod consent;
+mod histories;
 mod patches;
 mod resources;
 mod search;
