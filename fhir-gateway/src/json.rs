@@ -1,15 +1,16 @@
 //! A lossless JSON tree over the bytes that were sent.
 //!
 //! A [`Document`] keeps the bytes and, beside them, a tree whose nodes know where they stand in
-//! the bytes. Nothing is ever printed from the tree: a change is an [`Edit`] of a byte range, so
-//! every byte outside the edits stays what the client sent (key order, digits of numbers,
-//! whitespace, escapes).
+//! the bytes. A change is an [`Edit`] of a byte range, so every byte outside the edits stays what the
+//! client sent (key order, digits of numbers, whitespace, escapes); where a client asks for changes
+//! of elements or for some of them, it is a [`Tree`], which prints what it did not touch as it was.
 //!
 //! Stricter than RFC 8259 where two readers could disagree: duplicate keys, lone surrogates,
 //! byte order marks and nesting deeper than [`DEPTH_MAX`] are refused.
 
 mod parse;
 mod splice;
+mod tree;
 
 use std::{ops::Range, sync::Arc};
 
@@ -17,6 +18,7 @@ use actix_web::web::Bytes;
 
 pub use parse::DEPTH_MAX;
 pub use splice::{Edit, Serving, instant, quoted};
+pub use tree::Tree;
 
 use crate::outcome::Refusal;
 

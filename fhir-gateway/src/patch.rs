@@ -4,14 +4,13 @@
 //! - FHIRPath Patch (FHIR R4, 3.1.0.8.1), a Parameters resource of operations on elements;
 //! - JSON Merge Patch (RFC 7386), an object with what is to be different.
 //!
-//! All work on [`tree::Tree`]s, so whatever a patch does not name keeps its bytes. What comes out
+//! All work on [`Tree`](crate::json::Tree)s, so whatever a patch does not name keeps its bytes. What comes out
 //! is checked like any resource before it is stored.
 
 mod fhirpath;
 mod json_patch;
 mod merge;
 mod path;
-mod tree;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 

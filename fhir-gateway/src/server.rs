@@ -214,6 +214,7 @@ async fn run(
     body: &Bytes,
 ) -> Result<Answer, Refusal> {
     let text = |name| headers::text(request, name);
+    let pairs = || headers::pairs(request.query_string());
     let if_match = headers::version(request, header::IF_MATCH.as_str())?;
     let wanted = interactions::read::Wanted {
         accept,
@@ -225,16 +226,17 @@ async fn run(
     }
     match route {
         Route::Bundle => bundle(context, request, body).await,
-        Route::Search { resource_type } => {
-            interactions::search::search(context, resource_type, &headers::pairs(request.query_string())).await
-        }
+        Route::Search { resource_type } => interactions::search::search(context, resource_type, &pairs()).await,
         Route::SearchByPost { resource_type } => {
-            headers::is_form(request)?;
-            let mut pairs = headers::pairs(request.query_string());
-            let form =
-                std::str::from_utf8(body).map_err(|_| Refusal::BadRequest("the form is not UTF-8".to_string()))?;
-            pairs.extend(headers::pairs(form));
-            interactions::search::search(context, resource_type, &pairs).await
+            interactions::search::search(context, resource_type, &headers::form(request, body)?).await
+        }
+        Route::Compartment { id } => interactions::everything::compartment(context, id, &pairs()).await,
+        Route::SearchCompartment { id, resource_type } => {
+            interactions::search::search_compartment(context, id, resource_type, &pairs()).await
+        }
+        Route::SearchCompartmentByPost { id, resource_type } => {
+            let pairs = headers::form(request, body)?;
+            interactions::search::search_compartment(context, id, resource_type, &pairs).await
         }
         Route::Create { resource_type } => {
             interactions::writable(resource_type)?;
@@ -260,11 +262,9 @@ async fn run(
         Route::UpdateByCondition { .. } | Route::PatchByCondition { .. } | Route::DeleteByCondition { .. } => {
             by_condition(context, route, request, body).await
         }
-        Route::History { of } => {
-            interactions::history::history(context, of, &headers::pairs(request.query_string())).await
-        }
+        Route::History { of } => interactions::history::history(context, of, &pairs()).await,
         Route::Operation { resource_type, id, name } => {
-            interactions::operation::run(context, resource_type, id, name, body).await
+            interactions::operation::run(context, resource_type, id, name, &pairs(), body).await
         }
     }
 }

@@ -47,6 +47,8 @@ pub enum Term {
     },
     /// A URI.
     Uri(String),
+    /// Both halves of a composite.
+    Pair(Box<Term>, Box<Term>),
 }
 
 /// Everything that the parameters of `resource` find, with the parameter's number.
@@ -61,13 +63,33 @@ pub fn terms(document: &Document, resource: &Resource, base_url: &str) -> Vec<(i
 
 /// What one parameter finds.
 pub fn of_parameter(document: &Document, parameter: &Parameter, base_url: &str) -> Vec<Term> {
-    let mut terms = Vec::new();
-    for path in &parameter.paths {
-        walk(document.root(), &path.steps, &mut |node| {
-            read(node, path, parameter.search_type, base_url, &mut terms);
-        });
+    let mut terms = of_paths(document.root(), &parameter.paths, parameter.search_type, base_url);
+    if let Some(composite) = &parameter.composite {
+        for part in &composite.parts {
+            walk(document.root(), &part.base, &mut |node| {
+                let [first, second] = composite.types;
+                let seconds = of_paths(node, &part.second, second, base_url);
+                for first in of_paths(node, &part.first, first, base_url) {
+                    let pair = |second: &Term| Term::Pair(Box::new(first.clone()), Box::new(second.clone()));
+                    terms.extend(seconds.iter().map(pair));
+                }
+            });
+        }
     }
     terms
+}
+
+fn of_paths(node: &Node, paths: &[Path], search_type: SearchType, base_url: &str) -> Vec<Term> {
+    let mut terms = Vec::new();
+    for path in paths {
+        walk(node, &path.steps, &mut |node| read(node, path, search_type, base_url, &mut terms));
+    }
+    terms
+}
+
+/// System of the token by which an identifier is found with its type.
+pub fn system_of_type(system: &str, code: &str) -> String {
+    format!("\u{2}{system}|{code}")
 }
 
 /// The local resource that a reference names, if it does: type and id.
@@ -110,6 +132,8 @@ fn read(node: &Node, path: &Path, search_type: SearchType, base_url: &str, terms
             terms.extend(number.map(|number| amount(number.value, None)));
         }
         SearchType::Uri => terms.extend(node.as_str().map(|uri| Term::Uri(uri.to_string()))),
+        // Its halves are read one by one.
+        SearchType::Composite => {}
     }
 }
 
@@ -120,12 +144,26 @@ fn tokens(node: &Node, leaf: &str, terms: &mut Vec<Term>) {
             for coding in node.get("coding").map_or(&[][..], Node::items) {
                 tokens(coding, "Coding", terms);
             }
+            terms.extend(node.text("text").map(|text| Term::Text(text.to_string())));
         }
-        "Coding" if node.text("code").is_some() => {
-            terms.push(Term::Token { system: text("system"), code: text("code") })
+        "Coding" => {
+            if node.text("code").is_some() {
+                terms.push(Term::Token { system: text("system"), code: text("code") });
+            }
+            terms.extend(node.text("display").map(|text| Term::Text(text.to_string())));
         }
-        "Identifier" if node.text("value").is_some() => {
-            terms.push(Term::Token { system: text("system"), code: text("value") });
+        "Identifier" => {
+            let identifier_type = node.get("type");
+            if node.text("value").is_some() {
+                terms.push(Term::Token { system: text("system"), code: text("value") });
+                let codings = identifier_type.and_then(|found| found.get("coding")).map_or(&[][..], Node::items);
+                terms.extend(codings.iter().filter_map(|coding| {
+                    let system = system_of_type(coding.text("system").unwrap_or_default(), coding.text("code")?);
+                    Some(Term::Token { system, code: text("value") })
+                }));
+            }
+            let said = identifier_type.and_then(|found| found.text("text"));
+            terms.extend(said.map(|text| Term::Text(text.to_string())));
         }
         "ContactPoint" if node.text("value").is_some() => {
             terms.push(Term::Token { system: String::new(), code: text("value") });

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::resources::parameters;
 
 /// Raised with every change to [`TABLES`].
-const SCHEMA_VERSION: u32 = 3;
+const SCHEMA_VERSION: u32 = 4;
 
 /// `resource.number` is given at a resource's first version and never changes: it orders pages.
 /// `revision` keeps by what a resource was sorted when a search began. `history` has every version,
@@ -52,10 +52,16 @@ CREATE TABLE uri (
     parameter INTEGER NOT NULL, value TEXT NOT NULL, resource INTEGER NOT NULL,
     PRIMARY KEY (parameter, value, resource)) WITHOUT ROWID;
 CREATE INDEX uri_by_resource ON uri (resource);
+CREATE TABLE pair (
+    parameter INTEGER NOT NULL, first TEXT NOT NULL, first_system TEXT NOT NULL, code TEXT NOT NULL,
+    system TEXT NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL, value REAL NOT NULL, unit TEXT NOT NULL,
+    folded TEXT NOT NULL, exact TEXT NOT NULL, resource INTEGER NOT NULL,
+    PRIMARY KEY (parameter, first, first_system, code, system, low, high, value, unit, exact, resource)) WITHOUT ROWID;
+CREATE INDEX pair_by_resource ON pair (resource);
 ";
 
 /// Tables that hold what search parameters found.
-pub const VALUE_TABLES: &[&str] = &["token", "reference", "text", "period", "amount", "uri"];
+pub const VALUE_TABLES: &[&str] = &["token", "reference", "text", "period", "amount", "uri", "pair"];
 
 /// Makes the tables, anew if they are not those of this program.
 pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {

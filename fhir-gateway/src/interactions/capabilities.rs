@@ -2,6 +2,8 @@
 //! and operations are read from the tables that decide; what the interactions do with them is
 //! written here, and a test asks for each.
 
+use std::{collections::HashMap, sync::LazyLock};
+
 use actix_web::http::StatusCode;
 use serde_json::{Value, json};
 
@@ -9,7 +11,7 @@ use super::{Answer, operation};
 use crate::{
     json::instant,
     naming::OPERATION,
-    resources::{Access, Resource, resources},
+    resources::{Access, Resource, parameters::SearchType, resources},
 };
 
 /// FHIR version of this server.
@@ -48,11 +50,25 @@ pub fn capabilities(base_url: &str) -> Answer {
             "mode": "server",
             "security": security,
             "resource": types,
+            "compartment": ["http://hl7.org/fhir/CompartmentDefinition/patient"],
             "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "history-system"}],
         }],
     });
     Answer::fhir(StatusCode::OK, statement.to_string().into_bytes())
 }
+
+/// The references that point at each type, as `_revinclude` names them.
+static REVERSE: LazyLock<HashMap<&'static str, Vec<String>>> = LazyLock::new(|| {
+    let mut reverse: HashMap<&'static str, Vec<String>> = HashMap::new();
+    for source in resources().filter(|kind| kind.access == Access::Full) {
+        for parameter in source.parameters.iter().filter(|found| found.search_type == SearchType::Reference) {
+            for target in source.targets(parameter) {
+                reverse.entry(target.name).or_default().push(format!("{}:{}", source.name, parameter.code));
+            }
+        }
+    }
+    reverse
+});
 
 fn of_type(resource: &Resource) -> Value {
     let interactions: &[&str] = match resource.access {
@@ -66,6 +82,9 @@ fn of_type(resource: &Resource) -> Value {
     let mut parameters = vec![json!({"name": "_id", "type": "token"}), json!({"name": "_lastUpdated", "type": "date"})];
     let own = resource.parameters.iter();
     parameters.extend(own.map(|parameter| json!({"name": parameter.code, "type": parameter.search_type.code()})));
+    let references = resource.parameters.iter().filter(|parameter| parameter.search_type == SearchType::Reference);
+    let includes = references.map(|parameter| format!("{}:{}", resource.name, parameter.code));
+    let includes: Vec<String> = std::iter::once("*".to_owned()).chain(includes).collect();
     let operation = |name: &str| json!({"name": name, "definition": format!("{OPERATION}:{name}")});
     let operations: Vec<Value> = operation::names(resource.name).map(operation).collect();
     let mut described = json!({
@@ -80,6 +99,10 @@ fn of_type(resource: &Resource) -> Value {
         "conditionalDelete": if is_writable { "single" } else { "not-supported" },
         "searchParam": parameters,
     });
+    if is_writable {
+        described["searchInclude"] = json!(includes);
+        described["searchRevInclude"] = json!(REVERSE.get(resource.name));
+    }
     if !operations.is_empty() {
         described["operation"] = json!(operations);
     }
@@ -105,6 +128,9 @@ mod tests {
             patient["searchParam"].as_array().expect("parameters").iter().any(|found| found["name"] == "identifier")
         );
         assert_eq!(patient["operation"][0]["name"], "attest");
+        let has = |name: &str, text: &str| patient[name].as_array().expect("a list").iter().any(|found| found == text);
+        assert!(has("searchInclude", "Patient:organization") && has("searchRevInclude", "Provenance:target"));
+        assert!(!has("searchRevInclude", "Observation:encounter"));
         let audit = types.iter().find(|entry| entry["type"] == "AuditEvent").expect("AuditEvent");
         assert!(!audit["interaction"].to_string().contains("create"));
     }

@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Context, Incoming, audit_event, check, create, log, permit, served};
+use super::{Answer, Context, Incoming, audit_event, check, create, everything, log, permit, served};
 use crate::{
     audit::Action,
     auth::scopes::Interaction,
@@ -21,6 +21,8 @@ use crate::{
 enum Operation {
     Subject,
     Attest,
+    Docref,
+    Everything,
     Inclusion,
     Opening,
     Plan,
@@ -32,8 +34,10 @@ const OPERATIONS: &[(&str, bool, &str, Operation)] = &[
     ("AuditEvent", true, "inclusion", Operation::Inclusion),
     ("Coverage", true, "opening", Operation::Opening),
     ("CoverageEligibilityRequest", false, "submit", Operation::Submit),
+    ("DocumentReference", false, "docref", Operation::Docref),
     ("InsurancePlan", true, "plan", Operation::Plan),
     ("Patient", true, "attest", Operation::Attest),
+    ("Patient", true, "everything", Operation::Everything),
     ("Patient", true, "subject", Operation::Subject),
 ];
 
@@ -48,12 +52,18 @@ pub fn exists(resource_type: &str, on_resource: bool, name: &str) -> bool {
     OPERATIONS.iter().any(|row| (row.0, row.1, row.2) == (resource_type, on_resource, name))
 }
 
+/// Whether an operation's inputs may stand in its address.
+pub fn reads_parameters(name: &str) -> bool {
+    matches!(name, "$everything" | "$docref")
+}
+
 /// An operation on a type, or on one resource of it. `name` starts with a dollar sign.
 pub async fn run(
     context: &Context<'_>,
     resource_type: &str,
     id: Option<&str>,
     name: &str,
+    pairs: &[(String, String)],
     body: &Bytes,
 ) -> Result<Answer, Refusal> {
     let name = name.trim_start_matches('$');
@@ -65,6 +75,8 @@ pub async fn run(
         (Some(Operation::Inclusion), Some(id)) => inclusion(context, id).await,
         (Some(Operation::Opening), Some(id)) => opening(context, id).await,
         (Some(Operation::Plan), Some(id)) => plan(context, id).await,
+        (Some(Operation::Everything), Some(id)) => everything::everything(context, id, pairs, body).await,
+        (Some(Operation::Docref), None) => everything::docref(context, pairs, body).await,
         (Some(Operation::Submit), None) => submit(context, body).await,
         _ => Err(Refusal::Unsupported("the operation")),
     }

@@ -4,10 +4,9 @@
 use super::{
     OPERATIONS_MAX,
     path::{self, Path, Problem, Step},
-    tree::Tree,
 };
 use crate::{
-    json::{DEPTH_MAX, Document, Node},
+    json::{DEPTH_MAX, Document, Node, Tree},
     outcome::Refusal,
     resources::elements::{Definition, Element, Kind, definition},
 };

@@ -1,8 +1,8 @@
 //! JSON Patch (RFC 6902) with JSON pointers (RFC 6901).
 
-use super::{COPIED_BYTES_MAX, OPERATIONS_MAX, tree::Tree};
+use super::{COPIED_BYTES_MAX, OPERATIONS_MAX};
 use crate::{
-    json::{DEPTH_MAX, Document, Node, Value},
+    json::{DEPTH_MAX, Document, Node, Tree, Value},
     outcome::Refusal,
 };
 

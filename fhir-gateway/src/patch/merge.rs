@@ -1,7 +1,6 @@
 //! JSON Merge Patch (RFC 7386), as fhirpy's `patch` sends it.
 
-use super::tree::Tree;
-use crate::json::{Document, Node, Value};
+use crate::json::{Document, Node, Tree, Value};
 
 /// `target` with what `patch` says otherwise: `null` takes away, objects are merged, and all else,
 /// lists too, is put in place of what stood there.

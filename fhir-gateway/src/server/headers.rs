@@ -169,6 +169,13 @@ pub fn without_parameters(request: &HttpRequest, handling: Handling) -> Result<(
     }
 }
 
+/// The pairs of a search by POST: those of its address, then those of its form.
+pub fn form(request: &HttpRequest, body: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
+    is_form(request)?;
+    let form = std::str::from_utf8(body).map_err(|_| Refusal::BadRequest("the form is not UTF-8".to_string()))?;
+    Ok(pairs(request.query_string()).into_iter().chain(pairs(form)).collect())
+}
+
 /// Name and value pairs of a query or a form.
 pub fn pairs(query: &str) -> Vec<(String, String)> {
     url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()

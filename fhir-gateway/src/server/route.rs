@@ -25,6 +25,9 @@ pub enum Route<'a> {
     Delete { resource_type: &'a str, id: &'a str },
     DeleteByCondition { resource_type: &'a str },
     History { of: history::Of<'a> },
+    Compartment { id: &'a str },
+    SearchCompartment { id: &'a str, resource_type: &'a str },
+    SearchCompartmentByPost { id: &'a str, resource_type: &'a str },
     Operation { resource_type: &'a str, id: Option<&'a str>, name: &'a str },
 }
 
@@ -74,8 +77,15 @@ impl<'a> Route<'a> {
             [resource_type, id, "_history", version] => {
                 vec![(Method::GET, Self::Vread { resource_type, id, version })]
             }
+            ["Patient", id, "*"] => vec![(Method::GET, Self::Compartment { id })],
+            ["Patient", id, resource_type] if resource(resource_type).is_some() => {
+                vec![(Method::GET, Self::SearchCompartment { id, resource_type })]
+            }
+            ["Patient", id, resource_type, "_search"] if resource(resource_type).is_some() => {
+                vec![(Method::POST, Self::SearchCompartmentByPost { id, resource_type })]
+            }
             [_, _, inner] if inner == "*" || inner.starts_with(|first: char| first.is_ascii_uppercase()) => {
-                return Err(Refusal::Unsupported("a search in a compartment ({type}?patient={id} is)"));
+                return Err(Refusal::Unsupported("a search in a compartment other than a Patient's"));
             }
             _ => return Err(Refusal::NotFound),
         };
@@ -90,7 +100,7 @@ impl<'a> Route<'a> {
             return Err(Refusal::Unsupported("the operation"));
         }
         let operation = Self::Operation { resource_type, id, name };
-        let by_get = id.map(|_| (Method::GET, operation));
+        let by_get = (id.is_some() || operation::reads_parameters(name)).then_some((Method::GET, operation));
         Ok(by_get.into_iter().chain([(Method::POST, operation)]).collect())
     }
 
@@ -98,8 +108,14 @@ impl<'a> Route<'a> {
     pub fn reads_parameters(&self) -> bool {
         matches!(
             self,
+            Self::Operation { name, .. } if operation::reads_parameters(name)
+        ) || matches!(
+            self,
             Self::Search { .. }
                 | Self::SearchByPost { .. }
+                | Self::Compartment { .. }
+                | Self::SearchCompartment { .. }
+                | Self::SearchCompartmentByPost { .. }
                 | Self::History { .. }
                 | Self::UpdateByCondition { .. }
                 | Self::PatchByCondition { .. }
@@ -191,6 +207,12 @@ mod tests {
                 "Patient/1/$subject",
                 Ok(Route::Operation { resource_type: "Patient", id: Some("1"), name: "$subject" }),
             ),
+            (Method::GET, "Patient/1/*", Ok(Route::Compartment { id: "1" })),
+            (
+                Method::GET,
+                "Patient/1/Observation",
+                Ok(Route::SearchCompartment { id: "1", resource_type: "Observation" }),
+            ),
             (Method::GET, "Patient/1/2/3/4", Err(Refusal::NotFound)),
         ];
         for (method, path, expected) in cases {
@@ -201,9 +223,15 @@ mod tests {
 
     #[test]
     fn what_fhir_has_and_this_server_does_not_is_named_and_not_absent() {
-        for path in
-            ["_search", "$export", "Patient/$match", "Patient/1/$everything", "Patient/1/Observation", "Patient/1/*"]
-        {
+        for path in [
+            "_search",
+            "$export",
+            "Patient/$match",
+            "Patient/1/$match",
+            "Encounter/1/Observation",
+            "Encounter/1/*",
+            "Patient/1/Spaceship",
+        ] {
             let segments: Vec<&str> = path.split('/').collect();
             for method in [Method::GET, Method::POST] {
                 assert!(matches!(Route::of(&method, &segments), Err(Refusal::Unsupported(_))), "{method} {path}");

@@ -8,10 +8,12 @@ mod support;
 mod access;
 mod audit;
 mod bundles;
+mod compartments;
 mod conditions;
 mod consent;
 mod histories;
 mod patches;
+mod related;
 mod resources;
 mod search;
 

@@ -1,6 +1,6 @@
 //! A document under change: what is not touched stays the bytes that it was, and is printed as them.
 
-use crate::json::{Document, Node, Value, quoted};
+use super::{Document, Node, Value, quoted};
 
 /// A value of a document under change.
 #[derive(Debug, Clone)]
