@@ -15,7 +15,7 @@ mod value;
 pub use cursor::Cursor;
 pub use include::Include;
 pub use order::{Sort, SortKey};
-pub use shape::{Shape, Summary};
+pub use shape::{Shape, Summary, elements};
 pub use unsupported::Unsupported;
 pub use value::{Prefix, Wanted};
 
@@ -273,7 +273,7 @@ impl Query {
             },
             "_summary" if text == "count" => self.only_count = true,
             "_summary" => self.shape.summary = Summary::read(text)?,
-            "_elements" => self.shape.elements.extend(shape::elements(text)?),
+            "_elements" => self.shape.elements.extend(elements(text)?),
             "_format" if is_json_format(text) => {}
             "_format" => return Err(Refusal::NotAcceptable),
             CURSOR => match text.parse() {

@@ -216,13 +216,15 @@ async fn run(
     let text = |name| headers::text(request, name);
     let pairs = || headers::pairs(request.query_string());
     let if_match = headers::version(request, header::IF_MATCH.as_str())?;
+    let shape = headers::shape(request, &route)?;
     let wanted = interactions::read::Wanted {
         accept,
         if_none_match: text(header::IF_NONE_MATCH.as_str()),
         if_modified_since: headers::modified_since(request),
+        shape: Some(&shape),
     };
     if !route.reads_parameters() {
-        headers::without_parameters(request, context.prefer.handling)?;
+        headers::without_parameters(request, &route, context.prefer.handling)?;
     }
     match route {
         Route::Bundle => bundle(context, request, body).await,

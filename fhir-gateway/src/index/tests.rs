@@ -151,6 +151,82 @@ fn each_search_type_finds_what_it_should() {
 }
 
 #[test]
+fn composites_find_pairs_that_stand_together() {
+    let fixture = fixture();
+    let component = |code: &str, value: &str| {
+        format!(
+            r#"{{"code":{{"coding":[{{"system":"loinc","code":"{code}"}}]}},"valueQuantity":{{"value":{value},"unit":"mmHg","code":"mm[Hg]","system":"ucum"}}}}"#
+        )
+    };
+    let pressure = format!(
+        r#"{{"resourceType":"Observation","status":"final","code":{{"coding":[{{"code":"bp"}}]}},"component":[{},{}]}}"#,
+        component("systolic", "120"),
+        component("diastolic", "80"),
+    );
+    fixture.put("o1", 1, 1_000, &pressure);
+    fixture.put(
+        "o2",
+        1,
+        1_000,
+        r#"{"resourceType":"Observation","status":"final","code":{"coding":[{"code":"smoker"}]},
+           "valueCodeableConcept":{"coding":[{"system":"sct","code":"yes","display":"Smokes daily"}],"text":"smokes"}}"#,
+    );
+    fixture.put(
+        "d1",
+        1,
+        1_000,
+        r#"{"resourceType":"DocumentReference","status":"current","relatesTo":[{"code":"replaces",
+           "target":{"reference":"DocumentReference/d0"}},{"code":"signs","target":{"reference":"DocumentReference/d9"}}],
+           "content":[{"attachment":{"title":"x"}}]}"#,
+    );
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("Observation", "component-code-value-quantity=systolic$120", &["o1"]),
+        ("Observation", "component-code-value-quantity=loinc|systolic$gt100|ucum|mm[Hg]", &["o1"]),
+        ("Observation", "component-code-value-quantity=systolic$80", &[]),
+        ("Observation", "component-code-value-quantity=systolic$lt100,diastolic$lt100", &["o1"]),
+        ("Observation", "combo-code-value-quantity=diastolic$80", &["o1"]),
+        ("Observation", "code-value-quantity=bp$80", &[]),
+        ("Observation", "code-value-concept=smoker$sct|yes", &["o2"]),
+        ("Observation", "code-value-concept=smoker$no", &[]),
+        ("Observation", "code-value-concept:missing=true", &["o1"]),
+        ("Observation", "value-concept:text=DAILY", &["o2"]),
+        ("Observation", "value-concept:text=smokes", &["o2"]),
+        ("Observation", "value-concept:text=never", &[]),
+        ("DocumentReference", "relationship=DocumentReference/d0$replaces", &["d1"]),
+        ("DocumentReference", "relationship=d0$signs", &[]),
+    ];
+    for (kind, query, expected) in cases {
+        assert_eq!(fixture.ids(kind, query), *expected, "{kind}?{query}");
+    }
+}
+
+#[test]
+fn identifiers_are_found_by_their_type_and_uris_from_above_and_below() {
+    let fixture = fixture();
+    fixture.put(
+        "p1",
+        1,
+        1_000,
+        r#"{"resourceType":"Patient","meta":{"profile":["http://a/b/c"]},"identifier":[{"system":"mrn","value":"1",
+           "type":{"coding":[{"system":"v2","code":"MR"}],"text":"Record"}},{"system":"ssn","value":"2"}]}"#,
+    );
+    for (query, is_found) in [
+        ("identifier:of-type=v2|MR|1", true),
+        ("identifier:of-type=v2|MR|2", false),
+        ("identifier:of-type=v2|SS|1", false),
+        ("identifier=mrn|1", true),
+        ("identifier=|1", false),
+        ("identifier:text=rec", true),
+        ("_profile:above=http://a/b/c/d", true),
+        ("_profile:above=http://a/b", false),
+        ("_profile:below=http://a/b", true),
+        ("_profile=http://a/b", false),
+    ] {
+        assert_eq!(!fixture.ids("Patient", query).is_empty(), is_found, "{query}");
+    }
+}
+
+#[test]
 fn a_new_version_replaces_what_the_old_one_said() {
     let fixture = fixture();
     let patient = |gender: &str| format!(r#"{{"resourceType":"Patient","id":"p","gender":"{gender}"}}"#);

@@ -3,7 +3,8 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, readable, served, transaction::entry,
+    Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, readable, served, subset,
+    transaction::entry,
 };
 use crate::{
     audit::{Action, Entity},
@@ -12,6 +13,7 @@ use crate::{
     records::{Content, Stored},
     remote::{merge, rewrite::RemoteId},
     resources::Access,
+    search::Shape,
 };
 
 /// What a client accepts, and what it has already.
@@ -23,9 +25,18 @@ pub struct Wanted<'a> {
     pub if_none_match: Option<&'a str>,
     /// `If-Modified-Since`, Unix seconds; counts only without `If-None-Match` (RFC 9110, 13.2.2).
     pub if_modified_since: Option<i64>,
+    /// What of the resource is wanted: `_summary` and `_elements`.
+    pub shape: Option<&'a Shape>,
 }
 
 impl Wanted<'_> {
+    fn shaped(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        match self.shape {
+            Some(shape) => subset::shaped(bytes, shape, true),
+            None => Ok(bytes),
+        }
+    }
+
     /// Whether the client has this version already.
     pub fn is_known(&self, version: u32, last_modified: i64) -> bool {
         match (self.if_none_match, self.if_modified_since) {
@@ -60,7 +71,7 @@ pub fn shown(stored: &Stored, wanted: Wanted<'_>) -> Result<Answer, Refusal> {
     let body = match stored.resource_type.as_str() {
         _ if known => None,
         "Binary" => Some(binary::negotiated(stored, wanted.accept)?),
-        _ => Some(Body { content_type: None, bytes: served(stored) }),
+        _ => Some(Body { content_type: None, bytes: wanted.shaped(served(stored))? }),
     };
     Ok(Answer {
         status: if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK },
@@ -91,7 +102,7 @@ async fn elsewhere(
     let body = match resource_type {
         "Binary" => binary::of_remote(id, opened, wanted.accept)?,
         // Nothing but FHIR JSON is opened of any other type.
-        _ => Body { content_type: None, bytes: opened.bytes },
+        _ => Body { content_type: None, bytes: wanted.shaped(opened.bytes)? },
     };
     Ok(Answer { status: StatusCode::OK, body: Some(body), version, last_modified, location: None })
 }

@@ -288,6 +288,7 @@ pub async fn get(context: &Context<'_>, entry: &Entry) -> Result<Answer, Refusal
         accept: Some("application/fhir+json"),
         if_none_match: entry.if_none_match.as_deref(),
         if_modified_since: entry.if_modified_since,
+        shape: None,
     };
     match (&target.id, &target.version) {
         (Some(id), Some(version)) => vread::vread(context, &target.resource_type, id, version, wanted).await,

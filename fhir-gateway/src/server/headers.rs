@@ -9,8 +9,10 @@ use crate::{
     json::Document,
     outcome::{FHIR_WANTED, Refusal},
     patch::Patch,
-    search::{Handling, is_json_format, printable},
+    search::{Handling, Shape, Summary, elements, is_json_format, printable},
 };
+
+use super::route::Route;
 
 /// What is said of a search by POST that is no form.
 const FORM_WANTED: &str = "must be a form: Content-Type application/x-www-form-urlencoded";
@@ -160,9 +162,29 @@ pub fn is_readable(request: &HttpRequest) -> Result<(), Refusal> {
     }
 }
 
+/// What of a resource a read wants; all of it at any other address.
+pub fn shape(request: &HttpRequest, route: &Route<'_>) -> Result<Shape, Refusal> {
+    let mut shape = Shape::default();
+    if matches!(route, Route::Read { .. } | Route::Vread { .. }) {
+        for (name, text) in pairs(request.query_string()) {
+            match name.as_str() {
+                "_summary" => shape.summary = Summary::read(&text)?,
+                "_elements" => shape.elements.extend(elements(&text)?),
+                _ => {}
+            }
+        }
+    }
+    Ok(shape)
+}
+
 /// Refuses parameters where nothing reads them, if the client wants to know of such.
-pub fn without_parameters(request: &HttpRequest, handling: Handling) -> Result<(), Refusal> {
-    let unread = pairs(request.query_string()).into_iter().find(|(name, _)| name != "_format");
+pub fn without_parameters(request: &HttpRequest, route: &Route<'_>, handling: Handling) -> Result<(), Refusal> {
+    let is_read = |name: &str| match name {
+        "_format" => true,
+        "_summary" | "_elements" => matches!(route, Route::Read { .. } | Route::Vread { .. }),
+        _ => false,
+    };
+    let unread = pairs(request.query_string()).into_iter().find(|(name, _)| !is_read(name));
     match (unread, handling) {
         (Some((name, _)), Handling::Strict) => Err(Refusal::UnsupportedParameter(printable(&name))),
         _ => Ok(()),

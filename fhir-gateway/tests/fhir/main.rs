@@ -11,6 +11,7 @@ mod bundles;
 mod compartments;
 mod conditions;
 mod consent;
+mod doors;
 mod histories;
 mod patches;
 mod related;

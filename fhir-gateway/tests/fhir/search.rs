@@ -112,6 +112,9 @@ async fn a_part_of_each_match_is_marked_as_such() {
         assert!(has.iter().all(|name| !resource[name].is_null()), "{query}: {resource}");
         assert!(has_not.iter().all(|name| resource[name].is_null()), "{query}: {resource}");
     }
+    let read = client.get("/Patient/p1?_elements=active").await.expect(200).json();
+    assert_eq!((&read["active"], &read["photo"]), (&json!(true), &Value::Null));
+    client.get("/Patient/p1?_summary=maybe").await.expect(400);
     let whole = client.get("/Patient?_summary=false").await.expect(200).json();
     assert!(whole["entry"][0]["resource"]["meta"]["tag"].is_null());
     for count in ["_count=0", "_summary=count"] {
