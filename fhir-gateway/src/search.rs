@@ -35,6 +35,9 @@ pub const COUNT_MAX: u32 = 500;
 pub const CRITERIA_MAX: usize = 40;
 /// Most alternatives of one criterion.
 pub const ALTERNATIVES_MAX: usize = 200;
+/// Most alternatives of one search, of each type that a chain looks into: what one query of the index
+/// can name.
+pub const ALTERNATIVES_IN_ALL_MAX: usize = 8_000;
 /// Most steps of a chain, `_has` included.
 pub const STEPS_MAX: usize = 5;
 /// Most `_include` and `_revinclude` of one search.
@@ -118,6 +121,13 @@ pub struct Link {
     pub inner: Box<Criterion>,
 }
 
+impl Criterion {
+    /// How many alternatives it compares, those of chains too.
+    fn alternatives(&self) -> usize {
+        self.wanted.len() + self.links.iter().map(|link| link.inner.alternatives()).sum::<usize>()
+    }
+}
+
 /// A parsed search.
 #[derive(Debug, Clone)]
 pub struct Query {
@@ -168,6 +178,9 @@ impl Query {
         }
         if query.criteria.len() > CRITERIA_MAX {
             return Err(Refusal::BadRequest(format!("more than {CRITERIA_MAX} criteria")));
+        }
+        if query.criteria.iter().map(Criterion::alternatives).sum::<usize>() > ALTERNATIVES_IN_ALL_MAX {
+            return Err(Refusal::BadRequest(format!("more than {ALTERNATIVES_IN_ALL_MAX} alternatives in all")));
         }
         if query.includes.len() > INCLUDES_MAX {
             return Err(Refusal::BadRequest(format!("more than {INCLUDES_MAX} includes")));

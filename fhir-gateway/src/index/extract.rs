@@ -64,6 +64,13 @@ pub fn terms(document: &Document, resource: &Resource, base_url: &str) -> Vec<(i
 /// What one parameter finds.
 pub fn of_parameter(document: &Document, parameter: &Parameter, base_url: &str) -> Vec<Term> {
     let mut terms = of_paths(document.root(), &parameter.paths, parameter.search_type, base_url);
+    if parameter.is_phonetic() {
+        let sounds = |term: &Term| match term {
+            Term::Text(text) => text.split_whitespace().filter_map(sound).map(Term::Text).collect(),
+            _ => Vec::new(),
+        };
+        return terms.iter().flat_map(sounds).collect();
+    }
     if let Some(composite) = &parameter.composite {
         for part in &composite.parts {
             walk(document.root(), &part.base, &mut |node| {
@@ -257,6 +264,33 @@ pub fn folded(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).map(without_accent).collect()
 }
 
+/// How a word sounds, as American Soundex has it: its first letter and three digits; none of what has
+/// no Latin letter.
+pub fn sound(word: &str) -> Option<String> {
+    let digit = |letter: char| match letter {
+        'b' | 'f' | 'p' | 'v' => '1',
+        'c' | 'g' | 'j' | 'k' | 'q' | 's' | 'x' | 'z' => '2',
+        'd' | 't' => '3',
+        'l' => '4',
+        'm' | 'n' => '5',
+        'r' => '6',
+        // Letters that part equal digits, and those that do not.
+        'h' | 'w' => '-',
+        _ => '0',
+    };
+    let folded = folded(word);
+    let mut letters = folded.chars().filter(char::is_ascii_lowercase);
+    let first = letters.next()?;
+    let (mut code, mut before) = (String::from(first), digit(first));
+    for found in letters.map(digit).filter(|found| *found != '-') {
+        if found != '0' && found != before && code.len() < 4 {
+            code.push(found);
+        }
+        before = found;
+    }
+    Some(format!("{code:0<4}"))
+}
+
 fn without_accent(letter: char) -> char {
     const GROUPS: &[(char, &str)] = &[
         ('a', "àáâãäåāăą"),
@@ -298,6 +332,24 @@ mod tests {
 
     fn token(system: &str, code: &str) -> Term {
         Term::Token { system: system.into(), code: code.into() }
+    }
+
+    #[test]
+    fn words_sound_as_american_soundex_says() {
+        for (word, expected) in [
+            ("Robert", "r163"),
+            ("Rupert", "r163"),
+            ("Ashcraft", "a261"),
+            ("Tymczak", "t522"),
+            ("Pfister", "p236"),
+            ("Honeyman", "h555"),
+            ("Müller", "m460"),
+            ("O'Brien", "o165"),
+            ("Lee", "l000"),
+        ] {
+            assert_eq!(sound(word).as_deref(), Some(expected), "{word}");
+        }
+        assert_eq!(sound("王"), None);
     }
 
     #[test]

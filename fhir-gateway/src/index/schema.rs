@@ -18,6 +18,7 @@ CREATE TABLE resource (
     updated INTEGER NOT NULL, dated INTEGER NOT NULL, deleted INTEGER NOT NULL, sequence INTEGER NOT NULL,
     patient TEXT, UNIQUE (type, id));
 CREATE INDEX resource_by_type ON resource (type, number);
+CREATE INDEX resource_by_patient ON resource (patient, type, number);
 CREATE INDEX resource_by_time ON resource (type, updated);
 CREATE TABLE revision (
     resource INTEGER NOT NULL, sequence INTEGER NOT NULL, updated INTEGER NOT NULL, dated INTEGER NOT NULL,

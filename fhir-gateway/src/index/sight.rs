@@ -31,7 +31,12 @@ impl Sight {
             return None;
         }
         let patient = self.patient.as_deref().filter(|_| self.own.contains(&resource_type));
-        Some(patient.map_or_else(|| Cond::all().add(Expr::cust("FALSE")), |patient| about(table, patient)))
+        // Of one kind of condition, so that the database can look it up.
+        Some(Cond::all().add(match patient {
+            Some(patient) if resource_type == "Patient" => Expr::col((table, "id")).eq(patient),
+            Some(patient) => Expr::col((table, "patient")).eq(patient),
+            None => Expr::cust("FALSE"),
+        }))
     }
 }
 

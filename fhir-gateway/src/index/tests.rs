@@ -201,13 +201,13 @@ fn composites_find_pairs_that_stand_together() {
 }
 
 #[test]
-fn identifiers_are_found_by_their_type_and_uris_from_above_and_below() {
+fn identifiers_are_found_by_their_type_names_by_sound_and_uris_from_above_and_below() {
     let fixture = fixture();
     fixture.put(
         "p1",
         1,
         1_000,
-        r#"{"resourceType":"Patient","meta":{"profile":["http://a/b/c"]},"identifier":[{"system":"mrn","value":"1",
+        r#"{"resourceType":"Patient","name":[{"family":"Schmidt"}],"meta":{"profile":["http://a/b/c"]},"identifier":[{"system":"mrn","value":"1",
            "type":{"coding":[{"system":"v2","code":"MR"}],"text":"Record"}},{"system":"ssn","value":"2"}]}"#,
     );
     for (query, is_found) in [
@@ -217,6 +217,8 @@ fn identifiers_are_found_by_their_type_and_uris_from_above_and_below() {
         ("identifier=mrn|1", true),
         ("identifier=|1", false),
         ("identifier:text=rec", true),
+        ("phonetic=Schmied", true),
+        ("phonetic=Meier", false),
         ("_profile:above=http://a/b/c/d", true),
         ("_profile:above=http://a/b", false),
         ("_profile:below=http://a/b", true),

@@ -11,11 +11,12 @@ mod resolve;
 
 use std::collections::BTreeSet;
 
-use actix_web::http::StatusCode;
+use actix_web::{http::StatusCode, web::Bytes};
 
 use super::{
     Answer, Context, accepted, batch::IN_BUNDLES, bundle::Writer, commit, condition, create::id_of_new, delete,
-    idempotency, kept, log, patch, permit, permit_about, read, search, update, vread, writable,
+    everything, history, idempotency, kept, log, operation, patch, permit, permit_about, read, search, update, vread,
+    writable,
 };
 use crate::{
     audit::Action,
@@ -168,6 +169,9 @@ impl Planning<'_> {
         let Self { context, is_again, .. } = *self;
         let resource_type = entry.resource_type();
         let Some(id) = id else {
+            if entry.target.below.is_some() {
+                return Ok(Plan::Get);
+            }
             kept(resource_type)?;
             let by_id = entry.target.id.is_some();
             permit(context, resource_type, if by_id { Interaction::Read } else { Interaction::Search })?;
@@ -283,6 +287,11 @@ async fn again(context: &Context<'_>, status: StatusCode, stored: &Stored) -> Re
 /// A read or a search that an entry asks for.
 pub async fn get(context: &Context<'_>, entry: &Entry) -> Result<Answer, Refusal> {
     let target = &entry.target;
+    let query = target.query.as_deref().unwrap_or_default();
+    let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    if let Some(below) = &target.below {
+        return get_below(context, target, below, &pairs).await;
+    }
     // In a Bundle everything is FHIR JSON, Binaries too.
     let wanted = read::Wanted {
         accept: Some("application/fhir+json"),
@@ -293,10 +302,27 @@ pub async fn get(context: &Context<'_>, entry: &Entry) -> Result<Answer, Refusal
     match (&target.id, &target.version) {
         (Some(id), Some(version)) => vread::vread(context, &target.resource_type, id, version, wanted).await,
         (Some(id), None) => read::read(context, &target.resource_type, id, wanted).await,
-        (None, _) => {
-            let query = target.query.as_deref().unwrap_or_default();
-            let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-            search::search(context, &target.resource_type, &pairs).await
+        (None, _) => search::search(context, &target.resource_type, &pairs).await,
+    }
+}
+
+/// A history, an operation that reads, or a search in a compartment.
+async fn get_below(
+    context: &Context<'_>,
+    target: &entry::Target,
+    below: &str,
+    pairs: &[(String, String)],
+) -> Result<Answer, Refusal> {
+    let (resource_type, id) = (target.resource_type.as_str(), target.id.as_deref());
+    match (resource_type, id, below) {
+        ("", _, _) => history::history(context, history::Of::All, pairs).await,
+        (_, None, "_history") => history::history(context, history::Of::Type(resource_type), pairs).await,
+        (_, Some(id), "_history") => history::history(context, history::Of::Resource(resource_type, id), pairs).await,
+        (_, _, name) if name.starts_with('$') => {
+            operation::run(context, resource_type, id, name, pairs, &Bytes::new()).await
         }
+        ("Patient", Some(id), "*") => everything::compartment(context, id, pairs).await,
+        ("Patient", Some(id), name) => search::search_compartment(context, id, name, pairs).await,
+        _ => Err(Refusal::Unsupported("a search in a compartment other than a Patient's")),
     }
 }

@@ -90,6 +90,13 @@ pub struct Parameter {
     pub number: i64,
 }
 
+impl Parameter {
+    /// Finds names by how they sound, in place of how they are written.
+    pub fn is_phonetic(&self) -> bool {
+        self.code == "phonetic"
+    }
+}
+
 /// The parameters of every resource type.
 pub fn all() -> HashMap<&'static str, Vec<Parameter>> {
     let mut all: HashMap<&'static str, Vec<Parameter>> = HashMap::new();

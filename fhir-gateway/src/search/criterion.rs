@@ -132,9 +132,10 @@ fn read_modifier<'a>(subject: &Subject, text: Option<&'a str>) -> Result<(Modifi
         Subject::Parameter(parameter) => Some(parameter.search_type),
         _ => None,
     };
+    let is_phonetic = matches!(subject, Subject::Parameter(parameter) if parameter.is_phonetic());
     match (search_type, text) {
-        (Some(SearchType::String), "exact") => Ok((Modifier::Exact, None)),
-        (Some(SearchType::String), "contains") => Ok((Modifier::Contains, None)),
+        (Some(SearchType::String), "exact") if !is_phonetic => Ok((Modifier::Exact, None)),
+        (Some(SearchType::String), "contains") if !is_phonetic => Ok((Modifier::Contains, None)),
         (Some(SearchType::Token), "text") => Ok((Modifier::Text, None)),
         (Some(SearchType::Token), "not") => Ok((Modifier::Not, None)),
         (Some(SearchType::Token), "of-type") => Ok((Modifier::OfType, None)),

@@ -74,6 +74,9 @@ fn chains_name_the_types_they_look_into() {
     for wrong in ["_has:Provenance:target=1", "_has:Encounter:patient:_id=1", "subject:Patient.birthdate=soon"] {
         assert!(parse("Observation", wrong, Handling::Lenient).is_err(), "{wrong}");
     }
+    let values = "a,".repeat(ALTERNATIVES_MAX - 1) + "a";
+    let wide: Vec<String> = (0..CRITERIA_MAX).map(|_| format!("performer.identifier={values}")).collect();
+    assert!(matches!(parse("Observation", &wide.join("&"), Handling::Lenient), Err(Refusal::BadRequest(_))));
     let long = format!("{}_id=1", "part-of:Observation.".repeat(STEPS_MAX + 1)).replace("part-of", "has-member");
     assert!(matches!(parse("Observation", &long, Handling::Lenient), Err(Refusal::BadRequest(_))));
 }

@@ -137,6 +137,12 @@ pub fn read(
             };
             Some(Wanted::Pair(half(first_type, first)?, half(second_type, second)?))
         }
+        // One word: a name of several is several criteria.
+        None if parameter.is_phonetic() => {
+            let word = unescaped(text);
+            let is_one = !word.contains(char::is_whitespace);
+            extract::sound(&word).filter(|_| is_one).map(Wanted::Text)
+        }
         None => typed(parameter.search_type, resource_type, text, base_url),
     }
 }

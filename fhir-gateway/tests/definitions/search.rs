@@ -11,8 +11,7 @@ use super::{
 };
 
 /// Parameters that the server answers itself, or does not have.
-const APART: &[&str] =
-    &["_id", "_lastUpdated", "_query", "_text", "_content", "_has", "_filter", "_type", "_list", "phonetic"];
+const APART: &[&str] = &["_id", "_lastUpdated", "_query", "_text", "_content", "_has", "_filter", "_type", "_list"];
 
 /// What an expression reads: `Patient.telecom.where(system='phone')` and its like.
 struct Part {

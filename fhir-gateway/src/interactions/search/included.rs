@@ -48,6 +48,10 @@ pub async fn included(
             let limit = INCLUDED_MAX + 1 + known.len();
             let found = index.run(move |index| index.beside(&from, &include, Some(&sight), limit)).await?;
             next.extend(found.into_iter().filter(|found| known.insert(found.number)));
+            // What goes on from here is bounded by what a query can name.
+            if beside.len() + next.len() > INCLUDED_MAX {
+                break;
+            }
         }
         frontier = next.iter().map(|found| found.number).collect();
         beside.extend(next);

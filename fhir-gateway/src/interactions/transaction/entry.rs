@@ -17,6 +17,8 @@ pub struct Target {
     pub id: Option<String>,
     /// Version of a vread.
     pub version: Option<String>,
+    /// What follows type and id of other reads: `_history`, `$operation`, a type or `*`.
+    pub below: Option<String>,
     /// What follows the question mark.
     pub query: Option<String>,
 }
@@ -69,6 +71,7 @@ impl Entry {
             }
         }
         let is_addressed = match method {
+            "POST" | "PUT" | "PATCH" | "DELETE" if target.below.is_some() => false,
             "PUT" | "PATCH" | "DELETE" => target.version.is_none() && target.id.is_some() != target.query.is_some(),
             "POST" => target.id.is_none() && target.query.is_none(),
             _ => true,
@@ -151,14 +154,31 @@ impl Entry {
 }
 
 impl Target {
-    /// Reads `Type`, `Type/id`, `Type/id/_history/version` or `Type?query`.
+    /// Reads `Type`, `Type/id`, `Type/id/_history/version` or `Type?query`, and what else may be read.
     pub fn read(url: &str) -> Option<Self> {
         let (path, query) = match url.split_once('?') {
             Some((path, query)) => (path, Some(query.to_string())),
             None => (url, None),
         };
         let mut target = Self { query, ..Self::default() };
+        let is_below = |name: &str| {
+            let is_type = name.starts_with(|first: char| first.is_ascii_uppercase());
+            is_type || name == "*" || name == "_history" || name.starts_with('$')
+        };
         match *path.trim_start_matches('/').split('/').collect::<Vec<_>>().as_slice() {
+            ["_history"] => {
+                target.below = Some("_history".to_string());
+                return Some(target);
+            }
+            [resource_type, name] if name == "_history" || name.starts_with('$') => {
+                target.resource_type = resource_type.to_string();
+                target.below = Some(name.to_string());
+            }
+            [resource_type, id, name] if is_below(name) => {
+                target.resource_type = resource_type.to_string();
+                target.id = Some(id.to_string());
+                target.below = Some(name.to_string());
+            }
             [resource_type] => target.resource_type = resource_type.to_string(),
             [resource_type, id] => {
                 target.resource_type = resource_type.to_string();
@@ -196,6 +216,16 @@ mod tests {
         assert_eq!(target("Patient/1/_history/2"), Some(("Patient".into(), some("1"), some("2"), None)));
         assert_eq!(target("metadata"), None);
         assert_eq!(target("Patient/1/2"), None);
+        let below = |url: &str| Target::read(url).and_then(|target| target.below);
+        for (url, name) in [
+            ("_history", "_history"),
+            ("Patient/1/_history", "_history"),
+            ("Patient/1/*", "*"),
+            ("Patient/1/$everything?_count=1", "$everything"),
+            ("DocumentReference/$docref", "$docref"),
+        ] {
+            assert_eq!(below(url), some(name), "{url}");
+        }
     }
 
     #[test]
