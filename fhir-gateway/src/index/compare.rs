@@ -53,9 +53,25 @@ pub fn compare(wanted: &Wanted, modifier: Modifier) -> Cond {
             Modifier::Above => all.add(Expr::cust_with_values("instr(?, value) = 1", [uri.as_str()])),
             _ => all.add(Expr::col("value").eq(uri.as_str())),
         },
+        Wanted::Near { latitude, longitude, kilometres } => near(*latitude, *longitude, *kilometres),
         Wanted::Pair(first, second) => all.add(leading(first)).add(compare(second, modifier)),
         Wanted::Id(_) | Wanted::Missing(_) => all,
     }
+}
+
+/// Within a distance, on a plane that touches the earth at the place: right to a percent over some
+/// hundreds of kilometres.
+fn near(latitude: f64, longitude: f64, kilometres: f64) -> Cond {
+    const KILOMETRES_PER_DEGREE: f64 = 111.195;
+    let degrees = kilometres / KILOMETRES_PER_DEGREE;
+    let shrunk = latitude.to_radians().cos();
+    let east = "min(abs(longitude - ?), 360 - abs(longitude - ?)) * ?";
+    let distance = format!("(latitude - ?) * (latitude - ?) + {east} * {east} <= ?");
+    let values = [latitude, latitude, longitude, longitude, shrunk, longitude, longitude, shrunk, degrees * degrees];
+    Cond::all()
+        .add(Expr::col("latitude").gte(latitude - degrees))
+        .add(Expr::col("latitude").lte(latitude + degrees))
+        .add(Expr::cust_with_values(distance, values))
 }
 
 /// The first half of a composite, in columns of its own.

@@ -47,6 +47,13 @@ pub enum Term {
     },
     /// A URI.
     Uri(String),
+    /// A place, in degrees north and east.
+    Place {
+        /// Degrees north.
+        latitude: f64,
+        /// Degrees east.
+        longitude: f64,
+    },
     /// Both halves of a composite.
     Pair(Box<Term>, Box<Term>),
 }
@@ -139,6 +146,12 @@ fn read(node: &Node, path: &Path, search_type: SearchType, base_url: &str, terms
             terms.extend(number.map(|number| amount(number.value, None)));
         }
         SearchType::Uri => terms.extend(node.as_str().map(|uri| Term::Uri(uri.to_string()))),
+        SearchType::Special => {
+            let degrees = |key: &str| range::amount(node.get(key)?.as_primitive()?).map(|amount| amount.value);
+            if let (Some(latitude), Some(longitude)) = (degrees("latitude"), degrees("longitude")) {
+                terms.push(Term::Place { latitude, longitude });
+            }
+        }
         // Its halves are read one by one.
         SearchType::Composite => {}
     }

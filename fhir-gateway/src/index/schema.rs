@@ -53,6 +53,10 @@ CREATE TABLE uri (
     parameter INTEGER NOT NULL, value TEXT NOT NULL, resource INTEGER NOT NULL,
     PRIMARY KEY (parameter, value, resource)) WITHOUT ROWID;
 CREATE INDEX uri_by_resource ON uri (resource);
+CREATE TABLE place (
+    parameter INTEGER NOT NULL, latitude REAL NOT NULL, longitude REAL NOT NULL, resource INTEGER NOT NULL,
+    PRIMARY KEY (parameter, latitude, longitude, resource)) WITHOUT ROWID;
+CREATE INDEX place_by_resource ON place (resource);
 CREATE TABLE pair (
     parameter INTEGER NOT NULL, first TEXT NOT NULL, first_system TEXT NOT NULL, code TEXT NOT NULL,
     system TEXT NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL, value REAL NOT NULL, unit TEXT NOT NULL,
@@ -62,7 +66,7 @@ CREATE INDEX pair_by_resource ON pair (resource);
 ";
 
 /// Tables that hold what search parameters found.
-pub const VALUE_TABLES: &[&str] = &["token", "reference", "text", "period", "amount", "uri", "pair"];
+pub const VALUE_TABLES: &[&str] = &["token", "reference", "text", "period", "amount", "uri", "place", "pair"];
 
 /// Makes the tables, anew if they are not those of this program.
 pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {

@@ -87,6 +87,7 @@ fn columns(search_type: SearchType) -> (&'static str, &'static str, &'static str
         SearchType::String => ("text", "folded", "folded"),
         SearchType::Quantity | SearchType::Number => ("amount", "value", "value"),
         SearchType::Uri => ("uri", "value", "value"),
+        SearchType::Special => ("place", "latitude", "latitude"),
         SearchType::Composite => ("pair", "first", "first"),
     }
 }
@@ -199,7 +200,7 @@ fn rank(criterion: &Criterion) -> Option<u8> {
         SearchType::Reference if criterion.links.is_empty() => 2,
         SearchType::Reference | SearchType::String | SearchType::Uri => 3,
         SearchType::Token | SearchType::Composite => 4,
-        SearchType::Date | SearchType::Quantity | SearchType::Number => 5,
+        SearchType::Date | SearchType::Quantity | SearchType::Number | SearchType::Special => 5,
     })
 }
 

@@ -201,6 +201,31 @@ fn composites_find_pairs_that_stand_together() {
 }
 
 #[test]
+fn locations_are_found_by_where_they_are() {
+    let fixture = fixture();
+    for (id, latitude, longitude) in
+        [("bern", "46.948", "7.4474"), ("fiji", "-17.8", "179.9"), ("zurich", "47.3769", "8.5417")]
+    {
+        let position = format!(r#"{{"longitude":{longitude},"latitude":{latitude}}}"#);
+        fixture.put(id, 1, 1_000, &format!(r#"{{"resourceType":"Location","id":"{id}","position":{position}}}"#));
+    }
+    // Zurich is 95 km from Bern.
+    let cases: &[(&str, &[&str])] = &[
+        ("near=46.95|7.45", &["bern"]),
+        ("near=46.95|7.45|90|km", &["bern"]),
+        ("near=46.95|7.45|100|km", &["bern", "zurich"]),
+        ("near=46.95|7.45|100000|m", &["bern", "zurich"]),
+        ("near=46.95|7.45|60|[mi_us]", &["bern", "zurich"]),
+        ("near=-17.8|-179.9|30", &["fiji"]),
+        ("near:missing=true", &[]),
+        ("near=0|0,46.95|7.45|1", &["bern"]),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(fixture.ids("Location", query), *expected, "{query}");
+    }
+}
+
+#[test]
 fn identifiers_are_found_by_their_type_names_by_sound_and_uris_from_above_and_below() {
     let fixture = fixture();
     fixture.put(

@@ -129,6 +129,8 @@ fn insert(transaction: &Transaction<'_>, parameter: i64, term: &Term, number: i6
             into("INSERT OR IGNORE INTO amount VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
                 .execute(params![parameter, value, system, code, unit, number])?
         }
+        Term::Place { latitude, longitude } => into("INSERT OR IGNORE INTO place VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![parameter, latitude, longitude, number])?,
         Term::Pair(first, second) => insert_pair(transaction, parameter, first, second, number)?,
         Term::Uri(value) => {
             into("INSERT OR IGNORE INTO uri VALUES (?1, ?2, ?3)")?.execute(params![parameter, value, number])?

@@ -164,7 +164,12 @@ async fn shown(context: &Context<'_>, rows: &[Row]) -> Result<Vec<(Stored, BTree
     let mut shown = Vec::with_capacity(rows.len());
     let mut size = Size::default();
     for row in rows {
-        let stored = context.organization.records.any_version(&row.resource_type, &row.id, row.version).await?;
+        let stored = match context.organization.records.any_version(&row.resource_type, &row.id, row.version).await {
+            Ok(stored) => stored,
+            // The vault has it no more: what the index lists may be older.
+            Err(Refusal::NotFound) => continue,
+            Err(other) => return Err(other),
+        };
         // A version may have been about somebody else than the next one.
         if let Ok(patients) = readable(context, &stored).await {
             size.add(stored.content.bytes().len())?;

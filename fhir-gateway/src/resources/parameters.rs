@@ -17,6 +17,7 @@ pub enum SearchType {
     Number,
     Uri,
     Composite,
+    Special,
 }
 
 impl SearchType {
@@ -31,6 +32,7 @@ impl SearchType {
             Self::Number => "number",
             Self::Uri => "uri",
             Self::Composite => "composite",
+            Self::Special => "special",
         }
     }
 }
@@ -153,6 +155,7 @@ fn read_type(word: &str) -> Option<SearchType> {
         "number" => SearchType::Number,
         "uri" => SearchType::Uri,
         "composite" => SearchType::Composite,
+        "special" => SearchType::Special,
         _ => return None,
     })
 }

@@ -62,7 +62,7 @@ fn one(resource: &'static Resource, name: &str) -> Option<Sort> {
         _ if principal.is_some_and(|date| date.code == name || name == "date") => SortKey::Date,
         _ => {
             let parameter = resource.parameter(name)?;
-            if parameter.search_type == SearchType::Composite {
+            if matches!(parameter.search_type, SearchType::Composite | SearchType::Special) {
                 return None;
             }
             SortKey::Parameter(parameter)

@@ -46,6 +46,9 @@ fn what_is_wrong_is_refused_whatever_the_handling() {
     ] {
         assert!(parse("Patient", query, Handling::Lenient).is_err(), "{query}");
     }
+    for wrong in ["46", "91|0", "0|181", "0|0|-1", "0|0|1|parsec", "a|b", "0|0|1|km|x"] {
+        assert!(parse("Location", &format!("near={wrong}"), Handling::Lenient).is_err(), "{wrong}");
+    }
     assert!(parse("Observation", "value-quantity=abc", Handling::Lenient).is_err());
     assert!(parse("Observation", &format!("code={}", "a,".repeat(300)), Handling::Lenient).is_err());
 }

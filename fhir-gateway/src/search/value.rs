@@ -67,6 +67,15 @@ pub enum Wanted {
     Uri(String),
     /// `:missing`
     Missing(bool),
+    /// Within some kilometres of a place.
+    Near {
+        /// Degrees north.
+        latitude: f64,
+        /// Degrees east.
+        longitude: f64,
+        /// How far.
+        kilometres: f64,
+    },
     /// Both halves of a composite.
     Pair(Box<Wanted>, Box<Wanted>),
 }
@@ -155,8 +164,29 @@ fn typed(search_type: SearchType, resource_type: Option<&str>, text: &str, base_
         SearchType::String => Some(Wanted::Text(unescaped(text))),
         SearchType::Quantity | SearchType::Number => amount(text),
         SearchType::Uri => Some(Wanted::Uri(unescaped(text))),
+        SearchType::Special => near(text),
         SearchType::Composite => None,
     }
+}
+
+/// `latitude|longitude[|distance[|unit]]` (FHIR R4, Location, 8.7.6.1).
+fn near(text: &str) -> Option<Wanted> {
+    const KILOMETRES_DEFAULT: f64 = 50.0;
+    let parts = split(text, '|');
+    let number = |at: usize| parts.get(at)?.parse::<f64>().ok().filter(|number| number.is_finite());
+    let (latitude, longitude) = (number(0)?, number(1)?);
+    let unit = match parts.get(3).map(String::as_str) {
+        None | Some("" | "km") => 1.0,
+        Some("m") => 0.001,
+        Some("[mi_us]" | "[mi_i]") => 1.609_344,
+        Some(_) => return None,
+    };
+    let kilometres = match parts.get(2) {
+        Some(distance) if !distance.is_empty() => number(2)? * unit,
+        _ => KILOMETRES_DEFAULT,
+    };
+    let is_place = latitude.abs() <= 90.0 && longitude.abs() <= 180.0 && kilometres >= 0.0 && parts.len() <= 4;
+    is_place.then_some(Wanted::Near { latitude, longitude, kilometres })
 }
 
 /// `system|code|value`: an identifier by its type.

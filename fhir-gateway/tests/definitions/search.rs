@@ -70,6 +70,8 @@ pub fn leaves_of(kind: &str) -> Option<&'static [&'static str]> {
         "quantity" => &["Quantity", "Money", "Age", "Duration"],
         "number" => &["integer", "decimal", "positiveInt", "unsignedInt"],
         "uri" => &["uri", "url", "canonical", "oid", "uuid"],
+        // Where a Location is: `near`, the only one of its kind.
+        "special" => &["Location.position"],
         _ => return None,
     })
 }

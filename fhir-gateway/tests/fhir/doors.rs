@@ -197,6 +197,21 @@ async fn no_door_tells_what_is_denied_from_what_is_absent() {
         }
         let permitted = portal.get(&format!("/{}/mine-1", kind.name)).await;
         assert_eq!(permitted.status, if is_mine { 200 } else { 404 }, "{}: {}", kind.name, permitted.text());
+        let name = kind.name;
+        for path in [
+            format!("/{name}?_id=mine-1"),
+            format!("/{name}?_id=denied,mine-1,absent&_sort=-_id&_total=accurate"),
+            format!("/Patient/p1/{name}"),
+            format!("/Patient/p1/*?_type={name}"),
+            format!("/Patient/p1/$everything?_type={name}"),
+            format!("/{name}/_history"),
+        ] {
+            let found = portal.get(&path).await.expect(200).json();
+            let entries = found["entry"].as_array().cloned().unwrap_or_default();
+            let ids: Vec<&str> = entries.iter().map(|entry| entry["resource"]["id"].as_str().unwrap()).collect();
+            let expected = if is_mine { vec!["mine-1"] } else { Vec::new() };
+            assert_eq!((&ids, &found["total"]), (&expected, &json!(expected.len())), "{path}");
+        }
         let kept = ehr.get(&format!("/{}/denied", kind.name)).await.expect(200).json();
         assert_eq!(kept["meta"]["versionId"], "1", "{}", kind.name);
         types += 1;
