@@ -20,6 +20,7 @@ pub mod search;
 mod subset;
 pub mod transaction;
 pub mod update;
+pub mod validate;
 pub mod vread;
 
 use std::collections::BTreeSet;
@@ -40,7 +41,7 @@ use crate::{
     records::{Content, Stored},
     resources::{Access, Resource, resource, resources},
     search::Handling,
-    validate::{self, Link},
+    validate::{self as validation, Link},
     vault::Durability,
 };
 
@@ -88,7 +89,7 @@ pub enum Returning {
 /// What a client sent.
 #[derive(Debug, Clone)]
 pub enum Incoming {
-    /// FHIR JSON.
+    /// FHIR, as JSON.
     Json(Document),
     /// A Binary in its own format.
     Raw {
@@ -132,7 +133,7 @@ pub struct Answer {
 /// A body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
-    /// Media type; FHIR JSON if none.
+    /// Media type; FHIR JSON if none, which is sent in the format that the client wants.
     pub content_type: Option<String>,
     /// The bytes.
     pub bytes: Vec<u8>,
@@ -212,7 +213,7 @@ pub fn check(resource_type: &str, incoming: &Incoming) -> Result<Vec<Link>, Refu
             if document.resource_type().is_some_and(|found| found != resource_type) {
                 return Err(Refusal::invalid(resource_type, "resourceType is not that of the address"));
             }
-            let links = validate::resource(document)?;
+            let links = validation::resource(document)?;
             if let Some(link) = links.iter().find(|link| link.is_reference && is_conditional(link)) {
                 return Err(Refusal::invalid(
                     link.path.clone(),

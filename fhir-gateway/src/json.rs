@@ -9,6 +9,7 @@
 //! byte order marks and nesting deeper than [`DEPTH_MAX`] are refused.
 
 mod parse;
+mod position;
 mod splice;
 mod tree;
 
@@ -16,17 +17,20 @@ use std::{ops::Range, sync::Arc};
 
 use actix_web::web::Bytes;
 
-pub use parse::DEPTH_MAX;
+pub use parse::{DEPTH_MAX, is_number};
+pub use position::Position;
 pub use splice::{Edit, Serving, instant, quoted};
 pub use tree::Tree;
 
-use crate::outcome::Refusal;
+use crate::{format::Format, outcome::Refusal};
+use position::Origin;
 
 /// JSON bytes and the tree that was read from them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Document {
     bytes: Bytes,
     root: Arc<Node>,
+    origin: Origin,
 }
 
 /// One value and where it stands in the document's bytes.
@@ -61,11 +65,45 @@ impl Document {
     /// Reads `bytes`.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`] with the offset of the first byte that is refused.
+    /// [`Refusal::Malformed`] with the position of the first byte that is refused.
     pub fn parse(bytes: impl Into<Bytes>) -> Result<Self, Refusal> {
         let bytes = bytes.into();
-        let root = Arc::new(parse::parse(&bytes)?);
-        Ok(Self { bytes, root })
+        Self::read(bytes.clone(), Origin::Json { whole: bytes, from: 0 })
+    }
+
+    /// Reads an answer of this server: a resource, or a Bundle of resources that are as deep as any may be.
+    ///
+    /// # Errors
+    /// [`Refusal::Internal`] where it is none.
+    pub fn of_answer(bytes: impl Into<Bytes>) -> Result<Self, Refusal> {
+        let bytes = bytes.into();
+        let root = parse::parse_within(&bytes, DEPTH_MAX + parse::DEPTH_OF_BUNDLES);
+        let root = Arc::new(root.map_err(|_| Refusal::Internal("an answer is not JSON"))?);
+        Ok(Self { bytes: bytes.clone(), root, origin: Origin::Json { whole: bytes, from: 0 } })
+    }
+
+    /// Reads JSON that was made from XML. `places` are offsets in `bytes` and where in `xml` stands what
+    /// begins there, in the order of the former.
+    ///
+    /// # Errors
+    /// As [`Document::parse`], with the position in the XML.
+    pub fn made_from_xml(bytes: impl Into<Bytes>, xml: Bytes, places: Vec<(usize, usize)>) -> Result<Self, Refusal> {
+        Self::read(bytes.into(), Origin::Xml { whole: xml, places: places.into(), from: 0 })
+    }
+
+    fn read(bytes: Bytes, origin: Origin) -> Result<Self, Refusal> {
+        match parse::parse(&bytes) {
+            Ok(root) => Ok(Self { bytes, root: Arc::new(root), origin }),
+            Err(fault) => {
+                let format = if matches!(origin, Origin::Json { .. }) { Format::Json } else { Format::Xml };
+                Err(Refusal::Malformed { format, problem: fault.problem, position: origin.position(fault.offset) })
+            }
+        }
+    }
+
+    /// Where in what was sent stands what stands at `offset` of the bytes.
+    pub fn position(&self, offset: usize) -> Position {
+        self.origin.position(offset)
     }
 
     /// The bytes that were sent.
@@ -78,9 +116,9 @@ impl Document {
         &self.root
     }
 
-    /// The bytes of one node as a document of its own.
+    /// The bytes of one node as a document of its own, whose positions are still those of the whole.
     pub fn extract(&self, node: &Node) -> Result<Self, Refusal> {
-        Self::parse(self.bytes.slice(node.start..node.end))
+        Self::read(self.bytes.slice(node.start..node.end), self.origin.within(node.start))
     }
 
     /// `resourceType`, if the document is an object that has one.

@@ -3,7 +3,8 @@
 //! A tour, in the order in which a request travels:
 //! - [`server`]: routes, limits, authentication, request ids; then one file per FHIR interaction
 //!   in [`interactions`].
-//! - [`json`]: bodies as a lossless tree over the bytes that were sent; [`validate`]: what is
+//! - [`json`]: bodies as a lossless tree over the bytes that were sent, made from XML by [`xml`] where they
+//!   were sent so ([`format`] says what an answer is sent as); [`validate`]: what is
 //!   refused before anything is stored; [`resources`]: the table of resource types.
 //! - [`patch`]: what a client wants changed in a resource, applied to its bytes.
 //! - [`hooks`]: what a resource does to the ledger besides being anchored; [`mapping`] and the
@@ -24,6 +25,7 @@ pub mod config;
 pub mod damage;
 pub mod decide;
 pub mod envelope;
+pub mod format;
 pub mod hooks;
 pub mod http_client;
 pub mod index;
@@ -44,3 +46,4 @@ pub mod search;
 pub mod server;
 pub mod validate;
 pub mod vault;
+pub mod xml;

@@ -6,16 +6,19 @@
 
 mod resource;
 
-use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
+use actix_web::{HttpResponse, http::StatusCode, http::header};
 use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
 
 pub use resource::{Issue, operation_outcome};
 
-/// Media type of every FHIR answer.
-pub const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
+use crate::{
+    format::{Format, Wanted},
+    json::Position,
+};
 
-/// What is said of a body that is not FHIR JSON.
-pub const FHIR_WANTED: &str = "must be FHIR JSON: Content-Type application/fhir+json";
+/// What is said of a body that is not FHIR.
+pub const FHIR_WANTED: &str =
+    "must be FHIR in JSON or XML: Content-Type application/fhir+json or application/fhir+xml, in UTF-8";
 
 /// Encodings of bodies that are read.
 const ENCODINGS: &str = "gzip, identity";
@@ -44,21 +47,25 @@ pub enum Refusal {
     /// A condition that must name one resource names several.
     #[error("the condition matches more than one resource; make it narrower")]
     MultipleMatches,
-    /// The body is not JSON, or JSON that is refused as a whole.
-    #[error("the body is not acceptable JSON: {problem} at byte {offset}")]
+    /// The body is not what its media type says, or is refused as a whole.
+    #[error("the body is not acceptable {format}: {problem} ({position})")]
     Malformed {
+        /// As what it was read.
+        format: Format,
         /// What is wrong, without content.
         problem: &'static str,
-        /// Where, in bytes from the start of the body.
-        offset: usize,
+        /// Where in the body.
+        position: Position,
     },
     /// An element is not what FHIR R4 says it is.
-    #[error("{path}: {problem}")]
+    #[error("{path}: {problem}{}", position.map(|at| format!(" ({at})")).unwrap_or_default())]
     Invalid {
         /// FHIRPath-like path of the element, such as `Patient.name[0].family`.
         path: String,
         /// What is wrong with it, without content.
         problem: String,
+        /// Where in the body, if it is one that was sent.
+        position: Option<Position>,
     },
     /// The request is well formed and breaks a rule of CareLedger.
     #[error("{0}")]
@@ -86,8 +93,11 @@ pub enum Refusal {
         allow: &'static str,
     },
     /// No media type in `Accept` can be produced.
-    #[error("only application/fhir+json can be produced here")]
+    #[error("only application/fhir+json and application/fhir+xml can be produced here")]
     NotAcceptable,
+    /// What was accepted once cannot be written as XML by the rules of today.
+    #[error("this can be had as application/fhir+json only: {0}")]
+    NotInXml(&'static str),
     /// The body's media type is not one that is read there.
     #[error("the body {0}")]
     UnsupportedMedia(&'static str),
@@ -154,7 +164,7 @@ pub enum Refusal {
 impl Refusal {
     /// An element that is not what it should be.
     pub fn invalid(path: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Invalid { path: path.into(), problem: problem.into() }
+        Self::Invalid { path: path.into(), problem: problem.into(), position: None }
     }
 
     /// The same refusal, which names the entry of the Bundle that was refused, where it was one. One
@@ -162,13 +172,15 @@ impl Refusal {
     #[must_use]
     pub fn of_entry(self, at: impl Into<Option<usize>>) -> Self {
         match (self, at.into()) {
-            (Self::Invalid { path, problem }, Some(_)) if path.starts_with("Bundle.entry[") => {
-                Self::Invalid { path, problem }
-            }
+            (invalid @ Self::Invalid { .. }, Some(_)) if invalid.names_an_entry() => invalid,
             (named @ Self::Entry { .. }, _) => named,
             (refusal, Some(at)) => Self::Entry { at, refusal: Box::new(refusal) },
             (refusal, None) => refusal,
         }
+    }
+
+    fn names_an_entry(&self) -> bool {
+        matches!(self, Self::Invalid { path, .. } if path.starts_with("Bundle.entry["))
     }
 
     /// What was refused, whichever entry it was.
@@ -198,7 +210,7 @@ impl Refusal {
                 (StatusCode::BAD_REQUEST, IssueType::NotSupported)
             }
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, IssueType::NotSupported),
-            Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, IssueType::NotSupported),
+            Self::NotAcceptable | Self::NotInXml(_) => (StatusCode::NOT_ACCEPTABLE, IssueType::NotSupported),
             Self::UnsupportedMedia(_) | Self::UnsupportedEncoding => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, IssueType::NotSupported)
             }
@@ -216,6 +228,11 @@ impl Refusal {
 
     /// The OperationOutcome resource of this refusal.
     pub fn outcome(&self) -> serde_json::Value {
+        operation_outcome([self.issue()])
+    }
+
+    /// Its one issue.
+    pub fn issue(&self) -> Issue {
         let mut issue = Issue::new(IssueSeverity::Error, self.status_and_issue().1, self.to_string());
         let cause = self.cause();
         issue.expression = match (self, cause) {
@@ -224,21 +241,27 @@ impl Refusal {
             (_, Self::Invalid { path, .. }) => Some(path.clone()),
             _ => None,
         };
-        if let Self::Ledger { code, .. } = cause {
-            issue.reject_code = Some(*code);
+        match cause {
+            Self::Ledger { code, .. } => issue.reject_code = Some(*code),
+            Self::Invalid { position, .. } => issue.position = *position,
+            Self::Malformed { position, .. } => issue.position = Some(*position),
+            _ => {}
         }
-        operation_outcome([issue])
-    }
-}
-
-impl ResponseError for Refusal {
-    fn status_code(&self) -> StatusCode {
-        self.status_and_issue().0
+        issue
     }
 
-    fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status_code());
-        response.insert_header((header::CONTENT_TYPE, FHIR_JSON)).insert_header((header::CACHE_CONTROL, "no-store"));
+    /// The answer to a client that wants `wanted`.
+    pub fn response(&self, wanted: Wanted) -> HttpResponse {
+        let outcome = self.outcome().to_string().into_bytes();
+        // What cannot be said in XML is said in JSON: that there is an error is worth more.
+        let (wanted, body) = match wanted.written(outcome.clone()) {
+            Ok(body) => (wanted, body),
+            Err(_) => (Wanted::of(Format::Json), outcome),
+        };
+        let mut response = HttpResponse::build(self.status_and_issue().0);
+        response
+            .insert_header((header::CONTENT_TYPE, wanted.content_type()))
+            .insert_header((header::CACHE_CONTROL, "no-store"));
         match self.cause() {
             Self::Unauthorized(_) => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
@@ -259,7 +282,7 @@ impl ResponseError for Refusal {
             Self::Internal(fault) => tracing::error!(fault, "request failed"),
             _ => {}
         }
-        response.body(self.outcome().to_string())
+        response.body(body)
     }
 }
 
@@ -275,12 +298,22 @@ mod tests {
     use super::*;
     use crate::{json::Document, validate};
 
+    fn content_type(answer: &HttpResponse) -> &str {
+        answer.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
     #[test]
     fn every_refusal_is_a_valid_outcome_for_two_readers() {
+        let position = Position { line: 3, column: 1 };
         let refusals = [
             Refusal::NotFound,
-            Refusal::Malformed { problem: "it is not UTF-8", offset: 3 },
+            Refusal::Malformed { format: Format::Xml, problem: "it is not UTF-8", position },
             Refusal::invalid("Patient.name", "must be a JSON array"),
+            Refusal::Invalid {
+                path: "Patient.name".to_owned(),
+                problem: "is required".to_owned(),
+                position: Some(position),
+            },
             Refusal::Ledger { code: 10, sentence: "organization is not registered".to_owned() },
             Refusal::TooMany { retry_after: 2 },
             Refusal::Internal("search index"),
@@ -292,6 +325,8 @@ mod tests {
             let typed: Vec<fhir_sdk::r4b::resources::OperationOutcomeIssue> =
                 serde_json::from_value(outcome["issue"].clone()).expect("valid for fhir-sdk");
             assert_eq!(serde_json::to_value(&typed).expect("serialises"), outcome["issue"]);
+            let answer = refusal.response(Wanted::of(Format::Xml));
+            assert_eq!(content_type(&answer), Wanted::of(Format::Xml).content_type());
         }
     }
 
@@ -308,11 +343,18 @@ mod tests {
         for (refusal, status, expression) in cases {
             let is_transient = refusal.status_and_issue().1 == IssueType::Transient;
             let refusal = refusal.of_entry(3);
-            let response = refusal.error_response();
+            let response = refusal.response(Wanted::of(Format::Json));
             assert_eq!(response.status().as_u16(), status, "{expression}");
             assert_eq!(response.headers().contains_key(header::RETRY_AFTER), is_transient, "{expression}");
             assert_eq!(refusal.outcome()["issue"][0]["expression"][0], expression);
         }
+    }
+
+    #[test]
+    fn an_error_that_xml_cannot_say_is_said_in_json() {
+        let answer = Refusal::BadRequest("\u{1} is no parameter".to_owned()).response(Wanted::of(Format::Xml));
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(content_type(&answer), Wanted::of(Format::Json).content_type());
     }
 
     #[test]

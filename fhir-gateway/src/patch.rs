@@ -26,7 +26,7 @@ pub const COPIED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What is said of a body that is no patch.
 pub const PATCH_WANTED: &str = "must be a patch: Content-Type application/json-patch+json, \
-    application/merge-patch+json, or application/fhir+json with a Parameters resource";
+    application/merge-patch+json, or application/fhir+json or application/fhir+xml with a Parameters resource";
 
 /// A patch, read and not yet applied.
 #[derive(Debug, Clone)]
@@ -46,14 +46,10 @@ impl Patch {
     /// # Errors
     /// [`Refusal::UnsupportedMedia`] for another type; [`Refusal::Malformed`].
     pub fn read(content_type: &str, bytes: impl Into<actix_web::web::Bytes>) -> Result<Self, Refusal> {
-        let wanted = Err(Refusal::UnsupportedMedia(PATCH_WANTED));
         match content_type {
             "application/json-patch+json" => Document::parse(bytes).map(Self::Json),
             "application/merge-patch+json" => Document::parse(bytes).map(Self::Merge),
-            "application/fhir+json" | "application/json+fhir" => {
-                let document = Document::parse(bytes)?;
-                if document.resource_type() == Some("Parameters") { Ok(Self::FhirPath(document)) } else { wanted }
-            }
+            "application/fhir+json" | "application/json+fhir" => Self::of_parameters(Document::parse(bytes)?),
             "application/json" | "text/json" => {
                 let document = Document::parse(bytes)?;
                 Ok(match &document.root().value {
@@ -62,7 +58,18 @@ impl Patch {
                     _ => Self::Merge(document),
                 })
             }
-            _ => wanted,
+            _ => Err(Refusal::UnsupportedMedia(PATCH_WANTED)),
+        }
+    }
+
+    /// A FHIRPath Patch, in whatever format it came.
+    ///
+    /// # Errors
+    /// [`Refusal::UnsupportedMedia`] for another resource.
+    pub fn of_parameters(document: Document) -> Result<Self, Refusal> {
+        match document.resource_type() {
+            Some("Parameters") => Ok(Self::FhirPath(document)),
+            _ => Err(Refusal::UnsupportedMedia(PATCH_WANTED)),
         }
     }
 

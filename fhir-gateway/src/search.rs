@@ -22,6 +22,7 @@ pub use value::{Prefix, Wanted};
 use std::collections::BTreeSet;
 
 use crate::{
+    format,
     index::sight::Sight,
     outcome::Refusal,
     resources::{Resource, parameters::Parameter},
@@ -287,7 +288,7 @@ impl Query {
             "_summary" if text == "count" => self.only_count = true,
             "_summary" => self.shape.summary = Summary::read(text)?,
             "_elements" => self.shape.elements.extend(elements(text)?),
-            "_format" if is_json_format(text) => {}
+            "_format" if format::of_parameter(text).is_some() => {}
             "_format" => return Err(Refusal::NotAcceptable),
             CURSOR => match text.parse() {
                 Ok(cursor) => self.cursor = Some(cursor),
@@ -306,12 +307,6 @@ impl Query {
         }
         Ok(None)
     }
-}
-
-/// Whether `_format` names the one format that is produced. In an address a plus sign that is not
-/// escaped is a space.
-pub fn is_json_format(text: &str) -> bool {
-    matches!(text, "json" | "text/json" | "application/json" | "application/fhir+json" | "application/fhir json")
 }
 
 /// A parameter name for a message: names are no data unless somebody makes them so.

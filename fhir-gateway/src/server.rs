@@ -12,7 +12,7 @@ pub mod route;
 use std::{collections::HashMap, pin::pin, sync::Arc, time::Instant};
 
 use actix_web::{
-    App, HttpRequest, HttpResponse, HttpServer, ResponseError as _,
+    App, HttpRequest, HttpResponse, HttpServer,
     dev::{Decompress, Server},
     http::{Method, StatusCode, header},
     middleware::Compress,
@@ -22,10 +22,11 @@ use futures::StreamExt as _;
 
 use crate::{
     auth::routes::{OAuthError, TOKEN_REQUEST_BYTES_MAX},
-    interactions::{self, Answer, Context, condition::Locks},
+    format::Wanted,
+    interactions::{self, Answer, Body, Context, condition::Locks, operation::Sent},
     json::Document,
     organization::Organization,
-    outcome::{FHIR_JSON, Refusal},
+    outcome::Refusal,
     release,
 };
 use route::Route;
@@ -86,7 +87,7 @@ async fn handle(request: HttpRequest, payload: web::Payload, gateway: web::Data<
     let id = request_id(&request);
     let mut response = match answer(&request, payload, &gateway.into_inner()).await {
         Ok(response) => response,
-        Err(refusal) => refusal.error_response(),
+        Err(refusal) => refusal.response(headers::wanted_of_errors(&request)),
     };
     let value = header::HeaderValue::from_str(&id).expect("a request id is checked to be a header value");
     response.headers_mut().insert(header::HeaderName::from_static("x-request-id"), value);
@@ -126,8 +127,8 @@ async fn answer(request: &HttpRequest, payload: web::Payload, gateway: &Arc<Gate
         }
         [name, "fhir", "metadata"] if matches!(*request.method(), Method::GET | Method::HEAD) => {
             let base_url = &gateway.served(name)?.organization.base_url;
-            headers::acceptable(headers::accept(request)?)?;
-            Ok(respond(interactions::capabilities::capabilities(base_url)))
+            let accept = headers::accept(request, &headers::pairs(request.query_string()))?;
+            respond(interactions::capabilities::capabilities(base_url), headers::wanted(request, accept.as_deref())?)
         }
         [name, "fhir", "metadata"] | [name, "fhir", ".well-known", "smart-configuration"] => {
             gateway.served(name)?;
@@ -177,14 +178,26 @@ async fn interact(
     let route = Route::of(request.method(), segments)?;
     let is_binary =
         matches!(route, Route::Read { resource_type: "Binary", .. } | Route::Vread { resource_type: "Binary", .. });
-    let accept = headers::accept(request)?;
-    if !is_binary {
-        headers::acceptable(accept)?;
+    let mut pairs = headers::pairs(request.query_string());
+    let mut accept = headers::accept(request, &pairs)?;
+    let has_form = route.has_form();
+    if !is_binary && !has_form {
+        headers::wanted(request, accept.as_deref())?;
     }
     let body = read(request, payload, gateway.body_bytes_max).await?;
+    if has_form {
+        pairs.extend(headers::form(request, &body)?);
+        accept = headers::accept(request, &pairs)?;
+    }
+    let accept = accept.as_deref();
+    // A file is sent as what it is; where FHIR is named beside it, as that.
+    let wanted = match headers::wanted(request, accept) {
+        Err(Refusal::NotAcceptable) if is_binary => headers::wanted(request, None)?,
+        wanted => wanted?,
+    };
     let (prefer, key) = (headers::prefer(request), headers::idempotency_key(request)?);
     let context = Context { organization, conditions, caller: &caller, prefer, key };
-    run(&context, route, request, accept, &body).await.map(respond)
+    respond(run(&context, route, request, &pairs, accept, &body).await?, wanted)
 }
 
 /// The body, unpacked; not one byte more than `limit` is kept.
@@ -210,13 +223,13 @@ async fn run(
     context: &Context<'_>,
     route: Route<'_>,
     request: &HttpRequest,
+    pairs: &[(String, String)],
     accept: Option<&str>,
     body: &Bytes,
 ) -> Result<Answer, Refusal> {
     let text = |name| headers::text(request, name);
-    let pairs = || headers::pairs(request.query_string());
     let if_match = headers::version(request, header::IF_MATCH.as_str())?;
-    let shape = headers::shape(request, &route)?;
+    let shape = headers::shape(&route, pairs)?;
     let wanted = interactions::read::Wanted {
         accept,
         if_none_match: text(header::IF_NONE_MATCH.as_str()),
@@ -227,18 +240,13 @@ async fn run(
         headers::without_parameters(request, &route, context.prefer.handling)?;
     }
     match route {
-        Route::Bundle => bundle(context, request, body).await,
-        Route::Search { resource_type } => interactions::search::search(context, resource_type, &pairs()).await,
-        Route::SearchByPost { resource_type } => {
-            interactions::search::search(context, resource_type, &headers::form(request, body)?).await
+        Route::Bundle => bundle(context, &headers::document(request, body)?).await,
+        Route::Search { resource_type } | Route::SearchByPost { resource_type } => {
+            interactions::search::search(context, resource_type, pairs).await
         }
-        Route::Compartment { id } => interactions::everything::compartment(context, id, &pairs()).await,
-        Route::SearchCompartment { id, resource_type } => {
-            interactions::search::search_compartment(context, id, resource_type, &pairs()).await
-        }
-        Route::SearchCompartmentByPost { id, resource_type } => {
-            let pairs = headers::form(request, body)?;
-            interactions::search::search_compartment(context, id, resource_type, &pairs).await
+        Route::Compartment { id } => interactions::everything::compartment(context, id, pairs).await,
+        Route::SearchCompartment { id, resource_type } | Route::SearchCompartmentByPost { id, resource_type } => {
+            interactions::search::search_compartment(context, id, resource_type, pairs).await
         }
         Route::Create { resource_type } => {
             interactions::writable(resource_type)?;
@@ -264,22 +272,22 @@ async fn run(
         Route::UpdateByCondition { .. } | Route::PatchByCondition { .. } | Route::DeleteByCondition { .. } => {
             by_condition(context, route, request, body).await
         }
-        Route::History { of } => interactions::history::history(context, of, &pairs()).await,
+        Route::History { of } => interactions::history::history(context, of, pairs).await,
         Route::Operation { resource_type, id, name } => {
-            interactions::operation::run(context, resource_type, id, name, &pairs(), body).await
+            let document = || headers::document(request, body);
+            let sent = Sent { is_empty: body.is_empty(), document: &document, pairs };
+            interactions::operation::run(context, resource_type, id, name, &sent).await
         }
     }
 }
 
-async fn bundle(context: &Context<'_>, request: &HttpRequest, body: &Bytes) -> Result<Answer, Refusal> {
-    headers::is_fhir(request)?;
-    let bundle = Document::parse(body.clone())?;
+async fn bundle(context: &Context<'_>, bundle: &Document) -> Result<Answer, Refusal> {
     match bundle.root().text("type") {
         _ if bundle.resource_type() != Some("Bundle") => {
             Err(Refusal::invalid("Bundle", "must be a Bundle of type transaction or batch"))
         }
-        Some("transaction") => interactions::transaction::transaction(context, &bundle).await,
-        Some("batch") => interactions::batch::batch(context, &bundle).await,
+        Some("transaction") => interactions::transaction::transaction(context, bundle).await,
+        Some("batch") => interactions::batch::batch(context, bundle).await,
         _ => Err(Refusal::invalid("Bundle.type", "must be transaction or batch")),
     }
 }
@@ -314,7 +322,7 @@ async fn by_condition(
 }
 
 /// An answer as HTTP.
-fn respond(answer: Answer) -> HttpResponse {
+fn respond(answer: Answer, wanted: Wanted) -> Result<HttpResponse, Refusal> {
     let mut response = HttpResponse::build(answer.status);
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
@@ -331,13 +339,16 @@ fn respond(answer: Answer) -> HttpResponse {
             response.insert_header((header::CONTENT_LOCATION, location));
         }
     }
-    match answer.body {
+    Ok(match answer.body {
         None => response.finish(),
-        Some(body) => {
-            let content_type = body.content_type.unwrap_or_else(|| FHIR_JSON.to_string());
-            response.insert_header((header::CONTENT_TYPE, content_type)).body(body.bytes)
+        Some(Body { content_type: Some(own), bytes }) => {
+            response.insert_header((header::CONTENT_TYPE, own)).body(bytes)
         }
-    }
+        Some(Body { content_type: None, bytes }) => {
+            let bytes = wanted.written(bytes)?;
+            response.insert_header((header::CONTENT_TYPE, wanted.content_type())).body(bytes)
+        }
+    })
 }
 
 /// The client's request id if it is plain, a fresh one otherwise.

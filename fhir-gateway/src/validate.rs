@@ -1,10 +1,18 @@
 //! What is refused before anything is stored: elements that FHIR R4 does not know, wrong JSON
 //! types, missing required elements, two values for one choice, codes outside required bindings,
-//! primitives that do not match their pattern. Errors name the element, never its value.
+//! primitives that do not match their pattern, references to what may not stand there, narrative
+//! that is none, contained resources that nothing refers to. Errors name the element and where it
+//! stands, never its value. docs/adr/0022-validation-by-the-official-definitions.md
 //!
 //! The same walk collects the [`Link`]s of a resource, so that a transaction can rewrite them.
 
+mod contained;
+pub mod narrative;
+pub(crate) mod path;
 mod primitive;
+mod reference;
+
+use std::{borrow::Cow, collections::HashMap};
 
 pub use primitive::{is_id, is_instant};
 
@@ -13,6 +21,11 @@ use crate::{
     outcome::Refusal,
     resources::elements::{Definition, Element, Kind, Primitive, definition},
 };
+use contained::Scope;
+use path::Path;
+
+/// Most findings of one validation: who made that many mistakes has enough to go on.
+pub const FINDINGS_MAX: usize = 100;
 
 /// A value that may name another resource: `Reference.reference`, uri, url, canonical.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,169 +41,282 @@ pub struct Link {
 /// Checks a resource against the definitions.
 ///
 /// # Errors
-/// The first element that is refused, by path.
+/// The first element that is refused, by path and position.
 pub fn resource(document: &Document) -> Result<Vec<Link>, Refusal> {
-    let mut walk = Walk { links: Vec::new() };
-    walk.resource(document.root(), "")?;
-    Ok(walk.links)
+    let walk = Walk::over(document, 1);
+    match walk.findings.into_iter().next() {
+        None => Ok(walk.links),
+        Some(finding) => Err(finding.refusal(document)),
+    }
 }
 
-struct Walk {
+/// Everything that is wrong with a resource, up to [`FINDINGS_MAX`].
+pub fn findings(document: &Document) -> Vec<Refusal> {
+    let walk = Walk::over(document, FINDINGS_MAX);
+    walk.findings.into_iter().map(|finding| finding.refusal(document)).collect()
+}
+
+/// One thing that is wrong.
+struct Finding {
+    path: String,
+    problem: Cow<'static, str>,
+    /// First byte of what is wrong, or of what lacks something.
+    offset: usize,
+}
+
+impl Finding {
+    fn refusal(self, document: &Document) -> Refusal {
+        let position = Some(document.position(self.offset));
+        Refusal::Invalid { path: self.path, problem: self.problem.into_owned(), position }
+    }
+}
+
+struct Walk<'a> {
+    path: Path<'a>,
     links: Vec<Link>,
+    findings: Vec<Finding>,
+    findings_max: usize,
+    /// What a Bundle's entries are, by `fullUrl`.
+    entries: HashMap<&'a str, &'a str>,
+    /// The contained resources of the outermost resource that is being walked.
+    scope: Scope<'a>,
 }
 
-impl Walk {
-    fn resource(&mut self, node: &Node, path: &str) -> Result<(), Refusal> {
-        // Every resource is a `Resource`, also to FHIRPath.
-        let at = if path.is_empty() { "Resource" } else { path };
-        if !matches!(node.value, Value::Object(_)) {
-            return Err(Refusal::invalid(at, "must be a JSON object"));
-        }
-        let Some(name) = node.text("resourceType") else {
-            return Err(Refusal::invalid(at, "resourceType is required"));
+impl<'a> Walk<'a> {
+    fn over(document: &'a Document, findings_max: usize) -> Self {
+        let mut walk = Self {
+            path: Path::default(),
+            links: Vec::new(),
+            findings: Vec::new(),
+            findings_max,
+            entries: reference::entries(document.root()),
+            scope: Scope::default(),
         };
-        let Some(found) = definition(name).filter(|found| found.is_resource) else {
-            return Err(Refusal::invalid(at, "resourceType is not one of FHIR R4"));
-        };
-        let path = if path.is_empty() { name } else { path };
-        self.object(node, found, path)
+        walk.outer(document.root());
+        walk
     }
 
-    fn object(&mut self, node: &Node, found: &Definition, path: &str) -> Result<(), Refusal> {
-        let Value::Object(members) = &node.value else {
-            return Err(Refusal::invalid(path, "must be a JSON object"));
-        };
+    /// Notes what is wrong with `node`, which stands at the path.
+    fn find(&mut self, node: &Node, problem: impl Into<Cow<'static, str>>) {
+        if !self.is_full() {
+            // Every resource is a `Resource`, also to FHIRPath.
+            let path = if self.path.is_empty() { "Resource".to_owned() } else { self.path.to_string() };
+            self.findings.push(Finding { path, problem: problem.into(), offset: node.start });
+        }
+    }
+
+    /// As [`Self::find`], for the element `name` of `node`.
+    fn find_in(&mut self, node: &Node, name: &'a str, problem: impl Into<Cow<'static, str>>) {
+        self.path.enter(name);
+        self.find(node, problem);
+        self.path.leave();
+    }
+
+    fn is_full(&self) -> bool {
+        self.findings.len() >= self.findings_max
+    }
+
+    /// A resource that stands for itself: not one that is contained.
+    fn outer(&mut self, node: &'a Node) {
+        if self.path.is_empty()
+            && let Some(name) = node.text("resourceType").filter(|name| reference::is_resource(name))
+        {
+            self.path.enter(name);
+        }
+        let outside = std::mem::replace(&mut self.scope, Scope::of(node));
+        self.resource(node);
+        let scope = std::mem::replace(&mut self.scope, outside);
+        for orphan in scope.orphans() {
+            self.path.enter("contained");
+            self.path.enter_item(orphan.at);
+            self.find(orphan.node, "is contained, and nothing refers to it (dom-3)");
+            self.path.leave();
+            self.path.leave();
+        }
+    }
+
+    fn resource(&mut self, node: &'a Node) {
+        if !matches!(node.value, Value::Object(_)) {
+            return self.find(node, "must be a JSON object");
+        }
+        let Some(name) = node.text("resourceType") else { return self.find(node, "resourceType is required") };
+        match definition(name).filter(|found| found.is_resource) {
+            Some(found) => self.object(node, found),
+            None => self.find(node, "resourceType is not one of FHIR R4"),
+        }
+    }
+
+    fn object(&mut self, node: &'a Node, found: &'static Definition) {
+        let Value::Object(members) = &node.value else { return self.find(node, "must be a JSON object") };
         if members.is_empty() {
-            return Err(Refusal::invalid(path, "must not be empty"));
+            return self.find(node, "must not be empty");
         }
         for (key, child) in members {
-            if found.is_resource && &**key == "resourceType" {
-                continue;
+            if self.is_full() {
+                return;
             }
-            let (name, is_shadow) = match key.strip_prefix('_') {
-                Some(name) => (name, true),
-                None => (&**key, false),
-            };
-            let path = format!("{path}.{}", printable(key));
-            let Some(element) = found.element(name) else {
-                return Err(Refusal::invalid(path, "is not an element of FHIR R4"));
-            };
-            match (is_shadow, element.kind) {
-                (true, Kind::Primitive(_)) => self.shadow(child, element, &path)?,
-                (true, _) => return Err(Refusal::invalid(path, "only primitive elements have a name with _")),
-                (false, _) => self.element(child, element, node.get(&format!("_{name}")), &path)?,
+            if !(found.is_resource && &**key == "resourceType") {
+                self.path.enter(key);
+                self.member(node, key, child, found);
+                self.path.leave();
             }
         }
-        presence(node, found, path)
+        self.presence(node, found);
     }
 
-    fn element(&mut self, node: &Node, element: &Element, shadow: Option<&Node>, path: &str) -> Result<(), Refusal> {
-        if !element.repeats {
-            return self.one(node, element, path);
+    fn more_than_an_id(&mut self, node: &Node) {
+        if matches!(node.members(), [(key, _)] if &**key == "id") {
+            self.find(node, "must have more than an id (ele-1)");
         }
-        let Value::Array(items) = &node.value else {
-            return Err(Refusal::invalid(path, "must be a JSON array"));
+    }
+
+    fn member(&mut self, node: &'a Node, key: &'a str, child: &'a Node, found: &'static Definition) {
+        let (name, is_shadow) = match key.strip_prefix('_') {
+            Some(name) => (name, true),
+            None => (key, false),
         };
+        let Some(element) = found.element(name) else { return self.find(child, "is not an element of FHIR R4") };
+        match (is_shadow, element.kind) {
+            (true, Kind::Primitive(Primitive::Xhtml)) => self.find(child, "narrative has no extensions"),
+            (true, Kind::Primitive(_)) => self.shadow(child, element, node.get(name)),
+            (true, _) => self.find(child, "only primitive elements have a name with _"),
+            (false, _) => self.element(child, element, node.get(&format!("_{name}"))),
+        }
+    }
+
+    fn element(&mut self, node: &'a Node, element: &'static Element, shadow: Option<&'a Node>) {
+        if !element.repeats {
+            return self.one(node, element, None);
+        }
+        let Value::Array(items) = &node.value else { return self.find(node, "must be a JSON array") };
         if items.is_empty() {
-            return Err(Refusal::invalid(path, "must not be empty"));
+            return self.find(node, "must not be empty");
         }
         for (at, item) in items.iter().enumerate() {
-            let path = format!("{path}[{at}]");
             let stands_for_shadow = item.value == Value::Null
                 && shadow.is_some_and(|shadow| shadow.items().get(at).is_some_and(|item| item.value != Value::Null));
             if !stands_for_shadow {
-                self.one(item, element, &path)?;
+                self.path.enter_item(at);
+                self.one(item, element, Some(at));
+                self.path.leave();
             }
         }
-        Ok(())
     }
 
-    fn one(&mut self, node: &Node, element: &Element, path: &str) -> Result<(), Refusal> {
+    fn one(&mut self, node: &'a Node, element: &'static Element, at: Option<usize>) {
         match element.kind {
-            Kind::Resource => self.resource(node, path),
+            Kind::Resource if element.name == "contained" => self.contained(node, at.unwrap_or_default()),
+            Kind::Resource => self.outer(node),
             Kind::Complex(name) => {
                 let found = definition(name).expect("a test holds that every element has a known type");
-                self.object(node, found, path)?;
-                if name == "Reference" {
-                    self.reference(node, path)?;
+                self.object(node, found);
+                self.more_than_an_id(node);
+                match name {
+                    "Reference" => self.reference(node, element.targets),
+                    "CodeableConcept" => self.concept(node, element),
+                    "Extension" => self.extension(node),
+                    _ => {}
                 }
-                Ok(())
             }
-            Kind::Primitive(kind) => {
-                primitive::check(node, kind, path)?;
-                if let (Some(codes), Some(code)) = (element.codes, node.as_str())
-                    && !codes.contains(&code)
-                {
-                    return Err(Refusal::invalid(path, "is not one of the codes that FHIR R4 requires here"));
-                }
-                if matches!(kind, Primitive::Uri | Primitive::Url | Primitive::Canonical) {
-                    self.links.push(Link { node: node.clone(), path: path.to_string(), is_reference: false });
-                }
-                Ok(())
-            }
+            Kind::Primitive(kind) => self.primitive(node, kind, element),
         }
     }
 
-    fn reference(&mut self, node: &Node, path: &str) -> Result<(), Refusal> {
-        let Some(reference) = node.get("reference") else { return Ok(()) };
-        let path = format!("{path}.reference");
-        if !reference.as_str().is_some_and(primitive::is_reference) {
-            return Err(Refusal::invalid(path, "is not a reference: Type/id, #id, a URL, a URN or Type?query"));
+    fn primitive(&mut self, node: &'a Node, kind: Primitive, element: &'static Element) {
+        if let Some(problem) = primitive::problem(node, kind) {
+            return self.find(node, problem);
         }
-        self.links.push(Link { node: reference.clone(), path, is_reference: true });
-        Ok(())
+        let Some(text) = node.as_str() else { return };
+        if element.codes.is_some_and(|codes| codes.binary_search(&text).is_err()) {
+            self.find(node, "is not one of the codes that FHIR R4 requires here");
+        }
+        if matches!(kind, Primitive::Uri | Primitive::Url | Primitive::Canonical) {
+            self.scope.link(text);
+            self.links.push(Link { node: node.clone(), path: self.path.to_string(), is_reference: false });
+        }
+    }
+
+    /// A concept whose codes are required has one of them.
+    fn concept(&mut self, node: &'a Node, element: &'static Element) {
+        let Some(codes) = element.codes else { return };
+        let coded = node.get("coding").map_or(&[][..], Node::items).iter().any(|coding| {
+            let (system, code) = (coding.text("system").unwrap_or_default(), coding.text("code").unwrap_or_default());
+            codes.binary_search(&format!("{system}|{code}").as_str()).is_ok()
+        });
+        if !coded {
+            self.find(node, "must have a coding with one of the codes that FHIR R4 requires here");
+        }
+    }
+
+    fn extension(&mut self, node: &'a Node) {
+        let is_value = |key: &str| key.starts_with("value") || key.starts_with("_value");
+        let has_value = node.members().iter().any(|(key, _)| is_value(key));
+        if has_value == node.get("extension").is_some() {
+            self.find(node, "must have either a value or extensions (ext-1)");
+        }
     }
 
     /// `_name`: ids and extensions of a primitive, in an array as long as the values.
-    fn shadow(&mut self, node: &Node, element: &Element, path: &str) -> Result<(), Refusal> {
-        let found = definition("Element").expect("every data type is one");
+    fn shadow(&mut self, node: &'a Node, element: &'static Element, values: Option<&'a Node>) {
         if !element.repeats {
-            return self.object(node, found, path);
+            return self.beside(node, values);
         }
-        let Value::Array(items) = &node.value else {
-            return Err(Refusal::invalid(path, "must be a JSON array"));
+        let Value::Array(items) = &node.value else { return self.find(node, "must be a JSON array") };
+        let has_as_many = values.is_none_or(|values| values.items().len() == items.len());
+        if items.is_empty() || !has_as_many {
+            return self.find(node, "must have as many items as the values that it stands beside");
+        }
+        for (at, item) in items.iter().enumerate() {
+            self.path.enter_item(at);
+            match (&item.value, values) {
+                (Value::Null, Some(_)) => {}
+                (Value::Null, None) => self.find(item, "has neither a value nor an extension"),
+                (_, values) => self.beside(item, values.map(|values| &values.items()[at])),
+            }
+            self.path.leave();
+        }
+    }
+
+    /// What stands beside one value, or in its place.
+    fn beside(&mut self, node: &'a Node, value: Option<&'a Node>) {
+        self.object(node, definition("Element").expect("every data type is one"));
+        if value.is_none_or(|value| value.value == Value::Null) {
+            self.more_than_an_id(node);
+        }
+    }
+
+    /// Required elements are there; of a choice, one at most.
+    fn presence(&mut self, node: &'a Node, found: &'static Definition) {
+        let is_there = |name: &str| {
+            node.members().iter().any(|(key, _)| &**key == name || key.strip_prefix('_').is_some_and(|key| key == name))
         };
-        for (at, item) in items.iter().enumerate().filter(|(_, item)| item.value != Value::Null) {
-            self.object(item, found, &format!("{path}[{at}]"))?;
-        }
-        Ok(())
-    }
-}
-
-/// Required elements are there; of a choice, one at most.
-fn presence(node: &Node, found: &Definition, path: &str) -> Result<(), Refusal> {
-    let is_there = |name: &str| node.get(name).is_some() || node.get(&format!("_{name}")).is_some();
-    let mut chosen: Vec<&str> = Vec::new();
-    for element in &found.elements {
-        match element.choice {
-            Some(choice) if is_there(element.name) => {
-                if chosen.contains(&choice) {
-                    return Err(Refusal::invalid(format!("{path}.{choice}[x]"), "has more than one value"));
+        let mut chosen: Option<&str> = None;
+        for (at, element) in found.elements.iter().enumerate() {
+            let Some(choice) = element.choice else {
+                if element.required && !is_there(element.name) {
+                    self.find_in(node, element.name, "is required");
                 }
-                chosen.push(choice);
+                continue;
+            };
+            if is_there(element.name) {
+                if chosen == Some(choice) {
+                    self.find_choice(node, choice, "has more than one value");
+                }
+                chosen = Some(choice);
             }
-            None if element.required && !is_there(element.name) => {
-                return Err(Refusal::invalid(format!("{path}.{}", element.name), "is required"));
+            // The names of a choice stand next to each other: a test holds it.
+            let is_last = found.elements.get(at + 1).is_none_or(|next| next.choice != Some(choice));
+            if is_last && element.required && chosen != Some(choice) {
+                self.find_choice(node, choice, "is required");
             }
-            _ => {}
         }
     }
-    let missing = found
-        .elements
-        .iter()
-        .filter(|element| element.required)
-        .find_map(|element| element.choice.filter(|choice| !chosen.contains(choice)));
-    match missing {
-        Some(choice) => Err(Refusal::invalid(format!("{path}.{choice}[x]"), "is required")),
-        None => Ok(()),
-    }
-}
 
-/// A key for an error message. Keys are no data unless somebody makes them so.
-fn printable(key: &str) -> &str {
-    const NAME_MAX: usize = 64;
-    let is_name = key.len() <= NAME_MAX && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if is_name { key } else { "(a key that is no name)" }
+    fn find_choice(&mut self, node: &Node, choice: &'static str, problem: &'static str) {
+        self.path.enter_choice(choice);
+        self.find(node, problem);
+        self.path.leave();
+    }
 }
 
 #[cfg(test)]
@@ -200,7 +326,7 @@ mod tests {
     fn problem(text: &str) -> Option<(String, String)> {
         match resource(&Document::parse(text.as_bytes().to_vec()).expect("JSON")) {
             Ok(_) => None,
-            Err(Refusal::Invalid { path, problem }) => Some((path, problem)),
+            Err(Refusal::Invalid { path, problem, .. }) => Some((path, problem)),
             Err(other) => panic!("{text}: {other}"),
         }
     }
@@ -243,6 +369,66 @@ mod tests {
             ),
             (r#"{"resourceType":"DocumentReference","status":"current","content":[]}"#, "DocumentReference.content"),
             (r#"{"resourceType":"Patient","a\nb":1}"#, "Patient.(a key that is no name)"),
+            (r#"{"resourceType":"Patient","name":[{"id":"1"}]}"#, "Patient.name[0]"),
+            (
+                r#"{"resourceType":"Patient","name":[{"given":["a"],"_given":[null,{"id":"1"}]}]}"#,
+                "Patient.name[0]._given",
+            ),
+            (r#"{"resourceType":"Patient","name":[{"_given":[null]}]}"#, "Patient.name[0]._given[0]"),
+            (
+                r#"{"resourceType":"Patient","name":[{"given":["a",null],"_given":[null,{"id":"1"}]}]}"#,
+                "Patient.name[0]._given[1]",
+            ),
+            (r#"{"resourceType":"Patient","_birthDate":{"id":"1"}}"#, "Patient._birthDate"),
+            (r#"{"resourceType":"Patient","extension":[{"url":"urn:x"}]}"#, "Patient.extension[0]"),
+            (
+                r#"{"resourceType":"Patient","extension":[{"url":"urn:x","valueCode":"a","extension":[{"url":"urn:y","valueCode":"b"}]}]}"#,
+                "Patient.extension[0]",
+            ),
+            (r#"{"resourceType":"Patient","language":"en\u0007"}"#, "Patient.language"),
+            (r#"{"resourceType":"Patient","text":{"status":"generated","div":"x"}}"#, "Patient.text.div"),
+            (r#"{"resourceType":"Patient","text":{"status":"generated","_div":{"id":"x"}}}"#, "Patient.text._div"),
+            (r#"{"resourceType":"Condition","subject":{"reference":"Practitioner/1"}}"#, "Condition.subject.reference"),
+            (r#"{"resourceType":"Condition","subject":{"reference":"Patiant/1"}}"#, "Condition.subject.reference"),
+            (
+                r#"{"resourceType":"Condition","subject":{"reference":"http://a/Device/1"}}"#,
+                "Condition.subject.reference",
+            ),
+            (r#"{"resourceType":"Condition","subject":{"type":"Device"}}"#, "Condition.subject.type"),
+            (
+                r#"{"resourceType":"Condition","subject":{"type":"Group","reference":"Patient/1"}}"#,
+                "Condition.subject.reference",
+            ),
+            (r##"{"resourceType":"Condition","subject":{"reference":"#p"}}"##, "Condition.subject.reference"),
+            (
+                r##"{"resourceType":"Condition","subject":{"reference":"#p"},"contained":[{"resourceType":"Device","id":"p"}]}"##,
+                "Condition.subject.reference",
+            ),
+            (r#"{"resourceType":"Patient","contained":[{"resourceType":"Patient","id":"a"}]}"#, "Patient.contained[0]"),
+            (
+                r##"{"resourceType":"Patient","managingOrganization":{"reference":"#a"},"contained":[
+                    {"resourceType":"Organization","id":"a","contained":[{"resourceType":"Patient","id":"b"}]}]}"##,
+                "Patient.contained[0].contained[0]",
+            ),
+            (
+                r##"{"resourceType":"Patient","managingOrganization":{"reference":"#a"},"contained":[
+                    {"resourceType":"Organization","id":"a","name":"x"},{"resourceType":"Organization","id":"a","name":"y"}]}"##,
+                "Patient.contained[1]",
+            ),
+            (
+                r##"{"resourceType":"Patient","managingOrganization":{"reference":"#a"},"contained":[
+                    {"resourceType":"Organization","id":"a","meta":{"versionId":"1"}}]}"##,
+                "Patient.contained[0]",
+            ),
+            (
+                r#"{"resourceType":"Condition","subject":{"reference":"Patient/1"},"clinicalStatus":{"text":"active"}}"#,
+                "Condition.clinicalStatus",
+            ),
+            (
+                r#"{"resourceType":"Bundle","type":"batch","entry":[{"fullUrl":"urn:uuid:1","resource":{"resourceType":"Device"}},
+                    {"resource":{"resourceType":"Condition","subject":{"reference":"urn:uuid:1"}}}]}"#,
+                "Bundle.entry[1].resource.subject.reference",
+            ),
         ] {
             assert_eq!(problem(text).map(|(path, _)| path).as_deref(), Some(path), "{text}");
         }
@@ -255,7 +441,27 @@ mod tests {
             r#"{"resourceType":"Patient","name":[{"given":["a",null],"_given":[null,{"extension":[{"url":"urn:x","valueDecimal":1.00}]}]}]}"#,
             r#"{"resourceType":"Patient","_birthDate":{"extension":[{"url":"http://x","valueCode":"unknown"}]}}"#,
             r#"{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":1e3}}"#,
-            r##"{"resourceType":"Observation","status":"final","code":{"text":"x"},"subject":{"reference":"#p"}}"##,
+            r##"{"resourceType":"Observation","status":"final","code":{"text":"x"},"subject":{"reference":"#p"},
+                "contained":[{"resourceType":"Patient","id":"p"}]}"##,
+            r##"{"resourceType":"Observation","status":"final","code":{"text":"x"},
+                "contained":[{"resourceType":"Provenance","id":"p","target":[{"reference":"#"}],"recorded":"2020-01-01T00:00:00Z",
+                "agent":[{"who":{"reference":"Practitioner/1"}}]}]}"##,
+            r#"{"resourceType":"Condition","subject":{"reference":"http://elsewhere/fhir/Patient/1/_history/2","type":"Patient"},
+                "clinicalStatus":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/condition-clinical","code":"active"}]}}"#,
+            r#"{"resourceType":"Bundle","type":"transaction","entry":[
+                {"fullUrl":"urn:uuid:1","resource":{"resourceType":"Patient"},"request":{"method":"POST","url":"Patient"}},
+                {"resource":{"resourceType":"Condition","subject":{"reference":"urn:uuid:1"}},"request":{"method":"POST","url":"Condition"}}]}"#,
+            r#"{"resourceType":"Patient","text":{"status":"generated","div":"<div xmlns=\"http://www.w3.org/1999/xhtml\">x</div>"}}"#,
+        ] {
+            assert_eq!(problem(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_beside_a_value_needs_no_extension() {
+        for text in [
+            r#"{"resourceType":"Patient","birthDate":"1970","_birthDate":{"id":"1"}}"#,
+            r#"{"resourceType":"Patient","name":[{"given":["a","b"],"_given":[null,{"id":"1"}]}]}"#,
         ] {
             assert_eq!(problem(text), None, "{text}");
         }
@@ -270,11 +476,32 @@ mod tests {
 
     #[test]
     fn links_are_found_wherever_they_stand() {
-        let text = r#"{"resourceType":"DocumentReference","status":"current","subject":{"reference":"urn:uuid:1"},
+        let text = r##"{"resourceType":"DocumentReference","status":"current","subject":{"reference":"urn:uuid:1"},
             "content":[{"attachment":{"url":"urn:uuid:2"}}],"contained":[{"resourceType":"Patient",
-            "link":[{"type":"refer","other":{"reference":"Patient?identifier=a|b"}}]}]}"#;
+            "id":"c","link":[{"type":"refer","other":{"reference":"Patient?identifier=a|b"}}]}],
+            "author":[{"reference":"#c"}]}"##;
         let links = resource(&Document::parse(text.as_bytes().to_vec()).expect("JSON")).expect("valid");
         let found: Vec<_> = links.iter().map(|link| (link.node.as_str().expect("text"), link.is_reference)).collect();
-        assert_eq!(found, [("urn:uuid:1", true), ("urn:uuid:2", false), ("Patient?identifier=a|b", true)]);
+        assert_eq!(
+            found,
+            [("urn:uuid:1", true), ("urn:uuid:2", false), ("Patient?identifier=a|b", true), ("#c", true)]
+        );
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_found_with_its_place() {
+        let text = "{\"resourceType\":\"Patient\",\n  \"gender\":\"x\",\n  \"näme\":1, \"active\":\"no\"}";
+        let found = findings(&Document::parse(text.as_bytes().to_vec()).expect("JSON"));
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found,
+            [
+                "Patient.gender: is not one of the codes that FHIR R4 requires here (line 2, column 12)",
+                "Patient.(a key that is no name): is not an element of FHIR R4 (line 3, column 10)",
+                "Patient.active: must be true or false (line 3, column 22)",
+            ]
+        );
+        let many = format!("{{\"resourceType\":\"Patient\",\"name\":[{}{{}}]}}", "{},".repeat(1_000));
+        assert_eq!(findings(&Document::parse(many).expect("JSON")).len(), FINDINGS_MAX);
     }
 }

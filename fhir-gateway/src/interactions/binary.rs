@@ -1,4 +1,4 @@
-//! Binary: native bytes or FHIR JSON, as `Accept` asks (FHIR R4, Binary, 2.43.3). docs/api/binary.md
+//! Binary: native bytes or FHIR, as `Accept` asks (FHIR R4, Binary, 2.43.3). docs/api/binary.md
 
 use std::collections::BTreeSet;
 
@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Body, Context, served};
 use crate::{
     auth::scopes::Interaction,
+    format,
     hooks::Proposed,
     json::{Document, Serving},
     mapping::facts,
@@ -87,7 +88,7 @@ fn resource(id: &str, content_type: &str, bytes: &[u8]) -> Vec<u8> {
     resource.to_string().into_bytes()
 }
 
-/// A Binary as the client wants it: FHIR JSON if `Accept` names it, its own format otherwise.
+/// A Binary as the client wants it: FHIR if `Accept` names it, its own format otherwise.
 ///
 /// # Errors
 /// [`Refusal::NotAcceptable`] if neither will do.
@@ -123,7 +124,7 @@ pub fn of_remote(id: &str, opened: Opened, accept: Option<&str>) -> Result<Body,
 }
 
 fn names_fhir(accept: Option<&str>) -> bool {
-    accept.is_some_and(|accept| accept.contains("application/fhir+json") || accept.contains("application/json+fhir"))
+    accept.is_some_and(format::names_fhir)
 }
 
 fn native(json: &[u8]) -> Result<(String, Vec<u8>), Refusal> {

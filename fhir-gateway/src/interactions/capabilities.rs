@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, operation};
 use crate::{
+    format::{FHIR_JSON, FHIR_XML},
     json::instant,
     naming::OPERATION,
     resources::{Access, Resource, parameters::SearchType, resources},
@@ -16,6 +17,8 @@ use crate::{
 
 /// FHIR version of this server.
 const FHIR_VERSION: &str = "4.0.1";
+/// The definition of `$validate`.
+const VALIDATE_DEFINITION: &str = "http://hl7.org/fhir/OperationDefinition/Resource-validate";
 /// When the statement last changed in meaning, Unix seconds.
 const CHANGED: i64 = 1_795_219_200;
 
@@ -44,8 +47,8 @@ pub fn capabilities(base_url: &str) -> Answer {
         "software": {"name": "CareLedger FHIR gateway", "version": env!("CARGO_PKG_VERSION")},
         "implementation": {"description": "CareLedger FHIR gateway", "url": base_url},
         "fhirVersion": FHIR_VERSION,
-        "format": ["application/fhir+json", "json"],
-        "patchFormat": ["application/json-patch+json", "application/fhir+json", "application/merge-patch+json"],
+        "format": [FHIR_JSON, "json", FHIR_XML, "xml"],
+        "patchFormat": ["application/json-patch+json", FHIR_JSON, FHIR_XML, "application/merge-patch+json"],
         "rest": [{
             "mode": "server",
             "security": security,
@@ -86,7 +89,8 @@ fn of_type(resource: &Resource) -> Value {
     let includes = references.map(|parameter| format!("{}:{}", resource.name, parameter.code));
     let includes: Vec<String> = std::iter::once("*".to_owned()).chain(includes).collect();
     let operation = |name: &str| json!({"name": name, "definition": format!("{OPERATION}:{name}")});
-    let operations: Vec<Value> = operation::names(resource.name).map(operation).collect();
+    let mut operations: Vec<Value> = operation::names(resource.name).map(operation).collect();
+    operations.push(json!({"name": operation::VALIDATE, "definition": VALIDATE_DEFINITION}));
     let mut described = json!({
         "type": resource.name,
         "interaction": interactions,
@@ -98,13 +102,11 @@ fn of_type(resource: &Resource) -> Value {
         "conditionalUpdate": is_writable,
         "conditionalDelete": if is_writable { "single" } else { "not-supported" },
         "searchParam": parameters,
+        "operation": operations,
     });
     if is_writable {
         described["searchInclude"] = json!(includes);
         described["searchRevInclude"] = json!(REVERSE.get(resource.name));
-    }
-    if !operations.is_empty() {
-        described["operation"] = json!(operations);
     }
     described
 }

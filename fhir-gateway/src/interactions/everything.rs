@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use actix_web::{http::StatusCode, web::Bytes};
+use actix_web::http::StatusCode;
 use serde_json::json;
 
 use super::{
     Answer, Context,
     bundle::{Size, Writer},
-    kept, log_patients, permit, readable,
+    kept, log_patients,
+    operation::Sent,
+    permit, readable,
     search::{
         self, cursors,
         elsewhere::{self, Elsewhere},
@@ -19,17 +21,16 @@ use super::{
 use crate::{
     audit::{Action, Entity},
     auth::scopes::Interaction,
+    format,
     index::{
         compartment::{Compartment, Part},
         range::{self, Range},
     },
-    json::{Document, Node},
+    json::Node,
     outcome::Refusal,
     records::Content,
     resources::{Access, Resource, resource, resources},
-    search::{
-        COUNT_DEFAULT, COUNT_MAX, CURSOR, Cursor, Handling, Include, Query, Unsupported, is_json_format, printable,
-    },
+    search::{COUNT_DEFAULT, COUNT_MAX, CURSOR, Cursor, Handling, Include, Query, Unsupported, printable},
 };
 
 /// What is asked for of one patient.
@@ -48,19 +49,14 @@ struct Asked {
 }
 
 /// Everything about a patient, what it refers to beside it, and what consent opens elsewhere.
-pub async fn everything(
-    context: &Context<'_>,
-    id: &str,
-    pairs: &[(String, String)],
-    body: &Bytes,
-) -> Result<Answer, Refusal> {
+pub async fn everything(context: &Context<'_>, id: &str, sent: &Sent<'_>) -> Result<Answer, Refusal> {
     permit(context, "Patient", Interaction::Read)?;
     let patient = context.organization.records.latest("Patient", id).await?;
     readable(context, &patient).await?;
     if patient.content == Content::Deleted {
         return Err(Refusal::Gone);
     }
-    let pairs = inputs(pairs, body)?;
+    let pairs = inputs(sent)?;
     let asked = Asked::read(context, id, format!("Patient/{id}/$everything"), &pairs)?;
     let references = Include { source: None, parameter: None, target: None, iterates: false, is_reverse: false };
     page(context, &asked, &[references]).await
@@ -73,11 +69,11 @@ pub async fn compartment(context: &Context<'_>, id: &str, pairs: &[(String, Stri
 }
 
 /// A patient's documents, by what they are about (US Core and IPA, `$docref`).
-pub async fn docref(context: &Context<'_>, pairs: &[(String, String)], body: &Bytes) -> Result<Answer, Refusal> {
+pub async fn docref(context: &Context<'_>, sent: &Sent<'_>) -> Result<Answer, Refusal> {
     let mut criteria: Vec<(String, String)> = Vec::new();
     let mut add = |name: &str, text: String| criteria.push((name.to_owned(), text));
     let mut has_patient = false;
-    for (name, text) in inputs(pairs, body)? {
+    for (name, text) in inputs(sent)? {
         match name.as_str() {
             "patient" => {
                 has_patient = true;
@@ -104,12 +100,12 @@ pub async fn docref(context: &Context<'_>, pairs: &[(String, String)], body: &By
 }
 
 /// The inputs of an operation: of its address, and of a Parameters resource in its body.
-fn inputs(pairs: &[(String, String)], body: &Bytes) -> Result<Vec<(String, String)>, Refusal> {
-    let mut inputs = pairs.to_vec();
-    if body.is_empty() {
+fn inputs(sent: &Sent<'_>) -> Result<Vec<(String, String)>, Refusal> {
+    let mut inputs = sent.pairs.to_vec();
+    if sent.is_empty {
         return Ok(inputs);
     }
-    let document = Document::parse(body.clone())?;
+    let document = (sent.document)()?;
     if document.resource_type() != Some("Parameters") {
         return Err(Refusal::invalid("Parameters", "must be a Parameters resource"));
     }
@@ -183,7 +179,7 @@ impl Asked {
                 self.end = Some(text.to_owned());
             }
             CURSOR => self.cursor = Some(text.parse().map_err(|()| wrong("taken from a link of this server"))?),
-            "_format" if is_json_format(text) => {}
+            "_format" if format::of_parameter(text).is_some() => {}
             "_format" => return Err(Refusal::NotAcceptable),
             _ => return Ok(false),
         }

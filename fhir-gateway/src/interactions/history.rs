@@ -16,6 +16,7 @@ use super::{
 use crate::{
     audit::{Action, Entity},
     auth::scopes::Interaction,
+    format,
     index::{
         history::{Listing, Row, Versions},
         range,
@@ -24,7 +25,7 @@ use crate::{
     outcome::Refusal,
     records::{Content, Stored},
     resources::{Access, resources},
-    search::{COUNT_DEFAULT, COUNT_MAX, CURSOR, Handling, is_json_format, printable},
+    search::{COUNT_DEFAULT, COUNT_MAX, CURSOR, Handling, printable},
 };
 
 /// Whose history is asked for.
@@ -141,7 +142,7 @@ fn read(mut versions: Versions, pairs: &[(String, String)], handling: Handling) 
                 versions.before = Some(place);
                 continue;
             }
-            "_format" if is_json_format(text) => {}
+            "_format" if format::of_parameter(text).is_some() => {}
             "_format" => return Err(Refusal::NotAcceptable),
             _ if handling == Handling::Strict => return Err(Refusal::UnsupportedParameter(printable(name))),
             // A history has no place for an outcome that says so.

@@ -1,11 +1,11 @@
 //! `$operations`: docs/api/operations.md
 
-use actix_web::{http::StatusCode, web::Bytes};
+use actix_web::http::StatusCode;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Context, Incoming, audit_event, check, create, everything, log, permit, served};
+use super::{Answer, Context, Incoming, audit_event, check, create, everything, log, permit, served, validate};
 use crate::{
     audit::Action,
     auth::scopes::Interaction,
@@ -14,7 +14,21 @@ use crate::{
     mapping::eligibility as claim,
     naming,
     outcome::Refusal,
+    resources::elements::definition,
 };
+
+/// What was sent to an operation.
+pub struct Sent<'a> {
+    /// Whether there is no body.
+    pub is_empty: bool,
+    /// Reads the body as FHIR.
+    pub document: &'a dyn Fn() -> Result<Document, Refusal>,
+    /// The parameters in the address.
+    pub pairs: &'a [(String, String)],
+}
+
+/// The operation that every resource type of FHIR has, kept or not.
+pub const VALIDATE: &str = "validate";
 
 /// An operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +63,14 @@ pub fn names(resource_type: &str) -> impl Iterator<Item = &'static str> {
 /// Whether there is such an operation on a type, or on its resources. `name` starts with a dollar sign.
 pub fn exists(resource_type: &str, on_resource: bool, name: &str) -> bool {
     let name = name.trim_start_matches('$');
+    let is_defined = || definition(resource_type).is_some_and(|found| found.is_resource);
     OPERATIONS.iter().any(|row| (row.0, row.1, row.2) == (resource_type, on_resource, name))
+        || (name == VALIDATE && is_defined())
 }
 
 /// Whether an operation's inputs may stand in its address.
 pub fn reads_parameters(name: &str) -> bool {
-    matches!(name, "$everything" | "$docref")
+    matches!(name, "$everything" | "$docref" | "$validate")
 }
 
 /// An operation on a type, or on one resource of it. `name` starts with a dollar sign.
@@ -63,21 +79,23 @@ pub async fn run(
     resource_type: &str,
     id: Option<&str>,
     name: &str,
-    pairs: &[(String, String)],
-    body: &Bytes,
+    sent: &Sent<'_>,
 ) -> Result<Answer, Refusal> {
     let name = name.trim_start_matches('$');
+    if name == VALIDATE {
+        return validate::validate(resource_type, id, sent);
+    }
     let is_it = |row: &&(&str, bool, &str, Operation)| row.0 == resource_type && row.1 == id.is_some() && row.2 == name;
     let operation = OPERATIONS.iter().find(is_it).map(|(.., operation)| *operation);
     match (operation, id) {
         (Some(Operation::Subject), Some(id)) => subject(context, id).await,
-        (Some(Operation::Attest), Some(id)) => attest(context, id, body).await,
+        (Some(Operation::Attest), Some(id)) => attest(context, id, sent).await,
         (Some(Operation::Inclusion), Some(id)) => inclusion(context, id).await,
         (Some(Operation::Opening), Some(id)) => opening(context, id).await,
         (Some(Operation::Plan), Some(id)) => plan(context, id).await,
-        (Some(Operation::Everything), Some(id)) => everything::everything(context, id, pairs, body).await,
-        (Some(Operation::Docref), None) => everything::docref(context, pairs, body).await,
-        (Some(Operation::Submit), None) => submit(context, body).await,
+        (Some(Operation::Everything), Some(id)) => everything::everything(context, id, sent).await,
+        (Some(Operation::Docref), None) => everything::docref(context, sent).await,
+        (Some(Operation::Submit), None) => submit(context, sent).await,
         _ => Err(Refusal::Unsupported("the operation")),
     }
 }
@@ -99,12 +117,12 @@ async fn subject(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
 
 /// `Patient/{id}/$attest`: docs/api/eligibility.md. It says something about the patient to the
 /// ledger, so it needs what changing the patient needs.
-async fn attest(context: &Context<'_>, id: &str, body: &Bytes) -> Result<Answer, Refusal> {
+async fn attest(context: &Context<'_>, id: &str, sent: &Sent<'_>) -> Result<Answer, Refusal> {
     permit(context, "Patient", Interaction::Update)?;
     permit(context, "Condition", Interaction::Search)?;
     let stored = context.organization.records.read("Patient", id).await?;
     context.caller.may_see(Interaction::Update, &stored)?;
-    let parameters = Document::parse(body.clone())?.to_value();
+    let parameters = (sent.document)()?.to_value();
     log(context, Action::Execute, &stored).await?;
     let opening = attest::attest(context.organization, id, &parameters).await?;
     let commitment = opening.commitment().map_err(|error| Refusal::Rule(error.to_string()))?;
@@ -138,9 +156,9 @@ async fn plan(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
 }
 
 /// `CoverageEligibilityRequest/$submit`: a create that answers with the response.
-async fn submit(context: &Context<'_>, body: &Bytes) -> Result<Answer, Refusal> {
+async fn submit(context: &Context<'_>, sent: &Sent<'_>) -> Result<Answer, Refusal> {
     permit(context, "CoverageEligibilityResponse", Interaction::Read)?;
-    let document = Document::parse(body.clone())?;
+    let document = (sent.document)()?;
     let request = Incoming::Json(document.clone());
     check("CoverageEligibilityRequest", &request)?;
     let own = context.organization.address();

@@ -11,7 +11,7 @@ mod resolve;
 
 use std::collections::BTreeSet;
 
-use actix_web::{http::StatusCode, web::Bytes};
+use actix_web::http::StatusCode;
 
 use super::{
     Answer, Context, accepted, batch::IN_BUNDLES, bundle::Writer, commit, condition, create::id_of_new, delete,
@@ -319,7 +319,9 @@ async fn get_below(
         (_, None, "_history") => history::history(context, history::Of::Type(resource_type), pairs).await,
         (_, Some(id), "_history") => history::history(context, history::Of::Resource(resource_type, id), pairs).await,
         (_, _, name) if name.starts_with('$') => {
-            operation::run(context, resource_type, id, name, pairs, &Bytes::new()).await
+            let document = || Err(Refusal::BadRequest("an entry that reads has no body".to_string()));
+            let sent = operation::Sent { is_empty: true, document: &document, pairs };
+            operation::run(context, resource_type, id, name, &sent).await
         }
         ("Patient", Some(id), "*") => everything::compartment(context, id, pairs).await,
         ("Patient", Some(id), name) => search::search_compartment(context, id, name, pairs).await,

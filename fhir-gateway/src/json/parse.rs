@@ -1,19 +1,41 @@
 //! The parser. Recursion is bounded by [`DEPTH_MAX`].
 
 use super::{Node, Value};
-use crate::outcome::Refusal;
 
 /// Deepest nesting of arrays and objects. FHIR's deepest resources use about twenty.
 pub const DEPTH_MAX: usize = 64;
 
+/// What a Bundle adds to the depth of a resource within it, and more than that.
+pub const DEPTH_OF_BUNDLES: usize = 8;
+
 /// Objects with more members than this look for duplicate keys by sorting.
 const LINEAR_KEYS_MAX: usize = 32;
 
+/// Why bytes are not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong, without content.
+    pub problem: &'static str,
+    /// The first byte that is refused.
+    pub offset: usize,
+}
+
+/// Whether `text` is a number as JSON, and FHIR's decimal, write it.
+pub fn is_number(text: &str) -> bool {
+    parse(text.as_bytes())
+        .is_ok_and(|node| node.start == 0 && node.end == text.len() && matches!(node.value, Value::Number(_)))
+}
+
 /// Reads one JSON value that fills `bytes`.
-pub fn parse(bytes: &[u8]) -> Result<Node, Refusal> {
+pub fn parse(bytes: &[u8]) -> Result<Node, Fault> {
+    parse_within(bytes, DEPTH_MAX)
+}
+
+/// As [`parse`], with another deepest nesting.
+pub fn parse_within(bytes: &[u8], depth_max: usize) -> Result<Node, Fault> {
     let text = std::str::from_utf8(bytes)
-        .map_err(|error| Refusal::Malformed { problem: "it is not UTF-8", offset: error.valid_up_to() })?;
-    let mut parser = Parser { text, bytes, at: 0 };
+        .map_err(|error| Fault { problem: "it is not UTF-8", offset: error.valid_up_to() })?;
+    let mut parser = Parser { text, bytes, at: 0, depth_max };
     parser.skip_whitespace();
     let node = parser.value(0)?;
     parser.skip_whitespace();
@@ -27,11 +49,12 @@ struct Parser<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    depth_max: usize,
 }
 
 impl Parser<'_> {
-    fn refuse<T>(&self, problem: &'static str) -> Result<T, Refusal> {
-        Err(Refusal::Malformed { problem, offset: self.at })
+    fn refuse<T>(&self, problem: &'static str) -> Result<T, Fault> {
+        Err(Fault { problem, offset: self.at })
     }
 
     fn peek(&self) -> Option<u8> {
@@ -44,7 +67,7 @@ impl Parser<'_> {
         }
     }
 
-    fn expect(&mut self, byte: u8, problem: &'static str) -> Result<(), Refusal> {
+    fn expect(&mut self, byte: u8, problem: &'static str) -> Result<(), Fault> {
         if self.peek() != Some(byte) {
             return self.refuse(problem);
         }
@@ -52,7 +75,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn value(&mut self, depth: usize) -> Result<Node, Refusal> {
+    fn value(&mut self, depth: usize) -> Result<Node, Fault> {
         let start = self.at;
         let value = match self.peek() {
             Some(b'{') => self.object(depth + 1)?,
@@ -68,7 +91,7 @@ impl Parser<'_> {
         Ok(Node { start, end: self.at, value })
     }
 
-    fn word(&mut self, word: &'static str, value: Value) -> Result<Value, Refusal> {
+    fn word(&mut self, word: &'static str, value: Value) -> Result<Value, Fault> {
         if !self.bytes[self.at..].starts_with(word.as_bytes()) {
             return self.refuse("a JSON value was expected");
         }
@@ -76,8 +99,8 @@ impl Parser<'_> {
         Ok(value)
     }
 
-    fn object(&mut self, depth: usize) -> Result<Value, Refusal> {
-        if depth > DEPTH_MAX {
+    fn object(&mut self, depth: usize) -> Result<Value, Fault> {
+        if depth > self.depth_max {
             return self.refuse("it is nested too deeply");
         }
         self.at += 1;
@@ -117,8 +140,8 @@ impl Parser<'_> {
         Ok(Value::Object(members))
     }
 
-    fn array(&mut self, depth: usize) -> Result<Value, Refusal> {
-        if depth > DEPTH_MAX {
+    fn array(&mut self, depth: usize) -> Result<Value, Fault> {
+        if depth > self.depth_max {
             return self.refuse("it is nested too deeply");
         }
         self.at += 1;
@@ -142,7 +165,7 @@ impl Parser<'_> {
         Ok(Value::Array(items))
     }
 
-    fn number(&mut self) -> Result<Value, Refusal> {
+    fn number(&mut self) -> Result<Value, Fault> {
         let start = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -166,7 +189,7 @@ impl Parser<'_> {
         Ok(Value::Number(self.text[start..self.at].into()))
     }
 
-    fn digits(&mut self) -> Result<(), Refusal> {
+    fn digits(&mut self) -> Result<(), Fault> {
         let start = self.at;
         while let Some(b'0'..=b'9') = self.peek() {
             self.at += 1;
@@ -175,7 +198,7 @@ impl Parser<'_> {
     }
 
     /// Reads from the opening quote to one past the closing quote.
-    fn string(&mut self) -> Result<Box<str>, Refusal> {
+    fn string(&mut self) -> Result<Box<str>, Fault> {
         self.at += 1;
         let start = self.at;
         let mut owned: Option<String> = None;
@@ -206,7 +229,7 @@ impl Parser<'_> {
         })
     }
 
-    fn escape(&mut self) -> Result<char, Refusal> {
+    fn escape(&mut self) -> Result<char, Fault> {
         self.at += 1;
         let character = match self.peek() {
             Some(b'"') => '"',
@@ -224,7 +247,7 @@ impl Parser<'_> {
         Ok(character)
     }
 
-    fn unicode_escape(&mut self) -> Result<char, Refusal> {
+    fn unicode_escape(&mut self) -> Result<char, Fault> {
         let first = self.four_hex()?;
         let code = match first {
             0xD800..0xDC00 => {
@@ -247,7 +270,7 @@ impl Parser<'_> {
     }
 
     /// Reads `uXXXX`, standing on the `u`.
-    fn four_hex(&mut self) -> Result<u32, Refusal> {
+    fn four_hex(&mut self) -> Result<u32, Fault> {
         let digits = self.bytes.get(self.at + 1..self.at + 5).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
         let Some(digits) = digits else { return self.refuse("four hexadecimal digits were expected") };
         let value = digits.iter().fold(0, |value, digit| {
@@ -300,7 +323,7 @@ mod tests {
             ("\u{feff}{}", 0),
         ] {
             match parse(text.as_bytes()) {
-                Err(Refusal::Malformed { offset: found, .. }) => assert_eq!(found, offset, "{text}"),
+                Err(Fault { offset: found, .. }) => assert_eq!(found, offset, "{text}"),
                 other => panic!("{text}: {other:?}"),
             }
         }

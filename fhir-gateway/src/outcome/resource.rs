@@ -10,7 +10,11 @@ use fhir_sdk::r4b::{
 };
 use serde_json::{Value, json};
 
-use crate::naming;
+use crate::{json::Position, naming};
+
+/// The extensions by which HL7's own validator says where an issue is.
+const ISSUE_LINE: &str = "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-line";
+const ISSUE_COLUMN: &str = "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-col";
 
 /// One issue of an OperationOutcome. It never holds the content of a resource.
 #[derive(Debug, Clone)]
@@ -23,6 +27,8 @@ pub struct Issue {
     pub diagnostics: String,
     /// Path of the element, where one is at fault.
     pub expression: Option<String>,
+    /// Where in what was sent.
+    pub position: Option<Position>,
     /// Code of the ledger's refusal, where the ledger refused.
     pub reject_code: Option<u32>,
 }
@@ -30,7 +36,7 @@ pub struct Issue {
 impl Issue {
     /// An issue about the request as a whole.
     pub fn new(severity: IssueSeverity, code: IssueType, diagnostics: impl Into<String>) -> Self {
-        Self { severity, code, diagnostics: diagnostics.into(), expression: None, reject_code: None }
+        Self { severity, code, diagnostics: diagnostics.into(), expression: None, position: None, reject_code: None }
     }
 
     fn to_value(&self) -> Value {
@@ -52,6 +58,10 @@ impl Issue {
             expression_ext: Vec::new(),
         };
         let mut value = serde_json::to_value(issue).expect("an issue has a JSON form");
+        if let Some(Position { line, column }) = self.position {
+            value["extension"] =
+                json!([{"url": ISSUE_LINE, "valueInteger": line}, {"url": ISSUE_COLUMN, "valueInteger": column}]);
+        }
         if let Some(code) = self.reject_code {
             value["details"] = json!({"coding": [{"system": naming::REJECT_CODE, "code": code.to_string()}]});
         }
@@ -74,6 +84,7 @@ mod tests {
         let mut issue = Issue::new(IssueSeverity::Error, IssueType::BusinessRule, "why");
         issue.expression = Some("Patient.name[0]".to_owned());
         issue.reject_code = Some(30);
+        issue.position = Some(Position { line: 3, column: 14 });
         let expected = json!({
             "resourceType": "OperationOutcome",
             "issue": [{
@@ -82,6 +93,10 @@ mod tests {
                 "details": {"coding": [{"system": "urn:careledger:reject-code", "code": "30"}]},
                 "diagnostics": "why",
                 "expression": ["Patient.name[0]"],
+                "extension": [
+                    {"url": ISSUE_LINE, "valueInteger": 3},
+                    {"url": ISSUE_COLUMN, "valueInteger": 14},
+                ],
             }],
         });
         assert_eq!(operation_outcome([issue]), expected);

@@ -80,6 +80,11 @@ pub struct Definition {
 }
 
 impl Definition {
+    /// The place of the element of that JSON name among the elements.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
     /// The element of that JSON name.
     pub fn element(&self, name: &str) -> Option<&Element> {
         self.by_name.get(name).map(|at| &self.elements[*at])
@@ -136,7 +141,7 @@ fn read_element(line: &'static str, codes: &[&'static [&'static str]]) -> Option
         name,
         required: min != "0",
         repeats: max == "*",
-        kind: read_kind(kind),
+        kind: kind_of(kind),
         choice: None,
         codes: None,
         targets: None,
@@ -158,7 +163,8 @@ fn read_element(line: &'static str, codes: &[&'static [&'static str]]) -> Option
     Some(element)
 }
 
-fn read_kind(name: &'static str) -> Kind {
+/// The kind of that name.
+pub(crate) fn kind_of(name: &'static str) -> Kind {
     Kind::Primitive(match name {
         "base64Binary" => Primitive::Base64Binary,
         "boolean" => Primitive::Boolean,

@@ -40,7 +40,7 @@ fn what_is_wrong_is_refused_whatever_the_handling() {
         "_cursor=1",
         "_cursor=1-2-3-4",
         "_cursor=-1-2",
-        "_format=xml",
+        "_format=ttl",
         "identifier:of-type=a|b",
         "active:missing=perhaps",
     ] {

@@ -3,13 +3,15 @@
 use actix_web::{HttpMessage as _, HttpRequest, http::header, web::Bytes};
 
 use crate::{
+    format::{self, FHIR_JSON, FHIR_XML, Format, Wanted},
     interactions::{
         Incoming, Prefer, Returning, idempotency::Key, transaction::entry::version_of, update::Preconditions,
     },
     json::Document,
     outcome::{FHIR_WANTED, Refusal},
     patch::Patch,
-    search::{Handling, Shape, Summary, elements, is_json_format, printable},
+    search::{Handling, Shape, Summary, elements, printable},
+    xml,
 };
 
 use super::route::Route;
@@ -41,61 +43,76 @@ pub fn prefer(request: &HttpRequest) -> Prefer {
     prefer
 }
 
-/// What the client accepts: `Accept`, or FHIR JSON where `_format` says so, which goes before it.
+/// What the client accepts: all of `Accept`, or what `_format` names among `pairs`, which goes before it.
 ///
 /// # Errors
 /// [`Refusal::NotAcceptable`] where `_format` is another format.
-pub fn accept(request: &HttpRequest) -> Result<Option<&str>, Refusal> {
-    let formats = pairs(request.query_string()).into_iter().filter(|(name, _)| name == "_format");
-    let mut accept = text(request, header::ACCEPT.as_str());
-    for (_, format) in formats {
-        if !is_json_format(&format) {
-            return Err(Refusal::NotAcceptable);
-        }
-        accept = Some("application/fhir+json");
+pub fn accept(request: &HttpRequest, pairs: &[(String, String)]) -> Result<Option<String>, Refusal> {
+    let mut named = None;
+    for (_, format) in pairs.iter().filter(|(name, _)| name == "_format") {
+        named = Some(format::of_parameter(format).ok_or(Refusal::NotAcceptable)?.to_owned());
     }
-    Ok(accept)
+    let headers = request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
+    let headers: Vec<&str> = headers.filter(|header| !header.trim().is_empty()).collect();
+    Ok(named.or_else(|| (!headers.is_empty()).then(|| headers.join(", "))))
 }
 
-/// Refuses clients that do not take FHIR JSON.
-pub fn acceptable(accept: Option<&str>) -> Result<(), Refusal> {
-    const PRODUCED: &[&str] =
-        &["*/*", "application/*", "application/json", "application/fhir+json", "application/json+fhir", "text/json"];
-    let will_do = |range: &str| PRODUCED.contains(&range.split(';').next().unwrap_or_default().trim());
-    if accept.is_none_or(|accept| accept.split(',').any(will_do)) { Ok(()) } else { Err(Refusal::NotAcceptable) }
+/// As what the answer is sent: what `accept` wants most, or else what the body is.
+///
+/// # Errors
+/// [`Refusal::NotAcceptable`] where it wants nothing that is produced.
+pub fn wanted(request: &HttpRequest, accept: Option<&str>) -> Result<Wanted, Refusal> {
+    Wanted::negotiated(accept, format_of(request).unwrap_or_default())
 }
 
-/// Refuses bodies that are not FHIR JSON.
-pub fn is_fhir(request: &HttpRequest) -> Result<(), Refusal> {
-    match request.content_type() {
-        "application/fhir+json" | "application/json" | "application/json+fhir" | "text/json" => Ok(()),
-        _ => Err(Refusal::UnsupportedMedia(FHIR_WANTED)),
+/// As what an error is sent, also where nothing can be agreed on.
+pub fn wanted_of_errors(request: &HttpRequest) -> Wanted {
+    let accept = accept(request, &pairs(request.query_string())).ok().flatten();
+    wanted(request, accept.as_deref()).unwrap_or_else(|_| Wanted::of(format_of(request).unwrap_or_default()))
+}
+
+/// As what the body is read; none where it is not FHIR.
+fn format_of(request: &HttpRequest) -> Option<Format> {
+    format::of_content(text(request, header::CONTENT_TYPE.as_str())?)
+}
+
+/// The body as FHIR.
+///
+/// # Errors
+/// [`Refusal::UnsupportedMedia`] where it is not, and what [`Document::parse`] and [`xml::read`] refuse.
+pub fn document(request: &HttpRequest, body: &Bytes) -> Result<Document, Refusal> {
+    match format_of(request) {
+        Some(Format::Json) => Document::parse(body.clone()),
+        Some(Format::Xml) => xml::read(body),
+        None => Err(Refusal::UnsupportedMedia(FHIR_WANTED)),
     }
 }
 
-/// Refuses bodies that are not a form.
-pub fn is_form(request: &HttpRequest) -> Result<(), Refusal> {
-    match request.content_type() {
-        "application/x-www-form-urlencoded" => Ok(()),
-        _ => Err(Refusal::UnsupportedMedia(FORM_WANTED)),
+/// The pairs of a form.
+///
+/// # Errors
+/// [`Refusal::UnsupportedMedia`] where the body is none.
+pub fn form(request: &HttpRequest, body: &Bytes) -> Result<Vec<(String, String)>, Refusal> {
+    if request.content_type() != "application/x-www-form-urlencoded" {
+        return Err(Refusal::UnsupportedMedia(FORM_WANTED));
     }
+    let form = std::str::from_utf8(body).map_err(|_| Refusal::BadRequest("the form is not UTF-8".to_string()))?;
+    Ok(pairs(form))
 }
 
 /// The body of a create or an update.
 pub fn incoming(request: &HttpRequest, resource_type: &str, body: &Bytes) -> Result<Incoming, Refusal> {
-    let is_json = is_fhir(request);
     if resource_type != "Binary" {
-        is_json?;
-        return Document::parse(body.clone()).map(Incoming::Json);
+        return document(request, body).map(Incoming::Json);
     }
     let content_type = text(request, header::CONTENT_TYPE.as_str()).ok_or(Refusal::UnsupportedMedia(TYPE_WANTED))?;
-    let is_resource = matches!(request.content_type(), "application/fhir+json" | "application/json+fhir");
-    if is_resource {
-        return Document::parse(body.clone()).map(Incoming::Json);
+    let is_fhir =
+        ["application/json+fhir", "application/xml+fhir", FHIR_JSON, FHIR_XML].contains(&request.content_type());
+    if is_fhir {
+        return document(request, body).map(Incoming::Json);
     }
-    // Plain JSON may be a Binary resource or any other file: only the former says so.
-    if is_json.is_ok()
-        && let Ok(document) = Document::parse(body.clone())
+    // Plain JSON or XML may be a Binary resource or any other file: only the former says so.
+    if let Ok(document) = document(request, body)
         && document.resource_type() == Some("Binary")
     {
         return Ok(Incoming::Json(document));
@@ -141,6 +158,9 @@ pub fn preconditions(request: &HttpRequest) -> Result<Preconditions, Refusal> {
 
 /// The body of a patch.
 pub fn patch(request: &HttpRequest, body: &Bytes) -> Result<Patch, Refusal> {
+    if format_of(request) == Some(Format::Xml) {
+        return Patch::of_parameters(document(request, body)?);
+    }
     Patch::read(&request.content_type().to_ascii_lowercase(), body.clone())
 }
 
@@ -163,13 +183,13 @@ pub fn is_readable(request: &HttpRequest) -> Result<(), Refusal> {
 }
 
 /// What of a resource a read wants; all of it at any other address.
-pub fn shape(request: &HttpRequest, route: &Route<'_>) -> Result<Shape, Refusal> {
+pub fn shape(route: &Route<'_>, pairs: &[(String, String)]) -> Result<Shape, Refusal> {
     let mut shape = Shape::default();
     if matches!(route, Route::Read { .. } | Route::Vread { .. }) {
-        for (name, text) in pairs(request.query_string()) {
+        for (name, text) in pairs {
             match name.as_str() {
-                "_summary" => shape.summary = Summary::read(&text)?,
-                "_elements" => shape.elements.extend(elements(&text)?),
+                "_summary" => shape.summary = Summary::read(text)?,
+                "_elements" => shape.elements.extend(elements(text)?),
                 _ => {}
             }
         }
@@ -189,13 +209,6 @@ pub fn without_parameters(request: &HttpRequest, route: &Route<'_>, handling: Ha
         (Some((name, _)), Handling::Strict) => Err(Refusal::UnsupportedParameter(printable(&name))),
         _ => Ok(()),
     }
-}
-
-/// The pairs of a search by POST: those of its address, then those of its form.
-pub fn form(request: &HttpRequest, body: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
-    is_form(request)?;
-    let form = std::str::from_utf8(body).map_err(|_| Refusal::BadRequest("the form is not UTF-8".to_string()))?;
-    Ok(pairs(request.query_string()).into_iter().chain(pairs(form)).collect())
 }
 
 /// Name and value pairs of a query or a form.

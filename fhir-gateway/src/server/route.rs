@@ -100,7 +100,10 @@ impl<'a> Route<'a> {
             return Err(Refusal::Unsupported("the operation"));
         }
         let operation = Self::Operation { resource_type, id, name };
-        let by_get = (id.is_some() || operation::reads_parameters(name)).then_some((Method::GET, operation));
+        // What is validated is sent along.
+        let is_read =
+            name.trim_start_matches('$') != operation::VALIDATE && (id.is_some() || operation::reads_parameters(name));
+        let by_get = is_read.then_some((Method::GET, operation));
         Ok(by_get.into_iter().chain([(Method::POST, operation)]).collect())
     }
 
@@ -121,6 +124,11 @@ impl<'a> Route<'a> {
                 | Self::PatchByCondition { .. }
                 | Self::DeleteByCondition { .. }
         )
+    }
+
+    /// Whether parameters may stand in a form in place of the address.
+    pub fn has_form(&self) -> bool {
+        matches!(self, Self::SearchByPost { .. } | Self::SearchCompartmentByPost { .. })
     }
 
     /// Whether it changes nothing and shows no versions: all there is of a type that clients only read.

@@ -3,6 +3,8 @@
 //! Has a `main` of its own: the definitions come from the npm registry, and where they cannot be had, these
 //! checks are neither passed nor failed. They say then that they were skipped, and why.
 //!
+//! `FHIR_FILES=folder` looks at the files of a folder instead.
+//!
 //! To make the tables anew: `UPDATE_GENERATED=1 cargo test --workspace --features careledger_zk/prover --test definitions`.
 
 #![expect(clippy::print_stdout, reason = "it reports as a test harness does")]
@@ -10,6 +12,7 @@
 mod compartments;
 mod composite;
 mod elements;
+mod examples;
 mod package;
 mod search;
 
@@ -22,7 +25,11 @@ use package::{Missing, Package};
 /// A check: its name, and what is wrong.
 type Check = (&'static str, fn(&Package) -> Result<(), String>);
 
-const CHECKS: &[Check] = &[("the_tables_are_those_of_the_official_definitions", tables)];
+const CHECKS: &[Check] = &[
+    ("the_tables_are_those_of_the_official_definitions", tables),
+    ("the_committed_examples_are_official", examples::committed),
+    ("every_official_example_is_accepted_or_wrong_by_the_definitions", examples::examples),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -37,11 +44,21 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!("\nrunning {} tests", checks.len());
+    if let Some(folder) = env::var_os("FHIR_FILES") {
+        return match examples::folder(Path::new(&folder)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => {
+                println!("{problem}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let package = match Package::fetch() {
         Ok(package) => package,
         Err(Missing::Unreachable(why)) if env::var_os("UPDATE_GENERATED").is_none() => {
             checks.iter().for_each(|(name, _)| println!("test {name} ... SKIPPED"));
-            println!("\nSKIPPED, not passed: the official definitions cannot be fetched ({why})\n");
+            println!("\nSKIPPED, not passed: the official definitions cannot be fetched ({why})");
+            println!("\n0 passed; 0 failed; {} skipped\n", checks.len());
             return ExitCode::SUCCESS;
         }
         Err(Missing::Unreachable(why) | Missing::Altered(why)) => {

@@ -34,7 +34,8 @@ impl Package {
     pub fn fetch() -> Result<Self, Missing> {
         let folder =
             tempfile::tempdir().map_err(|error| Missing::Unreachable(format!("no temporary folder: {error}")))?;
-        run(Command::new("npm").args(["pack", "--silent", PACKAGE]).current_dir(folder.path()))?;
+        let options = ["--loglevel=error", "--fetch-retries=1", "--fetch-timeout=60000"];
+        run(Command::new("npm").arg("pack").args(options).arg(PACKAGE).current_dir(folder.path()))?;
         let is_archive = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "tgz");
         let entries = fs::read_dir(folder.path()).expect("the temporary folder is readable");
         let archive = entries.flatten().map(|entry| entry.path()).find(is_archive);
@@ -78,8 +79,8 @@ fn run(command: &mut Command) -> Result<(), Missing> {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-            Err(Missing::Unreachable(format!("{program} ended with {}: {last}", output.status)))
+            let said = said.lines().find(|line| line.contains("error")).unwrap_or_default().trim();
+            Err(Missing::Unreachable(format!("{program} ended with {}: {said}", output.status)))
         }
         Err(error) => Err(Missing::Unreachable(format!("{program} does not run: {error}"))),
     }

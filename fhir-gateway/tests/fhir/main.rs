@@ -7,16 +7,19 @@ mod support;
 
 mod access;
 mod audit;
+mod bad_input;
 mod bundles;
 mod compartments;
 mod conditions;
 mod consent;
 mod doors;
+mod fidelity;
 mod histories;
 mod patches;
 mod related;
 mod resources;
 mod search;
+mod xml;
 
 use serde_json::json;
 use support::world;

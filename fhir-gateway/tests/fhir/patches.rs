@@ -37,6 +37,15 @@ async fn a_patch_changes_what_it_names_and_every_other_byte_stays() {
     let read = client.get("/Patient/p1").await.expect(200);
     assert!(is_kept(&read.text()) && read.json()["gender"] == "female", "{}", read.text());
     assert_eq!(read.json()["meta"]["versionId"], "4");
+    let xml = r#"<Parameters xmlns="http://hl7.org/fhir"><parameter><name value="operation"/>
+        <part><name value="type"/><valueCode value="replace"/></part>
+        <part><name value="path"/><valueString value="Patient.gender"/></part>
+        <part><name value="value"/><valueCode value="other"/></part></parameter></Parameters>"#;
+    let as_xml = [("content-type", "application/fhir+xml")];
+    let patched = client.send("PATCH", "/Patient/p1", &as_xml, xml).await.expect(200);
+    assert!(patched.text().contains(r#"<gender value="other"/>"#), "{}", patched.text());
+    let read = client.get("/Patient/p1").await.expect(200);
+    assert!(is_kept(&read.text()), "{}", read.text());
     let minimal = [JSON_PATCH[0], ("prefer", "return=minimal")];
     let answer = client.send("PATCH", "/Patient/p1", &minimal, r#"[{"op":"remove","path":"/gender"}]"#).await;
     assert!(answer.expect(200).bytes.is_empty());

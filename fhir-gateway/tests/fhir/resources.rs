@@ -80,7 +80,7 @@ async fn bad_requests_get_their_documented_answer() {
         ("POST", "/Patient", json, "{}", 422, "invalid", Some("Resource")),
         ("POST", "/", json, r#"{"resourceType":"Patient"}"#, 422, "invalid", Some("Bundle")),
         ("POST", "/Patient", ("content-type", "text/plain"), "{}", 415, "not-supported", None),
-        ("POST", "/Patient", ("content-type", "application/fhir+xml"), "<Patient/>", 415, "not-supported", None),
+        ("POST", "/Patient", ("content-type", "application/fhir+turtle"), "a", 415, "not-supported", None),
         ("POST", "/Patient", json, &huge, 413, "too-long", None),
         ("POST", "/Spaceship", json, "{}", 404, "not-supported", None),
         ("POST", "/AuditEvent", json, "{}", 405, "not-supported", None),
@@ -88,7 +88,7 @@ async fn bad_requests_get_their_documented_answer() {
         ("PATCH", "/AuditEvent/1", json, "{}", 405, "not-supported", None),
         ("DELETE", "/Patient", json, "", 400, "invalid", None),
         ("GET", "/Patient/1/2/3/4", json, "", 404, "not-found", None),
-        ("GET", "/Patient", ("accept", "application/fhir+xml"), "", 406, "not-supported", None),
+        ("GET", "/Patient", ("accept", "text/turtle"), "", 406, "not-supported", None),
         ("GET", "/Patient?birthdate=soon", json, "", 400, "invalid", None),
         ("GET", "/Patient?name:fuzzy=a", json, "", 400, "invalid", None),
         ("GET", "/Patient?color=red", ("prefer", "handling=strict"), "", 400, "not-supported", None),
@@ -244,7 +244,9 @@ async fn format_means_the_same_at_every_address_and_goes_before_accept() {
             let got = client.send("GET", &format!("{path}?_format={format}"), &xml, "").await.expect(200);
             assert!(got.json()["resourceType"].is_string(), "{path} {format}");
         }
-        client.get(&format!("{path}?_format=xml")).await.expect(406);
+        let as_xml = client.get(&format!("{path}?_format=xml")).await.expect(200);
+        assert!(as_xml.text().starts_with("<?xml"), "{path}");
+        client.get(&format!("{path}?_format=ttl")).await.expect(406);
         client.get(&format!("{path}?_format=json&_format=ttl")).await.expect(406);
     }
 }

@@ -99,7 +99,7 @@ async fn searches_are_sorted_by_any_parameter_and_by_several() {
 async fn a_part_of_each_match_is_marked_as_such() {
     let world = world().await;
     let client = world.client("ehr").await;
-    client.send("PUT", "/Patient/p1", &[], r#"{"resourceType":"Patient","id":"p1","active":true,"photo":[{"title":"x"}],"text":{"status":"empty","div":"<div xmlns=\"http://www.w3.org/1999/xhtml\"/>"}}"#).await.expect(201);
+    client.send("PUT", "/Patient/p1", &[], r#"{"resourceType":"Patient","id":"p1","active":true,"photo":[{"title":"x"}],"text":{"status":"empty","div":"<div xmlns=\"http://www.w3.org/1999/xhtml\">said</div>"}}"#).await.expect(201);
     for (query, has, has_not) in [
         ("_elements=active", vec!["active"], vec!["photo", "text"]),
         ("_summary=true", vec!["active"], vec!["photo", "text"]),

@@ -116,3 +116,36 @@ async fn the_token_endpoint_answers_in_oauths_words_whatever_comes() {
     }
     assert_eq!(world.http.get(&url).send().await.unwrap().status().as_u16(), 405);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_half_sent_leaves_nothing_and_holds_up_nobody() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = World::new().await;
+    let address = world.site.url.trim_start_matches("http://");
+    let token = world.site.token_of("ehr").await;
+    let bodies = [
+        ("application/fhir+json", r#"{"resourceType":"Patient"}"#),
+        ("application/fhir+xml", "<Patient xmlns='http://hl7.org/fhir'/>"),
+    ];
+    for (content_type, body) in bodies {
+        // A whole resource, of which more was promised than comes.
+        for promised in [format!("content-length: {}", body.len() + 1), "transfer-encoding: chunked".to_owned()] {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let chunk =
+                if promised.contains("chunked") { format!("{:x}\r\n{body}\r\n", body.len()) } else { body.to_owned() };
+            let head = format!(
+                "POST /north/fhir/Patient HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+                 content-type: {content_type}\r\n{promised}\r\n\r\n"
+            );
+            stream.write_all(format!("{head}{chunk}").as_bytes()).await.unwrap();
+            // Others are served meanwhile.
+            world.site.get("/Patient?_summary=count").await.expect(200);
+            stream.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.unwrap();
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{promised}: {answer}");
+        }
+    }
+    assert_eq!(world.site.get("/Patient?_summary=count").await.expect(200)["total"], 0);
+}
