@@ -5,30 +5,14 @@ mod scene;
 
 use std::cell::RefCell;
 
-use careledger_app::machine::{Block, CheckKind};
-use careledger_wire::proto::consent::{ConsentMode, MsgGrantConsent};
+use careledger_app::{
+    machine::{Block, CheckKind},
+    store::memory::MemoryStore,
+};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
-/// The patient's consent number `number`.
-fn consent(number: u64) -> Vec<u8> {
-    let message = MsgGrantConsent {
-        sender: scene::address("patient").to_string(),
-        subject: scene::subject().to_vec(),
-        grant: scene::bytes(&format!("grant {number}")).to_vec(),
-        grantee: scene::address("clinic").to_vec(),
-        mode: ConsentMode::View.into(),
-        not_before: scene::NOW,
-        expires_at: scene::NOW + 86_400,
-        terms: scene::bytes("terms").to_vec(),
-        body: scene::bytes("body").to_vec(),
-        request: Vec::new(),
-        delegable: false,
-    };
-    scene::signed(scene::PATIENT, message.into(), i64::try_from(number).expect("few consents"))
-}
-
 fn check_tx(criterion: &mut Criterion) {
-    let machine = RefCell::new(scene::machine());
+    let machine = RefCell::new(scene::machine(MemoryStore::new()));
     let mut number = 0;
     criterion.bench_function("check_tx of a consent", |bencher| {
         bencher.iter_batched(
@@ -41,7 +25,7 @@ fn check_tx(criterion: &mut Criterion) {
                     machine.finalize(&Block { height, time: scene::NOW, transactions: Vec::new() });
                     machine.commit();
                 }
-                consent(number)
+                scene::consent(number)
             },
             |consent| assert_eq!(machine.borrow().check(&consent, CheckKind::New).code, 0),
             BatchSize::PerIteration,

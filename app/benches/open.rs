@@ -19,7 +19,7 @@ fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let open = || DiskStore::open(folder.path(), Retention::default()).expect("the store opens");
     let mut store = open();
-    let chain = ChainMeta { chain_id: "careledger-dev-bench".to_owned(), genesis_time: 1 };
+    let chain = ChainMeta { chain_id: "careledger-dev-bench".to_owned(), genesis_time: 1, initial_height: 1 };
     store.init(chain, Changes::from([(b"parameters".to_vec(), Some(vec![1]))]));
     let (mut staged, mut committed) = (Duration::ZERO, Duration::ZERO);
     for block in 0..RECORDS / RECORDS_PER_BLOCK {

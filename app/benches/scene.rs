@@ -3,13 +3,16 @@
 use careledger_app::{
     genesis::{Genesis, GenesisKind, GenesisOrganization},
     machine::{Block, Machine},
-    store::memory::MemoryStore,
+    store::Store,
 };
 use careledger_wire::{
     commitment,
     ids::{Address, Digest, EncryptionKey, SubjectId},
     message::Message,
-    proto::identity::{MsgClaimSubject, MsgOpenSubject},
+    proto::{
+        consent::{ConsentMode, MsgGrantConsent},
+        identity::{MsgClaimSubject, MsgOpenSubject},
+    },
     transaction::{Replay, Unsigned},
 };
 use secp256k1::{PublicKey, SecretKey, ecdsa};
@@ -56,6 +59,24 @@ pub fn subject() -> SubjectId {
     commitment::subject_id(&address("clinic"), &address("patient"))
 }
 
+/// The patient's consent number `number`.
+pub fn consent(number: u64) -> Vec<u8> {
+    let message = MsgGrantConsent {
+        sender: address("patient").to_string(),
+        subject: subject().to_vec(),
+        grant: bytes(&format!("grant {number}")).to_vec(),
+        grantee: address("clinic").to_vec(),
+        mode: ConsentMode::View.into(),
+        not_before: NOW,
+        expires_at: NOW + 86_400,
+        terms: bytes("terms").to_vec(),
+        body: bytes("body").to_vec(),
+        request: Vec::new(),
+        delegable: false,
+    };
+    signed(PATIENT, message.into(), i64::try_from(number).expect("few consents"))
+}
+
 /// The chain's genesis.
 pub fn genesis() -> Vec<u8> {
     let genesis = Genesis {
@@ -75,8 +96,8 @@ pub fn genesis() -> Vec<u8> {
 }
 
 /// A machine whose patient has claimed their subject.
-pub fn machine() -> Machine<MemoryStore> {
-    let mut machine = Machine::new(MemoryStore::new());
+pub fn machine<S: Store>(store: S) -> Machine<S> {
+    let mut machine = Machine::new(store);
     machine.init_chain(CHAIN, &genesis(), NOW).expect("genesis is sound");
     let opens =
         MsgOpenSubject { sender: address("clinic").to_string(), claimant: address("patient").to_vec(), binding: None };

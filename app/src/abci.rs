@@ -5,6 +5,7 @@
 
 mod consensus;
 pub mod frame;
+pub mod genesis_file;
 pub mod server;
 mod state_sync;
 
@@ -82,7 +83,9 @@ impl<S: Store> Ledger<S> {
 impl<S: Store + 'static> Application for Ledger<S> {
     fn info(&self, _request: RequestInfo) -> ResponseInfo {
         let machine = self.read();
-        let height = machine.height();
+        // Before the chain's first block there is none, also where an earlier chain had some: CometBFT sends
+        // InitChain then.
+        let height = if machine.has_blocks() { machine.height() } else { 0 };
         // From here CometBFT replays what the state does not have, without a word of ours.
         tracing::info!(height, "CometBFT was told the height of the state");
         ResponseInfo {
@@ -91,18 +94,14 @@ impl<S: Store + 'static> Application for Ledger<S> {
             // The format of the state, which is also in every header: state sync compares them.
             app_version: machine.state_version().into(),
             last_block_height: signed(height),
-            // Before the first block there is none; CometBFT sends InitChain then.
             last_block_app_hash: if height == 0 { Vec::new().into() } else { machine.app_hash().to_vec().into() },
         }
     }
 
     fn init_chain(&self, request: RequestInitChain) -> ResponseInitChain {
-        if request.initial_height > 1 {
-            fault::stop("reading the genesis file", "initial_height must be 1");
-        }
         let time = seconds(request.time.as_ref());
         let given = request.consensus_params.as_ref();
-        let consensus = consensus::consensus(given, &request.validators);
+        let consensus = consensus::consensus(given, &request.validators, request.initial_height);
         let consensus = consensus.unwrap_or_else(|error| fault::stop("reading the genesis file", error));
         let mut machine = self.write();
         let genesis = machine.init_chain_under(&request.chain_id, &request.app_state_bytes, time, &consensus);

@@ -37,6 +37,7 @@ mod reinstate_consent;
 mod remove_key;
 mod request_access;
 mod review_emergency;
+mod revoke_attestation;
 mod revoke_consent;
 mod set_guardians;
 pub(crate) mod standing;
@@ -124,6 +125,7 @@ actions! {
     anchor_access_log::AnchorAccessLog,
     publish_plan::PublishPlan,
     anchor_attestation::AnchorAttestation,
+    revoke_attestation::RevokeAttestation,
     anchor_enrolment::AnchorEnrolment,
     prove_eligibility::ProveEligibility,
     propose::Propose,

@@ -4,31 +4,36 @@
 //! error. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 74 a fault of the node, 75 an upgrade
 //! is due that this program does not know.
 
+mod access;
 mod accounts;
 mod audit;
 mod config;
 mod consent;
 mod describe;
 mod export;
+mod genesis;
 mod governance;
 mod keys;
+mod light;
 mod load;
 mod messages;
 mod node;
 mod parse;
 mod prepare;
 mod query;
+mod rollback;
 mod sim;
+mod trust;
 mod tx;
 
 use std::{ffi::OsString, fmt, path::PathBuf, process::ExitCode};
 
-use careledger_app::{client::ClientError, wallet::keystore::KeystoreError};
+use careledger_app::{client::ClientError, query::NOT_RETAINED, wallet::keystore::KeystoreError};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 /// The CareLedger ledger: who may see what, what exists, and who looked.
 ///
-/// One program for those who run a validator (init, start, export), for those who hold keys
+/// One program for those who run a validator (init, start, export, rollback, genesis), for those who hold keys
 /// (keys, tx) and for everyone who asks (query). No personal data stands on the ledger, and none
 /// is accepted by any command.
 #[derive(Debug, Parser)]
@@ -52,7 +57,7 @@ Examples:
     careledgerd tx revoke-consent --from alice --derive care1hospital… --subject 5d86… --grant 77ab…
 
   Anyone checks it without trusting the answer:
-    careledgerd query grant 5d86… 77ab… --prove
+    careledgerd query grant 5d86… 77ab… --prove --trust-height 1042 --trust-hash 9f31…
 
 Every command explains itself with --help.";
 
@@ -67,9 +72,15 @@ enum Command {
     /// Sign a transaction and send it.
     Tx(Box<tx::Tx>),
     /// Ask a running ledger.
-    Query(query::Query),
+    Query(Box<query::Query>),
+    /// See and change which header of a chain this home trusts.
+    Light(Box<light::Light>),
     /// Print the committed state as JSON.
     Export(export::Export),
+    /// Undo the last block of the committed state, as `cometbft rollback` does with the node's.
+    Rollback(rollback::Rollback),
+    /// Check a genesis file of CometBFT, or make one of a chain that continues another.
+    Genesis(genesis::Genesis),
     /// Play networks from seeds, with crashes and lies, against a model of the rules.
     Sim(sim::Sim),
     /// Send a bounded load of signed consents and print what the network made of it.
@@ -165,6 +176,10 @@ impl From<ClientError> for Failure {
             }
             ClientError::Refused { code, .. } => tx::advice(*code),
             ClientError::NotCommitted(hash) => format!("ask again later: careledgerd query transaction {hash}"),
+            ClientError::Query { code: NOT_RETAINED, .. } => {
+                "ask for a height or time that is retained, or a node that retains more ([retention] in its app.toml)"
+                    .to_owned()
+            }
             ClientError::Query { .. } | ClientError::Answer(_) => {
                 "see that the node is a CareLedger node of this version".to_owned()
             }
@@ -212,7 +227,10 @@ pub fn run() -> ExitCode {
         Command::Keys(command) => command.run(),
         Command::Tx(command) => block_on(command.run()),
         Command::Query(command) => block_on(command.run()),
+        Command::Light(command) => block_on(command.run()),
         Command::Export(command) => command.run(),
+        Command::Rollback(command) => command.run(),
+        Command::Genesis(command) => command.run(),
         Command::Sim(sim) => sim.run(),
         Command::Load(command) => command.run(),
     };

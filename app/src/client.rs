@@ -2,7 +2,7 @@
 //!
 //! The same calls are answered by a CometBFT 0.38 node and by a gateway with an embedded ledger.
 //! Nothing that a node answers is believed by [`Client::get_proven`] beyond the header it names:
-//! the value follows from it by an ICS23 proof.
+//! the value follows from it by an ICS23 proof. [`crate::light`] says who signed that header.
 
 use std::{
     str::FromStr as _,
@@ -125,7 +125,7 @@ pub struct Proven {
 /// A connection to one node. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    rpc: HttpClient,
+    pub(crate) rpc: HttpClient,
     url: String,
     /// Highest state height that was proven, by this client and its clones.
     proven: Arc<AtomicU64>,
@@ -304,7 +304,7 @@ impl Client {
         }
     }
 
-    async fn wait_for_header(&self, height: u64) -> Result<Header, ClientError> {
+    pub(crate) async fn wait_for_header(&self, height: u64) -> Result<Header, ClientError> {
         let until = Instant::now() + HEADER_DEADLINE;
         let mut pause = POLL_FIRST;
         loop {
@@ -320,7 +320,7 @@ impl Client {
     }
 
     /// The header of a height; `None` where the chain is not that long yet.
-    async fn header(&self, height: u64) -> Result<Option<Header>, ClientError> {
+    pub(crate) async fn header(&self, height: u64) -> Result<Option<Header>, ClientError> {
         if self.height().await? < height {
             return Ok(None);
         }
@@ -337,7 +337,7 @@ impl Client {
     /// Calls once more where the connection failed at once: a node may close one that was idle just
     /// as it is used again. Every call here may be repeated; what is broadcast twice is one
     /// transaction.
-    async fn call<T, F>(&self, call: impl Fn() -> F) -> Result<T, tendermint_rpc::Error>
+    pub(crate) async fn call<T, F>(&self, call: impl Fn() -> F) -> Result<T, tendermint_rpc::Error>
     where
         F: Future<Output = Result<T, tendermint_rpc::Error>>,
     {
@@ -348,7 +348,7 @@ impl Client {
         }
     }
 
-    fn unreachable(&self, error: &tendermint_rpc::Error) -> ClientError {
+    pub(crate) fn unreachable(&self, error: &tendermint_rpc::Error) -> ClientError {
         // The detail alone says no more than "HTTP error"; its sources say which.
         let detail = error.detail();
         let mut reason = detail.to_string();
@@ -368,10 +368,10 @@ fn is_broken(error: &tendermint_rpc::Error) -> bool {
 
 /// The part of a block's header that seals the state of the height before it.
 #[derive(Debug, Clone, Copy)]
-struct Header {
+pub(crate) struct Header {
     height: u64,
     app_hash: [u8; 32],
-    time: i64,
+    pub(crate) time: i64,
 }
 
 impl Header {
@@ -389,7 +389,7 @@ fn check_height(asked: Option<u64>, known: u64, answered: u64) -> Result<(), Cli
     if is_right { Ok(()) } else { Err(ClientError::Height { expected, answered }) }
 }
 
-fn height_of(height: u64) -> Result<Height, ClientError> {
+pub(crate) fn height_of(height: u64) -> Result<Height, ClientError> {
     Height::try_from(height).map_err(|_| ClientError::NoHeader(height))
 }
 

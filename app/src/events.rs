@@ -71,6 +71,7 @@ fn identifiers(signer: &Address, message: &Message) -> Attributes {
         Message::SupersedeRecords(message) => vec![("count", message.supersessions.len().to_string())],
         Message::MarkEnteredInError(message) => vec![("record", hex::encode(&message.record))],
         Message::AnchorAccessLog(message) => vec![("sequence", message.sequence.to_string())],
+        Message::RevokeAttestation(message) => vec![("count", message.commitments.len().to_string())],
         Message::PublishPlan(message) => vec![("policy", hex::encode(&message.policy_id))],
         Message::ProveEligibility(message) => {
             vec![("insurer", account(&message.insurer)), ("claim", hex::encode(&message.claim))]

@@ -1,5 +1,8 @@
 //! The first state, from the `app_state` of CometBFT's genesis file.
 
+pub mod continued;
+mod webauthn;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use careledger_wire::{
@@ -16,11 +19,14 @@ use careledger_zk::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use continued::{ContinuedError, Exported};
+use webauthn::{distinct, is_origin, is_rp_id};
+
 use crate::{
     accounts, keys,
     limits::{
         CHAIN_ID_BYTES_MAX, QUOTA_BYTES_MIN, QUOTA_WINDOW_BLOCKS_MAX, REGISTRARS_MAX, VALIDATOR_POWER_MAX,
-        VALIDATORS_MAX, WEBAUTHN_ORIGIN_BYTES_MAX, WEBAUTHN_ORIGINS_MAX,
+        VALIDATORS_MAX, WEBAUTHN_ORIGINS_MAX,
     },
     state::{Changes, Overlay, StateWrite},
     types::EvidenceParameters,
@@ -93,6 +99,8 @@ pub struct Consensus {
     pub validators: Vec<(ValidatorKey, u64)>,
     /// How long and how much evidence of misbehavior is accepted.
     pub evidence: Option<EvidenceParameters>,
+    /// Height of the first block; 0 stands for 1.
+    pub initial_height: u64,
 }
 
 /// Bytes of transactions that an account may pay for in each window of blocks, by its role.
@@ -217,6 +225,29 @@ pub enum GenesisError {
     /// A block was committed already.
     #[error("the chain has started already")]
     Started,
+    /// Only a chain that continues another begins later.
+    #[error("initial_height must be 1 where app_state continues no other chain")]
+    InitialHeight,
+    /// The state that the chain begins with is not one that a chain had.
+    #[error("app_state, continues: {0}")]
+    Continued(#[from] ContinuedError),
+}
+
+/// The first state, from either form of `app_state`: a [`Genesis`], or the exported state of another chain
+/// ([`continued`]).
+pub fn first_state(
+    app_state: &[u8],
+    chain_id: &str,
+    time: i64,
+    consensus: &Consensus,
+) -> Result<Changes, GenesisError> {
+    if let Some(exported) = Exported::of_app_state(app_state)? {
+        return exported.changes(chain_id, time, consensus);
+    }
+    if consensus.initial_height > 1 {
+        return Err(GenesisError::InitialHeight);
+    }
+    Genesis::from_json(app_state)?.changes_under(chain_id, time, consensus)
 }
 
 impl Genesis {
@@ -257,7 +288,7 @@ impl Genesis {
             ..Parameters::default()
         };
         state.put(&keys::parameters(), &parameters);
-        state.put(&keys::chain(), &Chain { chain_id: chain_id.to_owned(), genesis_time: time });
+        state.put(&keys::chain(), &Chain { chain_id: chain_id.to_owned(), genesis_time: time, initial_height: 0 });
         for registrar in &registrars {
             accounts::open(registrar, AccountRole::Registrar, &mut state);
         }
@@ -331,35 +362,6 @@ fn put_validators(validators: &[(ValidatorKey, u64)], state: &mut impl StateWrit
         state.put(&keys::validator(key), &Validator { power: *power, ..Validator::default() });
     }
     Ok(())
-}
-
-/// The texts, when there are few, each is what it should be, and none is there twice.
-fn distinct(texts: &[String], is_one: fn(&str) -> bool) -> Result<Vec<String>, GenesisError> {
-    let wrong = texts
-        .iter()
-        .enumerate()
-        .find(|(place, text)| *place >= WEBAUTHN_ORIGINS_MAX || !is_one(text) || texts[..*place].contains(text));
-    wrong.map_or_else(|| Ok(texts.to_vec()), |(_, text)| Err(GenesisError::Webauthn(text.clone())))
-}
-
-/// Scheme, host and perhaps port, as browsers write an origin; nothing that JSON would escape. Plain
-/// HTTP is for this machine only.
-fn is_origin(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix("https://") {
-        Some(rest) => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
-        None => match text.strip_prefix("http://localhost") {
-            Some("") => ("localhost", None),
-            Some(port) => ("localhost", port.strip_prefix(':').or(Some(""))),
-            None => return false,
-        },
-    };
-    is_rp_id(host) && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|number| number.to_string() == port))
-}
-
-/// A host name in lower case.
-fn is_rp_id(text: &str) -> bool {
-    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
-    (1..=WEBAUTHN_ORIGIN_BYTES_MAX - "https://:65535".len()).contains(&text.len()) && text.bytes().all(is_letter)
 }
 
 impl From<GenesisKind> for OrganizationKind {

@@ -78,6 +78,11 @@ pub fn block_bytes(state: &impl StateRead) -> usize {
     }
 }
 
+/// CometBFT's bounds of evidence, as far as the state knows them.
+pub fn evidence(state: &impl StateRead) -> EvidenceParameters {
+    consensus_parameters(&of(state)).evidence.unwrap_or(EVIDENCE_DEFAULT)
+}
+
 /// Longest validity of an unordered transaction, seconds.
 pub fn unordered_seconds(state: &impl StateRead) -> i64 {
     or_limit(of(state).unordered_seconds, UNORDERED_SECONDS_MAX)

@@ -3,6 +3,8 @@
 //! A path is an ASCII area, `/`, and raw bytes of fixed sizes, so no path is a prefix of another
 //! kind's. Paths are consensus data: golden vectors hold them.
 
+pub mod areas;
+
 use std::{fmt, marker::PhantomData};
 
 use careledger_wire::{
@@ -114,6 +116,11 @@ pub fn request(request: &RequestId) -> Key<state::AccessRequest> {
 /// DelegateConsent and by RequestAccess under a standing approval; read by every access decision.
 pub fn consent(subject: &SubjectId, grant: &GrantId) -> Key<state::Grant> {
     Key::new("consent", &[subject.as_bytes(), grant.as_bytes()])
+}
+
+/// Prefix of every grant of one subject.
+pub fn consents_of(subject: &SubjectId) -> Vec<u8> {
+    [b"consent/", subject.as_bytes().as_slice(), b"/"].concat()
 }
 
 /// `record/<organization>/<record>`: written by AnchorRecords, SupersedeRecords, MarkEnteredInError.

@@ -15,6 +15,7 @@
 //! - [`genesis`]: the first state. [`query`]: reading from outside.
 //! - [`events`]: what indexers learn.
 //! - [`abci`]: the machine as CometBFT's application. [`client`]: asking a running ledger. [`wallet`]: keys that sign for it.
+//! - [`light`]: which headers the validators signed, from one that somebody trusts.
 //! - [`audit`]: an access log against what the ledger proves.
 //! - [`fault`]: how a node stops.
 //!
@@ -42,6 +43,7 @@ pub mod governance;
 #[deny(clippy::float_arithmetic)]
 pub mod insurance;
 pub mod keys;
+pub mod light;
 pub mod limits;
 #[deny(clippy::float_arithmetic)]
 pub mod machine;

@@ -80,6 +80,8 @@ pub const PROOFS_PER_BLOCK_MAX: usize = 256;
 /// Poseidon hashes that one block computes: those of 34 plans of the most intervals, or of 705
 /// commitments.
 pub const HASHES_PER_BLOCK_MAX: usize = 12_000;
+/// Attestations that one message revokes.
+pub const REVOCATIONS_PER_MESSAGE_MAX: usize = 16;
 /// Hashes of a leaf that is appended to a tree of commitments, and of its path.
 pub const HASHES_PER_APPEND: usize = 17;
 
@@ -125,6 +127,10 @@ pub const WEBAUTHN_ORIGIN_BYTES_MAX: usize = 253;
 
 /// Pairs that one subspace query answers.
 pub const QUERY_PAIRS_MAX: usize = 1_000;
+/// Transactions that a node remembers having read: those that wait, and some more.
+pub const READ_TRANSACTIONS_MAX: usize = 12_000;
+/// Largest of them. Bounds the memory: larger ones are read each time.
+pub const READ_TRANSACTION_BYTES_MAX: usize = 4 * 1024;
 /// Verified signatures that are remembered. Bounds memory: about 100 bytes each.
 pub const VERIFIED_SIGNATURES_MAX: usize = 100_000;
 /// Verdicts on proofs that are remembered.
@@ -179,7 +185,7 @@ const _: () =
     assert!(MESSAGES_PER_TRANSACTION_MAX <= PROOFS_PER_BLOCK_MAX, "a transaction full of proofs must fit a block");
 const _: () = assert!(
     MESSAGES_PER_TRANSACTION_MAX * hashes_of_plan(PLAN_INTERVALS_MAX) <= HASHES_PER_BLOCK_MAX
-        && MESSAGES_PER_TRANSACTION_MAX * HASHES_PER_APPEND <= HASHES_PER_BLOCK_MAX,
+        && MESSAGES_PER_TRANSACTION_MAX * REVOCATIONS_PER_MESSAGE_MAX * HASHES_PER_APPEND <= HASHES_PER_BLOCK_MAX,
     "no transaction alone may be more work than a block, or it could never be answered"
 );
 const _: () =

@@ -8,9 +8,12 @@ mod authentication;
 mod execution;
 mod fairness;
 mod quotas;
+mod reading;
 mod work;
 
-use careledger_wire::transaction::hash;
+use std::sync::Arc;
+
+use careledger_wire::{proto::state::Quotas, transaction::hash};
 use parking_lot::Mutex;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
@@ -18,13 +21,14 @@ use sha2::{Digest as _, Sha256};
 pub use crate::types::{Block, CheckKind, Event, Finalized, Misbehavior, Outcome, ProofOperation, Prove, QueryAnswer};
 use crate::{
     accounts, evidence,
-    genesis::{Consensus, Genesis, GenesisError},
+    genesis::{self, Consensus, GenesisError},
     governance,
     limits::{CLOCK_AHEAD_SECONDS_MAX, TX_BYTES_MIN},
     machine::{
         authentication::{SignatureRule, Signatures},
-        execution::{Candidate, Delivered, Execution, Read, Trial},
+        execution::{Candidate, Delivered, Execution, Trial},
         quotas::Waiting,
+        reading::{Read, Reading},
         work::Work,
     },
     proofs::ProofVerifier,
@@ -50,6 +54,9 @@ pub struct Machine<S> {
     chain: Option<ChainMeta>,
     verifier: ProofVerifier,
     signatures: Signatures,
+    reading: Reading,
+    /// Those of the committed state.
+    quotas: Option<Quotas>,
     /// What the transactions in the mempool would change, for CheckTx. Reset at commit.
     pending: Mutex<Pending>,
     /// What the node's clock said last, Unix seconds. Only CheckTx looks at it.
@@ -70,11 +77,14 @@ impl<S: Store> Machine<S> {
 
     /// As [`Self::new`], of a program that knows these upgrades.
     pub fn with_upgrades(store: S, upgrades: &'static [Upgrade]) -> Self {
+        let chain = store.chain();
         Self {
-            chain: store.chain(),
+            quotas: chain.as_ref().and_then(|_| accounts::parameters(&store).quotas),
+            chain,
             store,
             verifier: ProofVerifier::default(),
             signatures: Signatures::default(),
+            reading: Reading::default(),
             pending: Mutex::default(),
             clock: Mutex::default(),
             candidate: Mutex::default(),
@@ -93,9 +103,15 @@ impl<S: Store> Machine<S> {
         self.chain.as_ref().map_or(upgrade::NEWEST, |_| governance::state_version(&self.store))
     }
 
-    /// Height of the last committed block; 0 before the first.
+    /// Height of the last committed block; before the first that before the chain's first, which is 0
+    /// unless the chain continues another.
     pub fn height(&self) -> u64 {
         self.store.height()
+    }
+
+    /// Whether a block of this chain was committed.
+    pub fn has_blocks(&self) -> bool {
+        !self.store.is_before_first_block()
     }
 
     /// Root of the state after the last committed block.
@@ -123,7 +139,7 @@ impl<S: Store> Machine<S> {
         self.store
     }
 
-    /// Writes the first state and gives its root. May come again while the height is 0.
+    /// Writes the first state and gives its root. May come again until a block was committed.
     pub fn init_chain(&mut self, chain_id: &str, app_state: &[u8], time: i64) -> Result<[u8; 32], GenesisError> {
         self.init_chain_under(chain_id, app_state, time, &Consensus::default())
     }
@@ -136,11 +152,12 @@ impl<S: Store> Machine<S> {
         time: i64,
         consensus: &Consensus,
     ) -> Result<[u8; 32], GenesisError> {
-        if self.store.height() > 0 {
+        if self.has_blocks() {
             return Err(GenesisError::Started);
         }
-        let changes = Genesis::from_json(app_state)?.changes_under(chain_id, time, consensus)?;
-        let chain = ChainMeta { chain_id: chain_id.to_owned(), genesis_time: time };
+        let changes = genesis::first_state(app_state, chain_id, time, consensus)?;
+        let initial_height = consensus.initial_height.max(1);
+        let chain = ChainMeta { chain_id: chain_id.to_owned(), genesis_time: time, initial_height };
         let app_hash = self.store.init(chain.clone(), changes);
         self.chain = Some(chain);
         self.forget_uncommitted();
@@ -170,7 +187,7 @@ impl<S: Store> Machine<S> {
         let Some(execution) = self.execution(self.store.height() + 1, self.store.time(), self.time_max()) else {
             return Outcome::refused(Reject::UnknownAccount, 0);
         };
-        let read = Read::signed(transaction);
+        let read = self.reading.read(transaction);
         let trial = if kind == CheckKind::New { Trial::Whole } else { Trial::Cheap };
         let mut pending = self.pending.lock();
         let payer = read.parties().map(|(_, payer)| payer);
@@ -185,7 +202,7 @@ impl<S: Store> Machine<S> {
         let keeps = match (&delivered, kind) {
             (Delivered::NotAuthentic(_), _) => false,
             (Delivered::Refused(_), CheckKind::New) => false,
-            (Delivered::Refused(_), CheckKind::Recheck) | (Delivered::Executed(_), _) => true,
+            (Delivered::Refused(_), CheckKind::Recheck) | (Delivered::Executed, _) => true,
         };
         let changes = keeps.then(|| tried.into_changes());
         state.apply(changes.unwrap_or_default());
@@ -195,7 +212,7 @@ impl<S: Store> Machine<S> {
         }
         match delivered {
             Delivered::Refused(_) if keeps => Outcome { gas_used: read.gas(), ..Outcome::default() },
-            delivered => delivered.into_outcome(&read),
+            delivered => delivered.verdict(&read),
         }
     }
 
@@ -207,8 +224,8 @@ impl<S: Store> Machine<S> {
         let mut block = execution.begin();
         let mut room = max_bytes.min(governance::block_bytes(&self.store));
         let mut kept = Vec::with_capacity(transactions.len());
-        let mut reads: Vec<Read> = transactions.par_iter().map(|bytes| Read::signed(bytes)).collect();
-        execution.work_ahead(&mut reads);
+        let reads: Vec<Arc<Read>> = transactions.par_iter().map(|bytes| self.reading.read(bytes)).collect();
+        execution.work_ahead(&reads);
         for place in fairness::order(&reads, room) {
             let (read, bytes) = (&reads[place], transactions[place].len());
             let size = proto_size(bytes);
@@ -240,13 +257,13 @@ impl<S: Store> Machine<S> {
         }
         let execution = self.execution(height, time, time).ok_or(Reject::UnknownAccount)?;
         let well_formed = |bytes: &Vec<u8>| {
-            let read = Read::signed(bytes);
-            read.malformed().map_or(Ok(read), Err)
+            let read = self.reading.read(bytes);
+            read.transaction().map(|_| Arc::clone(&read))
         };
-        let mut reads = transactions.par_iter().map(well_formed).collect::<Result<Vec<Read>, Reject>>()?;
+        let reads = transactions.par_iter().map(well_formed).collect::<Result<Vec<_>, Reject>>()?;
         // Every transaction counts here, so a block with too much work is refused before any of it.
-        reads.iter().map(Read::work).fold(Work::default(), Work::and).check_block()?;
-        execution.work_ahead(&mut reads);
+        reads.iter().map(|read| read.work()).fold(Work::default(), Work::and).check_block()?;
+        execution.work_ahead(&reads);
         let mut block = execution.begin();
         for read in reads {
             execution.deliver_in_block(&read, &mut block)?;
@@ -315,17 +332,17 @@ impl<S: Store> Machine<S> {
         let mut state = Overlay::new(&self.store);
         match execution.deliver(&signed, SignatureRule::Required, Trial::Whole, &mut state) {
             Delivered::NotAuthentic(_) => {}
-            delivered => return delivered.into_outcome(&signed),
+            delivered => return delivered.outcome(&signed),
         }
         let read = Read::unsigned(transaction);
-        execution.deliver(&read, SignatureRule::Waived, Trial::Cheap, &mut state).into_outcome(&read)
+        execution.deliver(&read, SignatureRule::Waived, Trial::Cheap, &mut state).outcome(&read)
     }
 
     fn execute(&self, block: &Block) -> Candidate {
         let execution = self.execution(block.height, block.time, block.time).expect("genesis comes before blocks");
         let mut running = execution.begin();
-        let mut reads: Vec<Read> = block.transactions.par_iter().map(|bytes| Read::signed(bytes)).collect();
-        execution.work_ahead(&mut reads);
+        let reads: Vec<Arc<Read>> = block.transactions.par_iter().map(|bytes| self.reading.read(bytes)).collect();
+        execution.work_ahead(&reads);
         for read in reads {
             // The block is decided: what should not be in it still gets its code, as everywhere.
             if let Err(reject) = execution.deliver_in_block(&read, &mut running) {
@@ -339,7 +356,7 @@ impl<S: Store> Machine<S> {
         let chain_id = &self.chain.as_ref()?.chain_id;
         let context = BlockContext { chain_id, height, time, time_max, verifier: &self.verifier };
         let (signatures, upgrades) = (&self.signatures, self.upgrades);
-        let quotas = accounts::parameters(&self.store).quotas;
+        let quotas = self.quotas.clone();
         Some(Execution { store: &self.store, context, signatures, upgrades, quotas })
     }
 
@@ -355,6 +372,7 @@ impl<S: Store> Machine<S> {
         pending.waiting.clear();
         *self.candidate.get_mut() = None;
         self.staged = None;
+        self.quotas = accounts::parameters(&self.store).quotas;
     }
 }
 

@@ -1,6 +1,10 @@
 //! Eligibility proofs: verdicts are a pure function of key, statement and proof, and remembered.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+    sync::Arc,
+};
 
 use careledger_wire::ids::CircuitId;
 use careledger_zk::{
@@ -83,17 +87,18 @@ fn digest(claimed: &Claimed) -> [u8; 32] {
     hasher.chain_update(claimed.proof).finalize().into()
 }
 
-/// A bounded memory of two generations: when the younger is full, the older is forgotten.
+/// A bounded memory of two generations: when the younger is full, the older is forgotten. Looked up,
+/// never walked through: the order of a hash map decides nothing.
 pub(crate) struct Remembered<K, V> {
-    young: BTreeMap<K, V>,
-    old: BTreeMap<K, V>,
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
     generation_max: usize,
 }
 
-impl<K: Ord + Clone, V: Clone> Remembered<K, V> {
+impl<K: Eq + Hash, V: Clone> Remembered<K, V> {
     /// Holds at most `entries_max`.
     pub(crate) fn new(entries_max: usize) -> Self {
-        Self { young: BTreeMap::new(), old: BTreeMap::new(), generation_max: (entries_max / 2).max(1) }
+        Self { young: HashMap::new(), old: HashMap::new(), generation_max: (entries_max / 2).max(1) }
     }
 
     pub(crate) fn get(&mut self, key: &K) -> Option<V> {

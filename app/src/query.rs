@@ -50,6 +50,8 @@ pub const PATH: &str = "/careledger.query.v1.Query/Path";
 
 /// Code of an answer that says that nothing is there, as in the Cosmos SDK.
 pub const NOT_FOUND: u32 = 22;
+/// Code of an answer that says that the height is not among those whose state can be proven.
+pub const NOT_RETAINED: u32 = 26;
 
 const BASE_ACCOUNT: &str = "/cosmos.auth.v1beta1.BaseAccount";
 
@@ -58,7 +60,7 @@ enum Unanswered {
     UnknownPath,
     InvalidData(&'static str),
     NotFound(String),
-    NotRetained,
+    NotRetained { asked: u64, oldest: u64, newest: u64 },
 }
 
 impl Unanswered {
@@ -67,7 +69,7 @@ impl Unanswered {
             Self::UnknownPath => 1,
             Self::InvalidData(_) => 2,
             Self::NotFound(_) => NOT_FOUND,
-            Self::NotRetained => 26,
+            Self::NotRetained { .. } => NOT_RETAINED,
         }
     }
 
@@ -77,7 +79,12 @@ impl Unanswered {
             Self::InvalidData(expected) => format!("the data must be {expected}"),
             // CosmJS looks for this text to tell an unknown account from an error.
             Self::NotFound(what) => format!("rpc error: code = NotFound desc = {what} not found: key not found"),
-            Self::NotRetained => "the height is not retained, or has not come".to_owned(),
+            Self::NotRetained { asked, newest, .. } if asked > newest => {
+                format!("height {asked} has not come: the newest is {newest}")
+            }
+            Self::NotRetained { asked, oldest, newest } => {
+                format!("height {asked} is not retained by this node: {oldest} to {newest} are")
+            }
         }
     }
 }
@@ -130,7 +137,8 @@ fn key(store: &impl Store, key: &[u8], height: u64, prove: Prove) -> Result<Quer
         let value = store.get_bytes(key).unwrap_or_default();
         return Ok(QueryAnswer { key: key.to_vec(), value, height: at, ..QueryAnswer::default() });
     }
-    let proven = store.prove(key, at).ok_or(Unanswered::NotRetained)?;
+    let outside = Unanswered::NotRetained { asked: at, oldest: store.oldest_height(), newest: latest };
+    let proven = store.prove(key, at).ok_or(outside)?;
     let operation = ProofOperation { kind: PROOF_TYPE.to_owned(), key: key.to_vec(), data: proven.proof };
     Ok(QueryAnswer {
         key: key.to_vec(),
@@ -175,7 +183,9 @@ fn authentication_path(store: &impl Store, data: &[u8]) -> Result<Vec<u8>, Unans
         (Tree::Enrolments, insurer) => TreeId::Enrolments(Address::try_from(insurer).map_err(|_| invalid())?),
         _ => return Err(invalid()),
     };
-    let leaf = store.get(&id.leaf(&commitment)).ok_or_else(|| Unanswered::NotFound("commitment".to_owned()))?;
+    // Nothing can be proven of a revoked one.
+    let leaf = store.get(&id.leaf(&commitment)).filter(|leaf| leaf.revoked_height == 0);
+    let leaf = leaf.ok_or_else(|| Unanswered::NotFound("commitment".to_owned()))?;
     let read = |level, index| commitment_tree_node(&id, level, index, store);
     let path = tree::path(leaf.index, read);
     let siblings = path.siblings.iter().flatten().map(|sibling| sibling.to_bytes().to_vec()).collect();

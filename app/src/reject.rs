@@ -193,6 +193,10 @@ rejects! {
     QuotaUsed = 114, "the account that pays has used its quota of this window of blocks";
     /// The payer has enough in this node's mempool.
     TooManyWaiting = 115, "the account that pays has too much waiting in this node's mempool";
+    /// Never anchored, or revoked before.
+    UnknownAttestation = 116, "the attestation was never anchored, or is revoked";
+    /// Only the issuer revokes, or a registrar where the issuer is out of good standing.
+    NotTheIssuer = 117, "the attestation is not the sender's to revoke";
 
     /// The grant was delegated: only what the patient gave can be amended or delegated.
     GrantDelegated = 120, "the grant was delegated by its grantee";

@@ -4,16 +4,26 @@
 //!
 //! Nothing here runs on a node. The same seed gives the same script on every machine and for ever.
 
+mod byzantine;
+mod chance;
+mod generate;
 mod judging;
+mod messages;
 mod model;
 mod network;
 mod random;
 mod script;
 mod sending;
 mod shrink;
+mod stories;
+mod telling;
 
 use std::collections::BTreeMap;
 
+use crate::{
+    machine::{Block, Machine},
+    store::Store,
+};
 pub use network::Violation;
 pub use script::{Event, Script};
 
@@ -26,6 +36,10 @@ pub struct Report {
     pub kept_out: u64,
     /// How many transactions had each answer: `ok`, or the name of the refusal.
     pub answers: BTreeMap<&'static str, u64>,
+    /// How many proposals of a byzantine proposer had each answer.
+    pub proposals: BTreeMap<&'static str, u64>,
+    /// Upgrades that blocks came with.
+    pub upgrades: u64,
 }
 
 impl Report {
@@ -33,8 +47,11 @@ impl Report {
     pub fn add(&mut self, other: &Self) {
         self.blocks += other.blocks;
         self.kept_out += other.kept_out;
-        for (answer, count) in &other.answers {
-            *self.answers.entry(answer).or_default() += count;
+        self.upgrades += other.upgrades;
+        for (sum, counted) in [(&mut self.answers, &other.answers), (&mut self.proposals, &other.proposals)] {
+            for (answer, count) in counted {
+                *sum.entry(answer).or_default() += count;
+            }
         }
     }
 }
@@ -69,4 +86,14 @@ pub fn run(seed: u64) -> Result<Report, Box<Failure>> {
 /// Runs a script.
 pub fn play(script: &Script) -> Result<Report, Violation> {
     network::play(script)
+}
+
+/// The blocks that the script of a seed decides, each with the root after it: for other stores.
+pub fn decided(seed: u64) -> Result<Vec<(Block, [u8; 32])>, Violation> {
+    network::decided(&Script::of_seed(seed))
+}
+
+/// A machine at the genesis of the seed's network.
+pub fn start<S: Store>(store: S, seed: u64) -> Machine<S> {
+    network::start(store, Script::of_seed(seed).first_format)
 }

@@ -170,8 +170,13 @@ impl Restore {
         }
         let state = Sorted(&pairs);
         let chain = state.get(&keys::chain()).expect("a state with a signed root was made by a genesis");
-        let chain = ChainMeta { chain_id: chain.chain_id, genesis_time: chain.genesis_time };
-        Applied::Whole(Restored { chain, height: self.manifest.height, time: self.manifest.time, pairs, tree })
+        Applied::Whole(Restored {
+            chain: ChainMeta::from(chain),
+            height: self.manifest.height,
+            time: self.manifest.time,
+            pairs,
+            tree,
+        })
     }
 }
 

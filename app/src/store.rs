@@ -4,7 +4,10 @@ pub mod disk;
 pub mod memory;
 pub mod tree;
 
-use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
+use careledger_wire::{
+    ids::TransactionHash,
+    proto::{query::TransactionResult, state::Chain},
+};
 
 use tree::Tree;
 
@@ -20,6 +23,15 @@ pub struct ChainMeta {
     pub chain_id: String,
     /// Genesis time, Unix seconds.
     pub genesis_time: i64,
+    /// Height of the first block: 1, or the next after the chain that this one continues.
+    pub initial_height: u64,
+}
+
+impl From<Chain> for ChainMeta {
+    fn from(chain: Chain) -> Self {
+        let Chain { chain_id, genesis_time, initial_height } = chain;
+        Self { chain_id, genesis_time, initial_height: initial_height.max(1) }
+    }
 }
 
 /// A block's result, computed and not durable.
@@ -51,20 +63,26 @@ pub struct Proven {
 /// Committed state. A disk error stops the process: it must never become a rejection that other
 /// validators do not see.
 pub trait Store: StateRead + Send + Sync {
-    /// Height of the last committed block; 0 before the first.
+    /// Height of the last committed block; before the first that before the chain's first, which is 0
+    /// unless the chain continues another.
     fn height(&self) -> u64;
 
-    /// Root after the last committed block; after [`Store::init`] at height 0; zeros before.
+    /// Root after the last committed block, or after [`Store::init`]; zeros before.
     fn app_hash(&self) -> [u8; 32];
 
-    /// Time of the last committed block; of genesis at height 0; 0 before. Unix seconds.
+    /// Time of the last committed block, or of genesis; 0 before. Unix seconds.
     fn time(&self) -> i64;
 
     /// The chain, once [`Store::init`] was called.
     fn chain(&self) -> Option<ChainMeta>;
 
-    /// Makes `genesis` the state at height 0, durably, and gives its root.
-    /// Replaces whatever an earlier `init` wrote: CometBFT sends InitChain again while height is 0.
+    /// Whether no block of the chain was committed.
+    fn is_before_first_block(&self) -> bool {
+        self.chain().is_none_or(|chain| self.height() < chain.initial_height)
+    }
+
+    /// Makes `genesis` the state before the chain's first height, durably, and gives its root.
+    /// Replaces whatever an earlier `init` wrote: CometBFT sends InitChain again until a block was committed.
     ///
     /// # Panics
     /// When a block was committed already.
@@ -97,6 +115,9 @@ pub trait Store: StateRead + Send + Sync {
 
     /// Outcome of a recent transaction ([`crate::limits::RESULTS_RETAINED_BLOCKS`]).
     fn result(&self, hash: &TransactionHash) -> Option<TransactionResult>;
+
+    /// The oldest height whose state can be proven; every later one up to [`Store::height`] can be too.
+    fn oldest_height(&self) -> u64;
 
     /// The value at `key` after block `height`, with its proof; `None` when `height` is not retained.
     fn prove(&self, key: &[u8], height: u64) -> Option<Proven>;

@@ -148,10 +148,15 @@ impl Signer {
         self.key.sign(&bytes).expect("signing a digest does not fail").to_bytes().into()
     }
 
+    /// Signature over the SHA-256 of a transaction's sign bytes: how a sponsor signs, too.
+    pub fn sign_bytes(&self, bytes: &[u8]) -> [u8; 64] {
+        self.key.sign(bytes).expect("signing a digest does not fail").to_bytes().into()
+    }
+
     /// The signed transaction: bytes that the ledger takes.
     pub fn sign(&self, unsigned: Unsigned) -> Vec<u8> {
-        let signature = self.key.sign(&unsigned.sign_bytes()).expect("signing a digest does not fail");
-        unsigned.signed(signature.to_bytes().into())
+        let signature = self.sign_bytes(&unsigned.sign_bytes());
+        unsigned.signed(signature)
     }
 }
 

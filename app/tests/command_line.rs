@@ -69,7 +69,8 @@ const HEX: &str = "0000000000000000000000000000000000000000000000000000000000000
 #[test]
 fn help_teaches_with_examples() {
     let home = Home::new();
-    for command in [&[][..], &["init"], &["start"], &["keys"], &["tx"], &["query"], &["export"], &["load"]] {
+    let node = [&[][..], &["init"], &["start"], &["export"], &["rollback"], &["genesis"], &["genesis", "from-export"]];
+    for command in node.into_iter().chain([&["keys"][..], &["tx"], &["query"], &["load"]]) {
         let output = careledgerd(home.path()).args(command).arg("--help").output().unwrap();
         let said = text(&output.stdout);
         assert!(output.status.success() && said.contains("Example"), "{command:?}: {said}");

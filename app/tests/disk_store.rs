@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, path::Path};
 use careledger_app::{
     state::{Changes, StateRead as _},
     store::{
-        ChainMeta, Store,
-        disk::{DiskStore, OpenError, Retention},
+        ChainMeta, Proven, Store,
+        disk::{DiskStore, OpenError, Retention, Schedule, UndoError},
         memory::MemoryStore,
         tree,
     },
@@ -24,7 +24,7 @@ fn open(path: &Path) -> DiskStore {
 }
 
 fn chain() -> ChainMeta {
-    ChainMeta { chain_id: "careledger-dev-1".to_owned(), genesis_time: 5 }
+    ChainMeta { chain_id: "careledger-dev-1".to_owned(), genesis_time: 5, initial_height: 1 }
 }
 
 fn genesis() -> Changes {
@@ -183,7 +183,12 @@ fn empty_blocks_leave_only_the_retained_heights() {
             disk.commit(disk.stage(height, 9, Changes::new(), Vec::new()));
         }
         last += blocks;
-        assert_eq!(disk.rows(), [("meta", 1), ("state", 1), ("replaced", 0), ("results", 0), ("results-by-height", 0)]);
+        // The tip, and what it was after each retained height.
+        let meta = 1 + RETAINED as usize;
+        assert_eq!(
+            disk.rows(),
+            [("meta", meta), ("state", 1), ("replaced", 0), ("results", 0), ("results-by-height", 0)]
+        );
         assert!(disk.prove(b"k", last + 1 - RETAINED).is_some());
         assert!(disk.prove(b"k", last - RETAINED).is_none());
         drop(disk);
@@ -216,6 +221,45 @@ fn a_window_that_was_shortened_and_lengthened_proves_what_is_there() {
         }
         assert!(disk.prove(b"k", height).is_some());
         assert_eq!(disk.prove(b"k", (height + 1).saturating_sub(retained)).is_some(), height <= 1_501);
+    }
+}
+
+/// The value of an old height is found by who replaced it, however many heights lie between.
+#[test]
+fn a_value_is_proven_as_it_was_however_long_ago_it_was_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let retention = Retention { heights: 1_000, ..Retention::default() };
+    let mut disk = DiskStore::open(folder.path(), retention).unwrap();
+    disk.init(chain(), genesis());
+    let value = |height: u64| match height {
+        0..7 => None,
+        7 => Some(vec![7]),
+        8..300 => Some(vec![8]),
+        // The same value again is another leaf.
+        300..400 => Some(vec![8]),
+        400..450 => None,
+        _ => Some(vec![9]),
+    };
+    let last = 600;
+    for height in 1..=last {
+        let mut changes = Changes::new();
+        if [7, 8, 300, 400, 450].contains(&height) {
+            changes.insert(b"rare".to_vec(), value(height));
+        }
+        if height.is_multiple_of(3) {
+            changes.insert(b"often".to_vec(), Some(height.to_be_bytes().to_vec()));
+        }
+        disk.commit(disk.stage(height, 9, changes, Vec::new()));
+    }
+    for round in ["as committed", "opened again"] {
+        assert_eq!(disk.oldest_height(), 0, "{round}");
+        for height in 0..=last {
+            assert_eq!(disk.prove(b"rare", height).unwrap().value, value(height), "{round}, {height}");
+            let often = (height >= 3).then(|| (height - height % 3).to_be_bytes().to_vec());
+            assert_eq!(disk.prove(b"often", height).unwrap().value, often, "{round}, {height}");
+        }
+        drop(disk);
+        disk = DiskStore::open(folder.path(), retention).unwrap();
     }
 }
 
@@ -300,4 +344,193 @@ fn a_log_that_a_crash_cut_off_opens_with_the_block_before() {
     std::fs::write(&log, &bytes[..bytes.len() - 100]).unwrap();
     let disk = open(folder.path());
     assert_eq!((disk.height(), disk.get_bytes(&[b'k', 4])), (4, Some(vec![4; 2_000])));
+}
+
+/// Everything that a store answers about its newest height.
+#[derive(Debug, Clone, PartialEq)]
+struct Newest {
+    height: u64,
+    time: i64,
+    app_hash: [u8; 32],
+    chain: Option<ChainMeta>,
+    pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    proof: Option<Proven>,
+}
+
+fn newest(disk: &DiskStore) -> Newest {
+    Newest {
+        height: disk.height(),
+        time: disk.time(),
+        app_hash: disk.app_hash(),
+        chain: disk.chain(),
+        pairs: disk.scan(b"", None, 1_000),
+        proof: disk.prove(b"k", disk.height()),
+    }
+}
+
+/// The same, with proofs at every height from `oldest` on.
+fn seen(disk: &DiskStore, oldest: u64) -> impl PartialEq + std::fmt::Debug + use<> {
+    let proofs: Vec<_> = (oldest..=disk.height()).map(|height| disk.prove(b"k", height)).collect();
+    (newest(disk), proofs)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// As far back as the window reaches, whatever the blocks changed, also after a restart.
+    #[test]
+    fn a_block_that_is_undone_was_never_there_and_executed_again_gives_the_same(blocks in blocks(), reopen in any::<bool>()) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = open(folder.path());
+        disk.init(chain(), genesis());
+        let mut present: BTreeMap<Vec<u8>, Vec<u8>> = [(b"k".to_vec(), vec![0])].into();
+        let mut committed = Vec::new();
+        let mut after = vec![newest(&disk)];
+        let oldest = (blocks.len() as u64 + 1).saturating_sub(RETAINED);
+        for (index, changes) in blocks.into_iter().enumerate() {
+            let height = index as u64 + 1;
+            let changes: Changes =
+                changes.into_iter().filter(|(key, value)| value.is_some() || present.contains_key(key)).collect();
+            for (key, value) in changes.clone() {
+                match value {
+                    Some(value) => present.insert(key, value),
+                    None => present.remove(&key),
+                };
+            }
+            let results = vec![(TransactionHash::new([height as u8; 32]), TransactionResult { height: height as i64, ..Default::default() })];
+            disk.commit(disk.stage(height, 100 + height as i64, changes.clone(), results.clone()));
+            committed.push((changes, results));
+            after.push(newest(&disk));
+        }
+        for height in (oldest + 1..=committed.len() as u64).rev() {
+            let undo = disk.undo().unwrap();
+            prop_assert_eq!((undo.height, undo.keys(), undo.outcomes()), (height, committed[height as usize - 1].0.len(), 1));
+            disk.roll_back(undo).unwrap();
+            prop_assert_eq!(disk.result(&TransactionHash::new([height as u8; 32])), None, "its outcomes are forgotten");
+            if reopen {
+                drop(disk);
+                disk = open(folder.path());
+            }
+            prop_assert_eq!(newest(&disk), after[height as usize - 1].clone());
+            let (changes, results) = committed[height as usize - 1].clone();
+            let again = disk.stage(height, 100 + height as i64, changes, results);
+            let undone = seen(&disk, oldest);
+            disk.commit(again);
+            prop_assert_eq!(newest(&disk), after[height as usize].clone());
+            prop_assert!(disk.result(&TransactionHash::new([height as u8; 32])).is_some());
+            disk.roll_back(disk.undo().unwrap()).unwrap();
+            prop_assert_eq!(seen(&disk, oldest), undone);
+        }
+        if oldest > 0 {
+            prop_assert_eq!(disk.undo().unwrap_err(), UndoError::NotKept(oldest - 1));
+        } else {
+            prop_assert_eq!(disk.undo().unwrap_err(), UndoError::NoBlock);
+        }
+    }
+}
+
+/// The families of a store that is closed, with nothing of ours in between.
+fn raw(folder: &Path) -> rocksdb::DB {
+    let families = rocksdb::DB::list_cf(&rocksdb::Options::default(), folder).unwrap();
+    rocksdb::DB::open_cf(&rocksdb::Options::default(), folder, &families).unwrap()
+}
+
+#[test]
+fn a_block_whose_undo_rows_were_changed_or_never_written_is_not_undone() {
+    for (family, row, expected) in [
+        // What block 3 replaced, the tip after block 2, and the same lost.
+        ("replaced", Some([&3u64.to_be_bytes()[..], b"k"].concat()), UndoError::Damaged(3)),
+        ("meta", Some([&b"tip/"[..], &2u64.to_be_bytes()].concat()), UndoError::Damaged(3)),
+        ("meta", None, UndoError::NotNoted(2)),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = open(folder.path());
+        disk.init(chain(), genesis());
+        for height in 1..=3u8 {
+            let changes = Changes::from([(b"k".to_vec(), Some(vec![height; 40]))]);
+            disk.commit(disk.stage(height.into(), 9, changes, Vec::new()));
+        }
+        let before = newest(&disk);
+        drop(disk);
+        let db = raw(folder.path());
+        let handle = db.cf_handle(family).unwrap();
+        match row {
+            Some(row) => {
+                let mut value = db.get_cf(handle, &row).unwrap().unwrap();
+                // Within the value, and within the root.
+                value[20] ^= 1;
+                db.put_cf(handle, row, value).unwrap();
+            }
+            None => db.delete_cf(handle, [&b"tip/"[..], &2u64.to_be_bytes()].concat()).unwrap(),
+        }
+        drop(db);
+        let disk = open(folder.path());
+        assert_eq!(disk.undo().unwrap_err(), expected);
+        assert_eq!(newest(&disk), before, "nothing was changed");
+    }
+}
+
+#[test]
+fn snapshots_of_what_is_undone_are_removed_and_older_ones_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshots = folder.path().join("snapshots");
+    let schedule = Schedule { interval: 1, keep: 10 };
+    open(&folder.path().join("state")).init(chain(), genesis());
+    for height in 1..=3 {
+        let mut disk = open(&folder.path().join("state")).with_snapshots(&snapshots, schedule).unwrap();
+        let changes = Changes::from([(vec![b'k', height], Some(vec![height]))]);
+        disk.commit(disk.stage(height.into(), 9, changes, Vec::new()));
+        // Waits for the thread that writes the snapshot.
+        drop(disk);
+    }
+    let mut disk = open(&folder.path().join("state")).with_snapshots(&snapshots, schedule).unwrap();
+    let taken = |disk: &DiskStore| disk.snapshots().iter().map(|one| one.height).rev().collect::<Vec<_>>();
+    assert_eq!(taken(&disk), [1, 2, 3]);
+    let undo = disk.undo().unwrap();
+    assert_eq!(undo.snapshots, [3]);
+    disk.roll_back(undo).unwrap();
+    assert_eq!(taken(&disk), [1, 2]);
+}
+
+/// A node that joined has the state of one height, and can undo only what came after.
+#[test]
+fn a_node_that_joined_from_a_snapshot_undoes_no_further_than_it() {
+    let pairs = vec![
+        (b"chain".to_vec(), prost::Message::encode_to_vec(&careledger_wire::proto::state::Chain::default())),
+        (b"k".to_vec(), vec![1]),
+    ];
+    let tree = tree::Tree::of(pairs.clone());
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = open(folder.path());
+    disk.install(careledger_app::snapshot::Restored { chain: chain(), height: 1_000_000_000, time: 9, pairs, tree });
+    let joined = newest(&disk);
+    assert_eq!(disk.undo().unwrap_err(), UndoError::NotKept(999_999_999));
+    disk.commit(disk.stage(1_000_000_001, 10, Changes::from([(b"k".to_vec(), None)]), Vec::new()));
+    disk.roll_back(disk.undo().unwrap()).unwrap();
+    assert_eq!(newest(&disk), joined);
+}
+
+/// What a chain that continues another wrote before its first block can be replaced, and its heights go on.
+#[test]
+fn a_chain_that_begins_later_replaces_its_genesis_until_its_first_block() {
+    let folder = tempfile::tempdir().unwrap();
+    let later = ChainMeta { initial_height: 1_000_000_001, ..chain() };
+    let stored = careledger_wire::proto::state::Chain {
+        chain_id: later.chain_id.clone(),
+        genesis_time: later.genesis_time,
+        initial_height: later.initial_height,
+    };
+    let mut genesis = genesis();
+    genesis.insert(b"chain".to_vec(), Some(prost::Message::encode_to_vec(&stored)));
+    let mut disk = open(folder.path());
+    let root = disk.init(later.clone(), genesis.clone());
+    drop(disk);
+    let mut disk = open(folder.path());
+    assert_eq!((disk.height(), disk.chain(), disk.is_before_first_block()), (1_000_000_000, Some(later.clone()), true));
+    assert_eq!(disk.undo().unwrap_err(), UndoError::NoBlock);
+    assert_eq!(disk.init(later, genesis), root);
+    let first = Changes::from([(b"k".to_vec(), Some(vec![7]))]);
+    disk.commit(disk.stage(1_000_000_001, 9, first, Vec::new()));
+    assert!(!disk.is_before_first_block());
+    assert!(disk.prove(b"k", 1_000_000_000).is_some() && disk.prove(b"k", 999_999_999).is_none());
 }

@@ -213,6 +213,26 @@ fn only_the_newest_snapshots_stay() {
     assert_eq!(heights, [2 * INTERVAL]);
 }
 
+/// Nodes that joined dropped every peer that offered it ("height cannot be 0"), and so never joined a young chain.
+#[test]
+fn no_snapshot_of_a_genesis_is_taken_or_offered() {
+    let folder = tempfile::tempdir().unwrap();
+    let giver = open(folder.path());
+    giver.init_chain(init_chain());
+    // Waits for a thread that would write one.
+    drop(giver);
+    assert_eq!(open(folder.path()).list_snapshots().snapshots, []);
+    // What an earlier version left is removed.
+    let giver = open(folder.path());
+    advance(&giver, INTERVAL);
+    taken(&giver, INTERVAL);
+    drop(giver);
+    let snapshots = folder.path().join("snapshots");
+    std::fs::rename(snapshots.join(INTERVAL.to_string()), snapshots.join("0")).unwrap();
+    assert_eq!(open(folder.path()).list_snapshots().snapshots, []);
+    assert!(!snapshots.join("0").exists());
+}
+
 /// A snapshot is the same bytes on every node that took it.
 #[test]
 fn nodes_take_equal_snapshots() {

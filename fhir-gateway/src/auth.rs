@@ -184,6 +184,14 @@ impl Authority {
     }
 }
 
+/// Reads the clients' keys and scopes as a start would; how many there are.
+///
+/// # Errors
+/// As a start would refuse them.
+pub fn check_clients(clients: &[config::Client]) -> Result<usize, ClientError> {
+    clients.iter().map(read_client).collect::<Result<Vec<_>, _>>().map(|clients| clients.len())
+}
+
 fn read_client(client: &config::Client) -> Result<Client, ClientError> {
     let text = std::fs::read(&client.jwks).map_err(|source| ClientError::File { client: client.id.clone(), source })?;
     let unusable = |problem: String| ClientError::Unusable { client: client.id.clone(), problem };

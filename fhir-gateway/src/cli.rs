@@ -1,10 +1,11 @@
-//! The command line of `careledger-gateway`: set up, start, rebuild, get a token, show keys.
+//! The command line of `careledger-gateway`: set up, start, check, rebuild, verify, get a token, show keys.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
 pub mod consent;
+mod import;
 mod init;
 mod run;
 mod token;
@@ -39,9 +40,22 @@ enum Command {
     /// Every current version is checked against the ledger; what does not fit is counted and left
     /// out. Exits with 1 where anything was left out.
     Reindex(Reindex),
+    /// Reads the configuration, and the keystores and keys that it names, and says what is wrong.
+    ///
+    /// Starts nothing and opens neither ledger nor vault: for a look before a restart.
+    Check(WithConfig),
+    /// Reads every version in the vaults and names what is not as it was acknowledged. Stop the
+    /// gateway first.
+    ///
+    /// Each body is hashed, opened with its key, and compared with the ledger; so one flipped byte
+    /// names its document. Changes nothing. Exits with 1 where anything was found.
+    Verify(WithConfig),
     /// Prints an access token of a registered client, by the exchange that any SMART Backend
     /// Services client makes: discovery, a signed assertion, a token.
     Token(token::Token),
+    /// Sends resources from NDJSON files or Bundles to a running gateway, with progress; goes on where it
+    /// was stopped.
+    Import(import::Import),
     /// Works with the organizations' keys.
     #[command(subcommand)]
     Keys(Keys),
@@ -85,7 +99,10 @@ pub fn run() -> ExitCode {
         Command::Reindex(Reindex { with, accept_loss }) => {
             run::reindex(&with.config, if accept_loss { Loss::Accepted } else { Loss::Reported })
         }
+        Command::Check(with) => run::check(&with.config),
+        Command::Verify(with) => run::verify(&with.config),
         Command::Token(token) => token.run(),
+        Command::Import(import) => import.run(),
         Command::Keys(Keys::Show(with)) => run::show_keys(&with.config),
         Command::Consent(command) => command.run().map(|printed| println!("{printed:#}")).map_err(Failure::from),
     };
@@ -139,7 +156,9 @@ mod tests {
         let mut command = super::Arguments::command();
         command.clone().debug_assert();
         let help = command.render_long_help().to_string();
-        for word in ["init", "start", "reindex", "token", "keys", "consent", "gateway.toml"] {
+        for word in
+            ["init", "start", "check", "reindex", "verify", "token", "import", "keys", "consent", "gateway.toml"]
+        {
             assert!(help.contains(word), "{word}");
         }
     }

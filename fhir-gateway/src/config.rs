@@ -93,6 +93,9 @@ pub struct Server {
     pub body_bytes_max: usize,
     /// Threads that answer requests.
     pub workers: usize,
+    /// Where `/health`, `/ready` and `/metrics` are, for the operator's tools only: they need no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operations_listen: Option<SocketAddr>,
 }
 
 /// `[auth]`

@@ -13,6 +13,7 @@
 //! - [`index`] and [`search`]: the derived, encrypted search index.
 //! - [`ledger`]: the chain, in this process or behind CometBFT.
 //! - [`decide`], [`release`], [`remote`]: reads across organizations.
+//! - [`operations`]: health, readiness and metrics, for the operator.
 //! - [`outcome`]: the one place where a refusal becomes HTTP.
 //!
 //! Absent on purpose: nothing here re-serialises an accepted resource from a typed model, and no
@@ -35,6 +36,7 @@ pub mod keys;
 pub mod ledger;
 pub mod mapping;
 pub mod naming;
+pub mod operations;
 pub mod organization;
 pub mod outcome;
 pub mod patch;

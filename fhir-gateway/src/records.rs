@@ -32,12 +32,14 @@ mod anchoring;
 mod entry;
 mod pipeline;
 mod repair;
+mod verify;
 mod version;
 
 pub use anchoring::ANCHORING_MESSAGES_MAX;
 use entry::Entry;
 pub(crate) use pipeline::blocking;
 pub use repair::{Progress, Reindexed, Repaired};
+pub use verify::{Flaw, Flawed, Verified};
 pub use version::{Change, Content, Listed, Sealed, Stored};
 
 /// What the write pipeline tells the search index. The index is derived: nothing is true because
@@ -262,6 +264,12 @@ impl Records {
     /// Writes wait meanwhile. `progress` is called now and then.
     pub async fn reindex(&self, progress: impl FnMut(Progress) + Send) -> Result<Reindexed, Refusal> {
         self.core.reindex(progress).await
+    }
+
+    /// Reads every committed version as if it were asked for, and compares the current ones with the
+    /// ledger. Changes nothing. `progress` is called now and then.
+    pub async fn verify(&self, progress: impl FnMut(Progress) + Send) -> Result<Verified, Refusal> {
+        self.core.verify(progress).await
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     format::Wanted,
     interactions::{self, Answer, Body, Context, condition::Locks, operation::Sent},
     json::Document,
+    operations::Metrics,
     organization::Organization,
     outcome::Refusal,
     release,
@@ -38,6 +39,8 @@ const REQUEST_ID_LENGTH_MAX: usize = 64;
 pub struct Gateway {
     organizations: HashMap<String, Served>,
     body_bytes_max: usize,
+    /// What was answered.
+    pub metrics: Metrics,
 }
 
 /// One organization and what its conditional writes lock.
@@ -52,7 +55,13 @@ impl Gateway {
         let served = |organization: Arc<Organization>| {
             (organization.name.clone(), Served { organization, conditions: Locks::default() })
         };
-        Self { organizations: organizations.into_iter().map(served).collect(), body_bytes_max }
+        let organizations = organizations.into_iter().map(served).collect();
+        Self { organizations, body_bytes_max, metrics: Metrics::default() }
+    }
+
+    /// Whom it serves.
+    pub fn organizations(&self) -> impl Iterator<Item = &Organization> {
+        self.organizations.values().map(|served| served.organization.as_ref())
     }
 
     fn served(&self, name: &str) -> Result<&Served, Refusal> {
@@ -85,13 +94,16 @@ pub fn serve(
 async fn handle(request: HttpRequest, payload: web::Payload, gateway: web::Data<Gateway>) -> HttpResponse {
     let began = Instant::now();
     let id = request_id(&request);
-    let mut response = match answer(&request, payload, &gateway.into_inner()).await {
+    let gateway = gateway.into_inner();
+    let mut response = match answer(&request, payload, &gateway).await {
         Ok(response) => response,
         Err(refusal) => refusal.response(headers::wanted_of_errors(&request)),
     };
     let value = header::HeaderValue::from_str(&id).expect("a request id is checked to be a header value");
     response.headers_mut().insert(header::HeaderName::from_static("x-request-id"), value);
-    let milliseconds = began.elapsed().as_millis();
+    let took = began.elapsed();
+    gateway.metrics.count(request.method(), response.status(), took);
+    let milliseconds = took.as_millis();
     tracing::info!(id, method = %request.method(), status = response.status().as_u16(), milliseconds, "request");
     response
 }

@@ -13,7 +13,10 @@ use crate::network::prepare;
 use crate::places::{self, Places};
 use crate::ports;
 use crate::rpc::Rpc;
-use crate::story::{self, Told, world::World};
+use crate::story::{
+    self, Told,
+    world::{Trust, World},
+};
 use crate::supervisor::control::{Request, ask};
 use crate::supervisor::plan::Plan;
 use crate::supervisor::{self, Lifetime};
@@ -109,7 +112,7 @@ fn tell(places: &Places, home: &Path, ports: &Ports) -> Result<(), Failure> {
     let rpc = Rpc::new(ports.rpc_address());
     home::wait("the embedded ledger to answer", LEDGER_TIME_MAX, || rpc.tip().is_ok())?;
     gateways::wait_until_ready(home, &ports.gateways())?;
-    let world = World::open(places, home, ports.rpc_address(), CHAIN_ID.into(), &ports.gateways())?;
+    let world = World::open(places, home, (ports.rpc_address(), Trust::Node), CHAIN_ID.into(), &ports.gateways())?;
     let told = story::tell(&world)?;
     let file = home.join("demo.env");
     places::write(&file, &environment(&world, home, ports))?;
@@ -154,7 +157,7 @@ fn invitation(told: &Told, places: &Places, file: &Path) -> String {
     text.push_str(&get("GENERAL", &format!("DocumentReference/{document}")));
     text.push_str(&get("GENERAL", &format!("AuditEvent?patient={patient}")));
     text.push_str(&get("LAKESIDE", &format!("DocumentReference?patient={patient_at_lakeside}")));
-    writeln!(text, "'{}' query grant {subject} {grant} --prove --node $CARELEDGER_RPC", daemon.display())
+    writeln!(text, "'{}' query grant {subject} {grant} --prove --trust-node --node $CARELEDGER_RPC", daemon.display())
         .expect("a String takes any text");
     // The key is the repository's: one that came with a proof would accept anything.
     let key = places.repository.join("zk/keys/eligibility-1-development.snarkjs.json");

@@ -13,7 +13,10 @@ use crate::network::record::{App, Layout, NodeKind, Record};
 use crate::places::{self, Places};
 use crate::program::{Program, find};
 use crate::rpc::Rpc;
-use crate::story::{self, world::World};
+use crate::story::{
+    self,
+    world::{Trust, World},
+};
 
 /// The image's name in compose.yaml.
 const IMAGE: &str = "careledger:local";
@@ -85,7 +88,7 @@ fn tell_story(places: &Places) -> Result<(), Failure> {
     let at = record.endpoints();
     gateways::wait_until_ready(&copy, &at)?;
     let rpc = format!("http://127.0.0.1:{}", RPC_PORTS[0]);
-    story::tell(&World::open(places, &copy, rpc, record.manifest.chain_id, &at)?).map(drop)
+    story::tell(&World::open(places, &copy, (rpc, Trust::FirstUse), record.manifest.chain_id, &at)?).map(drop)
 }
 
 fn build_image(places: &Places, base: &str) -> Result<(), Failure> {

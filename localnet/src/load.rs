@@ -29,6 +29,8 @@ pub struct Measured {
     pub committed_tx_per_s: f64,
     /// Average time between blocks, in milliseconds.
     pub block_interval_ms: f64,
+    /// Longest time between two blocks, in milliseconds.
+    pub block_interval_max_ms: f64,
     /// From sending to the block's commit, median, in milliseconds.
     pub commit_p50_ms: f64,
     /// The same for the slowest of a hundred.
@@ -64,30 +66,32 @@ fn measure(places: &Places, app: App, node: NodeKind, duration: Duration) -> Res
     let record = network.record();
     let addresses: Vec<_> = (0..record.manifest.validators).map(|index| record.rpc_address(index)).collect();
     let measured = match app {
-        App::Careledger => careledger(places, network.home(), &addresses[0], duration)?,
+        App::Careledger => careledger(places, network.home(), &addresses, duration)?,
         App::Kvstore | App::SocketKvstore => kvstore::load(&addresses, CONNECTIONS, duration)?,
     };
     // What was measured counts only if all validators made the same of it.
     network.check_agreement()?;
     network.down()?;
     say!(
-        "{}: {:.0} committed tx/s ({} in all), a block every {:.0} ms, commit p50 {:.0} ms, p99 {:.0} ms",
+        "{}: {:.0} committed tx/s ({} in all), a block every {:.0} ms and after {:.0} ms at most, commit p50 {:.0} ms, p99 {:.0} ms",
         app.name(),
         measured.committed_tx_per_s,
         measured.transactions,
         measured.block_interval_ms,
+        measured.block_interval_max_ms,
         measured.commit_p50_ms,
         measured.commit_p99_ms,
     );
     Ok(measured)
 }
 
-/// Loads a CareLedger node with signed consents, through `careledgerd load`.
-fn careledger(places: &Places, home: &Path, rpc: &str, duration: Duration) -> Result<Measured, Failure> {
+/// Loads CareLedger's nodes with signed consents, through `careledgerd load`.
+fn careledger(places: &Places, home: &Path, rpc: &[String], duration: Duration) -> Result<Measured, Failure> {
     let answer = Program::new(places.built("careledgerd"))
-        .args(["load", "--node", rpc, "--seconds", &duration.as_secs().to_string()])
+        .args(["load", "--node", &rpc[0], "--seconds", &duration.as_secs().to_string()])
         .args(["--connections", &CONNECTIONS.to_string(), "--from", &registrar(0), "--home"])
         .arg(client_home(home))
+        .args(rpc[1..].iter().flat_map(|node| ["--also-node", node]))
         .arg("--passphrase-file")
         .arg(passphrase_file(home))
         .capture()?;

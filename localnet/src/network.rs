@@ -14,7 +14,10 @@ use crate::manifest::Manifest;
 use crate::places::Places;
 use crate::ports::{self, Choosing};
 use crate::rpc::Rpc;
-use crate::story::{self, world::World};
+use crate::story::{
+    self,
+    world::{Trust, World},
+};
 use crate::supervisor::control::{ProcessStatus, Request, ask};
 use crate::supervisor::{self, Lifetime};
 
@@ -137,7 +140,13 @@ impl Network {
             return Err(Failure::Needs("the story needs gateways; start the network with `up --gateways 2`".into()));
         }
         let at = self.record.endpoints();
-        let world = World::open(places, &self.home, self.record.rpc_address(0), manifest.chain_id.clone(), &at)?;
+        let world = World::open(
+            places,
+            &self.home,
+            (self.record.rpc_address(0), Trust::FirstUse),
+            manifest.chain_id.clone(),
+            &at,
+        )?;
         story::tell(&world).map(drop)
     }
 

@@ -52,6 +52,11 @@ impl Places {
         self.repository.join("localnet/cometbft")
     }
 
+    /// The Go module that verifies the ledger's proofs.
+    pub fn ics23_module(&self) -> PathBuf {
+        self.repository.join("tests/ics23")
+    }
+
     /// The home of the network that `up` starts unless told otherwise.
     pub fn default_home(&self) -> PathBuf {
         self.target.join("localnet")

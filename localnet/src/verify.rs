@@ -1,5 +1,6 @@
 //! `cargo verify`: everything that must hold, in one command.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::binaries::{self, WHOLE};
@@ -22,7 +23,7 @@ struct Stage {
 }
 
 /// In the order in which a failure is cheapest to learn of.
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 10] = [
     Stage { name: "tools", run: tools },
     Stage { name: "format", run: format },
     Stage { name: "CometBFT and the node program", run: nodes },
@@ -30,6 +31,7 @@ const STAGES: [Stage; 9] = [
     Stage { name: "tests", run: tests },
     Stage { name: "official definitions", run: definitions },
     Stage { name: "node program's tests", run: node_tests },
+    Stage { name: "proofs under another implementation", run: foreign_proofs },
     Stage { name: "licences and sources", run: licences },
     Stage { name: "advisories", run: advisories },
 ];
@@ -111,8 +113,16 @@ fn definitions(places: &Places) -> Result<Outcome, Failure> {
 }
 
 fn node_tests(places: &Places) -> Result<Outcome, Failure> {
+    go_tests(places, &places.cometbft_module())
+}
+
+fn foreign_proofs(places: &Places) -> Result<Outcome, Failure> {
+    go_tests(places, &places.ics23_module())
+}
+
+fn go_tests(places: &Places, module: &Path) -> Result<Outcome, Failure> {
     for arguments in [["vet", "./..."], ["test", "./..."]] {
-        toolbox::go(places)?.args(arguments).in_folder(&places.cometbft_module()).run()?;
+        toolbox::go(places)?.args(arguments).in_folder(module).run()?;
     }
     Ok(Outcome::Passed)
 }

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::{
     fhir::Fhir,
-    home::{Home, built, succeeded, target},
+    home::{Home, succeeded, target},
+    proofs,
 };
 
 /// A node project of the tests, with its packages.
@@ -56,13 +57,7 @@ pub fn cosmjs(home: &Home) {
     }));
     assert_eq!(granted["code"], 0, "{granted}");
     assert_eq!(granted["chainId"], home.variable("CARELEDGER_CHAIN_ID").as_str());
-    let rpc = home.variable("CARELEDGER_RPC");
-    let proven = succeeded(
-        Command::new(built("careledgerd"))
-            .args(["query", "grant", &subject, &grant, "--prove", "--output", "json", "--node", &rpc]),
-    );
-    let proven: Value = serde_json::from_str(&proven).unwrap();
-    assert_eq!(proven["grantee"], clinic.to_string().as_str());
+    proofs::rest_on_what_validators_signed(home, &subject, &grant, &clinic.to_string());
 }
 
 /// The address of a key, as CosmJS sees it.

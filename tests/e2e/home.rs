@@ -35,11 +35,17 @@ pub fn built(program: &str) -> PathBuf {
     target().join("debug").join(program)
 }
 
+/// A program of the ledger's examples that cargo built.
+pub fn example(program: &str) -> PathBuf {
+    BUILT.call_once(build);
+    target().join("debug/examples").join(program)
+}
+
 /// Builds all programs: cargo builds for a test only those of its own package. The first of them builds the rest.
 fn build() {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut first = Command::new(cargo);
-    first.args(["build", "--locked", "--workspace", "--features", "careledger_zk/prover", "--bins"]);
+    first.args(["build", "--locked", "--workspace", "--features", "careledger_zk/prover", "--bins", "--examples"]);
     let mut rest = Command::new(target().join("debug/careledger-localnet"));
     rest.arg("build");
     for command in [&mut first, &mut rest] {
@@ -79,20 +85,29 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// A home in a temporary folder.
-pub struct Home(tempfile::TempDir);
+pub struct Home {
+    folder: tempfile::TempDir,
+    /// Where the network's programs are: laid out as cargo's target folder.
+    programs: PathBuf,
+}
 
 impl Home {
     pub fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self::over(&target())
+    }
+
+    /// One whose processes run the programs of this folder.
+    pub fn over(programs: &Path) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), programs: programs.to_owned() }
     }
 
     pub fn path(&self) -> PathBuf {
-        self.0.path().join("network")
+        self.folder.path().join("network")
     }
 
     fn output(&self, words: &[&str]) -> Output {
         let mut command = Command::new(built("careledger-localnet"));
-        command.args(words).arg("--home").arg(self.path()).env("CARGO_TARGET_DIR", target()).current_dir(root());
+        command.args(words).arg("--home").arg(self.path()).env("CARGO_TARGET_DIR", &self.programs).current_dir(root());
         command.stdin(Stdio::null()).output().unwrap()
     }
 
@@ -161,18 +176,33 @@ impl Home {
 
     /// Asks the node of validator `index`.
     pub fn rpc(&self, index: usize, method: &str, parameters: &Value) -> Value {
+        let answer = self.ask(index, method, parameters);
+        answer.unwrap_or_else(|error| panic!("{method} at validator {index}: {error}"))
+    }
+
+    /// As [`Self::rpc`]; an error of the node is an answer too.
+    pub fn ask(&self, index: usize, method: &str, parameters: &Value) -> Result<Value, Value> {
         let address = self.variable(&format!("CARELEDGER_RPC_{index}"));
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters});
         let mut response = ureq::post(&address).send_json(request).unwrap();
         let mut answer: Value = response.body_mut().read_json().unwrap();
-        assert!(answer.get("error").is_none(), "{method} at validator {index}: {answer}");
-        answer["result"].take()
+        if answer.get("error").is_none() { Ok(answer["result"].take()) } else { Err(answer) }
     }
 
     /// The last height of validator `index`.
     pub fn height(&self, index: usize) -> u64 {
         let status = self.rpc(index, "status", &json!({}));
         status["sync_info"]["latest_block_height"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Whether validator `index` answers and has the block of a height.
+    pub fn reaches(&self, index: usize, height: u64) -> bool {
+        let address = self.variable(&format!("CARELEDGER_RPC_{index}"));
+        let request = json!({"jsonrpc": "2.0", "id": 1, "method": "status", "params": {}});
+        let Ok(mut response) = ureq::post(&address).send_json(request) else { return false };
+        let answer: Value = response.body_mut().read_json().unwrap_or_default();
+        let latest = answer["result"]["sync_info"]["latest_block_height"].as_str();
+        latest.and_then(|latest| latest.parse().ok()).is_some_and(|latest: u64| latest >= height)
     }
 
     /// A value of the state of validator `index`; `None` where nothing is under the key.

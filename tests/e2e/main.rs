@@ -14,6 +14,9 @@ mod fhir;
 mod flood;
 mod governance;
 mod home;
+mod lifecycle;
+mod proofs;
+mod recording;
 
 use home::{Home, eventually};
 
@@ -100,4 +103,23 @@ fn the_demo_tells_the_story_on_the_embedded_ledger_and_leaves_what_a_tool_needs(
     }
     assert!(std::fs::read_dir(&environment["SNARKJS"]).unwrap().count() >= 3, "proof, inputs and key for snarkjs");
     assert!(home.pids().is_empty(), "nothing runs on after --once");
+}
+
+#[test]
+fn what_a_real_node_asks_is_recorded_through_a_crash_and_a_join() {
+    let _turn = turn();
+    recording::calls_of_a_real_node();
+}
+
+#[test]
+fn a_network_lives_through_an_upgrade_a_replay_a_rollback_and_a_new_chain() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let programs = lifecycle::programs(folder.path());
+    let home = Home::over(&programs);
+    lifecycle::an_upgrade_swaps_the_programs_of_a_running_network(&home, &programs);
+    lifecycle::a_node_that_is_new_replays_old_blocks_to_the_same_app_hashes(&home);
+    lifecycle::a_block_that_both_programs_roll_back_is_executed_again(&home);
+    lifecycle::a_new_chain_continues_with_an_export(&home);
+    home.run(&["down"]);
 }

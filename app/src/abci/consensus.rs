@@ -49,7 +49,11 @@ pub(super) fn genesis_parameters(genesis: &ConsensusParams, state_version: u32) 
 }
 
 /// What the ledger keeps track of, of a chain that begins with these.
-pub(super) fn consensus(given: Option<&ConsensusParams>, validators: &[ValidatorUpdate]) -> Result<Consensus, String> {
+pub(super) fn consensus(
+    given: Option<&ConsensusParams>,
+    validators: &[ValidatorUpdate],
+    initial_height: i64,
+) -> Result<Consensus, String> {
     let validator = |validator: &ValidatorUpdate| {
         let key = match validator.pub_key.as_ref().and_then(|key| key.sum.as_ref()) {
             Some(Sum::Ed25519(bytes)) => ValidatorKey::try_from(bytes.as_slice()).map_err(|error| error.to_string())?,
@@ -63,7 +67,8 @@ pub(super) fn consensus(given: Option<&ConsensusParams>, validators: &[Validator
         age_seconds: evidence.max_age_duration.map_or(0, |age| unsigned(age.seconds).max(1)),
         bytes: unsigned(evidence.max_bytes),
     });
-    Ok(Consensus { validators: validators.iter().map(validator).collect::<Result<_, _>>()?, evidence })
+    let validators = validators.iter().map(validator).collect::<Result<_, _>>()?;
+    Ok(Consensus { validators, evidence, initial_height: unsigned(initial_height) })
 }
 
 /// What FinalizeBlock answers of `updates`.

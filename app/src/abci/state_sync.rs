@@ -39,7 +39,7 @@ pub(super) fn offer<S: Store>(
     *joining = None;
     let app_hash = <[u8; 32]>::try_from(request.app_hash.as_ref());
     let result = match (request.snapshot, app_hash) {
-        _ if machine.height() > 0 => {
+        _ if machine.has_blocks() => {
             tracing::error!(height = machine.height(), "a snapshot was offered to a node that has a state already");
             Offer::Abort
         }

@@ -6,7 +6,7 @@ use careledger_wire::{
     ids::{Address, EmergencyId, SubjectId},
     proto::{
         consent::{EmergencyReason, MsgBreakGlass},
-        state::{Emergency, EmergencyReviews, OpenReview},
+        state::{Emergency, EmergencyReviews, OpenReview, Practitioner},
     },
 };
 
@@ -66,7 +66,9 @@ impl Action for BreakGlass {
             return Err(Reject::TooManyUnreviewed);
         }
         let enrolment = state.get(&keys::practitioner(self.sender.address(), &self.practitioner));
-        if enrolment.is_none_or(|enrolment| block.has_passed(enrolment.expires_at)) {
+        // Of a suspended one a new enrolment would open what was broken in its name meanwhile.
+        let is_out = |enrolment: &Practitioner| block.has_passed(enrolment.expires_at) || enrolment.suspended_at != 0;
+        if enrolment.is_none_or(|enrolment| is_out(&enrolment)) {
             return Err(Reject::PractitionerNotEnrolled);
         }
         if !state.has(&keys::subject(&self.subject)) {

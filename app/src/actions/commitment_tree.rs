@@ -33,21 +33,47 @@ pub(super) fn append(
     block: &BlockContext,
     state: &mut impl StateWrite,
 ) {
-    let before: Option<Tree> = state.get(&id.tree());
-    let index = before.as_ref().map_or(0, |tree| tree.leaves);
+    let index = state.get(&id.tree()).map_or(0, |tree| tree.leaves);
+    let root = set(id, index, leaf, state);
+    make_current(id, root, index + 1, block, state);
+    state.put(&id.leaf(commitment), &Leaf { index, issuer: issuer.to_vec(), revoked_height: 0 });
+}
+
+/// Revokes leaves that are there and are not revoked, and makes the new root current. Proofs under an
+/// earlier root are accepted as long as under any that was replaced.
+pub(super) fn revoke(id: &TreeId, commitments: &[FieldBytes], block: &BlockContext, state: &mut impl StateWrite) {
+    let before = state.get(&id.tree()).expect("a leaf that is there is in a tree");
+    let mut root = None;
+    for commitment in commitments {
+        let leaf = state.get(&id.leaf(commitment)).expect("check found it");
+        root = Some(set(id, leaf.index, tree::Leaf::REVOKED, state));
+        state.put(&id.leaf(commitment), &Leaf { revoked_height: height(block), ..leaf });
+    }
+    if let Some(root) = root {
+        make_current(id, root, before.leaves, block, state);
+    }
+}
+
+/// Sets one leaf; gives the root after it.
+fn set(id: &TreeId, index: u64, leaf: tree::Leaf, state: &mut impl StateWrite) -> Element {
     let written = tree::append(index, leaf, |level, index| node(id, level, index, state));
     let (_, _, root) = *written.last().expect("a tree has a root");
     for (level, index, element) in written {
         state.put(&id.node(level, index), &element.to_bytes().to_vec());
     }
-    if let Some(before) = before {
+    root
+}
+
+/// Replaces the current root. One that was current before (revoking the newest leaf leaves the tree that
+/// was there before it) keeps the height since which it is known: proofs against it may be on their way.
+fn make_current(id: &TreeId, root: Element, leaves: u64, block: &BlockContext, state: &mut impl StateWrite) {
+    if let Some(before) = state.get(&id.tree()) {
         retire(id, &before.root, block, state);
     }
     let root = field_bytes(root);
-    let height = height(block);
-    state.put(&id.root(&root), &Root { since_height: height, until_height: 0 });
-    state.put(&id.tree(), &Tree { leaves: index + 1, root: root.to_vec() });
-    state.put(&id.leaf(commitment), &Leaf { index, issuer: issuer.to_vec() });
+    let since_height = state.get(&id.root(&root)).map_or(height(block), |known| known.since_height);
+    state.put(&id.root(&root), &Root { since_height, until_height: 0 });
+    state.put(&id.tree(), &Tree { leaves, root: root.to_vec() });
 }
 
 /// Whether a proof may still name `root`.

@@ -4,13 +4,13 @@ use careledger_wire::{
     ids::{Address, EmergencyId, SubjectId},
     proto::{
         consent::{MsgReviewEmergency, ReviewOutcome},
-        state::{AccountRole, Emergency, EmergencyReviews},
+        state::{Emergency, EmergencyReviews},
     },
 };
 
 use super::{Action, fields, standing};
 use crate::{
-    accounts, keys,
+    keys,
     reject::Reject,
     state::{StateRead, StateWrite},
     types::{BlockContext, Sender},
@@ -38,7 +38,8 @@ impl Action for ReviewEmergency {
     }
 
     fn check(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
-        let is_registrar = accounts::role(self.sender.address(), state) == AccountRole::Registrar;
+        // Who was one is none: an account keeps its role for ever.
+        let is_registrar = standing::registrar(&self.sender, state).is_ok();
         if !is_registrar {
             standing::organization(&self.sender, block, state)?;
         }

@@ -13,13 +13,13 @@ use careledger_wire::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, Result, parse::show_time};
+use super::{Failure, Result, trust::Prover};
 
 /// Check an organization's access log: every batch against the root that the ledger proves, and
 /// leaves that the custodian gave against their batch.
 ///
 /// Prints the log's size and root: note them, and pass them as --since next time, to see that
-/// nothing before was rewritten. A leaf's line is its text, or the hexadecimal of its hash.
+/// nothing before was rewritten. What the root rests on is trusted as with --prove. A leaf's line is its text, or the hexadecimal of its hash.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -66,8 +66,9 @@ impl FromStr for Noted {
 
 impl Audit {
     /// What was checked; a failure says what is wrong.
-    pub async fn run(&self, client: &Client) -> Result<Value> {
+    pub async fn run(&self, client: &Client, prover: &mut Prover<'_>) -> Result<Value> {
         let rewritten = "keep what both sides signed, and ask the custodian";
+        prover.until_executed().await?;
         let log = Log::read(client, &self.organization).await.map_err(|error| Failure::new(error).next(rewritten))?;
         if let Some(Noted(earlier)) = &self.since {
             log.check_earlier(earlier).map_err(|error| Failure::new(error).next(rewritten))?;
@@ -79,10 +80,7 @@ impl Audit {
             "leaves": leaves,
             "root": log.head.root,
             "note": format!("--since {}:{}", log.head.size, log.head.root),
-            "state_height": log.proven.height,
-            "header_height": log.proven.header_height,
-            "header_time": show_time(log.proven.header_time),
-            "trusted": format!("the header of height {} as {} gave it", log.proven.header_height, client.url()),
+            "proven": prover.confirm_newest(&log.proven).await?,
         });
         if let (Some(batch), Some(leaves)) = (self.batch, &self.leaves) {
             self.check_leaves(&log, batch, &hashes(leaves)?)?;

@@ -8,7 +8,7 @@ mod measure;
 mod prepare;
 mod rpc;
 
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 use careledger_app::wallet::Role;
 use clap::Args;
@@ -23,7 +23,7 @@ use super::{
 ///
 /// Registers one organization with the registrar's key, opens and claims subjects, signs consents
 /// of them, then sends for a time. Prints one JSON line: committed transactions per second, mean
-/// block interval, and the time from sending to being in a block (half and 99 of 100 are faster).
+/// block interval and the longest, and the time from sending to being in a block (half and 99 of 100 are faster).
 /// For networks made to be measured: what it writes stays on the ledger.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -42,6 +42,9 @@ pub struct Load {
     /// How long to send.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=120))]
     seconds: u64,
+    /// More nodes of the network, over which the connections are spread.
+    #[arg(long = "also-node", value_name = "URL")]
+    also_nodes: Vec<String>,
     /// Connections that send at once.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
     connections: u32,
@@ -51,7 +54,7 @@ pub struct Load {
     /// Consents that are signed beforehand; sending stops when they are used up.
     #[arg(long, value_name = "N")]
     transactions: Option<u32>,
-    /// Transactions that may wait in the mempool before the load pauses.
+    /// Transactions that may wait in a node's mempool before the load on it pauses.
     #[arg(long, default_value_t = 2_000)]
     mempool: u64,
 }
@@ -71,7 +74,7 @@ impl Load {
         let consents = prepare::consents(&claimants, count);
         eprintln!("sending for at most {seconds} s over {} connections", self.connections);
         let plan = measure::Plan {
-            url: self.node.node.clone(),
+            urls: iter::once(self.node.node.clone()).chain(self.also_nodes).collect(),
             connections: self.connections,
             duration: Duration::from_secs(self.seconds),
             mempool_max: self.mempool,
@@ -82,6 +85,7 @@ impl Load {
             json!({
                 "committed_tx_per_s": measured.committed_per_second(),
                 "block_interval_ms": measured.block_interval_ms(),
+                "block_interval_max_ms": measured.longest_interval_ms(),
                 "commit_p50_ms": measured.latency_ms(50),
                 "commit_p99_ms": measured.latency_ms(99),
                 "transactions": measured.committed,

@@ -215,6 +215,12 @@ pub enum Action {
         #[arg(long, value_name = "HEX")]
         commitment: FieldBytes,
     },
+    /// An issuer revokes attestations, or a registrar those of a suspended or expired issuer.
+    RevokeAttestation {
+        /// A commitment that was anchored; repeat for several.
+        #[arg(long = "commitment", value_name = "HEX", required = true)]
+        commitments: Vec<FieldBytes>,
+    },
     /// An insurer anchors the commitment to a member's enrolment.
     AnchorEnrolment {
         /// The commitment, a field element.

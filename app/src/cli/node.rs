@@ -28,7 +28,7 @@ use super::{Failure, Format, Home, Result, config};
 /// Folder of the state within the home folder.
 pub const STATE_FOLDER: &str = "state";
 /// Folder of the snapshots within the home folder.
-const SNAPSHOTS_FOLDER: &str = "snapshots";
+pub const SNAPSHOTS_FOLDER: &str = "snapshots";
 
 /// Make a home folder: configuration and the ledger's part of CometBFT's genesis file.
 ///
@@ -104,7 +104,8 @@ impl Init {
     }
 }
 
-fn write_new(path: &Path, text: &str) -> Result<()> {
+/// Writes a file that is not there; the same content may be.
+pub fn write_new(path: &Path, text: &str) -> Result<()> {
     match fs::read_to_string(path) {
         Ok(there) if there == text => Ok(()),
         Ok(_) => Err(Failure::new(format!("{} is there already, and differs", path.display()))

@@ -60,6 +60,7 @@ impl Action {
             | Self::AnchorAccessLog { .. } => self.records(sending)?,
             Self::PublishPlan { .. }
             | Self::AnchorAttestation { .. }
+            | Self::RevokeAttestation { .. }
             | Self::AnchorEnrolment { .. }
             | Self::ProveEligibility { .. } => self.insurance(sending, &mut ids)?,
             Self::Propose(_) | Self::Vote { .. } | Self::Rescind { .. } | Self::SuspendPractitioner { .. } => {
@@ -230,6 +231,10 @@ impl Action {
             }
             Self::AnchorAttestation { commitment } => {
                 insurance::MsgAnchorAttestation { sender, commitment: commitment.to_vec() }.into()
+            }
+            Self::RevokeAttestation { commitments } => {
+                let commitments = commitments.iter().map(|commitment| commitment.to_vec()).collect();
+                insurance::MsgRevokeAttestation { sender, commitments }.into()
             }
             Self::AnchorEnrolment { commitment } => {
                 insurance::MsgAnchorEnrolment { sender, commitment: commitment.to_vec() }.into()

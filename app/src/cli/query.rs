@@ -1,7 +1,7 @@
 //! `query`: ask a running ledger.
 
 use careledger_app::{
-    client::{Client, Proven},
+    client::Client,
     keys::{self, Key},
 };
 use careledger_wire::{
@@ -14,19 +14,29 @@ use careledger_wire::{
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Failure, Format, Node, Result, audit::Audit, describe::Describe, governance::proposals, parse::show_time};
+use super::{
+    Failure, Format, Node, Result,
+    access::Access,
+    audit::Audit,
+    describe::Describe,
+    governance::proposals,
+    parse::UnixTime,
+    trust::{At, TrustArguments},
+};
 
 /// Ask a running ledger.
 ///
-/// With --prove the value, or its absence, is checked with an ICS23 proof against the app hash of
-/// a block header. What is trusted then is that header, which the same node gave: compare its
-/// height and app hash with another validator's, or use a light client, to trust nobody.
-/// An absent value leaves with code 1.
+/// With --prove the value, or its absence, is checked with an ICS23 proof against the app hash of a
+/// block header, and that header against one that you trust: the chain's validators must have signed it.
+/// Name the trusted one with --trust-height and --trust-hash; what was verified last is kept in the home
+/// folder, so once is enough. The answer says what it rests on. An absent value leaves with code 1.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   careledgerd query organization care1hospital…
-  careledgerd query grant 5d86… 77ab… --prove
+  careledgerd query grant 5d86… 77ab… --prove --trust-height 1042 --trust-hash 9f31…
+  careledgerd query grant 5d86… 77ab… --prove --witness http://validator.example:26657
+  careledgerd query access 5d86… --prove --at-time 2027-01-31T12:00:00Z
   careledgerd query transaction 3F1A…
   careledgerd query key 706172616d6574657273 --prove     (hexadecimal of `parameters`)")]
 pub struct Query {
@@ -34,12 +44,17 @@ pub struct Query {
     node: Node,
     #[command(flatten)]
     format: Format,
-    /// Check the answer against a block header.
+    #[command(flatten)]
+    trust: TrustArguments,
+    /// Check the answer against a block header that the validators signed.
     #[arg(long, global = true)]
     prove: bool,
     /// Height of the state, with --prove [default: the newest].
-    #[arg(long, global = true, requires = "prove")]
-    height: Option<u64>,
+    #[arg(long, global = true, requires = "prove", alias = "height", value_name = "HEIGHT")]
+    at_height: Option<u64>,
+    /// The state that stood at this time, with --prove: 2027-01-31, 2027-01-31T12:00:00Z or Unix seconds.
+    #[arg(long, global = true, requires = "prove", conflicts_with = "at_height", value_name = "TIME")]
+    at_time: Option<UnixTime>,
     #[command(subcommand)]
     what: What,
 }
@@ -161,6 +176,8 @@ enum What {
         /// The insurer's id of the claim.
         claim: ClaimId,
     },
+    /// Who may see what of a subject, now or at an earlier time.
+    Access(Access),
     /// Check an access log against what the ledger proves.
     Audit(Audit),
     /// The registrars, the format of the state, and what was voted on.
@@ -226,6 +243,10 @@ impl From<Tree> for query::Tree {
 impl Query {
     pub async fn run(self) -> Result<()> {
         let client = Client::new(&self.node.node)?;
+        let rests_on_a_proof = self.prove || matches!(self.what, What::Audit(_));
+        if self.trust.is_given() && !rests_on_a_proof {
+            return Err(Failure::new("what a proof rests on is given, and no proof is asked for: add --prove"));
+        }
         match &self.what {
             What::Guardians { address } => self.show(&client, &keys::guardians(address)).await,
             What::Recovery { address, key } => self.show(&client, &keys::recovery(address, key)).await,
@@ -249,11 +270,8 @@ impl Query {
             What::AccessLog { organization, batch: Some(batch) } => {
                 self.show(&client, &keys::access_log_batch(organization, *batch)).await
             }
-            What::Audit(audit) => {
-                self.refuse_prove("an audit always rests on a proof")?;
-                self.format.print(&audit.run(&client).await?);
-                Ok(())
-            }
+            What::Access(access) => self.access(&client, access).await,
+            What::Audit(audit) => self.audit(&client, audit).await,
             What::Parameters => self.show(&client, &keys::parameters()).await,
             What::Proposal { proposal } => self.show(&client, &keys::proposal(proposal)).await,
             What::Proposals => {
@@ -287,6 +305,22 @@ impl Query {
         }
     }
 
+    async fn access(&self, client: &Client, access: &Access) -> Result<()> {
+        if !self.prove {
+            return Err(Failure::new("who may see what is answered with proofs only: add --prove"));
+        }
+        let mut prover = self.trust.prover(client).await?;
+        self.format.print(&access.run(client, &mut prover, self.at()).await?);
+        Ok(())
+    }
+
+    async fn audit(&self, client: &Client, audit: &Audit) -> Result<()> {
+        self.refuse_prove("an audit always rests on a proof")?;
+        let mut prover = self.trust.prover(client).await?;
+        self.format.print(&audit.run(client, &mut prover).await?);
+        Ok(())
+    }
+
     async fn show<V: Describe>(&self, client: &Client, key: &Key<V>) -> Result<()> {
         let describe = |bytes: &[u8]| {
             let value = V::decode(bytes).map_err(|_| Failure::new("the node's value cannot be read"))?;
@@ -300,21 +334,22 @@ impl Query {
             let value = client.get(key).await?;
             return self.print_found(value.map(|value| describe(&value)).transpose()?);
         }
-        let proven = client.get_proven(key, self.height).await?;
-        let mut shown = match &proven.value {
+        let (value, proven) = self.trust.prover(client).await?.prove(key, self.at()).await?;
+        let mut shown = match &value {
             Some(value) => describe(value)?,
             None => json!({ "absent": true }),
         };
-        let Proven { height, app_hash, header_height, header_time, .. } = proven;
-        shown["proven"] = json!({
-            "state_height": height,
-            "app_hash": hex::encode(app_hash),
-            "header_height": header_height,
-            "header_time": show_time(header_time),
-            "trusted": format!("the header of height {header_height} as {} gave it", client.url()),
-        });
+        shown["proven"] = proven;
         self.format.print(&shown);
-        proven.value.map(|_| ()).ok_or_else(|| Failure::new("the ledger has no such value; its absence is proven"))
+        value.map(|_| ()).ok_or_else(|| Failure::new("the ledger has no such value; its absence is proven"))
+    }
+
+    fn at(&self) -> At {
+        match (self.at_height, self.at_time) {
+            (Some(height), _) => At::Height(height),
+            (None, Some(time)) => At::Time(time),
+            (None, None) => At::Newest,
+        }
     }
 
     fn print_found(&self, found: Option<Value>) -> Result<()> {

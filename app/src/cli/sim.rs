@@ -54,9 +54,10 @@ impl Sim {
             );
             start = next;
         }
-        for (answer, count) in &sum.answers {
-            println!("{count:>9} {answer}");
-        }
+        println!("{} upgrades; answers to transactions:", sum.upgrades);
+        sum.answers.iter().for_each(|(answer, count)| println!("{count:>9} {answer}"));
+        println!("to proposals of those who do as they like:");
+        sum.proposals.iter().for_each(|(answer, count)| println!("{count:>9} {answer}"));
         Ok(())
     }
 }

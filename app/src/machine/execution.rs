@@ -1,11 +1,11 @@
 //! Reading transactions in parallel, trying them in order.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use careledger_wire::{
-    ids::{Address, CircuitId, TransactionHash, ValidatorKey},
+    ids::{CircuitId, TransactionHash, ValidatorKey},
     proto::{query::TransactionResult, state::Quotas, tx::TxMsgData},
-    transaction::{Replay, Transaction, TransactionError, hash},
+    transaction::{Replay, Transaction},
 };
 use prost::Message as _;
 use prost_types::Any;
@@ -14,85 +14,20 @@ use rayon::prelude::*;
 use super::{
     authentication::{self, SignatureRule, Signatures},
     block_digest, quotas,
+    reading::Read,
     work::Work,
 };
 use crate::{
     actions::AnyAction,
     events, keys,
-    limits::{MESSAGES_PER_TRANSACTION_MAX, PROOFS_PER_BLOCK_MAX, TX_BYTES_MAX, UNORDERED_PRUNED_PER_BLOCK_MAX},
+    limits::{PROOFS_PER_BLOCK_MAX, UNORDERED_PRUNED_PER_BLOCK_MAX},
     proofs::Claimed,
     reject::Reject,
     state::{Changes, Overlay, StateRead},
     store::Store,
-    types::{BlockContext, ConsensusUpdates, Event, Outcome, Sender},
+    types::{BlockContext, ConsensusUpdates, Event, Outcome},
     upgrade::{self, Upgrade},
 };
-
-/// A transaction's bytes, understood as far as they can be without state.
-pub(super) struct Read {
-    hash: TransactionHash,
-    bytes: usize,
-    transaction: Result<Transaction, Reject>,
-    work: Work,
-    /// What it asks for; none before its signature held. Understanding it can cost much more than
-    /// a signature, which is not done for what nobody signed.
-    actions: Option<Result<Vec<AnyAction>, Reject>>,
-}
-
-impl Read {
-    fn new(bytes: &[u8], decode: impl Fn(&[u8]) -> Result<Transaction, TransactionError>) -> Self {
-        let transaction = if bytes.len() > TX_BYTES_MAX {
-            Err(Reject::TooLarge)
-        } else {
-            decode(bytes).map_err(|_| Reject::Malformed).and_then(|transaction| {
-                let messages = transaction.messages().len();
-                if messages > MESSAGES_PER_TRANSACTION_MAX { Err(Reject::TooManyMessages) } else { Ok(transaction) }
-            })
-        };
-        let work = transaction.as_ref().map(|transaction| Work::of(transaction.messages())).unwrap_or_default();
-        Self { hash: hash(bytes), bytes: bytes.len(), transaction, work, actions: None }
-    }
-
-    /// Reads a transaction.
-    pub(super) fn signed(bytes: &[u8]) -> Self {
-        Self::new(bytes, Transaction::decode)
-    }
-
-    /// Reads a transaction whose signature may be missing.
-    pub(super) fn unsigned(bytes: &[u8]) -> Self {
-        Self::new(bytes, Transaction::decode_unsigned)
-    }
-
-    /// Why these bytes can be in no block, whatever the state is.
-    pub(super) fn malformed(&self) -> Option<Reject> {
-        self.transaction.as_ref().err().copied()
-    }
-
-    /// Gas: the transaction's bytes.
-    pub(super) fn gas(&self) -> u64 {
-        self.bytes as u64
-    }
-
-    /// How many bytes it has.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Who sends it and whose quota it uses.
-    pub(super) fn parties(&self) -> Option<(Address, Address)> {
-        self.transaction.as_ref().ok().map(|transaction| (transaction.signer(), transaction.payer()))
-    }
-
-    /// What it costs besides its bytes and its signature.
-    pub(super) fn work(&self) -> Work {
-        self.work
-    }
-}
-
-fn parse(transaction: &Transaction) -> Result<Vec<AnyAction>, Reject> {
-    let sender = Sender::new(transaction.signer(), transaction.sender().key);
-    transaction.messages().iter().map(|message| AnyAction::parse(&sender, message.clone())).collect()
-}
 
 /// How far a transaction is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,17 +45,26 @@ pub(super) enum Delivered {
     /// It used its sequence or was remembered; nothing that it asked for happened.
     Refused(Reject),
     /// All that it asked for happened.
-    Executed(Vec<Event>),
+    Executed,
 }
 
 impl Delivered {
-    pub(super) fn into_outcome(self, read: &Read) -> Outcome {
+    /// The whole answer, with what clients and indexers learn.
+    pub(super) fn outcome(self, read: &Read) -> Outcome {
+        let outcome = self.verdict(read);
+        match read.transaction() {
+            Ok(transaction) if outcome.code == 0 => {
+                Outcome { data: responses(transaction), events: events::of(transaction), ..outcome }
+            }
+            _ => outcome,
+        }
+    }
+
+    /// The answer without what only a block or a simulation tells.
+    pub(super) fn verdict(self, read: &Read) -> Outcome {
         match self {
             Self::NotAuthentic(reject) | Self::Refused(reject) => Outcome::refused(reject, read.gas()),
-            Self::Executed(events) => {
-                let data = read.transaction.as_ref().map(responses).unwrap_or_default();
-                Outcome { code: 0, log: String::new(), data, gas_used: read.gas(), events }
-            }
+            Self::Executed => Outcome { gas_used: read.gas(), ..Outcome::default() },
         }
     }
 }
@@ -196,7 +140,7 @@ impl<'a, S: Store> Execution<'a, S> {
     /// Checks the signatures of a block's transactions on every core, understands what is signed,
     /// and checks its proofs together, as far as one block's work goes. Changes no verdict: what is
     /// left over, also of accounts that an earlier transaction opens, is done where it is tried.
-    pub(super) fn work_ahead(&self, reads: &mut [Read]) {
+    pub(super) fn work_ahead(&self, reads: &[Arc<Read>]) {
         let mut sum = Work::default();
         let has_room: Vec<bool> = reads
             .iter()
@@ -205,16 +149,16 @@ impl<'a, S: Store> Execution<'a, S> {
                 read.work() == Work::default() || sum.check_block().is_ok()
             })
             .collect();
-        reads.par_iter_mut().zip(has_room).for_each(|(read, has_room)| {
-            let Ok(transaction) = &read.transaction else { return };
+        reads.par_iter().zip(has_room).for_each(|(read, has_room)| {
+            let Ok(transaction) = read.transaction() else { return };
             if authentication::is_signed_now(transaction, self.context.chain_id, self.signatures, self.store)
                 && has_room
             {
-                read.actions = Some(parse(transaction));
+                read.understand(transaction);
             }
         });
         let mut claims: BTreeMap<CircuitId, Vec<Claimed>> = BTreeMap::new();
-        for action in reads.iter().flat_map(|read| read.actions.iter().flatten().flatten()) {
+        for action in reads.iter().flat_map(|read| read.understood()) {
             if let AnyAction::ProveEligibility(action) = action {
                 claims.entry(*action.circuit()).or_default().push(action.claimed(self.context.chain_id));
             }
@@ -256,11 +200,11 @@ impl<'a, S: Store> Execution<'a, S> {
         if let Delivered::NotAuthentic(reject) = delivered {
             return Err(reject);
         }
-        block.answered.push((read.hash, block.outcomes.len()));
+        block.answered.push((read.hash(), block.outcomes.len()));
         block.work = block.work.and(read.work());
-        let replay = read.transaction.as_ref().map(Transaction::replay);
+        let replay = read.transaction().map(Transaction::replay);
         block.unordered += usize::from(matches!(replay, Ok(Replay::UntilTime(_))));
-        block.outcomes.push(delivered.into_outcome(read));
+        block.outcomes.push(delivered.outcome(read));
         Ok(())
     }
 
@@ -272,9 +216,9 @@ impl<'a, S: Store> Execution<'a, S> {
         trial: Trial,
         state: &mut Overlay<'_, B>,
     ) -> Delivered {
-        let transaction = match &read.transaction {
+        let transaction = match read.transaction() {
             Ok(transaction) => transaction,
-            Err(reject) => return Delivered::NotAuthentic(*reject),
+            Err(reject) => return Delivered::NotAuthentic(reject),
         };
         let parties = match authentication::check(transaction, &self.context, rule, self.signatures, state) {
             Ok(parties) => parties,
@@ -285,14 +229,14 @@ impl<'a, S: Store> Execution<'a, S> {
         }
         authentication::consume(transaction, parties, read.gas(), &self.context, self.quotas.as_ref(), state);
         if trial == Trial::Cheap && read.work() != Work::default() {
-            return Delivered::Executed(events::of(transaction));
+            return Delivered::Executed;
         }
-        let actions = read.actions.clone().unwrap_or_else(|| parse(transaction));
+        let actions = read.understand(transaction).clone();
         let done = actions.and_then(|actions| self.execute(actions, state));
         match done {
             Ok(changes) => {
                 state.apply(changes);
-                Delivered::Executed(events::of(transaction))
+                Delivered::Executed
             }
             Err(reject) => Delivered::Refused(reject),
         }
@@ -333,7 +277,7 @@ pub(super) fn block_events(updates: &ConsensusUpdates) -> Vec<Event> {
 
 #[cfg(test)]
 mod tests {
-    use careledger_wire::{proto::insurance::MsgPublishPlan, transaction::Unsigned};
+    use careledger_wire::{ids::Address, proto::insurance::MsgPublishPlan, transaction::Unsigned};
     use secp256k1::{PublicKey, SecretKey, ecdsa};
     use sha2::{Digest as _, Sha256};
 
@@ -367,8 +311,8 @@ mod tests {
         let signed = plan(&known);
         let mut forged = signed.clone();
         *forged.last_mut().expect("a signature") ^= 1;
-        let mut reads = [signed, forged, plan(&unknown)].map(|bytes| Read::signed(&bytes));
-        execution.work_ahead(&mut reads);
-        assert_eq!(reads.map(|read| read.actions.is_some()), [true, false, false]);
+        let reads = [signed, forged, plan(&unknown)].map(|bytes| Arc::new(Read::signed(&bytes)));
+        execution.work_ahead(&reads);
+        assert_eq!(reads.map(|read| read.is_understood()), [true, false, false]);
     }
 }

@@ -4,11 +4,14 @@
 //! and the queue that has taken least of the block goes next. What is taken keeps the order in which
 //! it arrived, so that nothing changes while there is room for all.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use careledger_wire::ids::Address;
 
-use super::{execution::Read, proto_size, work::Work};
+use super::{proto_size, reading::Read, work::Work};
 
 /// What one queue, or the block, has taken.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,8 +38,8 @@ impl Taken {
 
 /// The places of `reads` in the order in which a proposal of `room` bytes tries them: first those
 /// that it has room for, by turns, in order of arrival; then the rest, in order of arrival.
-pub(super) fn order(reads: &[Read], room: usize) -> Vec<usize> {
-    let all = reads.iter().fold(Taken::default(), Taken::and);
+pub(super) fn order(reads: &[Arc<Read>], room: usize) -> Vec<usize> {
+    let all = reads.iter().fold(Taken::default(), |taken, read| taken.and(read));
     if all.fits(room) {
         return (0..reads.len()).collect();
     }

@@ -27,6 +27,9 @@ impl Work {
             Message::AnchorAttestation(_) | Message::AnchorEnrolment(_) => {
                 Self { hashes: HASHES_PER_APPEND, ..Self::default() }
             }
+            Message::RevokeAttestation(revoke) => {
+                Self { hashes: HASHES_PER_APPEND.saturating_mul(revoke.commitments.len()), ..Self::default() }
+            }
             Message::PublishPlan(plan) => Self { hashes: hashes_of_plan(plan.intervals.len()), ..Self::default() },
             Message::OpenSubject(open) => Self { keys: usize::from(open.binding.is_some()), ..Self::default() },
             Message::EnrolPractitioner(enrol) => Self { keys: usize::from(enrol.binding.is_some()), ..Self::default() },

@@ -1,47 +1,66 @@
 //! The rules once more, as short as they can be said, over names instead of keys. It shares no code
 //! with the ledger: where the two differ, one of them is wrong.
 
+mod consent;
+mod governance;
+mod identity;
+mod keys;
+mod records;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::script::{Actor, REGISTRARS, Request, Subject};
+use super::script::{Actor, Key, REGISTRARS, REGISTRARS_FIRST, Request, Subject, VALIDATORS_FIRST};
 
-/// Registrars that must agree.
-pub(super) const THRESHOLD: usize = 2;
-/// Longest that an unordered transaction may still be valid, in seconds.
-const UNORDERED_SECONDS: i64 = 600;
+pub(super) use consent::{AUTOMATIC_SECONDS, Grant};
+pub(super) use governance::Proposal;
+pub(super) use identity::Organization;
+pub(super) use keys::{Account, Guarded};
+pub(super) use records::{Record, batched};
+
+/// Registrars that must agree, at genesis.
+pub(super) const THRESHOLD: u8 = 2;
+/// Power of each validator at genesis.
+pub(super) const POWER: u64 = 10;
+const DAY: i64 = 86_400;
 
 /// What a transaction comes to: nothing (it took effect), or the name of the refusal.
 pub(super) type Answer = Result<(), &'static str>;
-
-/// An account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Account {
-    pub(super) number: u64,
-    pub(super) sequence: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Organization {
-    content: u8,
-    until: i64,
-    suspended: bool,
-    generation: u64,
-}
 
 /// What the ledger should hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Model {
     pub(super) accounts: BTreeMap<Actor, Account>,
-    organizations: BTreeMap<u8, Organization>,
-    approvals: BTreeMap<(u8, u8, i64, u64), BTreeSet<u8>>,
+    /// Keys that are or were of an account whose address is another.
+    bound: BTreeSet<Key>,
+    pub(super) guarded: BTreeMap<Actor, Guarded>,
+    recoveries: BTreeMap<(Actor, Key), keys::Recovery>,
+    pub(super) organizations: BTreeMap<u8, Organization>,
+    approvals: BTreeMap<identity::Registration, BTreeSet<u8>>,
+    pub(super) practitioners: BTreeMap<(u8, u8), identity::Enrolment>,
     /// Whether it is claimed.
     pub(super) subjects: BTreeMap<Subject, bool>,
-    /// Who asked, about whom, until when, and whether it was answered.
-    requests: BTreeMap<u8, (u8, Subject, i64, bool)>,
-    /// Whether it was revoked.
-    pub(super) grants: BTreeMap<(Subject, u8), bool>,
-    /// Version, and the version that is marked as entered in error.
-    pub(super) records: BTreeMap<(u8, u8), (u8, u8)>,
+    requests: BTreeMap<u8, consent::Asked>,
+    pub(super) grants: BTreeMap<(Subject, u8), Grant>,
+    pub(super) guardians: BTreeMap<(Subject, u8), consent::Guardianship>,
+    pub(super) emergencies: BTreeMap<(Subject, u8), consent::Emergency>,
+    pub(super) standing: BTreeMap<(Subject, u8), consent::Standing>,
+    pub(super) records: BTreeMap<(u8, u8), Record>,
+    batches: BTreeSet<(u8, u8)>,
+    pub(super) countersignatures: BTreeMap<(u8, u8, u8), records::Countersignature>,
+    /// Begin and end of each batch of an access log.
+    pub(super) logs: BTreeMap<u8, Vec<(i64, i64)>>,
+    /// Who may be a registrar, in the order of their addresses.
+    ranks: Vec<u8>,
+    registrars: BTreeSet<u8>,
+    threshold: u8,
+    registrar_generation: u64,
+    pub(super) validators: BTreeMap<u8, u64>,
+    validators_changed_at: u64,
+    pub(super) parameters: governance::Parameters,
+    pub(super) proposals: BTreeMap<u8, Proposal>,
+    pub(super) format: u32,
+    /// Version and height.
+    pub(super) scheduled: Option<(u32, u64)>,
     executed: BTreeSet<u64>,
 }
 
@@ -51,11 +70,14 @@ pub(super) struct Sent {
     /// Equal for equal bytes.
     pub(super) identity: u64,
     pub(super) actor: Actor,
+    pub(super) key: Key,
     pub(super) requests: Vec<Request>,
     /// What it was signed for: the account's number, and its sequence or its expiry.
     pub(super) number: u64,
     pub(super) replay: Replay,
-    /// Whether bytes, chain and signer are right.
+    /// Who pays, and the number of that account for which it signed.
+    pub(super) sponsor: Option<(Actor, u64)>,
+    /// Whether bytes, chain and signatures are right.
     pub(super) is_sound: bool,
 }
 
@@ -65,11 +87,34 @@ pub(super) enum Replay {
     Until(i64),
 }
 
+/// A block as far as rules know of it. Seconds after genesis.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) time: i64,
+    pub(super) height: u64,
+}
+
+/// Who asks, and when.
+#[derive(Debug, Clone, Copy)]
+struct By {
+    actor: Actor,
+    key: Key,
+    time: i64,
+    height: u64,
+}
+
 impl Model {
     /// `ranks` gives the registrars in the order of their addresses, in which they are numbered.
-    pub(super) fn genesis(ranks: &[u8; REGISTRARS as usize]) -> Self {
-        let mut model = Self::default();
-        for registrar in ranks {
+    pub(super) fn genesis(ranks: &[u8; REGISTRARS as usize], format: u32) -> Self {
+        let mut model = Self {
+            ranks: ranks.to_vec(),
+            registrars: (0..REGISTRARS_FIRST).collect(),
+            threshold: THRESHOLD,
+            validators: (0..VALIDATORS_FIRST).map(|key| (key, POWER)).collect(),
+            format,
+            ..Self::default()
+        };
+        for registrar in ranks.iter().filter(|registrar| **registrar < REGISTRARS_FIRST) {
             model.open(Actor::Registrar(*registrar));
         }
         model
@@ -77,7 +122,16 @@ impl Model {
 
     fn open(&mut self, actor: Actor) {
         let number = self.accounts.len() as u64;
-        self.accounts.entry(actor).or_insert(Account { number, sequence: 0 });
+        self.accounts.entry(actor).or_insert(Account { number, ..Account::default() });
+    }
+
+    /// What comes before the transactions of a block.
+    pub(super) fn begin(&mut self, block: Moment) {
+        if let Some((version, height)) = self.scheduled
+            && height == block.height
+        {
+            (self.format, self.scheduled) = (version, None);
+        }
     }
 
     /// Whether a block of this time may hold it.
@@ -86,14 +140,26 @@ impl Model {
         let is_fresh = match sent.replay {
             Replay::Sequence(sequence) => sequence == account.sequence,
             Replay::Until(until) => {
-                time < until && until <= time + UNORDERED_SECONDS && !self.executed.contains(&sent.identity)
+                let latest = time + self.parameters.unordered_seconds;
+                time < until && until <= latest && !self.executed.contains(&sent.identity)
             }
         };
-        sent.is_sound && is_fresh && sent.number == account.number
+        let is_paid = sent.sponsor.is_none_or(|(sponsor, number)| {
+            let is_known = self.accounts.get(&sponsor).is_some_and(|account| account.number == number);
+            let stands = match sponsor {
+                Actor::Organization(organization) => self.standing_of(organization, time).is_ok(),
+                _ => true,
+            };
+            // A sponsor's word is for one transaction: its sequence says which.
+            let is_ordered = matches!(sent.replay, Replay::Sequence(_));
+            is_known && is_ordered && stands && self.authority(sponsor, Key::Of(sponsor)).is_some()
+        });
+        let is_the_accounts = self.authority(sent.actor, sent.key).is_some();
+        sent.is_sound && is_fresh && is_paid && is_the_accounts && sent.number == account.number
     }
 
     /// What it comes to in a block that may hold it: all of its requests, or none.
-    pub(super) fn execute(&mut self, sent: &Sent, time: i64) -> Answer {
+    pub(super) fn execute(&mut self, sent: &Sent, block: Moment) -> Answer {
         match sent.replay {
             Replay::Sequence(_) => {
                 if let Some(account) = self.accounts.get_mut(&sent.actor) {
@@ -104,184 +170,48 @@ impl Model {
                 self.executed.insert(sent.identity);
             }
         }
+        self.shows_its_key(sent.actor);
+        sent.sponsor.iter().for_each(|(sponsor, _)| self.shows_its_key(*sponsor));
+        let by = By { actor: sent.actor, key: sent.key, time: block.time, height: block.height };
         // What is wrong with a request by itself is found before anything is tried.
-        sent.requests.iter().try_for_each(shape)?;
+        sent.requests.iter().try_for_each(|request| shape(sent.actor, request))?;
         let mut tried = self.clone();
         for request in &sent.requests {
-            tried.request(sent.actor, *request, time)?;
+            tried.request(by, *request)?;
         }
         *self = tried;
         Ok(())
     }
 
-    fn standing(&self, organization: u8, time: i64) -> Answer {
-        match self.organizations.get(&organization) {
-            None => Err("UnknownOrganization"),
-            Some(found) if found.suspended => Err("OrganizationSuspended"),
-            Some(found) if found.until <= time => Err("OrganizationExpired"),
-            Some(_) => Ok(()),
-        }
-    }
-
-    fn organization(&self, actor: Actor, time: i64) -> Result<u8, &'static str> {
-        let Actor::Organization(organization) = actor else { return Err("NotAnOrganization") };
-        self.standing(organization, time).map(|()| organization)
-    }
-
-    fn patient_of(&self, actor: Actor, subject: Subject) -> Result<bool, &'static str> {
-        let Actor::Patient(patient) = actor else { return Err("NotAClaimant") };
-        let is_claimed = *self.subjects.get(&subject).ok_or("UnknownSubject")?;
-        if patient == subject.patient { Ok(is_claimed) } else { Err("NotTheSubject") }
-    }
-
-    fn claimed(&self, actor: Actor, subject: Subject) -> Answer {
-        if self.patient_of(actor, subject)? { Ok(()) } else { Err("SubjectNotClaimed") }
-    }
-
-    fn request(&mut self, actor: Actor, request: Request, time: i64) -> Answer {
+    fn request(&mut self, by: By, request: Request) -> Answer {
         match request {
-            Request::Register { organization, content, until } => {
-                self.register(actor, organization, content, until, time)
-            }
-            Request::Suspend { organization } => {
-                let Actor::Registrar(_) = actor else { return Err("NotARegistrar") };
-                let found = self.organizations.get_mut(&organization).ok_or("UnknownOrganization")?;
-                if found.suspended {
-                    return Err("OrganizationSuspended");
-                }
-                (found.suspended, found.generation) = (true, found.generation + 1);
-                Ok(())
-            }
-            Request::Open { patient } => {
-                let organization = self.organization(actor, time)?;
-                let subject = Subject { organization, patient };
-                if self.subjects.contains_key(&subject) {
-                    return Err("SubjectExists");
-                }
-                if self.accounts.contains_key(&Actor::Patient(patient)) {
-                    return Err("AddressInUse");
-                }
-                self.open(Actor::Patient(patient));
-                self.subjects.insert(subject, false);
-                Ok(())
-            }
-            Request::Claim { subject } => {
-                if self.patient_of(actor, subject)? {
-                    return Err("SubjectClaimed");
-                }
-                self.subjects.insert(subject, true);
-                Ok(())
-            }
-            Request::Ask { subject, request, until } => {
-                let organization = self.organization(actor, time)?;
-                ends(until, time)?;
-                if !self.subjects.contains_key(&subject) {
-                    return Err("UnknownSubject");
-                }
-                if self.requests.contains_key(&request) {
-                    return Err("RequestExists");
-                }
-                self.requests.insert(request, (organization, subject, until, false));
-                Ok(())
-            }
-            Request::Grant { subject, grant, grantee, until, request, .. } => {
-                self.claimed(actor, subject)?;
-                ends(until, time)?;
-                self.standing(grantee, time).map_err(|_| "GranteeNotInGoodStanding")?;
-                if self.grants.contains_key(&(subject, grant)) {
-                    return Err("GrantExists");
-                }
-                if let Some(id) = request {
-                    self.answer(id, subject, grantee, time)?;
-                }
-                self.grants.insert((subject, grant), false);
-                Ok(())
-            }
-            Request::Revoke { subject, grant } => {
-                self.claimed(actor, subject)?;
-                let revoked = self.grants.get_mut(&(subject, grant)).ok_or("UnknownGrant")?;
-                if std::mem::replace(revoked, true) { Err("GrantRevoked") } else { Ok(()) }
-            }
-            Request::Anchor { .. } | Request::Supersede { .. } | Request::Mark { .. } => {
-                self.record(actor, request, time)
-            }
+            Request::Register { .. }
+            | Request::Suspend { .. }
+            | Request::Enrol { .. }
+            | Request::SuspendPractitioner { .. }
+            | Request::Open { .. }
+            | Request::Claim { .. } => self.identity(by, request),
+            Request::AddKey { .. }
+            | Request::RemoveKey { .. }
+            | Request::SetGuardians { .. }
+            | Request::ApproveRecovery { .. }
+            | Request::AttestRecovery { .. }
+            | Request::VetoRecovery
+            | Request::FinishRecovery { .. } => self.keys(by, request),
+            Request::Anchor { .. }
+            | Request::Supersede { .. }
+            | Request::Mark { .. }
+            | Request::Batch { .. }
+            | Request::Extract { .. }
+            | Request::AskSignature { .. }
+            | Request::Countersign { .. }
+            | Request::Shred { .. }
+            | Request::Hold { .. }
+            | Request::Release { .. }
+            | Request::Log { .. } => self.record(by, request),
+            Request::Propose { .. } | Request::Vote { .. } | Request::Rescind { .. } => self.govern(by, request),
+            _ => self.consent(by, request),
         }
-    }
-
-    fn record(&mut self, actor: Actor, request: Request, time: i64) -> Answer {
-        match request {
-            Request::Anchor { record, another } => {
-                let organization = self.organization(actor, time)?;
-                let keys = [(organization, record), (organization, another)];
-                if keys.iter().any(|key| self.records.contains_key(key)) {
-                    return Err("RecordExists");
-                }
-                self.records.extend(keys.map(|key| (key, (1, 0))));
-                Ok(())
-            }
-            Request::Supersede { record, version } => {
-                let found = self.version(actor, record, time)?;
-                if found.0 + 1 != version {
-                    return Err("WrongVersion");
-                }
-                found.0 = version;
-                Ok(())
-            }
-            Request::Mark { record, version } => {
-                let found = self.version(actor, record, time)?;
-                if found.0 != version {
-                    return Err("WrongVersion");
-                }
-                if found.1 == version {
-                    return Err("AlreadyEnteredInError");
-                }
-                found.1 = version;
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn register(&mut self, actor: Actor, organization: u8, content: u8, until: i64, time: i64) -> Answer {
-        let Actor::Registrar(registrar) = actor else { return Err("NotARegistrar") };
-        ends(until, time)?;
-        let known = self.organizations.get(&organization).copied();
-        if known.is_some_and(|known| (known.content, known.until, known.suspended) == (content, until, false)) {
-            return Err("AlreadyRegistered");
-        }
-        let generation = known.map_or(0, |known| known.generation);
-        let pending = (organization, content, until, generation);
-        let approvals = self.approvals.entry(pending).or_default();
-        if !approvals.insert(registrar) {
-            return Err("AlreadyApproved");
-        }
-        if approvals.len() == THRESHOLD {
-            self.approvals.remove(&pending);
-            let registered = Organization { content, until, suspended: false, generation: generation + 1 };
-            self.organizations.insert(organization, registered);
-            self.open(Actor::Organization(organization));
-        }
-        Ok(())
-    }
-
-    fn answer(&mut self, id: u8, subject: Subject, grantee: u8, time: i64) -> Answer {
-        let request = self.requests.get_mut(&id).ok_or("UnknownRequest")?;
-        if (request.0, request.1) != (grantee, subject) {
-            return Err("RequestMismatch");
-        }
-        if request.3 {
-            return Err("RequestAnswered");
-        }
-        if request.2 <= time {
-            return Err("RequestExpired");
-        }
-        request.3 = true;
-        Ok(())
-    }
-
-    fn version(&mut self, actor: Actor, record: u8, time: i64) -> Result<&mut (u8, u8), &'static str> {
-        let organization = self.organization(actor, time)?;
-        self.records.get_mut(&(organization, record)).ok_or("UnknownRecord")
     }
 }
 
@@ -289,11 +219,23 @@ fn ends(until: i64, time: i64) -> Answer {
     if until <= time { Err("AlreadyEnded") } else { Ok(()) }
 }
 
-fn shape(request: &Request) -> Answer {
-    match *request {
-        Request::Grant { from, until, .. } if until <= from => Err("InvalidField"),
-        Request::Anchor { record, another } if record == another => Err("DuplicateRecord"),
-        Request::Supersede { version: 0, .. } | Request::Mark { version: 0, .. } => Err("InvalidField"),
-        _ => Ok(()),
-    }
+/// What is wrong with a request whatever the ledger holds.
+fn shape(actor: Actor, request: &Request) -> Answer {
+    let is_wrong = match *request {
+        Request::Grant { from, until, .. } | Request::Amend { version: 1.., from, until, .. } => until <= from,
+        Request::Delegate { grantee, from, until, .. } => until <= from || actor == Actor::Organization(grantee),
+        Request::Anchor { record, another } if record == another => return Err("DuplicateRecord"),
+        Request::Amend { version: 0, .. }
+        | Request::Supersede { version: 0, .. }
+        | Request::Mark { version: 0, .. }
+        | Request::Countersign { version: 0, .. }
+        | Request::AskSignature { version: 0, .. }
+        | Request::Log { sequence: 0, .. } => true,
+        Request::AskSignature { countersigner, .. } => actor == Actor::Organization(countersigner),
+        Request::Log { from, to, .. } => to < from,
+        Request::SetGuardians { guardians, threshold, delay } => keys::are_wrong(actor, guardians, threshold, delay),
+        Request::Propose { decision, .. } => return governance::shape(decision),
+        _ => false,
+    };
+    if is_wrong { Err("InvalidField") } else { Ok(()) }
 }

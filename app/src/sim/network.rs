@@ -5,18 +5,20 @@ use std::{collections::BTreeMap, fmt};
 use careledger_wire::commitment;
 
 use super::{
-    Report,
-    model::{Answer, Model, Sent, THRESHOLD},
-    random::Random,
-    script::{Actor, Crash, Event, ORGANIZATIONS, PATIENTS, REGISTRARS, REPLICAS, Script},
+    Report, messages,
+    model::{Answer, Model, Moment, POWER, Sent, THRESHOLD},
+    script::{
+        Actor, Crash, Event, GUARDIANS, Key, ORGANIZATIONS, PATIENTS, PRACTITIONERS, REGISTRARS, REGISTRARS_FIRST,
+        REPLICAS, SPARE_KEYS, Script, VALIDATORS_FIRST,
+    },
 };
 use crate::{
-    genesis::Genesis,
+    genesis::{Consensus, Genesis},
     limits::BLOCK_BYTES_MAX,
     machine::{Block, CheckKind, Machine, Outcome},
     reject::Reject,
     snapshot::{self, Applied, Restore},
-    store::{Store as _, memory::MemoryStore},
+    store::{Store, memory::MemoryStore},
     wallet::Signer,
 };
 
@@ -60,57 +62,52 @@ pub(super) struct Waiting {
 }
 
 pub(super) struct Network {
-    pub(super) signers: BTreeMap<Actor, Signer>,
+    pub(super) signers: BTreeMap<Key, Signer>,
     pub(super) replicas: Vec<Replica>,
     pub(super) model: Model,
     pub(super) pool: Vec<Waiting>,
-    history: Vec<Waiting>,
-    time: i64,
+    pub(super) history: Vec<Waiting>,
+    decided: Vec<(Block, [u8; 32])>,
+    pub(super) time: i64,
     event: usize,
-    report: Report,
+    pub(super) report: Report,
 }
 
 /// Plays a script to its end, or to the first thing that must not happen.
 pub(super) fn play(script: &Script) -> Result<Report, Violation> {
-    let mut network = Network::new();
+    played(script).map(|network| network.report)
+}
+
+/// The blocks that a script decides, each with the root after it.
+pub(super) fn decided(script: &Script) -> Result<Vec<(Block, [u8; 32])>, Violation> {
+    played(script).map(|network| network.decided)
+}
+
+fn played(script: &Script) -> Result<Network, Violation> {
+    let mut network = Network::new(script.first_format);
     for (index, event) in script.events.iter().enumerate() {
         network.event = index;
         network.play(event)?;
     }
-    Ok(network.report)
+    Ok(network)
 }
 
 impl Network {
-    fn new() -> Self {
-        let numbered = |count, actor: fn(u8) -> Actor| (0..count).map(actor);
-        let actors = numbered(REGISTRARS, Actor::Registrar)
-            .chain(numbered(ORGANIZATIONS, Actor::Organization))
-            .chain(numbered(PATIENTS, Actor::Patient));
-        let signer = |actor: Actor| {
-            let secret = commitment::hash("careledger/simulation/1", &[actor.to_string().as_bytes()]);
-            (actor, Signer::from_bytes(&secret).expect("a hash is a key, but for 2^-128"))
-        };
-        let signers: BTreeMap<Actor, Signer> = actors.map(signer).collect();
-        let address = |registrar: u8| signers[&Actor::Registrar(registrar)].address();
-        let genesis = Genesis {
-            registrars: (0..REGISTRARS).map(address).collect(),
-            registrar_threshold: u32::try_from(THRESHOLD).expect("a small number"),
-            ..Genesis::default()
-        };
-        let genesis = serde_json::to_vec(&genesis).expect("addresses are JSON");
-        let mut ranks = [0, 1, 2];
-        ranks.sort_by_key(|registrar| address(*registrar));
+    fn new(first_format: u32) -> Self {
+        let signers = signers();
+        let mut ranks = [0, 1, 2, 3, 4];
+        ranks.sort_by_key(|registrar| signers[&Key::Of(Actor::Registrar(*registrar))].address());
         let replica = || {
-            let mut machine = Machine::new(MemoryStore::new());
-            machine.init_chain(CHAIN, &genesis, START).expect("genesis is sound");
+            let machine = start(MemoryStore::new(), first_format);
             Replica { durable: machine.store().clone(), machine }
         };
         Self {
             replicas: (0..REPLICAS).map(|_| replica()).collect(),
-            model: Model::genesis(&ranks),
+            model: Model::genesis(&ranks, first_format),
             signers,
             pool: Vec::new(),
             history: Vec::new(),
+            decided: Vec::new(),
             time: START,
             event: 0,
             report: Report::default(),
@@ -123,8 +120,8 @@ impl Network {
 
     fn play(&mut self, event: &Event) -> Result<(), Violation> {
         match event {
-            Event::Send { actor, requests, delivery } => {
-                let (waiting, copies) = self.sign(*actor, requests, *delivery);
+            Event::Send { signing, requests, delivery } => {
+                let (waiting, copies) = self.sign(*signing, requests, *delivery);
                 (0..copies).try_for_each(|_| self.offer(waiting.clone()))
             }
             Event::Replay { back } => match self.history.iter().rev().nth(usize::from(*back)).cloned() {
@@ -132,7 +129,7 @@ impl Network {
                 None => Ok(()),
             },
             Event::Abandon { proposer, lookers } => self.abandon(*proposer, *lookers),
-            Event::Byzantine { order } => self.byzantine(*order),
+            Event::Byzantine { order, rubbish } => self.byzantine(*order, *rubbish),
             Event::Decide { proposer, lookers, seconds, crash } => self.decide(*proposer, *lookers, *seconds, *crash),
             Event::Join { giver, place, altered } => self.join(*giver, *place, *altered),
         }
@@ -149,7 +146,7 @@ impl Network {
     }
 
     /// What every replica answers, where they answer alike.
-    fn agree<T: PartialEq + fmt::Debug>(
+    pub(super) fn agree<T: PartialEq + fmt::Debug>(
         &self,
         kind: &'static str,
         ask: impl Fn(&Replica) -> T,
@@ -163,25 +160,27 @@ impl Network {
     }
 
     /// What a block of these, in this order, should hold and give; the model as it is afterwards.
-    fn expected<'a>(
+    pub(super) fn expected<'a>(
         &self,
         offered: impl Iterator<Item = &'a Waiting>,
         time: i64,
     ) -> (Vec<&'a Waiting>, Vec<Answer>, Model) {
         // The model counts from genesis.
         let time = time - START;
+        let block = Moment { time, height: self.height() };
         let mut model = self.model.clone();
+        model.begin(block);
         let (mut held, mut answers) = (Vec::new(), Vec::new());
         for waiting in offered {
             if model.may_hold(&waiting.sent, time) {
-                answers.push(model.execute(&waiting.sent, time));
+                answers.push(model.execute(&waiting.sent, block));
                 held.push(waiting);
             }
         }
         (held, answers, model)
     }
 
-    fn height(&self) -> u64 {
+    pub(super) fn height(&self) -> u64 {
         self.replicas[0].machine.height() + 1
     }
 
@@ -192,7 +191,11 @@ impl Network {
         let proposed = replica.machine.prepare(all, BLOCK_BYTES_MAX, self.height(), time);
         let (held, _, _) = self.expected(offered.iter(), time);
         if !proposed.iter().eq(held.iter().map(|waiting| &waiting.bytes)) {
-            let found = format!("{} of {} offered, {} expected", proposed.len(), offered.len(), held.len());
+            let is_in = |place: usize| proposed.iter().any(|bytes| *bytes == offered[place].bytes);
+            let should = |place: usize| held.iter().any(|waiting| waiting.bytes == offered[place].bytes);
+            let odd = (0..offered.len()).find(|place| is_in(*place) != should(*place));
+            let counts = format!("{} of {} offered, {} expected", proposed.len(), offered.len(), held.len());
+            let found = format!("{counts}; the first that differs is {odd:?}");
             return self.broken("a proposal holds what may be held, and nothing else", found);
         }
         for (index, replica) in self.replicas.iter().enumerate() {
@@ -211,33 +214,12 @@ impl Network {
         self.propose(proposer, lookers, &other, self.time + 7).map(drop)
     }
 
-    fn byzantine(&mut self, order: u8) -> Result<(), Violation> {
-        let mut offered = self.pool.clone();
-        Random::new(order.into()).shuffle(&mut offered);
-        let mut proposal: Vec<Vec<u8>> = offered.iter().map(|waiting| waiting.bytes.clone()).collect();
-        let is_rubbish = order.is_multiple_of(2);
-        if is_rubbish {
-            proposal.insert(proposal.len() / 2, vec![order; 200]);
-        }
-        let (height, time) = (self.height(), self.time + 1);
-        let verdict = self.agree("replicas judge a proposal alike", |replica| {
-            replica.machine.process(&proposal, height, time).map_err(|reject| reject.name())
-        })?;
-        let is_sound = !is_rubbish && self.expected(offered.iter(), time).0.len() == offered.len();
-        if verdict.is_ok() == is_sound {
-            return Ok(());
-        }
-        self.broken(
-            "a proposal is accepted if every transaction may be held",
-            format!("{verdict:?}, sound: {is_sound}"),
-        )
-    }
-
     fn decide(&mut self, proposer: u8, lookers: u8, seconds: i64, crash: Option<(u8, Crash)>) -> Result<(), Violation> {
         let time = self.time + seconds;
         let offered = std::mem::take(&mut self.pool);
         let transactions = self.propose(proposer, lookers, &offered, time)?;
         let block = Block { height: self.height(), time, transactions };
+        self.check_programs()?;
         let (_, answers, model) = self.expected(offered.iter(), time);
         let mut results: Vec<(Vec<Outcome>, [u8; 32])> = Vec::new();
         for (index, replica) in self.replicas.iter_mut().enumerate() {
@@ -256,11 +238,26 @@ impl Network {
             return self.broken("the ledger answers as the model does", format!("found and expected: {odd:?}"));
         }
         self.report.blocks += 1;
+        self.decided.push((block, results[0].1));
         for answer in expected {
             *self.report.answers.entry(answer).or_default() += 1;
         }
         self.report.kept_out += (offered.len() - answers.len()) as u64;
         self.compare_states()
+    }
+
+    /// A program that knows an upgrade goes on through its height; one that does not stops before it.
+    fn check_programs(&mut self) -> Result<(), Violation> {
+        let height = self.height();
+        let is_due = self.model.scheduled.is_some_and(|(_, due)| due == height);
+        let store = self.replicas[0].machine.store();
+        let is_stopped = Machine::with_upgrades(store.clone(), &[]).halts_before(height).is_some();
+        if is_stopped != is_due {
+            return self.broken("an old program stops before an upgrade, and only there", format!("due: {is_due}"));
+        }
+        self.report.upgrades += u64::from(is_due);
+        let halts = self.replicas.iter().any(|replica| replica.machine.halts_before(height).is_some());
+        if halts { self.broken("a program goes on through what it knows", "it stops") } else { Ok(()) }
     }
 
     fn join(&mut self, giver: u8, place: u8, altered: bool) -> Result<(), Violation> {
@@ -324,4 +321,38 @@ fn execute(replica: &mut Replica, block: &Block, crash: Option<Crash>) -> (Vec<O
 
 fn name(code: u32) -> &'static str {
     Reject::TABLE.iter().find(|row| row.0 == code).map_or("ok", |row| row.1)
+}
+
+/// A machine at the genesis of every simulation.
+pub(super) fn start<S: Store>(store: S, first_format: u32) -> Machine<S> {
+    let signers = signers();
+    let address = |registrar: u8| signers[&Key::Of(Actor::Registrar(registrar))].address();
+    let genesis = Genesis {
+        registrars: (0..REGISTRARS_FIRST).map(address).collect(),
+        registrar_threshold: THRESHOLD.into(),
+        state_version: first_format,
+        ..Genesis::default()
+    };
+    let genesis = serde_json::to_vec(&genesis).expect("addresses are JSON");
+    let validators = (0..VALIDATORS_FIRST).map(|key| (messages::validator(key), POWER)).collect();
+    let mut machine = Machine::new(store);
+    let consensus = Consensus { validators, ..Consensus::default() };
+    machine.init_chain_under(CHAIN, &genesis, START, &consensus).expect("genesis is sound");
+    machine
+}
+
+/// The keys of everybody, and those that are nobody's yet.
+fn signers() -> BTreeMap<Key, Signer> {
+    let numbered = |count, actor: fn(u8) -> Actor| (0..count).map(actor).map(Key::Of);
+    let keys = numbered(REGISTRARS, Actor::Registrar)
+        .chain(numbered(ORGANIZATIONS, Actor::Organization))
+        .chain(numbered(PATIENTS, Actor::Patient))
+        .chain(numbered(PRACTITIONERS, Actor::Practitioner))
+        .chain(numbered(GUARDIANS, Actor::Guardian))
+        .chain((0..SPARE_KEYS).map(Key::Spare));
+    let signer = |key: Key| {
+        let secret = commitment::hash("careledger/simulation/1", &[key.to_string().as_bytes()]);
+        (key, Signer::from_bytes(&secret).expect("a hash is a key, but for 2^-128"))
+    };
+    keys.map(signer).collect()
 }

@@ -3,6 +3,7 @@
 //! | column family | key | value |
 //! |---|---|---|
 //! | `meta` | `tip` | what was committed last: height, time, root, oldest height that can be proven, chain |
+//! | `meta` | `tip/`, height | what `tip` was after each height that can be proven, so that a block can be undone |
 //! | `state` | key | value; the newest state only |
 //! | `replaced` | height, key | what this height replaced at the key: a value, or nothing |
 //! | `results` | transaction hash | its outcome |
@@ -18,23 +19,27 @@
 mod layout;
 mod open_error;
 mod results;
+mod rollback;
 mod snapshots;
+mod window;
 
-use std::{collections::VecDeque, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, WriteBatch, WriteOptions};
 
-use layout::{FAMILIES, FORMAT, META, REPLACED, STATE, TIP, Tip, database, families, height_of, replaced_key};
+use layout::{FAMILIES, FORMAT, META, REPLACED, STATE, TIP, Tip, database, families, height_of, replaced_key, tip_key};
 
 pub use open_error::OpenError;
 use open_error::not_opened;
+pub use rollback::{Undo, UndoError};
 pub use snapshots::Schedule;
 use snapshots::Snapshots;
+use window::Window;
 
 use super::tree::Tree;
 use crate::{
-    fault,
+    fault, keys,
     limits::RESULTS_RETAINED_BLOCKS,
     snapshot::{Manifest, Restored},
     state::{Changes, Pairs, StateRead},
@@ -63,7 +68,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { heights: 1_000, changes: 200_000, results_blocks: RESULTS_RETAINED_BLOCKS }
+        Self { heights: 100_000, changes: 200_000, results_blocks: RESULTS_RETAINED_BLOCKS }
     }
 }
 
@@ -72,19 +77,12 @@ pub struct DiskStore {
     db: DB,
     retention: Retention,
     tip: Tip,
-    /// The heights that can be proven, the newest last, without gap.
-    versions: VecDeque<Version>,
+    /// The heights that can be proven.
+    window: Window,
     /// Rows of `replaced` below this height are removed. Only saves looking there again.
     pruned_height: u64,
     /// Those for others, if this node takes any.
     snapshots: Option<Snapshots>,
-}
-
-/// The tree after one height.
-struct Version {
-    tree: Tree,
-    /// Keys that this height changed.
-    changes: usize,
 }
 
 impl DiskStore {
@@ -107,7 +105,7 @@ impl DiskStore {
             batch.delete_range_cf(self.family(family), &[][..], &[0xff; 128][..]);
         }
         self.write(batch);
-        self.versions.clear();
+        self.window = Window::default();
         self.pruned_height = 0;
         self.tip.oldest = 0;
     }
@@ -121,7 +119,7 @@ impl DiskStore {
     fn of(db: DB, retention: Retention) -> Result<Self, OpenError> {
         let retention = Retention { heights: retention.heights.max(2), ..retention };
         let tip = Tip { format: FORMAT, height: 0, time: 0, app_hash: [0; 32], oldest: 0, chain: None };
-        let mut store = Self { db, retention, tip, versions: VecDeque::new(), pruned_height: 0, snapshots: None };
+        let mut store = Self { db, retention, tip, window: Window::default(), pruned_height: 0, snapshots: None };
         let Some(bytes) = store.read(META, TIP) else { return Ok(store) };
         let format = bytes.first_chunk().map(|first| u32::from_le_bytes(*first)).ok_or(OpenError::Damaged)?;
         if format != FORMAT {
@@ -129,34 +127,40 @@ impl DiskStore {
         }
         store.tip = borsh::from_slice(&bytes).map_err(|_| OpenError::Damaged)?;
         if store.tip.chain.is_some() {
-            store.versions = store.load()?;
+            store.window = store.load()?;
         }
         Ok(store)
     }
 
     /// Makes the tree of every height that can be proven, from the newest state backwards.
-    fn load(&self) -> Result<VecDeque<Version>, OpenError> {
+    fn load(&self) -> Result<Window, OpenError> {
         let Tip { height: newest, oldest, app_hash, .. } = self.tip;
         let pairs = self.pairs_from(STATE, &[]);
         let mut tree = Tree::of(pairs.map(|(key, value)| (key.into_vec(), value.into_vec())));
         if tree.root() != app_hash {
             return Err(OpenError::Root(newest));
         }
-        let mut versions = VecDeque::new();
-        for height in (oldest.max(self.first_kept(newest))..=newest).rev() {
-            let replaced = self.replaced_by(height);
-            let older = tree.with(&replaced);
-            versions.push_front(Version { tree, changes: replaced.len() });
+        let oldest = oldest.max(self.first_kept(newest));
+        let mut replaced = self.replaced_since(oldest);
+        let mut window = Window::ending_at(newest);
+        for height in (oldest..=newest).rev() {
+            let undone = replaced.remove(&height).unwrap_or_default();
+            let older = if undone.is_empty() { tree.clone() } else { tree.with(&undone) };
+            window.push_older(tree, undone.len());
             tree = older;
         }
-        Ok(versions)
+        Ok(window)
     }
 
-    /// What `height` changed, as it was before.
-    fn replaced_by(&self, height: u64) -> Changes {
-        let from = height.to_be_bytes();
-        let rows = self.pairs_from(REPLACED, &from).take_while(|(row, _)| row.starts_with(&from));
-        rows.map(|(row, old)| (row[8..].to_vec(), decode_replaced(&old))).collect()
+    /// What each height from `first` on changed, as it was before; in one pass, because most heights of
+    /// a quiet network changed nothing.
+    fn replaced_since(&self, first: u64) -> BTreeMap<u64, Changes> {
+        let mut replaced: BTreeMap<u64, Changes> = BTreeMap::new();
+        for (row, old) in self.pairs_from(REPLACED, &first.to_be_bytes()) {
+            let Some(height) = height_of(&row) else { continue };
+            replaced.entry(height).or_default().insert(row[8..].to_vec(), decode_replaced(&old));
+        }
+        replaced
     }
 
     /// Takes snapshots into `folder`, and gives those that are there to nodes that join.
@@ -185,21 +189,12 @@ impl DiskStore {
             .map(|pair| pair.unwrap_or_else(|error| fault::stop("reading the state", error)))
     }
 
-    /// The value that a key had after `height`, which is retained.
+    /// The value that a key had after `height`, in whose tree it is.
     fn value_at(&self, key: &[u8], height: u64) -> Option<Vec<u8>> {
-        let oldest = self.oldest();
-        let later = (height + 1..=self.tip.height).zip(self.versions.iter().skip((height + 1 - oldest) as usize));
-        for (later, _) in later.filter(|(_, version)| version.changes > 0) {
-            if let Some(old) = self.read(REPLACED, &replaced_key(later, key)) {
-                return decode_replaced(&old);
-            }
+        match self.window.replaced_by(key, height) {
+            None => self.get_bytes(key),
+            Some(later) => decode_replaced(&self.read(REPLACED, &replaced_key(later, key))?),
         }
-        self.get_bytes(key)
-    }
-
-    /// The oldest height that can be proven.
-    fn oldest(&self) -> u64 {
-        (self.tip.height + 1).saturating_sub(self.versions.len() as u64)
     }
 
     fn write(&self, batch: WriteBatch) {
@@ -208,8 +203,16 @@ impl DiskStore {
         self.db.write_opt(batch, &durable).unwrap_or_else(|error| fault::stop("writing a block", error));
     }
 
+    /// Writes the tip, under its height too.
     fn write_tip(&self, batch: &mut WriteBatch, tip: &Tip) {
-        batch.put_cf(self.family(META), TIP, borsh::to_vec(tip).expect("a vector grows as needed"));
+        let (meta, bytes) = (self.family(META), borsh::to_vec(tip).expect("a vector grows as needed"));
+        batch.put_cf(meta, TIP, &bytes);
+        batch.put_cf(meta, tip_key(tip.height), bytes);
+    }
+
+    /// The chain's first height, as the state says.
+    fn initial_height(&self) -> u64 {
+        self.get(&keys::chain()).map_or(1, |chain| chain.initial_height.max(1))
     }
 
     /// Adds the new state to the batch, and what it replaces where an older height is retained.
@@ -230,16 +233,6 @@ impl DiskStore {
     /// The oldest height within the window of heights.
     fn first_kept(&self, height: u64) -> u64 {
         (height + 1).saturating_sub(self.retention.heights)
-    }
-
-    /// Forgets the versions that are outside the window, of heights or of changes.
-    fn forget_versions(&mut self, height: u64) {
-        let mut changes: usize = self.versions.iter().map(|version| version.changes).sum();
-        let mut oldest = (height + 1).saturating_sub(self.versions.len() as u64);
-        while self.versions.len() > 2 && (oldest < self.first_kept(height) || changes > self.retention.changes) {
-            changes -= self.versions.pop_front().map_or(0, |version| version.changes);
-            oldest += 1;
-        }
     }
 
     /// Removes what only heights before `oldest` need, a bounded number of rows. Returns the height
@@ -289,14 +282,16 @@ impl Store for DiskStore {
 
     fn chain(&self) -> Option<ChainMeta> {
         let (chain_id, genesis_time) = self.tip.chain.clone()?;
-        Some(ChainMeta { chain_id, genesis_time })
+        Some(ChainMeta { chain_id, genesis_time, initial_height: self.initial_height() })
     }
 
     fn init(&mut self, chain: ChainMeta, genesis: Changes) -> [u8; 32] {
-        assert_eq!(self.tip.height, 0, "genesis comes before the first block");
+        assert!(self.is_before_first_block(), "genesis comes before the first block");
         self.clear();
+        let height = chain.initial_height - 1;
+        self.tip.oldest = height;
         self.tip.chain = Some((chain.chain_id, chain.genesis_time));
-        let staged = self.stage(0, chain.genesis_time, genesis, Vec::new());
+        let staged = self.stage(height, chain.genesis_time, genesis, Vec::new());
         self.commit(staged);
         self.tip.app_hash
     }
@@ -308,32 +303,35 @@ impl Store for DiskStore {
         changes: Changes,
         results: Vec<(TransactionHash, TransactionResult)>,
     ) -> Staged {
-        let newest = self.versions.back().map(|version| version.tree.clone()).unwrap_or_default();
-        let tree = newest.with(&changes);
+        let tree = self.window.newest_tree().with(&changes);
         Staged { height, time, app_hash: tree.root(), changes, tree, results }
     }
 
     fn commit(&mut self, staged: Staged) {
         let Staged { height, time, app_hash, changes, tree, results } = staged;
-        self.versions.push_back(Version { tree, changes: changes.len() });
-        self.forget_versions(height);
-        let oldest = (height + 1).saturating_sub(self.versions.len() as u64);
+        self.window.push(height, tree, changes.len());
+        self.window.forget(&self.retention);
+        let oldest = self.window.oldest();
         let mut batch = WriteBatch::default();
         let pruned_height = self.prune_replaced(&mut batch, oldest);
         self.write_state(&mut batch, height, changes, oldest);
         self.write_results(&mut batch, height, results);
         let tip = Tip { height, time, app_hash, oldest, ..self.tip.clone() };
         self.write_tip(&mut batch, &tip);
+        for left in self.tip.oldest..oldest {
+            batch.delete_cf(self.family(META), tip_key(left));
+        }
         self.write(batch);
         self.tip = tip;
         self.pruned_height = pruned_height;
-        if let Some(snapshots) = &self.snapshots {
+        // A genesis is nobody's to join from: no header seals it, and CometBFT drops a peer that offers height 0.
+        if let Some(snapshots) = self.snapshots.as_ref().filter(|_| !self.is_before_first_block()) {
             snapshots.take(&self.db, height, time);
         }
     }
 
     fn install(&mut self, restored: Restored) {
-        assert_eq!(self.tip.height, 0, "a node joins before its first block");
+        assert!(self.is_before_first_block(), "a node joins before its first block");
         self.clear();
         let Restored { chain, height, time, pairs, tree } = restored;
         for pairs in pairs.chunks(INSTALLED_PER_BATCH) {
@@ -350,7 +348,7 @@ impl Store for DiskStore {
         self.write_tip(&mut batch, &tip);
         self.write(batch);
         self.tip = tip;
-        self.versions.push_back(Version { tree, changes: 0 });
+        self.window.push(height, tree, 0);
         self.pruned_height = height + 1;
     }
 
@@ -366,11 +364,14 @@ impl Store for DiskStore {
         self.read_result(hash.as_bytes())
     }
 
+    fn oldest_height(&self) -> u64 {
+        self.window.oldest()
+    }
+
     fn prove(&self, key: &[u8], height: u64) -> Option<Proven> {
-        let version = self.versions.get(height.checked_sub(self.oldest())? as usize)?;
         let value =
             |key: &[u8]| self.value_at(key, height).unwrap_or_else(|| fault::stop("proving a value", "it is gone"));
-        version.tree.prove(key, value)
+        self.window.tree(height)?.prove(key, value)
     }
 }
 

@@ -74,9 +74,9 @@ impl Store for MemoryStore {
     }
 
     fn init(&mut self, chain: ChainMeta, genesis: Changes) -> [u8; 32] {
-        assert_eq!(self.height, 0, "genesis comes before the first block");
+        assert!(self.is_before_first_block(), "genesis comes before the first block");
         *self = Self::new();
-        let staged = self.stage(0, chain.genesis_time, genesis, Vec::new());
+        let staged = self.stage(chain.initial_height - 1, chain.genesis_time, genesis, Vec::new());
         self.chain = Some(chain);
         self.commit(staged);
         self.app_hash
@@ -117,7 +117,7 @@ impl Store for MemoryStore {
     }
 
     fn install(&mut self, restored: Restored) {
-        assert_eq!(self.height, 0, "a node joins before its first block");
+        assert!(self.is_before_first_block(), "a node joins before its first block");
         *self = Self::new();
         (self.height, self.time, self.app_hash) = (restored.height, restored.time, restored.tree.root());
         self.chain = Some(restored.chain);
@@ -130,7 +130,7 @@ impl Store for MemoryStore {
 
     /// One: of the newest state.
     fn snapshots(&self) -> Vec<Manifest> {
-        if self.height == 0 {
+        if self.is_before_first_block() {
             return Vec::new();
         }
         let chunks =
@@ -154,6 +154,10 @@ impl Store for MemoryStore {
 
     fn result(&self, hash: &TransactionHash) -> Option<TransactionResult> {
         self.results.get(hash).cloned()
+    }
+
+    fn oldest_height(&self) -> u64 {
+        self.trees.first_key_value().map_or(self.height, |(height, _)| *height)
     }
 
     fn prove(&self, key: &[u8], height: u64) -> Option<Proven> {

@@ -71,6 +71,17 @@ impl Tree {
         *self.0.hash()
     }
 
+    /// Whether this version has at `key` what `older` has: the same leaf, not one of equal content.
+    /// A leaf that was replaced never comes back, so of versions that follow one another those that
+    /// share it are the first ones. `false` where `older` has no such key.
+    pub fn shares(&self, older: &Self, key: &[u8]) -> bool {
+        let hash = key_hash(key);
+        match (self.0.find(&hash), older.0.find(&hash)) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            _ => false,
+        }
+    }
+
     /// The tree after `changes`.
     pub fn with(&self, changes: &Changes) -> Self {
         let change = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| match value {

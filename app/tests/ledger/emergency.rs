@@ -136,6 +136,31 @@ fn another_organization_or_a_registrar_reviews_once() {
     assert!(!world.machine.store().has(&keys::emergency_reviews(&address("clinic"))), "nothing waits any more");
 }
 
+/// An account keeps its role for ever; what registrars may, those of now may.
+#[test]
+fn who_was_a_registrar_reviews_nothing() {
+    check(
+        "clinic breaks carol.lab as e by doctor
+         r1 proposes change registrars r1 r2 by 2
+         r2 votes change
+         r3 reviews e on carol.lab
+         r2 reviews e on carol.lab",
+        "ok ok ok NotAnOrganization ok",
+    );
+}
+
+/// A new enrolment would open what was broken in the name of one who was suspended.
+#[test]
+fn the_glass_is_not_broken_for_a_suspended_practitioner() {
+    check(
+        "clinic suspends-staff doctor
+         clinic breaks carol.lab as e by doctor
+         clinic enrols doctor
+         clinic breaks carol.lab as e by doctor",
+        "ok PractitionerNotEnrolled ok ok",
+    );
+}
+
 #[test]
 fn unreviewed_emergencies_are_bounded() {
     let mut world = accredited();

@@ -2,9 +2,12 @@
 //!
 //! To refresh on purpose: `UPDATE_GOLDEN=1 cargo test --workspace --features careledger_zk/prover --test ledger golden`.
 
-use std::{env, fs, path::Path};
+use std::{collections::BTreeMap, env, fs, path::Path};
 
-use careledger_app::machine::Block;
+use careledger_app::{
+    machine::Block,
+    store::tree::{self, Tree, key_hash},
+};
 use careledger_wire::transaction::Transaction;
 use serde_json::{Value, json};
 
@@ -56,12 +59,35 @@ const RECORDS: [&[(&str, &str)]; 4] = [
     &[("clinic", "shreds many/3"), ("lab", "shreds x"), ("alice.clinic", "disputes 1")],
 ];
 
+/// An attestation ends before its time.
+const REVOCATIONS: &[(&str, &str)] = &[("lab", "unattests fact")];
+
 /// Every transaction, block by block: sender, messages.
-pub fn blocks() -> [&'static [(&'static str, &'static str)]; 18] {
+pub fn blocks() -> [&'static [(&'static str, &'static str)]; 19] {
     let [agreed, then] = AGREED;
     let [r1, r2, r3, r4] = RECORDS;
     let [c1, c2, c3, c4, c5] = CONSENT;
-    [EVERY, THEN, LAST, agreed, then, UPGRADED, r1, r2, r3, r4, c1, c2, c3, c4, c5, KEYS, FEWER_KEYS, RECOVERY]
+    [
+        EVERY,
+        THEN,
+        LAST,
+        agreed,
+        then,
+        UPGRADED,
+        r1,
+        r2,
+        r3,
+        r4,
+        c1,
+        c2,
+        c3,
+        c4,
+        c5,
+        KEYS,
+        FEWER_KEYS,
+        RECOVERY,
+        REVOCATIONS,
+    ]
 }
 
 /// Consent beyond granting and revoking, block by block: a sender sends once in each.
@@ -208,6 +234,61 @@ fn golden_blocks_replay() {
         assert_eq!(hexed(finalized.app_hash), block["app_hash"], "height {height}");
     }
     assert!(machine.store().pairs().values().all(|value| !value.is_empty()), "ICS 23 cannot prove an empty value");
+}
+
+/// What other implementations of ICS 23 verify (tests/ics23).
+#[test]
+fn golden_proofs_and_their_specification_stay() {
+    let state = familiar().state();
+    let lone: BTreeMap<Vec<u8>, Vec<u8>> =
+        state.iter().take(1).map(|(key, value)| (key.clone(), value.clone())).collect();
+    let spec = tree::spec();
+    let (leaf, inner) = (spec.leaf_spec.expect("of leaves"), spec.inner_spec.expect("of the others"));
+    let every = [proofs("many", &state), proofs("one", &lone)].concat();
+    let actual = json!({
+        "spec": {
+            "hash": "sha256",
+            "leaf_prefix": hex::encode(leaf.prefix),
+            "inner_prefix": hex::encode("JMT::IntrnalNode"),
+            "empty_child": hex::encode(inner.empty_child),
+            "child_size": inner.child_size,
+            "max_depth": spec.max_depth,
+            "prehash_key_before_comparison": spec.prehash_key_before_comparison,
+        },
+        "proofs": every,
+    });
+    assert_eq!(inner.max_prefix_length, i32::try_from("JMT::IntrnalNode".len()).unwrap());
+    compare("proofs.json", &actual);
+}
+
+/// Proofs under the tree of these pairs: of its first, middle and last leaf, and of keys before, between
+/// and after them all.
+fn proofs(name: &str, pairs: &BTreeMap<Vec<u8>, Vec<u8>>) -> Vec<Value> {
+    let made = Tree::of(pairs.clone());
+    let root = made.root();
+    let mut present: Vec<&Vec<u8>> = pairs.keys().collect();
+    present.sort_by_key(|key| key_hash(key));
+    let (first, middle, last) = (present[0], present[present.len() / 2], present[present.len() - 1]);
+    let absent = |fits: &dyn Fn([u8; 32]) -> bool| {
+        let keys = (0u32..).map(|number| format!("absent/{number}").into_bytes());
+        keys.into_iter().find(|key| fits(key_hash(key))).expect("hashes are everywhere")
+    };
+    let before = absent(&|hash| hash < key_hash(first));
+    let after = absent(&|hash| hash > key_hash(last));
+    let mut asked = vec![("first", first.clone()), ("before all", before), ("after all", after)];
+    if present.len() > 1 {
+        let between = absent(&|hash| key_hash(middle) < hash && hash < key_hash(last));
+        asked.extend([("middle", middle.clone()), ("last", last.clone()), ("between", between)]);
+    }
+    let proof = |(case, key): (&str, Vec<u8>)| {
+        let proven = made.prove(&key, |key| pairs[key].clone()).expect("the tree is not empty");
+        assert_eq!(tree::verify(&root, &key, proven.value.as_deref(), &proven.proof), Ok(()), "{case} of {name}");
+        json!({
+            "case": format!("{case} of {name}"), "root": hex::encode(root), "key": hex::encode(&key),
+            "value": proven.value.map(hex::encode), "proof": hex::encode(proven.proof),
+        })
+    };
+    asked.into_iter().map(proof).collect()
 }
 
 fn path(name: &str) -> std::path::PathBuf {

@@ -91,6 +91,7 @@ fn under(validators: &[(&str, u64)]) -> World {
     let consensus = Consensus {
         validators: validators.iter().map(|(name, power)| (validator(name), *power)).collect(),
         evidence: Some(EvidenceParameters { age_blocks: 5_000, age_seconds: 9_000, bytes: 10_000 }),
+        ..Consensus::default()
     };
     let machine = || machine_under(&genesis(), &consensus);
     World { machine: machine(), replica: machine(), time: 0 }
@@ -358,7 +359,7 @@ fn there_are_never_more_validators_than_the_limit() {
 #[test]
 fn genesis_takes_no_validators_that_could_not_be_tracked() {
     let start = |validators: Vec<(ValidatorKey, u64)>| {
-        let consensus = Consensus { validators, evidence: None };
+        let consensus = Consensus { validators, ..Consensus::default() };
         Genesis::changes_under(&genesis(), "careledger-dev-1", START, &consensus).map(|_| ())
     };
     assert_eq!(start(vec![(validator("v1"), VALIDATOR_POWER_MAX)]), Ok(()));

@@ -192,6 +192,110 @@ fn a_replaced_root_is_accepted_for_a_hundred_blocks() {
 }
 
 #[test]
+fn an_attestation_is_revoked_by_its_issuer_and_by_nobody_else_while_the_issuer_may_act() {
+    check_familiar(
+        "clinic attests a
+         lab unattests a
+         r3 unattests a
+         payer unattests a
+         clinic unattests a b
+         clinic unattests a a
+         clinic unattests a
+         clinic unattests a
+         clinic attests a",
+        "ok NotTheIssuer NotTheIssuer NotTheIssuer UnknownAttestation InvalidField ok UnknownAttestation CommitmentExists",
+    );
+}
+
+/// What a suspended issuer attested proved for as long as it was dated.
+#[test]
+fn the_attestations_of_a_suspended_issuer_are_revoked_by_a_registrar() {
+    check_familiar(
+        "clinic attests a
+         lab attests b
+         r3 suspends clinic
+         clinic unattests a
+         lab unattests a
+         r3 unattests a b
+         r3 unattests a",
+        "ok ok ok OrganizationSuspended NotTheIssuer NotTheIssuer ok",
+    );
+}
+
+#[test]
+fn a_revoked_attestation_is_in_no_later_root_and_has_no_path() {
+    use careledger_app::machine::Prove;
+    let mut world = familiar();
+    run(&mut world, "clinic attests a\nclinic attests b\nclinic attests c");
+    let path = |world: &crate::world::World, name: &str| {
+        let request =
+            PathRequest { tree: Tree::Attestations.into(), insurer: vec![], commitment: element(name).to_vec() };
+        let answer = world.machine.query("/careledger.query.v1.Query/Path", &request.encode_to_vec(), 0, Prove::No);
+        let response = PathResponse::decode(answer.value.as_slice()).unwrap();
+        let siblings: Vec<Element> = response
+            .siblings
+            .iter()
+            .map(|bytes| Element::from_bytes(bytes.as_slice().try_into().unwrap()).unwrap())
+            .collect();
+        let siblings = siblings.chunks_exact(3).map(|three| three.try_into().unwrap()).collect();
+        (answer.code == 0).then_some(Path { index: response.index, siblings })
+    };
+    let leaf = |name: &str| {
+        let commitment = Element::from_bytes(&element(name)).unwrap();
+        Leaf::attestation(commitment, address("clinic").as_bytes()).node()
+    };
+    let before = path(&world, "b").unwrap();
+    assert_eq!(before.root(leaf("b")), roots(&world, &address("payer")).0);
+    assert_eq!(run(&mut world, "clinic unattests b"), ["ok"]);
+    let root = roots(&world, &address("payer")).0;
+    assert_ne!(before.root(leaf("b")), root);
+    assert_eq!(before.root(Leaf::REVOKED.node()), root, "its place is empty, and nothing else changed");
+    assert_eq!(path(&world, "b"), None);
+    for stays in ["a", "c"] {
+        assert_eq!(path(&world, stays).unwrap().root(leaf(stays)), root);
+    }
+    assert_eq!(run(&mut world, "clinic attests d"), ["ok"], "no place is used twice");
+    assert_eq!(path(&world, "d").unwrap().index, 3);
+}
+
+#[test]
+fn a_proof_under_a_root_from_before_a_revocation_holds_for_a_hundred_blocks() {
+    for (blocks, expected) in [(99, "ok"), (100, "StaleAttestationRoot")] {
+        let mut world = familiar();
+        run(&mut world, COVERED);
+        let noted = roots(&world, &address("payer"));
+        assert_eq!(run(&mut world, "clinic unattests fact"), ["ok"]);
+        for _ in 0..blocks {
+            world.decide(Vec::new());
+        }
+        let proof = "proves gold claim c event e period p roots=noted random=0";
+        let message = crate::script::message(&world, Some(noted), "lab", proof);
+        let transaction = world.signed("lab", &[message]);
+        assert_eq!(name_of(&world.send(transaction)), expected, "{blocks} blocks");
+    }
+}
+
+/// Revoking the newest leaf leaves the tree from before it. Its root is known since it first was current;
+/// taken for one that this block made, the next change would have forgotten it at once.
+#[test]
+fn a_root_that_comes_back_and_goes_in_one_block_stays_accepted() {
+    let mut world = familiar();
+    run(&mut world, COVERED);
+    let noted = roots(&world, &address("payer"));
+    assert_eq!(run(&mut world, "clinic attests more"), ["ok"]);
+    let sent = |world: &crate::world::World, sender: &str, what: &str| {
+        world.signed(sender, &[crate::script::message(world, None, sender, what)])
+    };
+    let both = vec![sent(&world, "clinic", "unattests more"), sent(&world, "lab", "attests other")];
+    assert!(world.decide(both).iter().all(|outcome| outcome.code == 0));
+    assert_ne!(roots(&world, &address("payer")), noted);
+    let proof = "proves gold claim c event e period p roots=noted random=0";
+    let message = crate::script::message(&world, Some(noted), "lab", proof);
+    let transaction = world.signed("lab", &[message]);
+    assert_eq!(name_of(&world.send(transaction)), "ok");
+}
+
+#[test]
 fn the_insurer_reads_the_confirmation() {
     let mut world = familiar();
     run(&mut world, COVERED);

@@ -2,8 +2,10 @@
 
 mod batches;
 mod blocks;
+mod codes;
 mod consent;
 mod consent_words;
+mod continued;
 mod delegation;
 mod emergency;
 mod events;

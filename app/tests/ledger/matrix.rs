@@ -18,7 +18,7 @@ const ROLES: [(&str, &str); 9] = [
 ];
 
 /// What there is before each cell of the matrix is tried.
-const BEFORE: &str = "
+pub const BEFORE: &str = "
     r1 registers new as provider
     clinic opens carol.clinic
     alice.clinic grants lab as old
@@ -95,6 +95,7 @@ const MATRIX: &[(&str, &str)] = &[
     ("logs 2", "O . . . . O O U O"),
     ("publishes silver", "O K K K . O O U O"),
     ("attests a", "O . . K K O O U O"),
+    ("unattests fact", "NotTheIssuer . NotTheIssuer NotTheIssuer NotTheIssuer O O U O"),
     ("covers a", "O K K K . O O U O"),
     ("proves gold claim c event e period p", "O . . . . O O U O"),
     ("amends old to 2 on alice.clinic", "C C C C C C . U ."),
@@ -125,6 +126,14 @@ const MATRIX: &[(&str, &str)] = &[
     ("vetoes", "N N N N N NoRecovery . U N"),
     ("restores alice.clinic with rescue", "L L L L L L L U L"),
 ];
+
+/// Every transaction with somebody who may send it, after [`BEFORE`].
+pub fn every_transaction() -> impl Iterator<Item = (String, &'static str)> {
+    MATRIX.iter().map(|(message, row)| {
+        let place = row.split_whitespace().position(|answer| answer == ".").unwrap_or(1);
+        (message.replace("SENDER", ROLES[place].1), ROLES[place].1)
+    })
+}
 
 fn name(symbol: &str) -> &str {
     match symbol {

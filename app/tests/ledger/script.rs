@@ -22,7 +22,10 @@ use careledger_wire::{
             MsgClaimSubject, MsgEnrolPractitioner, MsgOpenSubject, MsgRegisterOrganization, MsgSuspendOrganization,
             OrganizationKind, PractitionerRole, SuspensionReason,
         },
-        insurance::{Interval, MsgAnchorAttestation, MsgAnchorEnrolment, MsgProveEligibility, MsgPublishPlan},
+        insurance::{
+            Interval, MsgAnchorAttestation, MsgAnchorEnrolment, MsgProveEligibility, MsgPublishPlan,
+            MsgRevokeAttestation,
+        },
         records::{Anchor, MsgAnchorRecords, MsgMarkEnteredInError, MsgSupersedeRecords, Supersession},
     },
 };
@@ -211,6 +214,11 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
         .into(),
         "publishes" => publish(from, &words).into(),
         "attests" => MsgAnchorAttestation { sender: from, commitment: element(words.at(1)).to_vec() }.into(),
+        "unattests" => MsgRevokeAttestation {
+            sender: from,
+            commitments: words.plain().map(|name| element(name).to_vec()).collect(),
+        }
+        .into(),
         "covers" => MsgAnchorEnrolment { sender: from, commitment: element(words.at(1)).to_vec() }.into(),
         "proves" => prove(from, noted, &words).into(),
         "adds" => add_key(from, &words).into(),

@@ -32,7 +32,8 @@ fn sponsored_with(world: &World, sender: &str, sponsor: &str, part: &str, signer
     unsigned.signed_by(&signatures)
 }
 
-fn sponsored(world: &World, sender: &str, sponsor: &str, part: &str) -> Vec<u8> {
+/// `sender`'s message, paid for by `sponsor`.
+pub fn sponsored(world: &World, sender: &str, sponsor: &str, part: &str) -> Vec<u8> {
     sponsored_with(world, sender, sponsor, part, [sender, sponsor], CHAIN)
 }
 

@@ -95,6 +95,8 @@ messages! {
     PublishPlan(insurance::MsgPublishPlan) = "/careledger.insurance.v1.MsgPublishPlan",
     /// docs/transactions/anchor-attestation.md
     AnchorAttestation(insurance::MsgAnchorAttestation) = "/careledger.insurance.v1.MsgAnchorAttestation",
+    /// docs/transactions/revoke-attestation.md
+    RevokeAttestation(insurance::MsgRevokeAttestation) = "/careledger.insurance.v1.MsgRevokeAttestation",
     /// docs/transactions/anchor-enrolment.md
     AnchorEnrolment(insurance::MsgAnchorEnrolment) = "/careledger.insurance.v1.MsgAnchorEnrolment",
     /// docs/transactions/prove-eligibility.md

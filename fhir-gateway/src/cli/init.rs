@@ -161,6 +161,7 @@ impl Init {
                 base_url: self.base_url.clone().unwrap_or_else(|| format!("http://{}", self.listen)),
                 body_bytes_max: config::BODY_BYTES_MAX,
                 workers: config::WORKERS,
+                operations_listen: None,
             },
             auth: config::Auth::default(),
             audit: config::Audit::default(),

@@ -1,4 +1,4 @@
-//! `start`, `reindex` and `keys show`.
+//! `start`, `check`, `reindex`, `verify` and `keys show`.
 
 use std::{
     fs,
@@ -12,8 +12,10 @@ use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 use crate::{
-    config::{Config, LedgerKind},
+    auth,
+    config::{self, Config, LedgerKind},
     ledger::{Ledger, OpenError, embedded},
+    operations,
     organization::{self, Organization},
     records::Progress,
     server::{self, Gateway},
@@ -38,11 +40,16 @@ pub fn start(path: &Path) -> Result<(), Failure> {
             tracing::info!(name = organization.name, address = %organization.address(), ?repaired, "organization open");
             organizations.push(organization);
         }
-        let gateway = Gateway::new(organizations, config.server.body_bytes_max);
-        let server = server::serve(gateway, config.server.listen, config.server.workers)
-            .map_err(|error| format!("cannot listen on {}: {error}", config.server.listen))?;
-        tracing::info!(address = %config.server.listen, base_url = config.server.base_url, "serving FHIR");
-        server.await.map_err(Failure::from)
+        let gateway = Arc::new(Gateway::new(organizations, config.server.body_bytes_max));
+        let taken = |address, error: io::Error| format!("cannot listen on {address}: {error}");
+        let config::Server { listen, workers, operations_listen, base_url, .. } = &config.server;
+        let server = server::serve(Arc::clone(&gateway), *listen, *workers).map_err(|error| taken(*listen, error))?;
+        tracing::info!(address = %listen, base_url, "serving FHIR");
+        let Some(address) = *operations_listen else { return server.await.map_err(Failure::from) };
+        let operations = operations::serve(gateway, address).map_err(|error| taken(address, error))?;
+        tracing::info!(%address, "serving /health, /ready and /metrics");
+        futures::try_join!(server, operations)?;
+        Ok(())
     })
 }
 
@@ -64,14 +71,7 @@ pub fn reindex(path: &Path, loss: Loss) -> Result<(), Failure> {
         for settings in &config.organizations {
             let name = &settings.name;
             let organization = Organization::open_as_it_is(&config, settings, ledger.clone()).await?;
-            let mut reported = 0;
-            let progress = |Progress { done, total }: Progress| {
-                if done >= reported + PROGRESS_STEP || done == total {
-                    reported = done;
-                    println!("{name}: {done} of {total}");
-                }
-            };
-            let found = organization.records.reindex(progress).await?;
+            let found = organization.records.reindex(shown(name)).await?;
             println!(
                 "{name}: {} indexed, {} not as on the ledger, {} damaged, {} missing in the vault",
                 found.indexed, found.unanchored, found.damaged, found.missing
@@ -96,6 +96,68 @@ pub fn reindex(path: &Path, loss: Loss) -> Result<(), Failure> {
             .into()),
         }
     })
+}
+
+/// Reads everything that the vaults hold, and names what is not as it was acknowledged.
+pub fn verify(path: &Path) -> Result<(), Failure> {
+    init_log();
+    let config = Config::read(path)?;
+    actix_web::rt::System::new().block_on(async {
+        let ledger = open_ledger(&config).await?;
+        let mut wrong = 0;
+        for settings in &config.organizations {
+            let name = &settings.name;
+            let organization = Organization::open_as_it_is(&config, settings, ledger.clone()).await?;
+            let found = organization.records.verify(shown(name)).await?;
+            for flawed in &found.flawed {
+                println!("{name}: {flawed}");
+            }
+            for record in &found.missing {
+                println!("{name}: record {record}: on the ledger, and not in the vault");
+            }
+            let batches = organization.audit.lacking().await?;
+            println!(
+                "{name}: {} versions read, {} with a flaw, {} records missing, {batches} batches of the access log missing",
+                found.versions,
+                found.flawed.len(),
+                found.missing.len(),
+            );
+            wrong += found.flawed.len() as u64 + found.missing.len() as u64 + batches;
+        }
+        if wrong == 0 {
+            return Ok(());
+        }
+        Err(format!("{wrong} findings, named above; docs/RUNBOOK.md says how to restore what a backup still has").into())
+    })
+}
+
+/// Prints how far an organization's records are, now and then.
+fn shown(name: &str) -> impl FnMut(Progress) + Send {
+    let mut reported = 0;
+    move |Progress { done, total }| {
+        if done >= reported + PROGRESS_STEP || done == total {
+            reported = done;
+            println!("{name}: {done} of {total}");
+        }
+    }
+}
+
+/// Reads the configuration and everything that it names, without starting anything.
+pub fn check(path: &Path) -> Result<(), Failure> {
+    let config = Config::read(path)?;
+    for settings in &config.organizations {
+        let keys = organization::open_keys(settings)?;
+        let clients = auth::check_clients(&settings.clients)?;
+        println!("{}: keystore opens, account {}, {clients} clients", settings.name, keys.signer.address());
+    }
+    if let Some(embedded) = &config.embedded {
+        let shown = embedded.genesis.display();
+        let app_state = fs::read(&embedded.genesis).map_err(|error| format!("genesis {shown}: {error}"))?;
+        careledger_app::genesis::Genesis::from_json(&app_state).map_err(|error| format!("genesis {shown}: {error}"))?;
+        println!("genesis {shown}: well formed");
+    }
+    println!("{}: nothing wrong was found. The ledger, the peers and the vaults were not opened.", path.display());
+    Ok(())
 }
 
 pub fn show_keys(path: &Path) -> Result<(), Failure> {

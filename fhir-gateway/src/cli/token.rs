@@ -43,10 +43,15 @@ impl Token {
         Ok(())
     }
 
+    /// The organization's address, without a slash at its end.
+    pub(super) fn base_url(&self) -> &str {
+        self.url.trim_end_matches('/')
+    }
+
     /// Discovery, assertion, token.
-    async fn exchange(&self) -> Result<String, Failure> {
+    pub(super) async fn exchange(&self) -> Result<String, Failure> {
         let http = http_client::build(reqwest::Client::builder)?;
-        let discovery = format!("{}/fhir/.well-known/smart-configuration", self.url.trim_end_matches('/'));
+        let discovery = format!("{}/fhir/.well-known/smart-configuration", self.base_url());
         let unreachable = |error: reqwest::Error| format!("{discovery}: {error}");
         let answer = http.get(&discovery).send().await.map_err(unreachable)?;
         let answer = answer.error_for_status().map_err(unreachable)?;

@@ -274,7 +274,7 @@ impl Core {
     }
 
     /// Every record of this organization on the ledger.
-    async fn anchored(&self) -> Result<HashMap<RecordId, state::Record>, Refusal> {
+    pub(super) async fn anchored(&self) -> Result<HashMap<RecordId, state::Record>, Refusal> {
         let organization = self.keys.signer.address();
         let mut prefix = keys::record(&organization, &RecordId::new([0; 32])).into_bytes();
         prefix.truncate(prefix.len() - RecordId::LENGTH);

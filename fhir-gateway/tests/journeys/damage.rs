@@ -12,7 +12,7 @@ use careledger_gateway::{
     keys::{OrganizationKeys, OrganizationSigner, random},
     ledger::{Ledger, clock, embedded::Embedded},
     organization::{OpenError, Organization, acknowledged::Lacking},
-    records::{Change, Content},
+    records::{Change, Content, Flaw},
     vault::{Batch, Durability, Space, Store as _, local::LocalStore},
 };
 use careledger_wire::{
@@ -288,4 +288,64 @@ fn a_vault_that_lost_what_was_acknowledged_is_refused_until_the_loss_is_accepted
         assert_eq!(log.batches, 3);
     });
     live(async { drop(world.open().await.unwrap()) });
+}
+
+/// Changes one byte of the first pair of a space of a closed vault, so that the database itself sees
+/// nothing wrong.
+async fn flip_a_byte(vault: &Path, space: Space) {
+    let store = LocalStore::open(vault).unwrap();
+    let (key, mut value) = store.scan(space, &[], None, 1).unwrap().remove(0);
+    let middle = value.len() / 2;
+    value[middle] ^= 0x01;
+    let mut batch = Batch::default();
+    batch.put(space, key, value);
+    store.commit(batch, Durability::Synced).await.unwrap();
+}
+
+#[test]
+fn a_flipped_byte_names_its_document() {
+    for (space, expected) in [(Space::Body, Flaw::Body), (Space::Wrap, Flaw::Key), (Space::Entry, Flaw::Description)] {
+        let world = Restarted::new();
+        live(async {
+            let organization = world.open().await.unwrap();
+            world.admit(&organization, "p1").await;
+            let found = organization.records.verify(|_| ()).await.unwrap();
+            assert_eq!((found.versions, found.flawed.len(), found.missing.len()), (1, 0, 0));
+        });
+        live(flip_a_byte(&world.vault(), space));
+        live(async {
+            let settings = &world.config.organizations[0];
+            let organization = Organization::open_as_it_is(&world.config, settings, world.ledger()).await.unwrap();
+            let found = organization.records.verify(|_| ()).await.unwrap();
+            let [flawed] = found.flawed.as_slice() else { panic!("{space:?}: {found:?}") };
+            assert_eq!((flawed.version, flawed.flaw), (1, expected), "{space:?}");
+            // The type and the id are in the description.
+            let name = (expected != Flaw::Description).then(|| "Patient/p1".to_owned());
+            assert_eq!((&flawed.name, flawed.record), (&name, organization.keys.record_id("Patient", "p1")));
+        });
+    }
+}
+
+#[test]
+fn a_version_that_the_ledger_does_not_have_and_a_record_that_the_vault_does_not_have_are_named() {
+    let world = Restarted::new();
+    live(async { world.admit(&world.open().await.unwrap(), "p1").await });
+    copy(&world.vault(), &world.folder.path().join("older"));
+    live(async { world.admit(&world.open().await.unwrap(), "p2").await });
+    roll_back(&world.vault(), &world.folder.path().join("older"));
+    live(async {
+        let settings = &world.config.organizations[0];
+        let organization = Organization::open_as_it_is(&world.config, settings, world.ledger()).await.unwrap();
+        let found = organization.records.verify(|_| ()).await.unwrap();
+        assert_eq!(found.missing, [organization.keys.record_id("Patient", "p2")]);
+        assert!(found.flawed.is_empty(), "{found:?}");
+    });
+    // The ledger of another network has none of it.
+    fs::remove_dir_all(world.folder.path().join("ledger")).unwrap();
+    live(async {
+        let settings = &world.config.organizations[0];
+        let organization = Organization::open_as_it_is(&world.config, settings, world.ledger()).await.unwrap();
+        let found = organization.records.verify(|_| ()).await.unwrap();
+        assert_eq!(found.flawed.iter().map(|flawed| flawed.flaw).collect::<Vec<_>>(), [Flaw::NotOnLedger]);
+    });
 }

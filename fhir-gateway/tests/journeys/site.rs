@@ -240,6 +240,7 @@ pub fn configuration(
             base_url: format!("http://{address}"),
             body_bytes_max: 16 * 1024 * 1024,
             workers: 1,
+            operations_listen: None,
         },
         auth: config::Auth {
             token_seconds: 3_600,

@@ -65,6 +65,7 @@ fn configuration(folder: &Path) -> Config {
             base_url: "http://localhost".parse().unwrap(),
             body_bytes_max: BODY_BYTES_MAX,
             workers: 1,
+            operations_listen: None,
         },
         auth: config::Auth {
             token_seconds: 300,

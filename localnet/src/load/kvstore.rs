@@ -114,6 +114,10 @@ fn summarize(blocks: &[(Instant, usize)], mut latencies: Vec<Duration>) -> Resul
         transactions: latencies.len() as u64,
         // What the first block holds was sent before the span began.
         committed_tx_per_s: (latencies.len() - in_first) as f64 / span,
+        block_interval_max_ms: blocks
+            .windows(2)
+            .map(|pair| pair[1].0.duration_since(pair[0].0).as_secs_f64() * 1_000.0)
+            .fold(0.0, f64::max),
         block_interval_ms: span * 1_000.0 / (blocks.len() - 1) as f64,
         commit_p50_ms: quantile(50),
         commit_p99_ms: quantile(99),

@@ -28,6 +28,15 @@ pub struct Organization {
     pub fhir: Fhir,
 }
 
+/// Which header the story's proofs are checked against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The one that the gateway gives: an embedded ledger has nobody else.
+    Node,
+    /// The first one that a validator gives; from then on what validators sign.
+    FirstUse,
+}
+
 /// Everything that the story needs.
 #[derive(Debug)]
 pub struct World {
@@ -39,6 +48,8 @@ pub struct World {
     pub rpc: String,
     /// Id of the chain.
     pub chain_id: String,
+    /// What its proofs rest on.
+    pub trust: Trust,
     /// Hospital A, where the patient is known.
     pub general: Organization,
     /// Hospital B, whose doctor asks.
@@ -49,13 +60,20 @@ pub struct World {
 
 impl World {
     /// The world of a home whose gateways are there, with a fresh token for each organization.
-    pub fn open(places: &Places, home: &Path, rpc: String, chain_id: String, at: &Endpoints) -> Result<Self, Failure> {
+    pub fn open(
+        places: &Places,
+        home: &Path,
+        (rpc, trust): (String, Trust),
+        chain_id: String,
+        at: &Endpoints,
+    ) -> Result<Self, Failure> {
         let [general, insurer, lakeside] = SEATS.each_ref().map(|seat| seat.organization(places, home, at));
         Ok(Self {
             places: places.clone(),
             home: home.to_path_buf(),
             rpc,
             chain_id,
+            trust,
             general: general?,
             lakeside: lakeside?,
             insurer: insurer?,
@@ -101,7 +119,12 @@ impl World {
 
     /// Asks the ledger, with a proof; `None` where nothing is there.
     pub fn query(&self, arguments: &[&str]) -> Result<Option<Value>, Failure> {
-        let program = self.careledgerd(&[&["query"], arguments, &["--prove"]].concat());
+        let trust = match self.trust {
+            Trust::Node => "--trust-node",
+            Trust::FirstUse => "--trust-on-first-use",
+        };
+        let program = self.careledgerd(&[&["query"], arguments, &["--prove", trust]].concat());
+        let program = program.arg("--home").arg(prepare::client_home(&self.home));
         match program.capture() {
             Ok(answer) => json(&answer).map(Some),
             Err(Failure::Program { outcome, .. }) if outcome.contains("absence is proven") => Ok(None),

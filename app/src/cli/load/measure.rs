@@ -22,13 +22,13 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 /// How to send.
 pub struct Plan {
-    /// JSON-RPC address.
-    pub url: String,
+    /// JSON-RPC addresses: the first is watched, the connections are spread over all.
+    pub urls: Vec<String>,
     /// Threads, each with one connection.
     pub connections: u32,
     /// Longest time to send.
     pub duration: Duration,
-    /// Transactions that may wait before senders pause.
+    /// Transactions that may wait at a node before its senders pause.
     pub mempool_max: u64,
 }
 
@@ -47,6 +47,8 @@ pub struct Measured {
     elapsed: Duration,
     /// From the first to the last block with a transaction.
     blocks_span: Duration,
+    /// Longest time between two of them.
+    longest_interval: Duration,
     /// From being sent to being seen in a block, sorted; of the watched ones.
     latencies: Vec<Duration>,
 }
@@ -59,6 +61,10 @@ impl Measured {
     pub fn block_interval_ms(&self) -> Option<f64> {
         let intervals = self.blocks.checked_sub(1).filter(|intervals| *intervals > 0)?;
         Some(rounded(self.blocks_span.as_secs_f64() * 1000.0 / intervals as f64))
+    }
+
+    pub fn longest_interval_ms(&self) -> f64 {
+        rounded(self.longest_interval.as_secs_f64() * 1000.0)
     }
 
     /// The latency that so many of 100 watched transactions did not exceed.
@@ -74,7 +80,8 @@ struct Shared {
     next: AtomicUsize,
     sent: AtomicU64,
     refused: AtomicU64,
-    is_full: AtomicBool,
+    /// Of each node.
+    is_full: Vec<AtomicBool>,
     is_done: AtomicBool,
     watched: Mutex<Vec<(Vec<u8>, Instant)>>,
     failure: Mutex<Option<String>>,
@@ -82,16 +89,19 @@ struct Shared {
 
 /// Sends for as long as the plan says, then waits until everything is in blocks.
 pub fn run(plan: &Plan, transactions: &[Vec<u8>]) -> Result<Measured, String> {
-    let shared = Shared::default();
-    let first = Rpc::new(&plan.url).height()?;
+    let is_full = plan.urls.iter().map(|_| AtomicBool::default()).collect();
+    let shared = Shared { is_full, ..Shared::default() };
+    let first = Rpc::new(&plan.urls[0]).height()?;
     let started = Instant::now();
     let mut measured = thread::scope(|scope| {
         let watcher = scope.spawn(|| watch(plan, &shared, first, started));
+        let shared = &shared;
+        let nodes = (0..plan.urls.len()).cycle().take(plan.connections as usize);
         let senders: Vec<_> =
-            (0..plan.connections).map(|_| scope.spawn(|| send(plan, &shared, transactions, started))).collect();
+            nodes.map(|node| scope.spawn(move || send(plan, shared, transactions, started, node))).collect();
         for sender in senders {
             if sender.join().is_err() {
-                note(&shared, "a sending thread failed".to_owned());
+                note(shared, "a sending thread failed".to_owned());
             }
         }
         shared.is_done.store(true, Ordering::SeqCst);
@@ -106,10 +116,10 @@ pub fn run(plan: &Plan, transactions: &[Vec<u8>]) -> Result<Measured, String> {
     Ok(measured)
 }
 
-fn send(plan: &Plan, shared: &Shared, transactions: &[Vec<u8>], started: Instant) {
-    let rpc = Rpc::new(&plan.url);
+fn send(plan: &Plan, shared: &Shared, transactions: &[Vec<u8>], started: Instant, node: usize) {
+    let rpc = Rpc::new(&plan.urls[node]);
     while started.elapsed() < plan.duration {
-        if shared.is_full.load(Ordering::Relaxed) {
+        if shared.is_full[node].load(Ordering::Relaxed) {
             thread::sleep(PAUSE);
             continue;
         }
@@ -125,7 +135,7 @@ fn send(plan: &Plan, shared: &Shared, transactions: &[Vec<u8>], started: Instant
                     watched.push((hash(transaction).to_vec(), sent_at));
                 }
             }
-            Ok(Accepted::Full) => shared.is_full.store(true, Ordering::Relaxed),
+            Ok(Accepted::Full) => shared.is_full[node].store(true, Ordering::Relaxed),
             Ok(Accepted::Refused) => {
                 shared.refused.fetch_add(1, Ordering::SeqCst);
             }
@@ -135,10 +145,11 @@ fn send(plan: &Plan, shared: &Shared, transactions: &[Vec<u8>], started: Instant
 }
 
 fn watch(plan: &Plan, shared: &Shared, first: u64, started: Instant) -> Result<Measured, String> {
-    let rpc = Rpc::new(&plan.url);
+    let nodes: Vec<Rpc> = plan.urls.iter().map(|url| Rpc::new(url)).collect();
+    let rpc = &nodes[0];
     let mut measured = Measured::default();
     let mut seen = first;
-    let mut first_block = None;
+    let (mut first_block, mut last_block) = (None, None::<Instant>);
     let mut drain_until = None;
     loop {
         let newest = rpc.height()?;
@@ -149,17 +160,20 @@ fn watch(plan: &Plan, shared: &Shared, first: u64, started: Instant) -> Result<M
                     measured.committed += block.transactions;
                     measured.blocks += 1;
                     measured.elapsed = started.elapsed();
+                    let longest = last_block.replace(Instant::now()).map_or(Duration::ZERO, |last| last.elapsed());
+                    measured.longest_interval = measured.longest_interval.max(longest);
                     measured.blocks_span = first_block.get_or_insert_with(Instant::now).elapsed();
                 }
             }
-            look(&rpc, shared, &mut measured)?;
+            look(rpc, shared, &mut measured)?;
         }
-        let waiting = rpc.waiting()?;
-        shared.is_full.store(waiting > plan.mempool_max, Ordering::Relaxed);
+        for (node, is_full) in nodes.iter().zip(&shared.is_full) {
+            is_full.store(node.waiting()? > plan.mempool_max, Ordering::Relaxed);
+        }
         if shared.is_done.load(Ordering::SeqCst) {
             let until = *drain_until.get_or_insert_with(|| Instant::now() + DRAIN);
             if measured.committed >= shared.sent.load(Ordering::SeqCst) || Instant::now() >= until {
-                look(&rpc, shared, &mut measured)?;
+                look(rpc, shared, &mut measured)?;
                 return Ok(measured);
             }
         }

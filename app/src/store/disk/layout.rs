@@ -11,6 +11,8 @@ pub(super) const RESULTS_BY_HEIGHT: &str = "results-by-height";
 pub(super) const FAMILIES: [&str; 5] = [META, STATE, REPLACED, RESULTS, RESULTS_BY_HEIGHT];
 
 pub(super) const TIP: &[u8] = b"tip";
+/// Before the height, in a key of `meta`.
+const TIP_AT: &[u8] = b"tip/";
 /// Layout of the column families. Another number means another program wrote them.
 pub(super) const FORMAT: u32 = 2;
 
@@ -30,6 +32,11 @@ pub(super) struct Tip {
     pub(super) oldest: u64,
     /// Chain id and genesis time, once they are known.
     pub(super) chain: Option<(String, i64)>,
+}
+
+/// Where `meta` keeps what [`TIP`] was after `height`.
+pub(super) fn tip_key(height: u64) -> Vec<u8> {
+    [TIP_AT, &height.to_be_bytes()].concat()
 }
 
 pub(super) fn replaced_key(height: u64, key: &[u8]) -> Vec<u8> {

@@ -45,6 +45,8 @@ impl Snapshots {
         fs::create_dir_all(&folder)?;
         remove(&folder.join(CHECKPOINT))?;
         remove(&folder.join(PARTIAL))?;
+        // Earlier versions took one of a genesis.
+        remove(&folder.join("0"))?;
         Ok(Self { folder, schedule, writing: Mutex::default() })
     }
 
@@ -53,6 +55,16 @@ impl Snapshots {
         let manifest = |height: u64| fs::read(self.folder.join(height.to_string()).join(MANIFEST)).ok();
         let read = heights(&self.folder).into_iter().rev().filter_map(manifest);
         read.filter_map(|bytes| Manifest::decode(&bytes)).collect()
+    }
+
+    /// Heights of finished snapshots from `height` on.
+    pub(super) fn from(&self, height: u64) -> Vec<u64> {
+        heights(&self.folder).into_iter().filter(|taken| *taken >= height).collect()
+    }
+
+    /// Removes those: they are of blocks that are undone.
+    pub(super) fn remove_from(&self, height: u64) -> io::Result<()> {
+        self.from(height).iter().try_for_each(|taken| remove(&self.folder.join(taken.to_string())))
     }
 
     /// One chunk, if it is there and as it was written.

@@ -64,7 +64,7 @@ impl Tree {
 }
 
 impl Subtree {
-    fn find(&self, hash: &[u8; 32]) -> Option<&Arc<Leaf>> {
+    pub(super) fn find(&self, hash: &[u8; 32]) -> Option<&Arc<Leaf>> {
         let (mut place, mut depth) = (self, 0);
         loop {
             match place {

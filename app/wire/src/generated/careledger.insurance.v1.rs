@@ -60,6 +60,16 @@ pub struct MsgAnchorAttestation {
     #[prost(bytes = "vec", tag = "2")]
     pub commitment: ::prost::alloc::vec::Vec<u8>,
 }
+/// The issuer ends attestations before their time; a registrar does where the issuer is out of good standing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgRevokeAttestation {
+    /// The issuer's account, or a registrar's, bech32.
+    #[prost(string, tag = "1")]
+    pub sender: ::prost::alloc::string::String,
+    /// Commitments that were anchored, 32 bytes each; at most 16, each once.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub commitments: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
 /// An insurer anchors the commitment to one member's enrolment.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MsgAnchorEnrolment {

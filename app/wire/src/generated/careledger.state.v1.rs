@@ -35,6 +35,9 @@ pub struct Chain {
     /// Genesis time, Unix seconds.
     #[prost(int64, tag = "2")]
     pub genesis_time: i64,
+    /// Height of the first block of a chain that continues another; 0 stands for 1.
+    #[prost(uint64, tag = "3")]
+    pub initial_height: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Parameters {
@@ -256,6 +259,9 @@ pub struct Leaf {
     pub index: u64,
     #[prost(bytes = "vec", tag = "2")]
     pub issuer: ::prost::alloc::vec::Vec<u8>,
+    /// Height at which it was revoked; 0 where it was not.
+    #[prost(int64, tag = "3")]
+    pub revoked_height: i64,
 }
 /// A root that was current from one height on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,0 +1,259 @@
+//! The first state of a chain that continues another: what `careledgerd export` printed of that one.
+//!
+//! The pairs must have the root that the export names, which validators of the earlier chain signed
+//! in the header after it; whoever wants to know where the new chain comes from compares that root.
+//! Nothing is believed for it: each pair must be one that the ledger writes, and all of them together
+//! a state that transactions can run on. What the new chain changes is its id and genesis time, and
+//! where the genesis file says so, validators and bounds of evidence.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use careledger_wire::{
+    ids::{Address, ValidatorKey},
+    proto::state::{Account, AccountRole, Chain, Validator, VerifyingKey},
+    signing::PublicKey,
+};
+use careledger_zk::key;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+
+use super::{Consensus, GenesisError, is_development_chain};
+use crate::{
+    accounts, governance,
+    keys::{self, areas},
+    limits::{CHAIN_ID_BYTES_MAX, REGISTRARS_MAX, VALIDATOR_POWER_MAX, VALIDATORS_KNOWN_MAX, VALIDATORS_MAX},
+    state::{Changes, Overlay, StateRead, StateWrite},
+    store::tree::Tree,
+    upgrade,
+};
+
+/// Everything below `account`.
+const ACCOUNTS: &[u8] = b"account/";
+/// Everything below `verifying-key`.
+const VERIFYING_KEYS: &[u8] = b"verifying-key/";
+
+/// A committed state as `careledgerd export` prints it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exported {
+    /// The chain's id.
+    pub chain_id: String,
+    /// Height of its last block.
+    pub height: u64,
+    /// Time of that block, Unix seconds.
+    pub time: i64,
+    /// Root of the state, hexadecimal.
+    pub app_hash: String,
+    /// Every pair of key and value in key order, hexadecimal.
+    pub pairs: Vec<(String, String)>,
+}
+
+/// `app_state` of a chain that continues another.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppState {
+    /// The state that it continues with.
+    pub continues: Exported,
+}
+
+/// Why no chain can continue with an exported state. Pairs are counted from 0.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContinuedError {
+    /// Not the JSON that `careledgerd export` prints.
+    #[error("not an exported state: {0}")]
+    Json(String),
+    /// A pair that no ledger wrote.
+    #[error("pair {0} ({1}): {2}")]
+    Pair(usize, String, String),
+    /// The pairs are not those that were exported.
+    #[error("app_hash says {app_hash}, the pairs have the root {root}: a pair was changed, added or lost")]
+    Root {
+        /// As the export says.
+        app_hash: String,
+        /// As its pairs have it.
+        root: String,
+    },
+    /// Pairs that cannot stand together.
+    #[error("{0}: {1}")]
+    State(String, &'static str),
+    /// The same id would let transactions of the earlier chain happen again.
+    #[error("chain_id {0} is that of the chain that is continued; the new chain needs one of its own")]
+    SameChainId(String),
+    /// Heights in the state would mean other blocks.
+    #[error("initial_height must be {0}, the height after the exported one")]
+    InitialHeight(u64),
+    /// Time would go back.
+    #[error("genesis_time is before {0} (Unix seconds), the time of the exported state")]
+    Time(i64),
+}
+
+type State = BTreeMap<Vec<u8>, Vec<u8>>;
+
+impl Exported {
+    /// Reads what `careledgerd export` printed.
+    pub fn from_json(json: &[u8]) -> Result<Self, ContinuedError> {
+        serde_json::from_slice(json).map_err(|error| ContinuedError::Json(error.to_string()))
+    }
+
+    /// The exported state in an `app_state` of this form; `None` where it is of the other.
+    pub(super) fn of_app_state(app_state: &[u8]) -> Result<Option<Self>, ContinuedError> {
+        #[derive(Deserialize)]
+        struct Form {
+            continues: Option<IgnoredAny>,
+        }
+        if !serde_json::from_slice::<Form>(app_state).is_ok_and(|form| form.continues.is_some()) {
+            return Ok(None);
+        }
+        let read: AppState =
+            serde_json::from_slice(app_state).map_err(|error| ContinuedError::Json(error.to_string()))?;
+        Ok(Some(read.continues))
+    }
+
+    /// The pairs, when they are a whole state with the root that the export names.
+    pub fn state(&self) -> Result<State, ContinuedError> {
+        let mut state = State::new();
+        for (place, (key, value)) in self.pairs.iter().enumerate() {
+            let refused = |reason: String| ContinuedError::Pair(place, key.clone(), reason);
+            let path = hex::decode(key).map_err(|_| refused("the key is not hexadecimal".to_owned()))?;
+            let value = hex::decode(value).map_err(|_| refused("the value is not hexadecimal".to_owned()))?;
+            areas::check(&path, &value).map_err(|error| refused(error.to_string()))?;
+            if state.last_key_value().is_some_and(|(last, _)| *last >= path) {
+                return Err(refused("it does not come after the pair before it".to_owned()));
+            }
+            state.insert(path, value);
+        }
+        let root = hex::encode(Tree::of(state.iter().map(|(key, value)| (key.clone(), value.clone()))).root());
+        if root != self.app_hash {
+            return Err(ContinuedError::Root { app_hash: self.app_hash.clone(), root });
+        }
+        self.check_chain_and_parameters(&state)?;
+        check_accounts(&state)?;
+        Ok(state)
+    }
+
+    fn check_chain_and_parameters(&self, state: &State) -> Result<(), ContinuedError> {
+        let wrong = |place: &str, what| Err(ContinuedError::State(place.to_owned(), what));
+        if StateRead::get(state, &keys::chain()).is_none_or(|chain| chain.chain_id != self.chain_id) {
+            return wrong("chain", "it is not the chain that chain_id names");
+        }
+        let Some(parameters) = StateRead::get(state, &keys::parameters()) else {
+            return wrong("parameters", "there are none");
+        };
+        let registrars = &parameters.registrars;
+        let addresses: Vec<Address> =
+            registrars.iter().filter_map(|bytes| Address::try_from(bytes.as_slice()).ok()).collect();
+        let is_known = |registrar: &Address| accounts::role(registrar, state) == AccountRole::Registrar;
+        let are_registrars = addresses.len() == registrars.len()
+            && (1..=REGISTRARS_MAX).contains(&registrars.len())
+            && addresses.is_sorted_by(|one, next| one < next)
+            && addresses.iter().all(is_known)
+            && (1..=registrars.len()).contains(&(parameters.registrar_threshold as usize));
+        if !are_registrars {
+            return wrong("parameters", "the registrars or their threshold cannot decide anything");
+        }
+        if !(1..=upgrade::NEWEST).contains(&governance::state_version(state)) {
+            return wrong("parameters", "this program does not know the format of the state");
+        }
+        let scheduled = governance::of(state);
+        if scheduled.upgrade_version != 0 && scheduled.upgrade_height <= self.height {
+            return wrong("parameters", "an upgrade was due before the exported height and was not made");
+        }
+        Ok(())
+    }
+
+    /// The first state of the chain that continues with this one.
+    pub fn changes(&self, chain_id: &str, time: i64, consensus: &Consensus) -> Result<Changes, GenesisError> {
+        if !(1..=CHAIN_ID_BYTES_MAX).contains(&chain_id.len()) {
+            return Err(GenesisError::ChainId);
+        }
+        if chain_id == self.chain_id {
+            return Err(ContinuedError::SameChainId(chain_id.to_owned()).into());
+        }
+        let initial_height = self.height.saturating_add(1);
+        if consensus.initial_height != initial_height {
+            return Err(ContinuedError::InitialHeight(initial_height).into());
+        }
+        if time < self.time {
+            return Err(ContinuedError::Time(self.time).into());
+        }
+        let pairs = self.state()?;
+        check_verifying_keys(chain_id, &pairs)?;
+        let nothing = State::new();
+        let pairs = pairs.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        let mut state = Overlay::with_changes(&nothing, pairs);
+        state.put(&keys::chain(), &Chain { chain_id: chain_id.to_owned(), genesis_time: time, initial_height });
+        put_validators(&consensus.validators, &mut state)?;
+        if let Some(evidence) = &consensus.evidence {
+            governance::change(&mut state, |_, governance| {
+                governance.evidence_age_blocks = evidence.age_blocks;
+                governance.evidence_age_seconds = evidence.age_seconds;
+                governance.evidence_bytes = evidence.bytes;
+            });
+        }
+        Ok(state.into_changes())
+    }
+}
+
+/// Pairs below a prefix.
+fn below<'a>(state: &'a State, prefix: &'static [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    let pairs = state.range(prefix.to_vec()..).take_while(move |(path, _)| path.starts_with(prefix));
+    pairs.map(|(path, value)| (path.as_slice(), value.as_slice()))
+}
+
+/// Every account has a role, a number of its own and keys that are keys; every organization an account.
+fn check_accounts(state: &State) -> Result<(), ContinuedError> {
+    let next = accounts::parameters(state).next_account_number;
+    let mut numbers = BTreeSet::new();
+    for (path, value) in below(state, ACCOUNTS) {
+        let wrong = |what| Err(ContinuedError::State(path.escape_ascii().to_string(), what));
+        let account: Account = prost::Message::decode(value).expect("each pair was checked");
+        if account.role() == AccountRole::Unspecified {
+            return wrong("the account has no role");
+        }
+        if account.number >= next || !numbers.insert(account.number) {
+            return wrong("the account's number is another's, or was never given");
+        }
+        let are_keys = accounts::keys_of(&account).iter().all(|key| PublicKey::new(key.kind(), &key.key).is_some());
+        if !are_keys {
+            return wrong("a key of the account is none");
+        }
+    }
+    for (path, _) in below(state, keys::ORGANIZATIONS) {
+        let address = path.strip_prefix(keys::ORGANIZATIONS).and_then(|bytes| Address::try_from(bytes).ok());
+        let role = address.map(|address| accounts::role(&address, state));
+        if role != Some(AccountRole::Organization) {
+            return Err(ContinuedError::State(path.escape_ascii().to_string(), "the organization has no account"));
+        }
+    }
+    Ok(())
+}
+
+fn check_verifying_keys(chain_id: &str, state: &State) -> Result<(), GenesisError> {
+    for (number, (_, value)) in below(state, VERIFYING_KEYS).enumerate() {
+        let stored: VerifyingKey = prost::Message::decode(value).expect("each pair was checked");
+        let key = key::VerifyingKey::decode(&stored.key)
+            .map_err(|error| GenesisError::VerifyingKey(number, error.to_string()))?;
+        if key.is_development() && !is_development_chain(chain_id) {
+            return Err(GenesisError::DevelopmentKey(number));
+        }
+    }
+    Ok(())
+}
+
+/// Gives power to those that the genesis file names and takes it from the others; what they did stays known.
+fn put_validators(validators: &[(ValidatorKey, u64)], state: &mut impl StateWrite) -> Result<(), GenesisError> {
+    let named: BTreeMap<ValidatorKey, u64> = validators.iter().copied().collect();
+    let have_power = named.values().all(|power| (1..=VALIDATOR_POWER_MAX).contains(power));
+    let mut known: BTreeMap<ValidatorKey, Validator> = governance::validators(state).into_iter().collect();
+    for key in named.keys() {
+        known.entry(*key).or_default();
+    }
+    let few = named.len() <= VALIDATORS_MAX && known.len() <= VALIDATORS_KNOWN_MAX;
+    if named.len() != validators.len() || !have_power || !few {
+        return Err(GenesisError::Validators);
+    }
+    for (key, validator) in known {
+        let power = named.get(&key).copied().unwrap_or_default();
+        state.put(&keys::validator(&key), &Validator { power, ..validator });
+    }
+    Ok(())
+}

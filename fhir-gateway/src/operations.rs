@@ -1,0 +1,153 @@
+//! What an operator's tools ask for, on an address of its own: is the process alive, can it serve,
+//! what has it done. docs/OPERATORS.md
+//!
+//! Labels are from closed sets: no path, client, patient or resource stands in a metric.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use actix_web::{
+    App, HttpResponse, HttpServer,
+    dev::Server,
+    http::{Method, StatusCode},
+    web,
+};
+use careledger_app::keys;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::server::Gateway;
+
+/// Content type of the text that Prometheus reads (OpenMetrics 1.0).
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// How long the ledger may take to answer a gateway that calls itself ready.
+const READY_DEADLINE: Duration = Duration::from_secs(2);
+/// Upper bounds of the histogram, in seconds: from a read in memory to a write that waits for blocks.
+const SECONDS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    method: &'static str,
+}
+
+/// What the process counts.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Answered, Counter>,
+    seconds: Family<Asked, Histogram>,
+    block_time: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("careledger_gateway");
+        let requests = Family::default();
+        let seconds = Family::<Asked, Histogram>::new_with_constructor(|| Histogram::new(SECONDS));
+        let block_time = Gauge::default();
+        registry.register("requests", "Requests that were answered", requests.clone());
+        registry.register("request_seconds", "Time to the answer", seconds.clone());
+        registry.register("ledger_block_time_seconds", "Time of the last block, Unix seconds", block_time.clone());
+        Self { registry, requests, seconds, block_time }
+    }
+}
+
+impl Metrics {
+    /// Counts an answer.
+    pub fn count(&self, method: &Method, status: StatusCode, took: Duration) {
+        let method = named(method);
+        self.requests.get_or_create(&Answered { method, status: status.as_u16() }).inc();
+        self.seconds.get_or_create(&Asked { method }).observe(took.as_secs_f64());
+    }
+
+    fn text(&self, block_time: i64) -> String {
+        self.block_time.set(block_time);
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry).expect("a string takes every text");
+        text
+    }
+}
+
+/// A method's name; of those that FHIR does not use, one for all.
+fn named(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// Listens on `address`: `/health`, `/ready` and `/metrics`.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub fn serve(gateway: Arc<Gateway>, address: SocketAddr) -> std::io::Result<Server> {
+    let app = move || {
+        App::new()
+            .app_data(web::Data::from(Arc::clone(&gateway)))
+            .route("/health", web::get().to(health))
+            .route("/ready", web::get().to(ready))
+            .route("/metrics", web::get().to(metrics))
+    };
+    Ok(HttpServer::new(app).workers(1).bind(address)?.run())
+}
+
+/// The process answers.
+async fn health() -> HttpResponse {
+    HttpResponse::Ok().body("alive\n")
+}
+
+/// Every organization's ledger answers in time; else which does not.
+async fn ready(gateway: web::Data<Gateway>) -> HttpResponse {
+    for organization in gateway.organizations() {
+        let key = keys::organization(&organization.address());
+        let asked = tokio::time::timeout(READY_DEADLINE, organization.ledger.get(&key)).await;
+        if !matches!(asked, Ok(Ok(_))) {
+            return HttpResponse::ServiceUnavailable()
+                .body(format!("{}: the ledger does not answer\n", organization.name));
+        }
+    }
+    HttpResponse::Ok().body("ready\n")
+}
+
+async fn metrics(gateway: web::Data<Gateway>) -> HttpResponse {
+    let block_time = gateway.organizations().map(|organization| organization.ledger.time()).max().unwrap_or_default();
+    HttpResponse::Ok().content_type(OPENMETRICS).body(gateway.metrics.text(block_time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_counted_by_method_and_status_and_by_nothing_else() {
+        let metrics = Metrics::default();
+        let brew = Method::from_bytes(b"BREW").unwrap();
+        for (method, status) in [(Method::GET, 200), (Method::GET, 200), (Method::GET, 404), (brew, 405)] {
+            metrics.count(&method, StatusCode::from_u16(status).unwrap(), Duration::from_millis(3));
+        }
+        let text = metrics.text(1_800_000_000);
+        for line in [
+            "careledger_gateway_requests_total{method=\"GET\",status=\"200\"} 2",
+            "careledger_gateway_requests_total{method=\"GET\",status=\"404\"} 1",
+            "careledger_gateway_requests_total{method=\"other\",status=\"405\"} 1",
+            "careledger_gateway_request_seconds_bucket{le=\"0.005\",method=\"GET\"} 3",
+            "careledger_gateway_request_seconds_count{method=\"GET\"} 3",
+            "careledger_gateway_ledger_block_time_seconds 1800000000",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
+        }
+    }
+}

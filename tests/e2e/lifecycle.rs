@@ -1,0 +1,231 @@
+//! A network through its life: an upgrade that swaps programs, blocks replayed by the new one, a block rolled back, and a
+//! new chain that continues with what the old one exported.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    governance::{agree, careledgerd},
+    home::{Home, VALIDATORS, built, eventually, example, succeeded, target},
+};
+
+/// Blocks from the vote to the upgrade: enough for the vote itself.
+const NOTICE_BLOCKS: u64 = 12;
+/// The validator that is set up anew, and later rolled back.
+const LAST: usize = VALIDATORS - 1;
+
+/// A folder of programs that an operator can swap, laid out as cargo's target folder.
+pub fn programs(folder: &Path) -> PathBuf {
+    let programs = folder.join("programs");
+    fs::create_dir_all(programs.join("debug")).unwrap();
+    install(&programs, &built("careledgerd"));
+    symlink(target().join("cometbft"), programs.join("cometbft")).unwrap();
+    programs
+}
+
+/// Puts another program in the place of the ledger's daemon, at once, as a package manager does.
+fn install(programs: &Path, program: &Path) {
+    let place = programs.join("debug/careledgerd");
+    let unfinished = place.with_extension("unfinished");
+    fs::copy(program, &unfinished).unwrap();
+    fs::rename(unfinished, place).unwrap();
+}
+
+fn node_home(home: &Home, index: usize) -> PathBuf {
+    home.path().join(format!("v{index}/node"))
+}
+
+fn app_home(home: &Home, index: usize) -> PathBuf {
+    home.path().join(format!("v{index}/app"))
+}
+
+/// The node program, on a validator's home.
+fn node(home: &Home, index: usize, command: &str) -> String {
+    let program = target().join("cometbft/careledger-node");
+    succeeded(Command::new(program).args([command, "--home"]).arg(node_home(home, index)))
+}
+
+fn log(home: &Home, index: usize) -> String {
+    fs::read_to_string(home.path().join(format!("logs/v{index}-app.log"))).unwrap_or_default()
+}
+
+/// Gives every validator of a network that is down this genesis, and nothing that it had before.
+fn begin_with(home: &Home, genesis: &str) {
+    for index in 0..VALIDATORS {
+        node(home, index, "unsafe-reset-all");
+        fs::write(node_home(home, index).join("config/genesis.json"), genesis).unwrap();
+        for folder in ["state", "snapshots"] {
+            let folder = app_home(home, index).join(folder);
+            if folder.exists() {
+                fs::remove_dir_all(folder).unwrap();
+            }
+        }
+    }
+}
+
+fn app_hash(home: &Home, index: usize, height: u64) -> Value {
+    home.rpc(index, "commit", &json!({"height": height.to_string()}))["signed_header"]["header"]["app_hash"].clone()
+}
+
+/// The headers of all heights up to `last`, as two validators have them.
+fn assert_same_app_hashes(home: &Home, last: u64) {
+    for height in 1..=last {
+        assert_eq!(app_hash(home, LAST, height), app_hash(home, 0, height), "height {height}");
+    }
+}
+
+/// An organization that logs accesses: what the upgrade migrates.
+fn organization(home: &Home) -> String {
+    let client = home.path().join("client");
+    let added = succeeded(
+        Command::new(built("careledgerd"))
+            .args(["keys", "add", "hospital", "--output", "json", "--home"])
+            .arg(&client)
+            .arg("--passphrase-file")
+            .arg(client.join("passphrase")),
+    );
+    let address = serde_json::from_str::<Value>(&added).unwrap()["address"].as_str().unwrap().to_owned();
+    let digest = "ab".repeat(32);
+    for registrar in ["registrar-1", "registrar-2"] {
+        let words =
+            ["tx", "register-organization", "--from", registrar, "--kind", "provider", "--organization", &address];
+        let rest = ["--expires-at", "2031-01-01", "--encryption-key", &digest, "--evidence", &digest];
+        careledgerd(home, &[&words[..], &rest].concat());
+    }
+    address
+}
+
+fn anchor_log(home: &Home, batch: u64) {
+    let (number, root) = (batch.to_string(), format!("{batch:064x}"));
+    let words = ["tx", "anchor-access-log", "--from", "hospital", "--batch", &number, "--root", &root, "--count", "3"];
+    careledgerd(home, &[&words[..], &["--period-start", "2026-01-01", "--period-end", "2026-01-01"]].concat());
+}
+
+/// The old program runs until the upgrade, and stops; the new one in its place goes on with the migration.
+pub fn an_upgrade_swaps_the_programs_of_a_running_network(home: &Home, programs: &Path) {
+    home.run(&["up", "--no-build", "--gateways", "0", "--node", "careledger"]);
+    home.run(&["down"]);
+    let file = node_home(home, 0).join("config/genesis.json");
+    let mut genesis: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    assert_eq!(genesis["app_state"]["state_version"], 2, "a new chain begins with the newest format");
+    genesis["app_state"]["state_version"] = 1.into();
+    begin_with(home, &genesis.to_string());
+    install(programs, &example("careledgerd_of_format_1"));
+    home.run(&["up", "--no-build", "--gateways", "0", "--node", "careledger"]);
+
+    let hospital = organization(home);
+    anchor_log(home, 1);
+    anchor_log(home, 2);
+    let upgrade_height = home.height(0) + NOTICE_BLOCKS;
+    agree(home, &["--upgrade", "2", "--at-height", &upgrade_height.to_string()]);
+    let (mut batch, due) = (2, format!("upgrade 2 is due at height {upgrade_height}"));
+    while home.height(0) + 3 < upgrade_height {
+        batch += 1;
+        anchor_log(home, batch);
+    }
+    // Those that were asked to propose or to judge the block stopped; without them there is no quorum for it.
+    eventually("the old programs never stopped for the upgrade", || {
+        (0..VALIDATORS).filter(|index| log(home, *index).contains(&due)).count() > VALIDATORS / 3
+    });
+    assert!((0..VALIDATORS).all(|index| !home.reaches(index, upgrade_height)), "the block is the new program's");
+    let tree = [b"access-log-tree/".as_slice(), &address_bytes(&hospital)].concat();
+    install(programs, &built("careledgerd"));
+    for index in 0..VALIDATORS {
+        eventually("the new program never went on", || home.reaches(index, upgrade_height + 1));
+        assert!(home.state(index, &tree).is_some(), "the migration made the tree of what was logged before");
+    }
+    anchor_log(home, batch + 1);
+    let parameters = careledgerd(home, &["query", "parameters"]);
+    assert_eq!(parameters["state_version"], 2);
+    eventually("all four never agreed", || home.succeeds(&["check"]));
+}
+
+fn address_bytes(address: &str) -> [u8; 20] {
+    *address.parse::<careledger_wire::ids::Address>().unwrap().as_bytes()
+}
+
+/// A node of the new program that has nothing gets every block from the others, those before the upgrade too.
+pub fn a_node_that_is_new_replays_old_blocks_to_the_same_app_hashes(home: &Home) {
+    home.run(&["kill", "--validator", &LAST.to_string()]);
+    let before = home.height(0);
+    let signed = node_home(home, LAST).join("data/priv_validator_state.json");
+    let memory = fs::read(&signed).unwrap();
+    node(home, LAST, "unsafe-reset-all");
+    // What it signed, it must not sign again.
+    fs::write(&signed, memory).unwrap();
+    fs::remove_dir_all(app_home(home, LAST).join("state")).unwrap();
+    home.run(&["revive", "--validator", &LAST.to_string()]);
+    eventually("the new node never had every block", || home.reaches(LAST, before));
+    let status = home.rpc(LAST, "status", &json!({}));
+    assert_eq!(status["sync_info"]["earliest_block_height"], "1", "it executed each of them");
+    assert_same_app_hashes(home, before);
+}
+
+/// CometBFT's rollback and the ledger's name the same height and app hash, and the block is executed again.
+pub fn a_block_that_both_programs_roll_back_is_executed_again(home: &Home) {
+    // Right after a heartbeat nothing happens for seconds: both have committed the same block.
+    let seen = home.height(LAST);
+    eventually("no block was made", || home.height(LAST) > seen);
+    let before = home.height(LAST);
+    home.run(&["kill", "--validator", &LAST.to_string()]);
+    let app = app_home(home, LAST);
+    let rollback = |words: &[&str]| -> Value {
+        let mut command = Command::new(built("careledgerd"));
+        command.args(["rollback", "--output", "json"]).args(words).arg("--home").arg(&app);
+        serde_json::from_str(&succeeded(&mut command)).unwrap()
+    };
+    let planned = rollback(&[]);
+    let said = node(home, LAST, "rollback");
+    let undone = rollback(&["--yes"]);
+    assert_eq!((&planned["app_hash"], undone["undone_block"].as_u64()), (&undone["app_hash"], Some(before)));
+    assert!(said.contains(&format!("to height {} and", before - 1)), "{said}");
+    let hash = undone["app_hash"].as_str().unwrap().to_uppercase();
+    assert!(said.contains(&hash), "{said} names the app hash {hash}");
+    home.run(&["revive", "--validator", &LAST.to_string()]);
+    eventually("the node never came back", || home.reaches(LAST, before + 1));
+    eventually("all four never agreed", || home.succeeds(&["check"]));
+    assert_same_app_hashes(home, before + 1);
+}
+
+/// Four validators begin a new chain with what one of the old chain exported, and registrars and organizations go on.
+pub fn a_new_chain_continues_with_an_export(home: &Home) {
+    home.run(&["down"]);
+    let (state, genesis) = (home.path().join("state.json"), home.path().join("next.json"));
+    let exported = succeeded(Command::new(built("careledgerd")).args(["export", "--home"]).arg(app_home(home, 0)));
+    let old: Value = serde_json::from_str(&exported).unwrap();
+    fs::write(&state, exported).unwrap();
+    let chain = "careledger-dev-next";
+    let made = succeeded(
+        Command::new(built("careledgerd"))
+            .args(["genesis", "from-export", "--chain-id", chain, "--output", "json", "--out"])
+            .args([&genesis, &state]),
+    );
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let first = old["height"].as_u64().unwrap() + 1;
+    assert_eq!((&made["initial_height"], &made["validators"]), (&first.into(), &VALIDATORS.into()));
+    begin_with(home, &fs::read_to_string(&genesis).unwrap());
+    home.run(&["up", "--no-build", "--gateways", "0", "--node", "careledger"]);
+    for index in 0..VALIDATORS {
+        let hash = app_hash(home, index, first);
+        assert_eq!(hash.as_str().unwrap().to_lowercase(), made["app_hash"].as_str().unwrap());
+    }
+    let next = careledgerd(home, &["query", "parameters"]);
+    assert_eq!(next["registrars"].as_array().unwrap().len(), 3);
+    // The same keys sign for it, with the sequences that they had.
+    agree(home, &["--parameter", "evidence-age-blocks", "--value", "54321"]);
+    eventually("all four never agreed", || home.succeeds(&["check"]));
+    let kept = old["pairs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|pair| pair[0].as_str().unwrap().starts_with(&hex::encode("access-log-tree/")));
+    let kept = kept.expect("the organization logged");
+    let value = home.state(0, &hex::decode(kept[0].as_str().unwrap()).unwrap()).unwrap();
+    assert_eq!(hex::encode(value), kept[1].as_str().unwrap());
+}
