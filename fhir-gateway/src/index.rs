@@ -4,10 +4,16 @@
 //! rebuilt from vault and ledger whenever it is lost or its tables changed, so its commits are
 //! not synced to disk one by one; start-up applies what is missing.
 
+mod compare;
+pub mod compartment;
 pub mod extract;
+pub mod history;
+pub mod include;
+mod kept;
 pub mod range;
 mod schema;
 mod select;
+pub mod sight;
 mod write;
 
 use std::{
@@ -22,11 +28,16 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use select::{Hit, Page};
 
+use compartment::{Compartment, Part};
+use include::Beside;
+use kept::{Kept, MATCHES_MAX};
+use sight::Sight;
+
 use crate::{
     json::Document,
     outcome::Refusal,
-    records::{Content, Feed, Stored, blocking},
-    search::Query,
+    records::{Content, Feed, Listed, Stored, blocking},
+    search::{Cursor, Include, Query, Sort},
 };
 
 /// Idle reading connections that are kept. More are opened when more searches run at once.
@@ -84,6 +95,7 @@ pub struct Index {
     organization: Address,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    kept: Kept,
 }
 
 impl Index {
@@ -106,6 +118,7 @@ impl Index {
             organization,
             writer: Mutex::new(writer),
             readers: Mutex::new(Vec::new()),
+            kept: Kept::default(),
         })
     }
 
@@ -132,14 +145,72 @@ impl Index {
     }
 
     /// One page of a search.
+    ///
+    /// # Errors
+    /// [`Refusal::BadRequest`] where an order that has to be kept is of too many matches, or was
+    /// forgotten.
     pub fn search(&self, query: &Query) -> Result<Page, Refusal> {
-        self.with_reader(|reader| select::page(reader, query))
+        match select::key_of(query) {
+            _ if query.only_count => self.with_reader(|reader| select::page(reader, query, Sort::default())),
+            Some(sort) => self.with_reader(|reader| select::page(reader, query, sort)),
+            None => self.kept_page(query),
+        }
+    }
+
+    /// One page in an order that is kept from the first page on.
+    fn kept_page(&self, query: &Query) -> Result<Page, Refusal> {
+        let ended = || Refusal::BadRequest("the search has ended here; search again".to_owned());
+        let (order, began) = match query.cursor {
+            Some(cursor) => (self.kept.order(cursor.snapshot).ok_or_else(ended)?, cursor),
+            None => {
+                let order = self.with_reader(|reader| select::ordered(reader, query, MATCHES_MAX + 1))?;
+                if order.len() > MATCHES_MAX as usize {
+                    let problem = format!("more than {MATCHES_MAX} resources match, which is too many for this _sort");
+                    return Err(Refusal::BadRequest(problem));
+                }
+                let total = query.with_total.then_some(order.len() as u64);
+                let has_more = order.len() > query.count as usize;
+                let snapshot = if has_more { self.kept.keep(order.clone()) } else { 0 };
+                (order.into(), Cursor { snapshot, after: 0, total })
+            }
+        };
+        let after = usize::try_from(began.after).map_or(order.len(), |after| after.min(order.len()));
+        let through = order.len().min(after + query.count as usize);
+        let hits = self.with_reader(|reader| select::hits(reader, query, &order[after..through]))?;
+        let next = (through < order.len()).then(|| Cursor { after: i64_of(through as u64), ..began });
+        Ok(Page { hits, total: began.total, next })
+    }
+
+    /// Up to `limit` resources that `include` adds to those with `numbers`.
+    pub fn beside(
+        &self,
+        numbers: &[i64],
+        include: &Include,
+        sight: Option<&Sight>,
+        limit: usize,
+    ) -> Result<Vec<Beside>, Refusal> {
+        self.with_reader(|reader| include::beside(reader, numbers, include, sight, limit))
+    }
+
+    /// One page of what is about one patient.
+    pub fn compartment(&self, asked: &Compartment) -> Result<Part, Refusal> {
+        self.with_reader(|reader| compartment::page(reader, asked))
     }
 
     /// Up to `limit` resources that meet the criteria, whatever page was asked for: to resolve
     /// conditions.
     pub fn matches(&self, query: &Query, limit: u32) -> Result<Vec<Hit>, Refusal> {
         self.with_reader(|reader| select::matches(reader, query, limit))
+    }
+
+    /// One page of versions, newest first; none where it is to begin at one that is not there.
+    pub fn history(&self, versions: &history::Versions, count: u32) -> Result<Option<history::Listing>, Refusal> {
+        self.with_reader(|reader| history::page(reader, versions, count))
+    }
+
+    /// Whether the caller may see any version of a resource.
+    pub fn has_history(&self, versions: &history::Versions) -> Result<bool, Refusal> {
+        self.with_reader(|reader| history::exists(reader, versions))
     }
 
     /// Up to `limit` resources, deleted ones too, numbered above `after`.
@@ -180,7 +251,9 @@ impl Index {
         }
         transaction.commit().map_err(fault)?;
         let limit = u32::try_from(documents.len()).unwrap_or(u32::MAX);
-        let hits = select::matches(&connection, query, limit).map_err(fault)?;
+        // Whose the documents are is not in these tables; the caller of this knows.
+        let query = Query { sight: None, ..query.clone() };
+        let hits = select::matches(&connection, &query, limit).map_err(fault)?;
         Ok(hits.into_iter().map(|hit| hit.id).collect())
     }
 
@@ -226,6 +299,13 @@ impl Feed for Index {
             })
             .collect();
         self.put(through, &entries)
+    }
+
+    fn list(&self, versions: &[Listed]) -> Result<(), Refusal> {
+        let mut writer = self.writer.lock();
+        let transaction = writer.transaction().map_err(fault)?;
+        history::list(&transaction, versions).map_err(fault)?;
+        transaction.commit().map_err(fault)
     }
 
     fn clear(&self) -> Result<(), Refusal> {

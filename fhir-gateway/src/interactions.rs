@@ -10,11 +10,14 @@ mod commit;
 pub mod condition;
 pub mod create;
 pub mod delete;
+pub mod everything;
 pub mod history;
 pub mod idempotency;
 pub mod operation;
+pub mod patch;
 pub mod read;
 pub mod search;
+mod subset;
 pub mod transaction;
 pub mod update;
 pub mod validate;
@@ -28,12 +31,15 @@ use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
 use crate::{
     audit::{Access as Accessed, Action, Agent, Entity, Outcome},
     auth::{Caller, scopes::Interaction},
-    index::extract::{self, Term},
+    index::{
+        extract::{self, Term},
+        sight::Sight,
+    },
     json::{Document, Serving},
     organization::Organization,
     outcome::{FHIR_WANTED, Issue, Refusal, operation_outcome},
     records::{Content, Stored},
-    resources::{Access, Resource, resource},
+    resources::{Access, Resource, resource, resources},
     search::Handling,
     validate::{self as validation, Link},
     vault::Durability,
@@ -94,6 +100,19 @@ pub enum Incoming {
         /// `X-Security-Context`: the resource that it is about.
         security_context: Option<String>,
     },
+}
+
+impl Incoming {
+    /// The resource, where it came as one.
+    ///
+    /// # Errors
+    /// [`Refusal::UnsupportedMedia`] for a Binary in its own format.
+    pub fn document(self) -> Result<Document, Refusal> {
+        match self {
+            Self::Json(document) => Ok(document),
+            Self::Raw { .. } => Err(Refusal::UnsupportedMedia(FHIR_WANTED)),
+        }
+    }
 }
 
 /// What a client gets, over HTTP or in a Bundle entry.
@@ -271,6 +290,15 @@ pub struct Accepted {
 /// Refuses what the caller's token does not allow.
 pub fn permit(context: &Context<'_>, resource_type: &str, interaction: Interaction) -> Result<(), Refusal> {
     context.caller.may(interaction, resource_type)
+}
+
+/// What the caller may do this with: a condition of every query on the index.
+pub fn sight(context: &Context<'_>, interaction: Interaction) -> Sight {
+    let caller = context.caller;
+    let kept = resources().filter(|kind| kind.access == Access::Full).map(|kind| kind.name);
+    let allowed = kept.filter(|name| caller.may(interaction, name).is_ok());
+    let (own, whole) = allowed.partition(|name| caller.compartment(interaction, name).is_some());
+    Sight { whole, own, patient: caller.patient.clone() }
 }
 
 /// Refuses a write that would leave the compartment of a caller who is limited to one.

@@ -1,9 +1,9 @@
 //! A lossless JSON tree over the bytes that were sent.
 //!
 //! A [`Document`] keeps the bytes and, beside them, a tree whose nodes know where they stand in
-//! the bytes. Nothing is ever printed from the tree: a change is an [`Edit`] of a byte range, so
-//! every byte outside the edits stays what the client sent (key order, digits of numbers,
-//! whitespace, escapes).
+//! the bytes. A change is an [`Edit`] of a byte range, so every byte outside the edits stays what the
+//! client sent (key order, digits of numbers, whitespace, escapes); where a client asks for changes
+//! of elements or for some of them, it is a [`Tree`], which prints what it did not touch as it was.
 //!
 //! Stricter than RFC 8259 where two readers could disagree: duplicate keys, lone surrogates,
 //! byte order marks and nesting deeper than [`DEPTH_MAX`] are refused.
@@ -11,6 +11,7 @@
 mod parse;
 mod position;
 mod splice;
+mod tree;
 
 use std::{ops::Range, sync::Arc};
 
@@ -19,6 +20,7 @@ use actix_web::web::Bytes;
 pub use parse::{DEPTH_MAX, is_number};
 pub use position::Position;
 pub use splice::{Edit, Serving, instant, quoted};
+pub use tree::Tree;
 
 use crate::{format::Format, outcome::Refusal};
 use position::Origin;

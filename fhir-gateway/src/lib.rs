@@ -6,6 +6,7 @@
 //! - [`json`]: bodies as a lossless tree over the bytes that were sent, made from XML by [`xml`] where they
 //!   were sent so ([`format`] says what an answer is sent as); [`validate`]: what is
 //!   refused before anything is stored; [`resources`]: the table of resource types.
+//! - [`patch`]: what a client wants changed in a resource, applied to its bytes.
 //! - [`hooks`]: what a resource does to the ledger besides being anchored; [`mapping`] and the
 //!   files it names turn FHIR into ledger messages.
 //! - [`records`]: seal, store, anchor, index, answer; [`envelope`], [`vault`] and [`keys`] below it.
@@ -38,6 +39,7 @@ pub mod naming;
 pub mod operations;
 pub mod organization;
 pub mod outcome;
+pub mod patch;
 pub mod records;
 pub mod release;
 pub mod remote;

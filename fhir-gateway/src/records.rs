@@ -40,7 +40,7 @@ use entry::Entry;
 pub(crate) use pipeline::blocking;
 pub use repair::{Progress, Reindexed, Repaired};
 pub use verify::{Flaw, Flawed, Verified};
-pub use version::{Change, Content, Sealed, Stored};
+pub use version::{Change, Content, Listed, Sealed, Stored};
 
 /// What the write pipeline tells the search index. The index is derived: nothing is true because
 /// it says so, and all of it comes from here.
@@ -51,6 +51,9 @@ pub trait Feed: Send + Sync {
     /// Puts or replaces the rows of these versions, in this order, and remembers `through` as
     /// applied, in one transaction. May get a version that it already has.
     fn apply(&self, through: u64, versions: &[Arc<Stored>]) -> Result<(), Refusal>;
+
+    /// Remembers that these versions became visible, in this order. May get what it already has.
+    fn list(&self, versions: &[Listed]) -> Result<(), Refusal>;
 
     /// Forgets everything.
     fn clear(&self) -> Result<(), Refusal>;

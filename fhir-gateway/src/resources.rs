@@ -6,8 +6,12 @@
 pub mod elements;
 pub mod parameters;
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::LazyLock,
+};
 
+use elements::Element;
 use parameters::Parameter;
 
 /// What clients may do to the resources of a type.
@@ -28,6 +32,8 @@ pub struct Resource {
     pub access: Access,
     /// Search parameters beyond those of all resources.
     pub parameters: Vec<Parameter>,
+    /// By which of them a resource is in the compartment of a Patient; none where it never is.
+    pub compartment: BTreeSet<&'static str>,
 }
 
 /// Types that are kept. AuditEvents are written by the server, and never changed.
@@ -85,9 +91,11 @@ const KEPT: &[(&str, Access)] = &[
 
 static RESOURCES: LazyLock<HashMap<&'static str, Resource>> = LazyLock::new(|| {
     let mut parameters = parameters::all();
+    let mut compartments = parameters::compartments();
     let resource = |&(name, access): &(&'static str, Access)| {
         let parameters = parameters.remove(name).unwrap_or_default();
-        (name, Resource { name, access, parameters })
+        let compartment = compartments.remove(name).unwrap_or_default();
+        (name, Resource { name, access, parameters, compartment })
     };
     KEPT.iter().map(resource).collect()
 });
@@ -106,6 +114,19 @@ impl Resource {
     /// The search parameter `code`.
     pub fn parameter(&self, code: &str) -> Option<&Parameter> {
         self.parameters.iter().find(|parameter| parameter.code == code)
+    }
+
+    /// The kept types that a reference may point at, as its parameter finds it.
+    pub fn targets(&self, parameter: &Parameter) -> Vec<&'static Resource> {
+        let mut names = BTreeSet::new();
+        for path in parameter.paths.iter().filter(|path| path.leaf == "Reference") {
+            match (path.target, elements::at(self.name, path.steps.iter().map(|step| step.name))) {
+                (Some(target), _) => names.extend([target]),
+                (None, Some(Element { targets: Some(targets), .. })) => names.extend(targets.iter().copied()),
+                (None, _) => names.extend(KEPT.iter().map(|(name, _)| *name)),
+            }
+        }
+        names.into_iter().filter_map(resource).collect()
     }
 
     /// The date by which `_sort=date` and its like order this type: the clinically relevant one.

@@ -4,22 +4,28 @@
 //! [`Query::ignored`] otherwise. Modifiers and values that are wrong are always refused: ignoring
 //! them would answer another question.
 
+mod criterion;
 mod cursor;
+mod include;
+mod order;
+mod shape;
 mod unsupported;
 mod value;
 
 pub use cursor::Cursor;
+pub use include::Include;
+pub use order::{Sort, SortKey};
+pub use shape::{Shape, Summary, elements};
 pub use unsupported::Unsupported;
 pub use value::{Prefix, Wanted};
 
+use std::collections::BTreeSet;
+
 use crate::{
     format,
+    index::sight::Sight,
     outcome::Refusal,
-    resources::{
-        Resource,
-        parameters::{Parameter, SearchType},
-        resource,
-    },
+    resources::{Resource, parameters::Parameter},
 };
 
 /// Entries of a page when the client does not say.
@@ -30,6 +36,13 @@ pub const COUNT_MAX: u32 = 500;
 pub const CRITERIA_MAX: usize = 40;
 /// Most alternatives of one criterion.
 pub const ALTERNATIVES_MAX: usize = 200;
+/// Most alternatives of one search, of each type that a chain looks into: what one query of the index
+/// can name.
+pub const ALTERNATIVES_IN_ALL_MAX: usize = 8_000;
+/// Most steps of a chain, `_has` included.
+pub const STEPS_MAX: usize = 5;
+/// Most `_include` and `_revinclude` of one search.
+pub const INCLUDES_MAX: usize = 40;
 
 /// Name of the query parameter that carries a [`Cursor`].
 pub const CURSOR: &str = "_cursor";
@@ -45,7 +58,7 @@ pub enum Handling {
 }
 
 /// What a criterion looks at.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Subject {
     /// `_id`.
     Id,
@@ -53,6 +66,10 @@ pub enum Subject {
     LastUpdated,
     /// A parameter of the table.
     Parameter(&'static Parameter),
+    /// Whether any of these parameters, by number, names the Patient whose compartment is searched.
+    Compartment(Vec<i64>),
+    /// `_has`: who refers to the resource, by this parameter.
+    Reverse(&'static Parameter),
 }
 
 /// How a criterion compares.
@@ -64,50 +81,52 @@ pub enum Modifier {
     Exact,
     /// `:contains`
     Contains,
+    /// `:text` on tokens.
+    Text,
     /// `:not`
     Not,
     /// `:missing`
     Missing,
     /// `:identifier`
     Identifier,
+    /// `:of-type` on identifiers.
+    OfType,
+    /// `:above` on URIs.
+    Above,
     /// `:below` on URIs.
     Below,
 }
 
-/// One criterion: any of `wanted` will do.
+/// One criterion: any of `wanted`, or of `links`, will do.
 #[derive(Debug, Clone)]
 pub struct Criterion {
     /// What it looks at.
     pub subject: Subject,
     /// How it compares.
     pub modifier: Modifier,
-    /// The alternatives; empty when `chain` is set.
+    /// The alternatives; empty where there are links.
     pub wanted: Vec<Wanted>,
-    /// A criterion on the resources that a reference names.
-    pub chain: Option<(&'static Resource, Box<Criterion>)>,
+    /// Criteria on the resources at the other end of a reference.
+    pub links: Vec<Link>,
 }
 
-/// By what a search is sorted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SortKey {
-    /// The order in which the server came to know the resources.
-    #[default]
-    Arrival,
-    /// `_id`
-    Id,
-    /// `_lastUpdated`
-    LastUpdated,
-    /// The type's principal date.
-    Date,
+/// A criterion on the resources at the other end of a reference: of a chain those that it names, of
+/// `_has` those that hold it.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Their type.
+    pub resource: &'static Resource,
+    /// Whether the client named the type.
+    pub is_named: bool,
+    /// What they must meet.
+    pub inner: Box<Criterion>,
 }
 
-/// A sort key and its direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Sort {
-    /// By what.
-    pub key: SortKey,
-    /// Largest first.
-    pub descending: bool,
+impl Criterion {
+    /// How many alternatives it compares, those of chains too.
+    fn alternatives(&self) -> usize {
+        self.wanted.len() + self.links.iter().map(|link| link.inner.alternatives()).sum::<usize>()
+    }
 }
 
 /// A parsed search.
@@ -117,14 +136,20 @@ pub struct Query {
     pub resource: &'static Resource,
     /// All must hold.
     pub criteria: Vec<Criterion>,
+    /// What the caller may see of this and every other type; everything if none.
+    pub sight: Option<Sight>,
     /// Entries of a page.
     pub count: u32,
-    /// Order.
-    pub sort: Sort,
+    /// Order; of arrival where it is empty.
+    pub sort: Vec<Sort>,
     /// Whether the number of matches is wanted.
     pub with_total: bool,
     /// `_summary=count`, or `_count=0`.
     pub only_count: bool,
+    /// What of each match is wanted.
+    pub shape: Shape,
+    /// What is wanted beside the matches.
+    pub includes: Vec<Include>,
     /// Where the page begins, unless it is the first.
     pub cursor: Option<Cursor>,
     /// What was ignored.
@@ -155,6 +180,12 @@ impl Query {
         if query.criteria.len() > CRITERIA_MAX {
             return Err(Refusal::BadRequest(format!("more than {CRITERIA_MAX} criteria")));
         }
+        if query.criteria.iter().map(Criterion::alternatives).sum::<usize>() > ALTERNATIVES_IN_ALL_MAX {
+            return Err(Refusal::BadRequest(format!("more than {ALTERNATIVES_IN_ALL_MAX} alternatives in all")));
+        }
+        if query.includes.len() > INCLUDES_MAX {
+            return Err(Refusal::BadRequest(format!("more than {INCLUDES_MAX} includes")));
+        }
         Ok(query)
     }
 
@@ -163,20 +194,32 @@ impl Query {
         Self {
             resource,
             criteria: Vec::new(),
+            sight: None,
             count: COUNT_DEFAULT,
-            sort: Sort::default(),
+            sort: Vec::new(),
             with_total: true,
             only_count: false,
+            shape: Shape::default(),
+            includes: Vec::new(),
             cursor: None,
             ignored: Vec::new(),
             applied: Vec::new(),
         }
     }
 
-    /// The types that the search looks into, the searched one first.
+    /// The types that the client names and the search looks into, the searched one first.
     pub fn types(&self) -> Vec<&'static str> {
-        let chained = self.criteria.iter().filter_map(|criterion| criterion.chain.as_ref());
-        std::iter::once(self.resource.name).chain(chained.map(|(resource, _)| resource.name)).collect()
+        fn named(criterion: &Criterion, types: &mut Vec<&'static str>) {
+            for link in &criterion.links {
+                if link.is_named {
+                    types.push(link.resource.name);
+                }
+                named(&link.inner, types);
+            }
+        }
+        let mut types = vec![self.resource.name];
+        self.criteria.iter().for_each(|criterion| named(criterion, &mut types));
+        types
     }
 
     /// The local ids that `patient` is searched for, if it is: what else is known about these
@@ -186,6 +229,7 @@ impl Query {
             Subject::Parameter(parameter) => {
                 matches!(parameter.code, "patient" | "subject") && criterion.modifier == Modifier::None
             }
+            Subject::Compartment(_) => true,
             _ => false,
         };
         let wanted = self.criteria.iter().filter(of_patient).flat_map(|criterion| &criterion.wanted);
@@ -206,9 +250,22 @@ impl Query {
     /// # Errors
     /// [`Refusal::UnsupportedParameter`] if the resource type has no such parameter.
     pub fn require(&mut self, name: &str, text: &str, base_url: &str) -> Result<(), Refusal> {
-        let found = criterion(self.resource, name, text, base_url)?;
+        let found = criterion::read(self.resource, name, text, base_url)?;
         self.criteria.push(found.ok_or_else(|| Refusal::UnsupportedParameter(name.to_string()))?);
         Ok(())
+    }
+
+    /// Searches the compartment of a Patient only: what these parameters say is about the patient.
+    pub fn within(&mut self, parameters: &BTreeSet<&'static str>, patient: &str) {
+        let number = |code: &&'static str| self.resource.parameter(code).map(|parameter| parameter.number);
+        let numbers = parameters.iter().filter_map(number).collect();
+        let wanted = Wanted::Reference { resource_type: Some("Patient".to_owned()), target: patient.to_owned() };
+        self.criteria.push(Criterion {
+            subject: Subject::Compartment(numbers),
+            modifier: Modifier::None,
+            wanted: vec![wanted],
+            links: Vec::new(),
+        });
     }
 
     /// Reads one pair; gives what of it is not implemented.
@@ -222,140 +279,33 @@ impl Query {
                 }
                 Err(_) => return wrong("a number"),
             },
-            "_sort" => return self.read_sort(text),
+            "_sort" => self.sort = order::read(self.resource, text)?,
             "_total" => match text {
                 "none" => self.with_total = false,
                 "estimate" | "accurate" => self.with_total = true,
                 _ => return wrong("none, estimate or accurate"),
             },
             "_summary" if text == "count" => self.only_count = true,
-            "_summary" if text == "false" => {}
-            "_summary" if ["true", "text", "data"].contains(&text) => {
-                let (asked, supported) = (format!("_summary={text}"), "count and false".to_owned());
-                return Ok(Some(Unsupported::Value { asked, supported }));
-            }
-            "_summary" => return wrong("true, text, data, count or false"),
+            "_summary" => self.shape.summary = Summary::read(text)?,
+            "_elements" => self.shape.elements.extend(elements(text)?),
             "_format" if format::of_parameter(text).is_some() => {}
             "_format" => return Err(Refusal::NotAcceptable),
             CURSOR => match text.parse() {
                 Ok(cursor) => self.cursor = Some(cursor),
                 Err(()) => return wrong("taken from a link of this server"),
             },
+            _ if name.starts_with("_include") || name.starts_with("_revinclude") => match Include::read(name, text)? {
+                Some(include) => self.includes.push(include),
+                None => return Ok(Some(Unsupported::Parameter(printable(name)))),
+            },
             _ => {
-                let Some(criterion) = criterion(self.resource, name, text, base_url)? else {
+                let Some(criterion) = criterion::read(self.resource, name, text, base_url)? else {
                     return Ok(Some(Unsupported::Parameter(printable(name))));
                 };
                 self.criteria.push(criterion);
             }
         }
         Ok(None)
-    }
-
-    /// By one key. FHIR allows any parameters of the type, which are named as not supported.
-    fn read_sort(&mut self, text: &str) -> Result<Option<Unsupported>, Refusal> {
-        let principal = self.resource.principal_date().map(|date| date.code);
-        let key = |name: &str| match name {
-            "_id" => Some(SortKey::Id),
-            "_lastUpdated" => Some(SortKey::LastUpdated),
-            _ if principal.is_some_and(|date| date == name || name == "date") => Some(SortKey::Date),
-            _ => None,
-        };
-        let bare = |name: &str| name.strip_prefix('-').unwrap_or(name).to_owned();
-        if let Some(key) = key(&bare(text)) {
-            self.sort = Sort { key, descending: text.starts_with('-') };
-            return Ok(None);
-        }
-        let is_known = |name: &str| key(&bare(name)).is_some() || self.resource.parameter(&bare(name)).is_some();
-        if !text.split(',').all(is_known) {
-            return Err(Refusal::BadRequest("_sort must be search parameters of the type".to_owned()));
-        }
-        let date = principal.map(|date| format!(", {date}")).unwrap_or_default();
-        let supported = format!("one of _id, _lastUpdated{date}, each also after a minus sign,");
-        Ok(Some(Unsupported::Value { asked: format!("_sort={}", printable(text)), supported }))
-    }
-}
-
-/// Reads `name[:modifier][.chained]=text`; none if the parameter is not implemented.
-fn criterion(
-    resource: &'static Resource,
-    name: &str,
-    text: &str,
-    base_url: &str,
-) -> Result<Option<Criterion>, Refusal> {
-    let (head, chained) = match name.split_once('.') {
-        Some((head, chained)) => (head, Some(chained)),
-        None => (name, None),
-    };
-    let (code, modifier) = match head.split_once(':') {
-        Some((code, modifier)) => (code, Some(modifier)),
-        None => (head, None),
-    };
-    let subject = match code {
-        "_id" => Subject::Id,
-        "_lastUpdated" => Subject::LastUpdated,
-        _ => match resource.parameter(code) {
-            Some(parameter) => Subject::Parameter(parameter),
-            None => return Ok(None),
-        },
-    };
-    if let Some(chained) = chained {
-        return chain(subject, modifier, chained, text, base_url);
-    }
-    let (modifier, resource_type) = read_modifier(subject, modifier)?;
-    let texts = value::split(text, ',');
-    if texts.len() > ALTERNATIVES_MAX {
-        return Err(Refusal::BadRequest(format!("{code} has more than {ALTERNATIVES_MAX} alternatives")));
-    }
-    let read = |text: &String| {
-        value::read(subject, modifier, resource_type, text, base_url)
-            .ok_or_else(|| Refusal::BadRequest(format!("{code} has a value that its type does not allow")))
-    };
-    let wanted = texts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(Some(Criterion { subject, modifier, wanted, chain: None }))
-}
-
-/// `patient.identifier=…` and `subject:Patient.name=…`, one step deep.
-fn chain(
-    subject: Subject,
-    modifier: Option<&str>,
-    chained: &str,
-    text: &str,
-    base_url: &str,
-) -> Result<Option<Criterion>, Refusal> {
-    let Subject::Parameter(parameter) = subject else { return Ok(None) };
-    let by_table = || parameter.paths.iter().find_map(|path| path.target);
-    let target = modifier.or_else(by_table).and_then(resource);
-    let (Some(target), SearchType::Reference) = (target, parameter.search_type) else { return Ok(None) };
-    if chained.contains('.') {
-        return Ok(None);
-    }
-    let inner = criterion(target, chained, text, base_url)?;
-    Ok(inner.map(|inner| Criterion {
-        subject,
-        modifier: Modifier::None,
-        wanted: Vec::new(),
-        chain: Some((target, Box::new(inner))),
-    }))
-}
-
-/// The modifier, or the resource type that stands in its place.
-fn read_modifier(subject: Subject, text: Option<&str>) -> Result<(Modifier, Option<&str>), Refusal> {
-    let Some(text) = text else { return Ok((Modifier::None, None)) };
-    let search_type = match subject {
-        Subject::Parameter(parameter) => Some(parameter.search_type),
-        _ => None,
-    };
-    match (search_type, text) {
-        (Some(SearchType::String), "exact") => Ok((Modifier::Exact, None)),
-        (Some(SearchType::String), "contains") => Ok((Modifier::Contains, None)),
-        (Some(SearchType::Token), "not") => Ok((Modifier::Not, None)),
-        (Some(SearchType::Uri), "below") => Ok((Modifier::Below, None)),
-        (Some(SearchType::Reference), "identifier") => Ok((Modifier::Identifier, None)),
-        (Some(_), "missing") => Ok((Modifier::Missing, None)),
-        (Some(SearchType::Reference), name) if name.starts_with(|first: char| first.is_ascii_uppercase()) => {
-            Ok((Modifier::None, Some(name)))
-        }
-        _ => Err(Refusal::BadRequest("a search parameter has a modifier that is not supported for it".to_string())),
     }
 }
 
@@ -367,92 +317,4 @@ pub fn printable(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(kind: &str, query: &str, handling: Handling) -> Result<Query, Refusal> {
-        let pairs: Vec<(String, String)> = query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(name, text)| (name.to_string(), text.to_string()))
-            .collect();
-        Query::parse(resource(kind).expect("kept"), &pairs, handling, "http://here/fhir")
-    }
-
-    #[test]
-    fn unknown_parameters_follow_handling() {
-        let lenient = parse("Patient", "name=a&color=red", Handling::Lenient).expect("lenient");
-        assert_eq!(lenient.ignored, [Unsupported::Parameter("color".into())]);
-        assert_eq!(lenient.applied.len(), 1);
-        let strict = parse("Patient", "name=a&color=red", Handling::Strict);
-        assert_eq!(strict.err(), Some(Refusal::UnsupportedParameter("color".into())));
-    }
-
-    #[test]
-    fn a_value_that_is_not_supported_is_named_with_those_that_are() {
-        let cases = [
-            ("Patient", "_sort=family", "_sort=family is not supported here (one of _id, _lastUpdated"),
-            (
-                "Observation",
-                "_sort=-status,date",
-                "(one of _id, _lastUpdated, date, each also after a minus sign, are)",
-            ),
-            ("Patient", "_summary=true", "_summary=true is not supported here (count and false are)"),
-        ];
-        for (kind, query, expected) in cases {
-            let lenient = parse(kind, query, Handling::Lenient).expect("lenient");
-            assert!(lenient.ignored[0].to_string().contains(expected), "{}", lenient.ignored[0]);
-            let strict = parse(kind, query, Handling::Strict).expect_err("strict");
-            assert!(strict.to_string().contains(expected), "{strict}");
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_is_refused_whatever_the_handling() {
-        for query in [
-            "birthdate=soon",
-            "birthdate=ge",
-            "birthdate=1970-13",
-            "name:fuzzy=a",
-            "gender:contains=m",
-            "_count=many",
-            "_total=all",
-            "_summary=maybe",
-            "_sort=shoe-size",
-            "_sort=",
-            "_cursor=1",
-            "_cursor=1-2-3-4",
-            "_cursor=-1-2",
-            "_format=ttl",
-            "active:missing=perhaps",
-        ] {
-            assert!(parse("Patient", query, Handling::Lenient).is_err(), "{query}");
-        }
-        assert!(parse("Observation", "value-quantity=abc", Handling::Lenient).is_err());
-        assert!(parse("Observation", &format!("code={}", "a,".repeat(300)), Handling::Lenient).is_err());
-    }
-
-    #[test]
-    fn patients_of_a_search_are_known() {
-        let query = parse("DocumentReference", "patient=Patient/1,2&status=current", Handling::Strict).expect("valid");
-        assert_eq!(query.patients(), ["1", "2"]);
-        let query = parse("DocumentReference", "subject:Group=1", Handling::Strict).expect("valid");
-        assert!(query.patients().is_empty());
-    }
-
-    #[test]
-    fn chains_name_the_types_they_look_into() {
-        let query =
-            parse("Observation", "patient.identifier=s|1&subject:Group._id=3", Handling::Strict).expect("valid");
-        assert_eq!(query.types(), ["Observation", "Patient", "Group"]);
-        assert!(parse("Observation", "subject.name=a", Handling::Strict).is_err(), "the type must be known");
-    }
-
-    #[test]
-    fn cursors_survive_their_text() {
-        for cursor in [Cursor { snapshot: 7, after: 3, total: None }, Cursor { snapshot: 7, after: 0, total: Some(12) }]
-        {
-            assert_eq!(cursor.to_string().parse(), Ok(cursor));
-        }
-    }
-}
+mod tests;

@@ -24,6 +24,7 @@ use crate::{
     auth::routes::{OAuthError, TOKEN_REQUEST_BYTES_MAX},
     format::Wanted,
     interactions::{self, Answer, Body, Context, condition::Locks, operation::Sent},
+    json::Document,
     operations::Metrics,
     organization::Organization,
     outcome::Refusal,
@@ -191,7 +192,7 @@ async fn interact(
         matches!(route, Route::Read { resource_type: "Binary", .. } | Route::Vread { resource_type: "Binary", .. });
     let mut pairs = headers::pairs(request.query_string());
     let mut accept = headers::accept(request, &pairs)?;
-    let has_form = matches!(route, Route::SearchByPost { .. });
+    let has_form = route.has_form();
     if !is_binary && !has_form {
         headers::wanted(request, accept.as_deref())?;
     }
@@ -240,25 +241,24 @@ async fn run(
 ) -> Result<Answer, Refusal> {
     let text = |name| headers::text(request, name);
     let if_match = headers::version(request, header::IF_MATCH.as_str())?;
-    let wanted = interactions::read::Wanted { accept, if_none_match: headers::known_version(request) };
-    if !matches!(route, Route::Search { .. } | Route::SearchByPost { .. } | Route::Operation { name: "$validate", .. })
-    {
-        headers::without_parameters(request, context.prefer.handling)?;
+    let shape = headers::shape(&route, pairs)?;
+    let wanted = interactions::read::Wanted {
+        accept,
+        if_none_match: text(header::IF_NONE_MATCH.as_str()),
+        if_modified_since: headers::modified_since(request),
+        shape: Some(&shape),
+    };
+    if !route.reads_parameters() {
+        headers::without_parameters(request, &route, context.prefer.handling)?;
     }
     match route {
-        Route::Bundle => {
-            let bundle = headers::document(request, body)?;
-            match bundle.root().text("type") {
-                _ if bundle.resource_type() != Some("Bundle") => {
-                    Err(Refusal::invalid("Bundle", "must be a Bundle of type transaction or batch"))
-                }
-                Some("transaction") => interactions::transaction::transaction(context, &bundle).await,
-                Some("batch") => interactions::batch::batch(context, &bundle).await,
-                _ => Err(Refusal::invalid("Bundle.type", "must be transaction or batch")),
-            }
-        }
+        Route::Bundle => bundle(context, &headers::document(request, body)?).await,
         Route::Search { resource_type } | Route::SearchByPost { resource_type } => {
             interactions::search::search(context, resource_type, pairs).await
+        }
+        Route::Compartment { id } => interactions::everything::compartment(context, id, pairs).await,
+        Route::SearchCompartment { id, resource_type } | Route::SearchCompartmentByPost { id, resource_type } => {
+            interactions::search::search_compartment(context, id, resource_type, pairs).await
         }
         Route::Create { resource_type } => {
             interactions::writable(resource_type)?;
@@ -272,15 +272,64 @@ async fn run(
         Route::Update { resource_type, id } => {
             interactions::writable(resource_type)?;
             let incoming = headers::incoming(request, resource_type, body)?;
-            interactions::update::update(context, resource_type, id, &incoming, if_match).await
+            let preconditions = headers::preconditions(request)?;
+            interactions::update::update(context, resource_type, id, &incoming, preconditions).await
+        }
+        Route::Patch { resource_type, id } => {
+            interactions::writable(resource_type)?;
+            let patch = headers::patch(request, body)?;
+            interactions::patch::patch(context, resource_type, id, &patch, if_match).await
         }
         Route::Delete { resource_type, id } => interactions::delete::delete(context, resource_type, id, if_match).await,
-        Route::History { resource_type, id } => interactions::history::history(context, resource_type, id).await,
+        Route::UpdateByCondition { .. } | Route::PatchByCondition { .. } | Route::DeleteByCondition { .. } => {
+            by_condition(context, route, request, body).await
+        }
+        Route::History { of } => interactions::history::history(context, of, pairs).await,
         Route::Operation { resource_type, id, name } => {
             let document = || headers::document(request, body);
             let sent = Sent { is_empty: body.is_empty(), document: &document, pairs };
             interactions::operation::run(context, resource_type, id, name, &sent).await
         }
+    }
+}
+
+async fn bundle(context: &Context<'_>, bundle: &Document) -> Result<Answer, Refusal> {
+    match bundle.root().text("type") {
+        _ if bundle.resource_type() != Some("Bundle") => {
+            Err(Refusal::invalid("Bundle", "must be a Bundle of type transaction or batch"))
+        }
+        Some("transaction") => interactions::transaction::transaction(context, bundle).await,
+        Some("batch") => interactions::batch::batch(context, bundle).await,
+        _ => Err(Refusal::invalid("Bundle.type", "must be transaction or batch")),
+    }
+}
+
+/// A write to whatever meets the condition in the query.
+async fn by_condition(
+    context: &Context<'_>,
+    route: Route<'_>,
+    request: &HttpRequest,
+    body: &Bytes,
+) -> Result<Answer, Refusal> {
+    let condition = request.query_string();
+    let preconditions = headers::preconditions(request)?;
+    match route {
+        Route::UpdateByCondition { resource_type } => {
+            interactions::writable(resource_type)?;
+            let incoming = headers::incoming(request, resource_type, body)?;
+            interactions::update::update_by_condition(context, resource_type, condition, &incoming, preconditions).await
+        }
+        Route::PatchByCondition { resource_type } => {
+            interactions::writable(resource_type)?;
+            let patch = headers::patch(request, body)?;
+            let if_match = preconditions.if_match;
+            interactions::patch::patch_by_condition(context, resource_type, condition, &patch, if_match).await
+        }
+        Route::DeleteByCondition { resource_type } => {
+            let if_match = preconditions.if_match;
+            interactions::delete::delete_by_condition(context, resource_type, condition, if_match).await
+        }
+        _ => Err(Refusal::Internal("a route without a condition")),
     }
 }
 

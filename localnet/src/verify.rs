@@ -23,7 +23,7 @@ struct Stage {
 }
 
 /// In the order in which a failure is cheapest to learn of.
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 10] = [
     Stage { name: "tools", run: tools },
     Stage { name: "format", run: format },
     Stage { name: "CometBFT and the node program", run: nodes },

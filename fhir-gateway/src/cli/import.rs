@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{Failure, token::Token};
-use crate::{http_client, outcome::FHIR_JSON};
+use crate::{format::FHIR_JSON, http_client};
 
 /// Tries of one request that the server or the network did not answer for good.
 const TRIES: u32 = 6;

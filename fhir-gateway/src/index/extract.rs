@@ -47,6 +47,15 @@ pub enum Term {
     },
     /// A URI.
     Uri(String),
+    /// A place, in degrees north and east.
+    Place {
+        /// Degrees north.
+        latitude: f64,
+        /// Degrees east.
+        longitude: f64,
+    },
+    /// Both halves of a composite.
+    Pair(Box<Term>, Box<Term>),
 }
 
 /// Everything that the parameters of `resource` find, with the parameter's number.
@@ -61,13 +70,40 @@ pub fn terms(document: &Document, resource: &Resource, base_url: &str) -> Vec<(i
 
 /// What one parameter finds.
 pub fn of_parameter(document: &Document, parameter: &Parameter, base_url: &str) -> Vec<Term> {
-    let mut terms = Vec::new();
-    for path in &parameter.paths {
-        walk(document.root(), &path.steps, &mut |node| {
-            read(node, path, parameter.search_type, base_url, &mut terms);
-        });
+    let mut terms = of_paths(document.root(), &parameter.paths, parameter.search_type, base_url);
+    if parameter.is_phonetic() {
+        let sounds = |term: &Term| match term {
+            Term::Text(text) => text.split_whitespace().filter_map(sound).map(Term::Text).collect(),
+            _ => Vec::new(),
+        };
+        return terms.iter().flat_map(sounds).collect();
+    }
+    if let Some(composite) = &parameter.composite {
+        for part in &composite.parts {
+            walk(document.root(), &part.base, &mut |node| {
+                let [first, second] = composite.types;
+                let seconds = of_paths(node, &part.second, second, base_url);
+                for first in of_paths(node, &part.first, first, base_url) {
+                    let pair = |second: &Term| Term::Pair(Box::new(first.clone()), Box::new(second.clone()));
+                    terms.extend(seconds.iter().map(pair));
+                }
+            });
+        }
     }
     terms
+}
+
+fn of_paths(node: &Node, paths: &[Path], search_type: SearchType, base_url: &str) -> Vec<Term> {
+    let mut terms = Vec::new();
+    for path in paths {
+        walk(node, &path.steps, &mut |node| read(node, path, search_type, base_url, &mut terms));
+    }
+    terms
+}
+
+/// System of the token by which an identifier is found with its type.
+pub fn system_of_type(system: &str, code: &str) -> String {
+    format!("\u{2}{system}|{code}")
 }
 
 /// The local resource that a reference names, if it does: type and id.
@@ -110,6 +146,14 @@ fn read(node: &Node, path: &Path, search_type: SearchType, base_url: &str, terms
             terms.extend(number.map(|number| amount(number.value, None)));
         }
         SearchType::Uri => terms.extend(node.as_str().map(|uri| Term::Uri(uri.to_string()))),
+        SearchType::Special => {
+            let degrees = |key: &str| range::amount(node.get(key)?.as_primitive()?).map(|amount| amount.value);
+            if let (Some(latitude), Some(longitude)) = (degrees("latitude"), degrees("longitude")) {
+                terms.push(Term::Place { latitude, longitude });
+            }
+        }
+        // Its halves are read one by one.
+        SearchType::Composite => {}
     }
 }
 
@@ -120,12 +164,26 @@ fn tokens(node: &Node, leaf: &str, terms: &mut Vec<Term>) {
             for coding in node.get("coding").map_or(&[][..], Node::items) {
                 tokens(coding, "Coding", terms);
             }
+            terms.extend(node.text("text").map(|text| Term::Text(text.to_string())));
         }
-        "Coding" if node.text("code").is_some() => {
-            terms.push(Term::Token { system: text("system"), code: text("code") })
+        "Coding" => {
+            if node.text("code").is_some() {
+                terms.push(Term::Token { system: text("system"), code: text("code") });
+            }
+            terms.extend(node.text("display").map(|text| Term::Text(text.to_string())));
         }
-        "Identifier" if node.text("value").is_some() => {
-            terms.push(Term::Token { system: text("system"), code: text("value") });
+        "Identifier" => {
+            let identifier_type = node.get("type");
+            if node.text("value").is_some() {
+                terms.push(Term::Token { system: text("system"), code: text("value") });
+                let codings = identifier_type.and_then(|found| found.get("coding")).map_or(&[][..], Node::items);
+                terms.extend(codings.iter().filter_map(|coding| {
+                    let system = system_of_type(coding.text("system").unwrap_or_default(), coding.text("code")?);
+                    Some(Term::Token { system, code: text("value") })
+                }));
+            }
+            let said = identifier_type.and_then(|found| found.text("text"));
+            terms.extend(said.map(|text| Term::Text(text.to_string())));
         }
         "ContactPoint" if node.text("value").is_some() => {
             terms.push(Term::Token { system: String::new(), code: text("value") });
@@ -219,6 +277,33 @@ pub fn folded(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).map(without_accent).collect()
 }
 
+/// How a word sounds, as American Soundex has it: its first letter and three digits; none of what has
+/// no Latin letter.
+pub fn sound(word: &str) -> Option<String> {
+    let digit = |letter: char| match letter {
+        'b' | 'f' | 'p' | 'v' => '1',
+        'c' | 'g' | 'j' | 'k' | 'q' | 's' | 'x' | 'z' => '2',
+        'd' | 't' => '3',
+        'l' => '4',
+        'm' | 'n' => '5',
+        'r' => '6',
+        // Letters that part equal digits, and those that do not.
+        'h' | 'w' => '-',
+        _ => '0',
+    };
+    let folded = folded(word);
+    let mut letters = folded.chars().filter(char::is_ascii_lowercase);
+    let first = letters.next()?;
+    let (mut code, mut before) = (String::from(first), digit(first));
+    for found in letters.map(digit).filter(|found| *found != '-') {
+        if found != '0' && found != before && code.len() < 4 {
+            code.push(found);
+        }
+        before = found;
+    }
+    Some(format!("{code:0<4}"))
+}
+
 fn without_accent(letter: char) -> char {
     const GROUPS: &[(char, &str)] = &[
         ('a', "àáâãäåāăą"),
@@ -260,6 +345,24 @@ mod tests {
 
     fn token(system: &str, code: &str) -> Term {
         Term::Token { system: system.into(), code: code.into() }
+    }
+
+    #[test]
+    fn words_sound_as_american_soundex_says() {
+        for (word, expected) in [
+            ("Robert", "r163"),
+            ("Rupert", "r163"),
+            ("Ashcraft", "a261"),
+            ("Tymczak", "t522"),
+            ("Pfister", "p236"),
+            ("Honeyman", "h555"),
+            ("Müller", "m460"),
+            ("O'Brien", "o165"),
+            ("Lee", "l000"),
+        ] {
+            assert_eq!(sound(word).as_deref(), Some(expected), "{word}");
+        }
+        assert_eq!(sound("王"), None);
     }
 
     #[test]

@@ -5,10 +5,11 @@ use rusqlite::Connection;
 use crate::resources::parameters;
 
 /// Raised with every change to [`TABLES`].
-const SCHEMA_VERSION: u32 = 2;
+const SCHEMA_VERSION: u32 = 4;
 
 /// `resource.number` is given at a resource's first version and never changes: it orders pages.
-/// `revision` keeps by what a resource was sorted when a search began.
+/// `revision` keeps by what a resource was sorted when a search began. `history` has every version,
+/// in the order of the vault's journal.
 const TABLES: &str = "
 CREATE TABLE progress (applied INTEGER NOT NULL);
 INSERT INTO progress VALUES (0);
@@ -17,11 +18,17 @@ CREATE TABLE resource (
     updated INTEGER NOT NULL, dated INTEGER NOT NULL, deleted INTEGER NOT NULL, sequence INTEGER NOT NULL,
     patient TEXT, UNIQUE (type, id));
 CREATE INDEX resource_by_type ON resource (type, number);
+CREATE INDEX resource_by_patient ON resource (patient, type, number);
 CREATE INDEX resource_by_time ON resource (type, updated);
 CREATE TABLE revision (
     resource INTEGER NOT NULL, sequence INTEGER NOT NULL, updated INTEGER NOT NULL, dated INTEGER NOT NULL,
     PRIMARY KEY (resource, sequence)) WITHOUT ROWID;
 CREATE INDEX revision_by_sequence ON revision (sequence);
+CREATE TABLE history (
+    sequence INTEGER PRIMARY KEY, type TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
+    updated INTEGER NOT NULL, patient TEXT, UNIQUE (type, id, version));
+CREATE INDEX history_by_type ON history (type, sequence);
+CREATE INDEX history_by_patient ON history (patient, sequence);
 CREATE TABLE token (
     parameter INTEGER NOT NULL, code TEXT NOT NULL, system TEXT NOT NULL, resource INTEGER NOT NULL,
     PRIMARY KEY (parameter, code, system, resource)) WITHOUT ROWID;
@@ -46,10 +53,20 @@ CREATE TABLE uri (
     parameter INTEGER NOT NULL, value TEXT NOT NULL, resource INTEGER NOT NULL,
     PRIMARY KEY (parameter, value, resource)) WITHOUT ROWID;
 CREATE INDEX uri_by_resource ON uri (resource);
+CREATE TABLE place (
+    parameter INTEGER NOT NULL, latitude REAL NOT NULL, longitude REAL NOT NULL, resource INTEGER NOT NULL,
+    PRIMARY KEY (parameter, latitude, longitude, resource)) WITHOUT ROWID;
+CREATE INDEX place_by_resource ON place (resource);
+CREATE TABLE pair (
+    parameter INTEGER NOT NULL, first TEXT NOT NULL, first_system TEXT NOT NULL, code TEXT NOT NULL,
+    system TEXT NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL, value REAL NOT NULL, unit TEXT NOT NULL,
+    folded TEXT NOT NULL, exact TEXT NOT NULL, resource INTEGER NOT NULL,
+    PRIMARY KEY (parameter, first, first_system, code, system, low, high, value, unit, exact, resource)) WITHOUT ROWID;
+CREATE INDEX pair_by_resource ON pair (resource);
 ";
 
 /// Tables that hold what search parameters found.
-pub const VALUE_TABLES: &[&str] = &["token", "reference", "text", "period", "amount", "uri"];
+pub const VALUE_TABLES: &[&str] = &["token", "reference", "text", "period", "amount", "uri", "place", "pair"];
 
 /// Makes the tables, anew if they are not those of this program.
 pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {

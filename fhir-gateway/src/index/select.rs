@@ -2,15 +2,17 @@
 //! sees the resources that existed when it began, in the order that they then had.
 
 use rusqlite::{Connection, OptionalExtension as _, types::Value as Sql};
-use sea_query::{Cond, Expr, ExprTrait as _, Order, Query as Build, SelectStatement, SqliteQueryBuilder, Value};
+use sea_query::{
+    Cond, Expr, ExprTrait as _, Order, Query as Build, SelectStatement, SqliteQueryBuilder, Value, Values,
+};
 
 use super::{
-    extract::{SYSTEM_BY_BINDING, folded},
-    range::{Amount, Range},
+    compare::{compare, updated},
+    sight::Sight,
 };
 use crate::{
     resources::{Resource, parameters::SearchType},
-    search::{Criterion, Cursor, Modifier, Prefix, Query, Sort, SortKey, Subject, Wanted},
+    search::{Criterion, Cursor, Modifier, Query, Sort, SortKey, Subject, Wanted},
 };
 
 /// The number of the resource that a search looks at.
@@ -38,8 +40,69 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// One page of `query`.
-pub fn page(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
+/// The one key by which pages can go on from their last hit; none where the order has to be kept.
+pub fn key_of(query: &Query) -> Option<Sort> {
+    match query.sort.as_slice() {
+        [] => Some(Sort::default()),
+        [sort] if !matches!(sort.key, SortKey::Parameter(_)) => Some(*sort),
+        _ => None,
+    }
+}
+
+/// Numbers of all matches in the order of any keys, `limit` at most.
+pub fn ordered(connection: &Connection, query: &Query, limit: u32) -> rusqlite::Result<Vec<i64>> {
+    let mut select = matching(query, i64::MAX);
+    select.clear_selects().column("number");
+    for Sort { key, descending } in &query.sort {
+        let order = if *descending { Order::Desc } else { Order::Asc };
+        let expression = match key {
+            SortKey::Arrival => "number".to_owned(),
+            SortKey::Id => "id".to_owned(),
+            SortKey::LastUpdated => "updated".to_owned(),
+            SortKey::Date => "nullif(dated, -9223372036854775808)".to_owned(),
+            SortKey::Parameter(parameter) => {
+                let (table, least, greatest) = columns(parameter.search_type);
+                let value = if *descending { format!("max({greatest})") } else { format!("min({least})") };
+                let number = parameter.number;
+                format!("(SELECT {value} FROM {table} WHERE parameter = {number} AND resource = resource.number)")
+                    .replace("= resource.number", "= \"resource\".\"number\"")
+            }
+        };
+        // What has no value stands last, whatever the direction.
+        select.order_by_expr(Expr::cust(format!("{expression} IS NULL")), Order::Asc);
+        select.order_by_expr(Expr::cust(expression), order);
+    }
+    select.order_by("number", Order::Asc).limit(limit.into());
+    let (sql, values) = select.build(SqliteQueryBuilder);
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map(bound(values), |row| row.get(0))?.collect()
+}
+
+/// The table of a kind of parameter, and the columns that say its least and its greatest value.
+fn columns(search_type: SearchType) -> (&'static str, &'static str, &'static str) {
+    match search_type {
+        SearchType::Token => ("token", "code", "code"),
+        SearchType::Date => ("period", "low", "high"),
+        SearchType::Reference => ("reference", "target", "target"),
+        SearchType::String => ("text", "folded", "folded"),
+        SearchType::Quantity | SearchType::Number => ("amount", "value", "value"),
+        SearchType::Uri => ("uri", "value", "value"),
+        SearchType::Special => ("place", "latitude", "latitude"),
+        SearchType::Composite => ("pair", "first", "first"),
+    }
+}
+
+/// Those of `numbers` that still match, in their order.
+pub fn hits(connection: &Connection, query: &Query, numbers: &[i64]) -> rusqlite::Result<Vec<Hit>> {
+    let mut select = matching(query, i64::MAX);
+    select.and_where(Expr::col("number").is_in(numbers.iter().copied()));
+    let mut hits = run(connection, &select)?;
+    hits.sort_by_key(|hit| numbers.iter().position(|number| *number == hit.number));
+    Ok(hits)
+}
+
+/// One page of `query`, by one key.
+pub fn page(connection: &Connection, query: &Query, sort: Sort) -> rusqlite::Result<Page> {
     // One state of the index for everything below.
     let transaction = connection.unchecked_transaction()?;
     let snapshot = match query.cursor {
@@ -56,15 +119,15 @@ pub fn page(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
         return Ok(Page { hits: Vec::new(), total, next: None });
     }
     let mut select = matching(query, snapshot);
-    let key = sort_key(query.sort, snapshot);
+    let key = sort_key(sort, snapshot);
     if let Some(cursor) = query.cursor {
-        let Some(after) = after(&transaction, &key, query.sort, cursor.after)? else {
+        let Some(after) = after(&transaction, &key, sort, cursor.after)? else {
             return Ok(Page { hits: Vec::new(), total: cursor.total, next: None });
         };
         select.and_where(after);
     }
-    let order = if query.sort.descending { Order::Desc } else { Order::Asc };
-    if query.sort.key != SortKey::Arrival {
+    let order = if sort.descending { Order::Desc } else { Order::Asc };
+    if sort.key != SortKey::Arrival {
         select.order_by_expr(Expr::cust(key), order.clone());
     }
     select.order_by("number", order).limit(u64::from(query.count) + 1);
@@ -93,7 +156,7 @@ pub fn matches(connection: &Connection, query: &Query, limit: u32) -> rusqlite::
 pub(super) fn matching(query: &Query, snapshot: i64) -> SelectStatement {
     let mut select = Build::select();
     select.columns(["number", "id", "version"]).from("resource");
-    restrict(&mut select, query.resource, &query.criteria);
+    restrict(&mut select, query.resource, &query.criteria, query.sight.as_ref());
     select.and_where(Expr::col("number").lte(snapshot));
     select
 }
@@ -107,30 +170,37 @@ enum Role {
     Checks,
 }
 
-fn restrict(select: &mut SelectStatement, resource: &Resource, criteria: &[Criterion]) {
+fn restrict(select: &mut SelectStatement, resource: &Resource, criteria: &[Criterion], sight: Option<&Sight>) {
     select.and_where(Expr::col("type").eq(resource.name)).and_where(Expr::col("deleted").eq(0));
+    if let Some(limit) = sight.and_then(|sight| sight.of_type("resource", resource.name)) {
+        select.cond_where(limit);
+    }
     let ranked = criteria.iter().enumerate().filter_map(|(at, criterion)| Some((rank(criterion)?, at)));
     let first = ranked.min().map(|(_, at)| at);
     for (at, criterion) in criteria.iter().enumerate() {
         // One list only: of two, SQLite looks up every pair.
-        select.cond_where(condition(criterion, if first == Some(at) { Role::Lists } else { Role::Checks }));
+        let role = if first == Some(at) { Role::Lists } else { Role::Checks };
+        select.cond_where(condition(criterion, role, resource, sight));
     }
 }
 
 /// The lower, the fewer resources a criterion lists, as a rule; none where it would list nearly all.
 fn rank(criterion: &Criterion) -> Option<u8> {
-    let Subject::Parameter(parameter) = criterion.subject else {
-        return matches!(criterion.subject, Subject::Id).then_some(0);
+    let parameter = match criterion.subject {
+        Subject::Id => return Some(0),
+        Subject::Compartment(_) => return Some(2),
+        Subject::LastUpdated | Subject::Reverse(_) => return None,
+        Subject::Parameter(parameter) => parameter,
     };
     if matches!(criterion.modifier, Modifier::Not | Modifier::Missing) {
         return None;
     }
     Some(match parameter.search_type {
         SearchType::Token if parameter.code == "identifier" => 1,
-        SearchType::Reference if criterion.chain.is_none() => 2,
+        SearchType::Reference if criterion.links.is_empty() => 2,
         SearchType::Reference | SearchType::String | SearchType::Uri => 3,
-        SearchType::Token => 4,
-        SearchType::Date | SearchType::Quantity | SearchType::Number => 5,
+        SearchType::Token | SearchType::Composite => 4,
+        SearchType::Date | SearchType::Quantity | SearchType::Number | SearchType::Special => 5,
     })
 }
 
@@ -138,16 +208,19 @@ fn count(connection: &Connection, query: &Query, snapshot: i64) -> rusqlite::Res
     let mut select = matching(query, snapshot);
     select.clear_selects().expr(Expr::cust("count(*)"));
     let (sql, values) = select.build(SqliteQueryBuilder);
-    let values = rusqlite::params_from_iter(values.0.into_iter().map(value));
-    connection.prepare_cached(&sql)?.query_row(values, |row| row.get::<_, u32>(0)).map(u64::from)
+    connection.prepare_cached(&sql)?.query_row(bound(values), |row| row.get::<_, u32>(0)).map(u64::from)
+}
+
+/// The values of a query, as SQLite takes them.
+pub(super) fn bound(values: Values) -> impl rusqlite::Params {
+    rusqlite::params_from_iter(values.0.into_iter().map(value))
 }
 
 fn run(connection: &Connection, select: &SelectStatement) -> rusqlite::Result<Vec<Hit>> {
     let (sql, values) = select.build(SqliteQueryBuilder);
     let mut statement = connection.prepare_cached(&sql)?;
-    let values = rusqlite::params_from_iter(values.0.into_iter().map(value));
     let hit = |row: &rusqlite::Row<'_>| Ok(Hit { number: row.get(0)?, id: row.get(1)?, version: row.get(2)? });
-    statement.query_map(values, hit)?.collect()
+    statement.query_map(bound(values), hit)?.collect()
 }
 
 fn value(value: Value) -> Sql {
@@ -168,7 +241,8 @@ fn value(value: Value) -> Sql {
 /// since then keeps its place.
 fn sort_key(sort: Sort, snapshot: i64) -> String {
     let column = match sort.key {
-        SortKey::Arrival => return "number".to_string(),
+        // Any other parameter's order is kept: `ordered`.
+        SortKey::Arrival | SortKey::Parameter(_) => return "number".to_string(),
         SortKey::Id => return "id".to_string(),
         SortKey::LastUpdated => "updated",
         SortKey::Date => "dated",
@@ -194,8 +268,8 @@ fn after(connection: &Connection, key: &str, sort: Sort, number: i64) -> rusqlit
     })
 }
 
-fn condition(criterion: &Criterion, role: Role) -> Cond {
-    let parameter = match criterion.subject {
+fn condition(criterion: &Criterion, role: Role, resource: &Resource, sight: Option<&Sight>) -> Cond {
+    let (parameter, found) = match &criterion.subject {
         Subject::Id => {
             let ids: Vec<&str> = criterion.wanted.iter().filter_map(|wanted| id_of(wanted)).collect();
             return Cond::all().add(Expr::col("id").is_in(ids));
@@ -206,40 +280,50 @@ fn condition(criterion: &Criterion, role: Role) -> Cond {
                 _ => any,
             });
         }
-        Subject::Parameter(parameter) => parameter,
+        Subject::Reverse(parameter) => return referred_to(criterion, parameter.number, resource, sight),
+        Subject::Compartment(numbers) => (None, Expr::col("parameter").is_in(numbers.iter().copied())),
+        Subject::Parameter(parameter) => (Some(parameter), Expr::col("parameter").eq(parameter.number)),
     };
-    let table = match (parameter.search_type, criterion.modifier) {
-        (SearchType::Token, _) | (SearchType::Reference, Modifier::Identifier) => "token",
-        (SearchType::Date, _) => "period",
-        (SearchType::Reference, _) => "reference",
-        (SearchType::String, _) => "text",
-        (SearchType::Quantity | SearchType::Number, _) => "amount",
-        (SearchType::Uri, _) => "uri",
+    let table = match (parameter.map(|parameter| parameter.search_type), criterion.modifier) {
+        (Some(SearchType::Token), Modifier::Text) => "text",
+        (Some(SearchType::Reference), Modifier::Identifier) => "token",
+        (Some(search_type), _) => columns(search_type).0,
+        (None, _) => "reference",
     };
-    let mut found = Build::select();
-    found.from(table).and_where(Expr::col("parameter").eq(parameter.number));
+    let mut rows = Build::select();
+    rows.from(table).and_where(found);
     if criterion.modifier == Modifier::Missing {
-        let there = of_this_resource(found);
+        let there = of_this_resource(rows);
         let is_missing = criterion.wanted.contains(&Wanted::Missing(true));
         return Cond::all().add(if is_missing { there.not() } else { there });
     }
-    match &criterion.chain {
-        Some((target, inner)) => {
-            let mut named = Build::select();
-            named.column("id").from("resource");
-            restrict(&mut named, target, std::slice::from_ref(&**inner));
-            found.and_where(Expr::col("type").eq(target.name)).and_where(Expr::col("target").in_subquery(named));
-        }
-        None => {
-            let any =
-                criterion.wanted.iter().fold(Cond::any(), |any, wanted| any.add(compare(wanted, criterion.modifier)));
-            found.cond_where(any);
-        }
-    }
+    let any = criterion.wanted.iter().fold(Cond::any(), |any, wanted| any.add(compare(wanted, criterion.modifier)));
+    let any = criterion.links.iter().fold(any, |any, link| {
+        let mut named = Build::select();
+        named.column("id").from("resource");
+        restrict(&mut named, link.resource, std::slice::from_ref(&*link.inner), sight);
+        let is_named = Expr::col("target").in_subquery(named);
+        any.add(Cond::all().add(Expr::col("type").eq(link.resource.name)).add(is_named))
+    });
+    rows.cond_where(any);
     Cond::all().add(match (criterion.modifier, role) {
-        (Modifier::Not, _) => of_this_resource(found).not(),
-        (_, Role::Lists) => Expr::col(NUMBER).in_subquery(found.column("resource").take()),
-        (_, Role::Checks) => of_this_resource(found),
+        (Modifier::Not, _) => of_this_resource(rows).not(),
+        (_, Role::Lists) => Expr::col(NUMBER).in_subquery(rows.column("resource").take()),
+        (_, Role::Checks) => of_this_resource(rows),
+    })
+}
+
+/// `_has`: whether a resource that meets the inner criterion, and that the caller may see, refers to
+/// the one at hand.
+fn referred_to(criterion: &Criterion, parameter: i64, resource: &Resource, sight: Option<&Sight>) -> Cond {
+    criterion.links.iter().fold(Cond::any(), |any, link| {
+        let mut holders = Build::select();
+        holders.column("number").from("resource");
+        restrict(&mut holders, link.resource, std::slice::from_ref(&*link.inner), sight);
+        let mut targets = Build::select();
+        targets.column("target").from("reference").and_where(Expr::col("parameter").eq(parameter));
+        targets.and_where(Expr::col("type").eq(resource.name)).and_where(Expr::col("resource").in_subquery(holders));
+        any.add(Expr::col(("resource", "id")).in_subquery(targets))
     })
 }
 
@@ -252,108 +336,5 @@ fn id_of(wanted: &Wanted) -> Option<&str> {
     match wanted {
         Wanted::Id(id) => Some(id),
         _ => None,
-    }
-}
-
-/// One alternative against one row of its table.
-fn compare(wanted: &Wanted, modifier: Modifier) -> Cond {
-    let all = Cond::all();
-    match wanted {
-        Wanted::Token { system, code } => {
-            let all = match code {
-                Some(code) => all.add(Expr::col("code").eq(code.as_str())),
-                None => all,
-            };
-            match system.as_deref() {
-                None => all,
-                Some("") => all.add(Expr::col("system").eq("")),
-                Some(system) => all.add(Expr::col("system").is_in([system, SYSTEM_BY_BINDING])),
-            }
-        }
-        Wanted::Date { prefix, range } => period(*prefix, *range),
-        Wanted::Amount { prefix, amount: wanted, system, code } => {
-            let all = amount(*prefix, *wanted);
-            let all = match system {
-                Some(system) => all.add(Expr::col("system").eq(system.as_str())),
-                None => all,
-            };
-            match code {
-                Some(code) => all
-                    .add(Cond::any().add(Expr::col("code").eq(code.as_str())).add(Expr::col("unit").eq(code.as_str()))),
-                None => all,
-            }
-        }
-        Wanted::Reference { resource_type, target } => {
-            let all = all.add(Expr::col("target").eq(target.as_str()));
-            match resource_type {
-                Some(resource_type) => all.add(Expr::col("type").eq(resource_type.as_str())),
-                None => all.add(Expr::col("type").ne("")),
-            }
-        }
-        Wanted::Text(text) => all.add(match modifier {
-            Modifier::Exact => Expr::col("exact").eq(text.as_str()),
-            Modifier::Contains => Expr::cust_with_values("instr(folded, ?) > 0", [folded(text)]),
-            _ => return starts_with("folded", &folded(text)),
-        }),
-        Wanted::Uri(uri) => match modifier {
-            Modifier::Below => starts_with("value", uri),
-            _ => all.add(Expr::col("value").eq(uri.as_str())),
-        },
-        Wanted::Id(_) | Wanted::Missing(_) => all,
-    }
-}
-
-/// A range that an index can use, unlike LIKE.
-fn starts_with(column: &'static str, text: &str) -> Cond {
-    Cond::all().add(Expr::col(column).gte(text)).add(Expr::col(column).lt(format!("{text}\u{10FFFF}")))
-}
-
-fn period(prefix: Prefix, Range { low, high }: Range) -> Cond {
-    let within = || Cond::all().add(Expr::col("low").gte(low)).add(Expr::col("high").lte(high));
-    match prefix {
-        Prefix::Eq => within(),
-        Prefix::Ne => Cond::any().add(Expr::col("low").lt(low)).add(Expr::col("high").gt(high)),
-        Prefix::Gt => Cond::all().add(Expr::col("high").gt(high)),
-        Prefix::Lt => Cond::all().add(Expr::col("low").lt(low)),
-        Prefix::Ge => Cond::any().add(Expr::col("high").gt(high)).add(within()),
-        Prefix::Le => Cond::any().add(Expr::col("low").lt(low)).add(within()),
-        Prefix::Sa => Cond::all().add(Expr::col("low").gt(high)),
-        Prefix::Eb => Cond::all().add(Expr::col("high").lt(low)),
-        Prefix::Ap => {
-            let now = time::OffsetDateTime::now_utc().unix_timestamp().saturating_mul(1000);
-            let slack = (now - low.clamp(i64::MIN / 2, i64::MAX / 2)).abs() / 10;
-            Cond::all()
-                .add(Expr::col("high").gte(low.saturating_sub(slack)))
-                .add(Expr::col("low").lte(high.saturating_add(slack)))
-        }
-    }
-}
-
-fn amount(prefix: Prefix, Amount { value, slack }: Amount) -> Cond {
-    let column = || Expr::col("value");
-    let within = |slack: f64| Cond::all().add(column().gte(value - slack)).add(column().lte(value + slack));
-    match prefix {
-        Prefix::Eq => within(slack),
-        Prefix::Ne => Cond::any().add(column().lt(value - slack)).add(column().gt(value + slack)),
-        Prefix::Gt | Prefix::Sa => Cond::all().add(column().gt(value)),
-        Prefix::Lt | Prefix::Eb => Cond::all().add(column().lt(value)),
-        Prefix::Ge => Cond::all().add(column().gte(value)),
-        Prefix::Le => Cond::all().add(column().lte(value)),
-        Prefix::Ap => within((value.abs() / 10.0).max(slack)),
-    }
-}
-
-/// `_lastUpdated`, which is kept in whole seconds.
-fn updated(prefix: Prefix, Range { low, high }: Range) -> Cond {
-    let first = low.div_euclid(1000) + i64::from(low.rem_euclid(1000) > 0);
-    let last = high.div_euclid(1000);
-    let column = || Expr::col("updated");
-    match prefix {
-        Prefix::Eq | Prefix::Ap => Cond::all().add(column().gte(first)).add(column().lte(last)),
-        Prefix::Ne => Cond::any().add(column().lt(first)).add(column().gt(last)),
-        Prefix::Gt | Prefix::Sa => Cond::all().add(column().gt(last)),
-        Prefix::Lt | Prefix::Eb => Cond::all().add(column().lt(first)),
-        Prefix::Ge => Cond::all().add(column().gte(first)),
-        Prefix::Le => Cond::all().add(column().lte(last)),
     }
 }

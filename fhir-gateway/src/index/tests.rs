@@ -151,6 +151,109 @@ fn each_search_type_finds_what_it_should() {
 }
 
 #[test]
+fn composites_find_pairs_that_stand_together() {
+    let fixture = fixture();
+    let component = |code: &str, value: &str| {
+        format!(
+            r#"{{"code":{{"coding":[{{"system":"loinc","code":"{code}"}}]}},"valueQuantity":{{"value":{value},"unit":"mmHg","code":"mm[Hg]","system":"ucum"}}}}"#
+        )
+    };
+    let pressure = format!(
+        r#"{{"resourceType":"Observation","status":"final","code":{{"coding":[{{"code":"bp"}}]}},"component":[{},{}]}}"#,
+        component("systolic", "120"),
+        component("diastolic", "80"),
+    );
+    fixture.put("o1", 1, 1_000, &pressure);
+    fixture.put(
+        "o2",
+        1,
+        1_000,
+        r#"{"resourceType":"Observation","status":"final","code":{"coding":[{"code":"smoker"}]},
+           "valueCodeableConcept":{"coding":[{"system":"sct","code":"yes","display":"Smokes daily"}],"text":"smokes"}}"#,
+    );
+    fixture.put(
+        "d1",
+        1,
+        1_000,
+        r#"{"resourceType":"DocumentReference","status":"current","relatesTo":[{"code":"replaces",
+           "target":{"reference":"DocumentReference/d0"}},{"code":"signs","target":{"reference":"DocumentReference/d9"}}],
+           "content":[{"attachment":{"title":"x"}}]}"#,
+    );
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("Observation", "component-code-value-quantity=systolic$120", &["o1"]),
+        ("Observation", "component-code-value-quantity=loinc|systolic$gt100|ucum|mm[Hg]", &["o1"]),
+        ("Observation", "component-code-value-quantity=systolic$80", &[]),
+        ("Observation", "component-code-value-quantity=systolic$lt100,diastolic$lt100", &["o1"]),
+        ("Observation", "combo-code-value-quantity=diastolic$80", &["o1"]),
+        ("Observation", "code-value-quantity=bp$80", &[]),
+        ("Observation", "code-value-concept=smoker$sct|yes", &["o2"]),
+        ("Observation", "code-value-concept=smoker$no", &[]),
+        ("Observation", "code-value-concept:missing=true", &["o1"]),
+        ("Observation", "value-concept:text=DAILY", &["o2"]),
+        ("Observation", "value-concept:text=smokes", &["o2"]),
+        ("Observation", "value-concept:text=never", &[]),
+        ("DocumentReference", "relationship=DocumentReference/d0$replaces", &["d1"]),
+        ("DocumentReference", "relationship=d0$signs", &[]),
+    ];
+    for (kind, query, expected) in cases {
+        assert_eq!(fixture.ids(kind, query), *expected, "{kind}?{query}");
+    }
+}
+
+#[test]
+fn locations_are_found_by_where_they_are() {
+    let fixture = fixture();
+    for (id, latitude, longitude) in
+        [("bern", "46.948", "7.4474"), ("fiji", "-17.8", "179.9"), ("zurich", "47.3769", "8.5417")]
+    {
+        let position = format!(r#"{{"longitude":{longitude},"latitude":{latitude}}}"#);
+        fixture.put(id, 1, 1_000, &format!(r#"{{"resourceType":"Location","id":"{id}","position":{position}}}"#));
+    }
+    // Zurich is 95 km from Bern.
+    let cases: &[(&str, &[&str])] = &[
+        ("near=46.95|7.45", &["bern"]),
+        ("near=46.95|7.45|90|km", &["bern"]),
+        ("near=46.95|7.45|100|km", &["bern", "zurich"]),
+        ("near=46.95|7.45|100000|m", &["bern", "zurich"]),
+        ("near=46.95|7.45|60|[mi_us]", &["bern", "zurich"]),
+        ("near=-17.8|-179.9|30", &["fiji"]),
+        ("near:missing=true", &[]),
+        ("near=0|0,46.95|7.45|1", &["bern"]),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(fixture.ids("Location", query), *expected, "{query}");
+    }
+}
+
+#[test]
+fn identifiers_are_found_by_their_type_names_by_sound_and_uris_from_above_and_below() {
+    let fixture = fixture();
+    fixture.put(
+        "p1",
+        1,
+        1_000,
+        r#"{"resourceType":"Patient","name":[{"family":"Schmidt"}],"meta":{"profile":["http://a/b/c"]},"identifier":[{"system":"mrn","value":"1",
+           "type":{"coding":[{"system":"v2","code":"MR"}],"text":"Record"}},{"system":"ssn","value":"2"}]}"#,
+    );
+    for (query, is_found) in [
+        ("identifier:of-type=v2|MR|1", true),
+        ("identifier:of-type=v2|MR|2", false),
+        ("identifier:of-type=v2|SS|1", false),
+        ("identifier=mrn|1", true),
+        ("identifier=|1", false),
+        ("identifier:text=rec", true),
+        ("phonetic=Schmied", true),
+        ("phonetic=Meier", false),
+        ("_profile:above=http://a/b/c/d", true),
+        ("_profile:above=http://a/b", false),
+        ("_profile:below=http://a/b", true),
+        ("_profile=http://a/b", false),
+    ] {
+        assert_eq!(!fixture.ids("Patient", query).is_empty(), is_found, "{query}");
+    }
+}
+
+#[test]
 fn a_new_version_replaces_what_the_old_one_said() {
     let fixture = fixture();
     let patient = |gender: &str| format!(r#"{{"resourceType":"Patient","id":"p","gender":"{gender}"}}"#);

@@ -129,9 +129,55 @@ fn insert(transaction: &Transaction<'_>, parameter: i64, term: &Term, number: i6
             into("INSERT OR IGNORE INTO amount VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
                 .execute(params![parameter, value, system, code, unit, number])?
         }
+        Term::Place { latitude, longitude } => into("INSERT OR IGNORE INTO place VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![parameter, latitude, longitude, number])?,
+        Term::Pair(first, second) => insert_pair(transaction, parameter, first, second, number)?,
         Term::Uri(value) => {
             into("INSERT OR IGNORE INTO uri VALUES (?1, ?2, ?3)")?.execute(params![parameter, value, number])?
         }
     };
     Ok(())
+}
+
+/// A composite: its first half in columns of its own, its second in those of its kind.
+fn insert_pair(
+    transaction: &Transaction<'_>,
+    parameter: i64,
+    first: &Term,
+    second: &Term,
+    number: i64,
+) -> rusqlite::Result<usize> {
+    let (first, first_system) = match first {
+        Term::Token { system, code } => (code, system),
+        Term::Reference { resource_type, target } => (target, resource_type),
+        // The text of a code is no half of a composite.
+        _ => return Ok(0),
+    };
+    let mut half = Half::default();
+    match second {
+        Term::Token { system, code } => (half.code, half.system) = (code, system),
+        Term::Period(range) => (half.low, half.high) = (range.low, range.high),
+        Term::Amount { value, system, code, unit } => {
+            (half.value, half.system, half.code, half.unit) = (*value, system, code, unit);
+        }
+        Term::Text(text) => (half.folded, half.exact) = (extract::folded(text), text),
+        _ => return Ok(0),
+    }
+    let Half { code, system, low, high, value, unit, folded, exact } = half;
+    transaction
+        .prepare_cached("INSERT OR IGNORE INTO pair VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?
+        .execute(params![parameter, first, first_system, code, system, low, high, value, unit, folded, exact, number])
+}
+
+/// The second half of a composite.
+#[derive(Default)]
+struct Half<'a> {
+    code: &'a str,
+    system: &'a str,
+    low: i64,
+    high: i64,
+    value: f64,
+    unit: &'a str,
+    folded: String,
+    exact: &'a str,
 }

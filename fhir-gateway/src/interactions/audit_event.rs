@@ -5,13 +5,13 @@ use actix_web::http::StatusCode;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
-use super::{Answer, Context, bundle::Writer};
+use super::{Answer, Context, bundle::Writer, subset};
 use crate::{
     audit::{Leaf, event},
     auth::scopes::Interaction,
     json::Document,
     outcome::Refusal,
-    search::{Cursor, Query},
+    search::{Cursor, Handling, Query, Sort, SortKey, Unsupported},
 };
 
 /// Leaves that are looked at together.
@@ -62,9 +62,10 @@ fn leaf(context: &Context<'_>, id: &str) -> Result<Leaf, Refusal> {
 }
 
 /// One page, newest first. `total` is given only where it is known without counting everything.
-pub async fn search(context: &Context<'_>, query: &Query) -> Result<Answer, Refusal> {
+pub async fn search(context: &Context<'_>, query: &Query, path: &str) -> Result<Answer, Refusal> {
+    let ignored = not_done(context, query)?;
     if query.only_count && names_patients_only(query) {
-        return counted(context, query);
+        return counted(context, query, path);
     }
     let wanted = if query.only_count { usize::MAX } else { query.count as usize };
     let mut found: Vec<(u64, Vec<u8>)> = Vec::new();
@@ -93,25 +94,48 @@ pub async fn search(context: &Context<'_>, query: &Query) -> Result<Answer, Refu
         bundle.total(total);
     }
     let next = after.map(|after| Cursor { snapshot: 0, after, total: None });
-    bundle.links(&super::search::links(context, query, next));
+    bundle.links(&super::search::links(context, query, path, next));
     for (number, bytes) in found.iter().filter(|_| !query.only_count) {
         let full_url = format!("{}/AuditEvent/{}", context.organization.base_url, event::id(*number));
-        bundle.entry(Some(&full_url), Some(bytes), &[("search", json!({"mode": "match"}))]);
+        let bytes = subset::shaped(bytes.clone(), &query.shape, true)?;
+        bundle.entry(Some(&full_url), Some(&bytes), &[("search", json!({"mode": "match"}))]);
+    }
+    if let Some(outcome) = super::search::ignored(&ignored) {
+        bundle.outcome(&outcome);
     }
     Ok(Answer::fhir(StatusCode::OK, bundle.finish()))
+}
+
+/// What of the request is not done here: a log has one order, and nothing is included in it.
+fn not_done(context: &Context<'_>, query: &Query) -> Result<Vec<Unsupported>, Refusal> {
+    let is_own_order = |sort: &Sort| sort.descending && matches!(sort.key, SortKey::Date | SortKey::LastUpdated);
+    let sorted = match query.sort.as_slice() {
+        [] => None,
+        [sort] if is_own_order(sort) => None,
+        _ => Some(Unsupported::Value {
+            asked: "_sort of AuditEvent".to_owned(),
+            supported: "-date and -_lastUpdated".to_owned(),
+        }),
+    };
+    let included = (!query.includes.is_empty()).then(|| Unsupported::Parameter("_include".to_owned()));
+    let not_done: Vec<Unsupported> = sorted.into_iter().chain(included).collect();
+    match (not_done.first(), context.prefer.handling) {
+        (Some(first), Handling::Strict) => Err(first.refusal()),
+        _ => Ok(query.ignored.iter().cloned().chain(not_done).collect()),
+    }
 }
 
 /// Whether the criteria are at most one list of patients, which leaves know without being rendered.
 fn names_patients_only(query: &Query) -> bool {
     match query.criteria.as_slice() {
         [] => true,
-        [criterion] => criterion.chain.is_none() && query.patients().len() == criterion.wanted.len(),
+        [criterion] => criterion.links.is_empty() && query.patients().len() == criterion.wanted.len(),
         _ => false,
     }
 }
 
 /// How many leaves are about the patients, without rendering one.
-fn counted(context: &Context<'_>, query: &Query) -> Result<Answer, Refusal> {
+fn counted(context: &Context<'_>, query: &Query, path: &str) -> Result<Answer, Refusal> {
     let patients = query.patients();
     let about = |leaf: &Leaf| {
         patients.is_empty() || leaf.access.patient.as_deref().is_some_and(|patient| patients.contains(&patient))
@@ -127,7 +151,7 @@ fn counted(context: &Context<'_>, query: &Query) -> Result<Answer, Refusal> {
     }
     let mut bundle = Writer::new("searchset");
     bundle.total(total);
-    bundle.links(&super::search::links(context, query, None));
+    bundle.links(&super::search::links(context, query, path, None));
     Ok(Answer::fhir(StatusCode::OK, bundle.finish()))
 }
 
@@ -137,7 +161,7 @@ async fn matching(context: &Context<'_>, query: &Query, leaves: &[Leaf]) -> Resu
         leaves.iter().map(|leaf| (leaf.number, event::id(leaf.number), rendered(context, leaf))).collect();
     let documents = rendered.iter().map(|(_, id, bytes)| Ok((id.clone(), Document::parse(bytes.clone())?)));
     let documents = documents.collect::<Result<Vec<_>, Refusal>>()?;
-    let ids = super::search::matching(context, query, documents).await?;
+    let ids = super::search::elsewhere::matching(context, query, documents).await?;
     Ok(rendered.into_iter().filter(|(_, id, _)| ids.contains(id)).map(|(number, _, bytes)| (number, bytes)).collect())
 }
 

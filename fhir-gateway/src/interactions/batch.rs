@@ -6,11 +6,11 @@
 use actix_web::http::StatusCode;
 use futures::{StreamExt as _, stream};
 
-use super::{Answer, Context, bundle::Writer, transaction::entry::Entry};
-use crate::{json::Document, outcome::Refusal};
+use super::{Answer, Context, bundle::Writer, delete, patch, transaction::entry::Entry, update};
+use crate::{json::Document, outcome::Refusal, patch::Patch};
 
 /// Methods that an entry may have, as far as its address allows them.
-pub(super) const IN_BUNDLES: &str = "GET, POST, PUT, DELETE";
+pub(super) const IN_BUNDLES: &str = "GET, POST, PUT, PATCH, DELETE";
 /// Entries that run at the same time.
 const AT_ONCE: usize = 16;
 
@@ -33,17 +33,27 @@ async fn run(context: &Context<'_>, bundle: &Document, entry: &Result<Entry, Ref
     let entry = entry.as_ref().map_err(Clone::clone)?;
     let context = &Context { key: context.key.map(|key| key.of_entry(entry.at)), ..*context };
     let incoming = || entry.incoming(bundle);
-    match (entry.method.as_str(), entry.target.id.as_deref()) {
-        ("POST", None) if entry.target.resource_type.is_empty() => Err(Refusal::MethodNotAllowed { allow: IN_BUNDLES }),
-        ("POST", None) => {
-            super::create::create(context, &entry.target.resource_type, &incoming()?, entry.if_none_exist.as_deref())
-                .await
+    let patch = || Patch::of_resource(incoming()?.document()?);
+    let resource_type = entry.resource_type();
+    match (entry.method.as_str(), entry.target.id.as_deref(), entry.condition()) {
+        ("POST", None, _) if resource_type.is_empty() => Err(Refusal::MethodNotAllowed { allow: IN_BUNDLES }),
+        ("POST", None, condition) => {
+            let condition = condition.map(|(_, condition)| condition);
+            super::create::create(context, resource_type, &incoming()?, condition).await
         }
-        ("PUT", Some(id)) => {
-            super::update::update(context, &entry.target.resource_type, id, &incoming()?, entry.if_match).await
+        ("PUT", Some(id), _) => update::update(context, resource_type, id, &incoming()?, entry.preconditions()).await,
+        ("PUT", None, Some((_, condition))) => {
+            update::update_by_condition(context, resource_type, condition, &incoming()?, entry.preconditions()).await
         }
-        ("DELETE", Some(id)) => super::delete::delete(context, &entry.target.resource_type, id, entry.if_match).await,
-        ("GET", _) => super::transaction::get(context, entry).await,
+        ("PATCH", Some(id), _) => patch::patch(context, resource_type, id, &patch()?, entry.if_match).await,
+        ("PATCH", None, Some((_, condition))) => {
+            patch::patch_by_condition(context, resource_type, condition, &patch()?, entry.if_match).await
+        }
+        ("DELETE", Some(id), _) => delete::delete(context, resource_type, id, entry.if_match).await,
+        ("DELETE", None, Some((_, condition))) => {
+            delete::delete_by_condition(context, resource_type, condition, entry.if_match).await
+        }
+        ("GET", ..) => super::transaction::get(context, entry).await,
         _ => Err(Refusal::MethodNotAllowed { allow: IN_BUNDLES }),
     }
 }

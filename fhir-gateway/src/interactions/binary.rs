@@ -26,7 +26,12 @@ pub async fn patients(context: &Context<'_>, binary: &Stored) -> Result<BTreeSet
     if let Some(named) = binary.about() {
         return Ok(BTreeSet::from([named.to_owned()]));
     }
-    let documents = lookup::documents_of(context.organization, &binary.id, DOCUMENTS_MAX).await?;
+    patients_of_documents(context, &binary.id).await
+}
+
+/// Local ids of the Patients of the DocumentReferences that point at the Binary `id`.
+pub async fn patients_of_documents(context: &Context<'_>, id: &str) -> Result<BTreeSet<String>, Refusal> {
+    let documents = lookup::documents_of(context.organization, id, DOCUMENTS_MAX).await?;
     Ok(documents.iter().filter_map(|(document, _)| document.about().map(str::to_owned)).collect())
 }
 

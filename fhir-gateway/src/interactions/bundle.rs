@@ -74,6 +74,11 @@ impl Writer {
         self.bytes.push(b'}');
     }
 
+    /// An entry of a search that says something about the search.
+    pub fn outcome(&mut self, outcome: &Value) {
+        self.entry(None, Some(outcome.to_string().as_bytes()), &[("search", json!({"mode": "outcome"}))]);
+    }
+
     /// An entry that shows `answer`, as transactions and batches do.
     pub fn answer(&mut self, full_url: Option<&str>, answer: &Answer) {
         let mut response = json!({"status": status_line(answer.status)});

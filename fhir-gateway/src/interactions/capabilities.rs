@@ -2,6 +2,8 @@
 //! and operations are read from the tables that decide; what the interactions do with them is
 //! written here, and a test asks for each.
 
+use std::{collections::HashMap, sync::LazyLock};
+
 use actix_web::http::StatusCode;
 use serde_json::{Value, json};
 
@@ -10,7 +12,7 @@ use crate::{
     format::{FHIR_JSON, FHIR_XML},
     json::instant,
     naming::OPERATION,
-    resources::{Access, Resource, resources},
+    resources::{Access, Resource, parameters::SearchType, resources},
 };
 
 /// FHIR version of this server.
@@ -46,19 +48,36 @@ pub fn capabilities(base_url: &str) -> Answer {
         "implementation": {"description": "CareLedger FHIR gateway", "url": base_url},
         "fhirVersion": FHIR_VERSION,
         "format": [FHIR_JSON, "json", FHIR_XML, "xml"],
+        "patchFormat": ["application/json-patch+json", FHIR_JSON, FHIR_XML, "application/merge-patch+json"],
         "rest": [{
             "mode": "server",
             "security": security,
             "resource": types,
-            "interaction": [{"code": "transaction"}, {"code": "batch"}],
+            "compartment": ["http://hl7.org/fhir/CompartmentDefinition/patient"],
+            "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "history-system"}],
         }],
     });
     Answer::fhir(StatusCode::OK, statement.to_string().into_bytes())
 }
 
+/// The references that point at each type, as `_revinclude` names them.
+static REVERSE: LazyLock<HashMap<&'static str, Vec<String>>> = LazyLock::new(|| {
+    let mut reverse: HashMap<&'static str, Vec<String>> = HashMap::new();
+    for source in resources().filter(|kind| kind.access == Access::Full) {
+        for parameter in source.parameters.iter().filter(|found| found.search_type == SearchType::Reference) {
+            for target in source.targets(parameter) {
+                reverse.entry(target.name).or_default().push(format!("{}:{}", source.name, parameter.code));
+            }
+        }
+    }
+    reverse
+});
+
 fn of_type(resource: &Resource) -> Value {
     let interactions: &[&str] = match resource.access {
-        Access::Full => &["read", "vread", "update", "delete", "history-instance", "create", "search-type"],
+        Access::Full => {
+            &["read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type"]
+        }
         Access::ReadOnly => &["read", "vread", "search-type"],
     };
     let interactions: Vec<Value> = interactions.iter().map(|code| json!({"code": code})).collect();
@@ -66,22 +85,30 @@ fn of_type(resource: &Resource) -> Value {
     let mut parameters = vec![json!({"name": "_id", "type": "token"}), json!({"name": "_lastUpdated", "type": "date"})];
     let own = resource.parameters.iter();
     parameters.extend(own.map(|parameter| json!({"name": parameter.code, "type": parameter.search_type.code()})));
+    let references = resource.parameters.iter().filter(|parameter| parameter.search_type == SearchType::Reference);
+    let includes = references.map(|parameter| format!("{}:{}", resource.name, parameter.code));
+    let includes: Vec<String> = std::iter::once("*".to_owned()).chain(includes).collect();
     let operation = |name: &str| json!({"name": name, "definition": format!("{OPERATION}:{name}")});
     let mut operations: Vec<Value> = operation::names(resource.name).map(operation).collect();
     operations.push(json!({"name": operation::VALIDATE, "definition": VALIDATE_DEFINITION}));
-    json!({
+    let mut described = json!({
         "type": resource.name,
         "interaction": interactions,
         "versioning": if is_writable { "versioned-update" } else { "no-version" },
         "readHistory": is_writable,
         "updateCreate": is_writable,
         "conditionalCreate": is_writable,
-        "conditionalRead": "not-match",
-        "conditionalUpdate": false,
-        "conditionalDelete": "not-supported",
+        "conditionalRead": "full-support",
+        "conditionalUpdate": is_writable,
+        "conditionalDelete": if is_writable { "single" } else { "not-supported" },
         "searchParam": parameters,
         "operation": operations,
-    })
+    });
+    if is_writable {
+        described["searchInclude"] = json!(includes);
+        described["searchRevInclude"] = json!(REVERSE.get(resource.name));
+    }
+    described
 }
 
 #[cfg(test)]
@@ -103,6 +130,9 @@ mod tests {
             patient["searchParam"].as_array().expect("parameters").iter().any(|found| found["name"] == "identifier")
         );
         assert_eq!(patient["operation"][0]["name"], "attest");
+        let has = |name: &str, text: &str| patient[name].as_array().expect("a list").iter().any(|found| found == text);
+        assert!(has("searchInclude", "Patient:organization") && has("searchRevInclude", "Provenance:target"));
+        assert!(!has("searchRevInclude", "Observation:encounter"));
         let audit = types.iter().find(|entry| entry["type"] == "AuditEvent").expect("AuditEvent");
         assert!(!audit["interaction"].to_string().contains("create"));
     }

@@ -81,7 +81,7 @@ pub async fn one(
     for resource_type in query.types() {
         super::permit(context, resource_type, Interaction::Search)?;
     }
-    super::search::restrict(context, resource, &mut query)?;
+    query.sight = Some(super::sight(context, Interaction::Search));
     let mut hits = organization.index.run(move |index| index.matches(&query, 2)).await?;
     match hits.len() {
         0 | 1 => Ok(hits.pop().map(|hit| hit.id)),

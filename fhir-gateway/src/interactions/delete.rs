@@ -1,8 +1,8 @@
-//! `DELETE /{type}/{id}`: docs/api/delete.md
+//! `DELETE /{type}/{id}` and `DELETE /{type}?{condition}`: docs/api/delete.md
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Context, commit, permit, update, writable};
+use super::{Answer, Context, commit, condition, permit, update, writable};
 use crate::{auth::scopes::Interaction, hooks::Proposed, outcome::Refusal, records::Change};
 
 /// Ends a resource. Its versions stay readable by version; ending it twice is no error.
@@ -17,9 +17,25 @@ pub async fn delete(
     let Some(proposed) = propose(context, resource_type, id, if_match).await? else {
         return Ok(Answer::status(StatusCode::NO_CONTENT));
     };
-    let stored = commit(context, vec![proposed]).await?;
+    let stored = commit(context, vec![proposed]).await.map_err(|refusal| update::raced(refusal, if_match))?;
     let version = stored.first().map(|stored| stored.version);
     Ok(Answer { version, ..Answer::status(StatusCode::NO_CONTENT) })
+}
+
+/// As [`delete`], of the one resource that meets `condition`; where none does, nothing is ended.
+pub async fn delete_by_condition(
+    context: &Context<'_>,
+    resource_type: &str,
+    condition: &str,
+    if_match: Option<u32>,
+) -> Result<Answer, Refusal> {
+    let kind = writable(resource_type)?;
+    permit(context, resource_type, Interaction::Delete)?;
+    let _held = context.conditions.hold(&[(resource_type, condition)]).await;
+    match condition::one(context, kind, condition).await? {
+        Some(id) => delete(context, resource_type, &id, if_match).await,
+        None => Ok(Answer::status(StatusCode::NO_CONTENT)),
+    }
 }
 
 /// The change that ends what is under `id`; none if nothing is.

@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Context, Incoming, audit_event, check, create, log, permit, served, validate};
+use super::{Answer, Context, Incoming, audit_event, check, create, everything, log, permit, served, validate};
 use crate::{
     audit::Action,
     auth::scopes::Interaction,
@@ -35,6 +35,8 @@ pub const VALIDATE: &str = "validate";
 enum Operation {
     Subject,
     Attest,
+    Docref,
+    Everything,
     Inclusion,
     Opening,
     Plan,
@@ -46,8 +48,10 @@ const OPERATIONS: &[(&str, bool, &str, Operation)] = &[
     ("AuditEvent", true, "inclusion", Operation::Inclusion),
     ("Coverage", true, "opening", Operation::Opening),
     ("CoverageEligibilityRequest", false, "submit", Operation::Submit),
+    ("DocumentReference", false, "docref", Operation::Docref),
     ("InsurancePlan", true, "plan", Operation::Plan),
     ("Patient", true, "attest", Operation::Attest),
+    ("Patient", true, "everything", Operation::Everything),
     ("Patient", true, "subject", Operation::Subject),
 ];
 
@@ -62,6 +66,11 @@ pub fn exists(resource_type: &str, on_resource: bool, name: &str) -> bool {
     let is_defined = || definition(resource_type).is_some_and(|found| found.is_resource);
     OPERATIONS.iter().any(|row| (row.0, row.1, row.2) == (resource_type, on_resource, name))
         || (name == VALIDATE && is_defined())
+}
+
+/// Whether an operation's inputs may stand in its address.
+pub fn reads_parameters(name: &str) -> bool {
+    matches!(name, "$everything" | "$docref" | "$validate")
 }
 
 /// An operation on a type, or on one resource of it. `name` starts with a dollar sign.
@@ -84,6 +93,8 @@ pub async fn run(
         (Some(Operation::Inclusion), Some(id)) => inclusion(context, id).await,
         (Some(Operation::Opening), Some(id)) => opening(context, id).await,
         (Some(Operation::Plan), Some(id)) => plan(context, id).await,
+        (Some(Operation::Everything), Some(id)) => everything::everything(context, id, sent).await,
+        (Some(Operation::Docref), None) => everything::docref(context, sent).await,
         (Some(Operation::Submit), None) => submit(context, sent).await,
         _ => Err(Refusal::Unsupported("the operation")),
     }

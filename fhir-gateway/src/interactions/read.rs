@@ -2,7 +2,10 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, readable, served};
+use super::{
+    Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, readable, served, subset,
+    transaction::entry,
+};
 use crate::{
     audit::{Action, Entity},
     auth::scopes::Interaction,
@@ -10,6 +13,7 @@ use crate::{
     records::{Content, Stored},
     remote::{merge, rewrite::RemoteId},
     resources::Access,
+    search::Shape,
 };
 
 /// What a client accepts, and what it has already.
@@ -17,8 +21,29 @@ use crate::{
 pub struct Wanted<'a> {
     /// `Accept`.
     pub accept: Option<&'a str>,
-    /// Version of `If-None-Match`.
-    pub if_none_match: Option<u32>,
+    /// `If-None-Match`: entity tags, or `*`.
+    pub if_none_match: Option<&'a str>,
+    /// `If-Modified-Since`, Unix seconds; counts only without `If-None-Match` (RFC 9110, 13.2.2).
+    pub if_modified_since: Option<i64>,
+    /// What of the resource is wanted: `_summary` and `_elements`.
+    pub shape: Option<&'a Shape>,
+}
+
+impl Wanted<'_> {
+    fn shaped(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        match self.shape {
+            Some(shape) => subset::shaped(bytes, shape, true),
+            None => Ok(bytes),
+        }
+    }
+
+    /// Whether the client has this version already.
+    pub fn is_known(&self, version: u32, last_modified: i64) -> bool {
+        match (self.if_none_match, self.if_modified_since) {
+            (Some(tags), _) => tags.trim() == "*" || tags.split(',').any(|tag| entry::version_of(tag) == Some(version)),
+            (None, since) => since.is_some_and(|since| last_modified <= since),
+        }
+    }
 }
 
 /// The current version. An id that names another custodian's resource is read there.
@@ -42,11 +67,11 @@ pub async fn read(context: &Context<'_>, resource_type: &str, id: &str, wanted: 
 
 /// A version as an answer.
 pub fn shown(stored: &Stored, wanted: Wanted<'_>) -> Result<Answer, Refusal> {
-    let known = wanted.if_none_match == Some(stored.version);
+    let known = wanted.is_known(stored.version, stored.last_updated);
     let body = match stored.resource_type.as_str() {
         _ if known => None,
         "Binary" => Some(binary::negotiated(stored, wanted.accept)?),
-        _ => Some(Body { content_type: None, bytes: served(stored) }),
+        _ => Some(Body { content_type: None, bytes: wanted.shaped(served(stored))? }),
     };
     Ok(Answer {
         status: if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK },
@@ -70,10 +95,14 @@ async fn elsewhere(
         Entity { resource_type: resource_type.to_owned(), id: Some(id.to_owned()), version: Some(opened.version) };
     log_access(context, Action::Read, Some(&opened.patient), entity).await?;
     let (version, last_modified) = (Some(opened.version), Some(opened.last_updated));
+    if wanted.is_known(opened.version, opened.last_updated) {
+        let status = StatusCode::NOT_MODIFIED;
+        return Ok(Answer { status, body: None, version, last_modified, location: None });
+    }
     let body = match resource_type {
         "Binary" => binary::of_remote(id, opened, wanted.accept)?,
         // Nothing but FHIR JSON is opened of any other type.
-        _ => Body { content_type: None, bytes: opened.bytes },
+        _ => Body { content_type: None, bytes: wanted.shaped(opened.bytes)? },
     };
     Ok(Answer { status: StatusCode::OK, body: Some(body), version, last_modified, location: None })
 }

@@ -15,7 +15,8 @@ use actix_web::http::StatusCode;
 
 use super::{
     Answer, Context, accepted, batch::IN_BUNDLES, bundle::Writer, commit, condition, create::id_of_new, delete,
-    idempotency, kept, log, permit, permit_about, read, search, update, vread, writable,
+    everything, history, idempotency, kept, log, operation, patch, permit, permit_about, read, search, update, vread,
+    writable,
 };
 use crate::{
     audit::Action,
@@ -23,6 +24,7 @@ use crate::{
     hooks::Proposed,
     json::{Document, Node},
     outcome::Refusal,
+    patch::Patch,
     records::{Change, Stored},
     validate,
 };
@@ -62,6 +64,8 @@ pub async fn transaction(context: &Context<'_>, bundle: &Document) -> Result<Ans
     for (at, entry) in entries.iter().enumerate() {
         let plan = match (&existing[at], &names.ids[at]) {
             (true, Some(id)) if entry.method == "POST" => Ok(Plan::Exists(id.clone())),
+            // Nothing meets the condition and nobody chose the id: it is a create.
+            (false, Some(id)) if entry.method == "PUT" && entry.address().is_none() => planning.create(entry, id).await,
             (_, id) => planning.plan(entry, id.as_deref()).await,
         };
         plans.push(plan.map_err(|refusal| refusal.of_entry(at))?);
@@ -119,7 +123,7 @@ async fn name(
         }
         let found = existing_id(context, entry).await.map_err(|refusal| refusal.of_entry(at))?;
         existing[at] = found.is_some();
-        let id = found.or_else(|| entry.target.id.clone()).or_else(|| keyed[at].clone());
+        let id = found.or_else(|| entry.address().map(str::to_owned)).or_else(|| keyed[at].clone());
         let unkeyed = Context { key: None, ..*context };
         let id = id.unwrap_or_else(|| id_of_new(&unkeyed, resource_type));
         if !seen.insert((resource_type.to_string(), id.clone())) && entry.method != "POST" {
@@ -134,9 +138,20 @@ async fn name(
 /// The id of the resource that an entry names by condition, if there is one.
 async fn existing_id(context: &Context<'_>, entry: &Entry) -> Result<Option<String>, Refusal> {
     let kind = writable(entry.resource_type())?;
-    match entry.condition() {
-        Some((_, condition)) => condition::one(context, kind, condition).await,
-        None => Ok(None),
+    let Some((_, condition)) = entry.condition() else { return Ok(None) };
+    let found = condition::one(context, kind, condition).await?;
+    match (entry.method.as_str(), &found) {
+        ("PUT", Some(id)) if entry.resource_id().is_some_and(|named| named != id) => {
+            Err(Refusal::BadRequest("the resource has another id than the one that the condition found".to_string()))
+        }
+        ("PUT", None) => {
+            if let Some(id) = entry.resource_id() {
+                update::must_be_free(context, kind, id).await?;
+            }
+            Ok(None)
+        }
+        ("PATCH", None) => Err(Refusal::NotFound),
+        _ => Ok(found),
     }
 }
 
@@ -154,6 +169,9 @@ impl Planning<'_> {
         let Self { context, is_again, .. } = *self;
         let resource_type = entry.resource_type();
         let Some(id) = id else {
+            if entry.target.below.is_some() {
+                return Ok(Plan::Get);
+            }
             kept(resource_type)?;
             let by_id = entry.target.id.is_some();
             permit(context, resource_type, if by_id { Interaction::Read } else { Interaction::Search })?;
@@ -162,6 +180,7 @@ impl Planning<'_> {
         match entry.method.as_str() {
             "POST" => self.create(entry, id).await,
             "PUT" => self.update(entry, id).await,
+            "PATCH" => self.patch(entry, id).await,
             "DELETE" => {
                 permit(context, resource_type, Interaction::Delete)?;
                 let if_match = entry.if_match.filter(|_| !is_again);
@@ -206,8 +225,19 @@ impl Planning<'_> {
                 return Ok(Plan::Stored(Box::new(stored), StatusCode::OK));
             }
         }
+        if entry.preconditions().must_be_absent && matches!(current, update::Current::Present(_)) {
+            return Err(Refusal::PreconditionFailed("ifNoneMatch: * and there is one"));
+        }
         let (proposed, status) = update::propose(context, kind, id, &incoming, current, entry.if_match)?;
         Ok(Plan::Change(Box::new(proposed), status))
+    }
+
+    async fn patch(&self, entry: &Entry, id: &str) -> Result<Plan, Refusal> {
+        let kind = writable(entry.resource_type())?;
+        patch::permit_patch(self.context, kind)?;
+        let patch = Patch::of_resource(entry.rewritten(self.bundle, self.edits)?.document()?)?;
+        let proposed = patch::propose(self.context, kind, id, &patch, entry.if_match).await?;
+        Ok(Plan::Change(Box::new(proposed), StatusCode::OK))
     }
 }
 
@@ -257,15 +287,44 @@ async fn again(context: &Context<'_>, status: StatusCode, stored: &Stored) -> Re
 /// A read or a search that an entry asks for.
 pub async fn get(context: &Context<'_>, entry: &Entry) -> Result<Answer, Refusal> {
     let target = &entry.target;
+    let query = target.query.as_deref().unwrap_or_default();
+    let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    if let Some(below) = &target.below {
+        return get_below(context, target, below, &pairs).await;
+    }
     // In a Bundle everything is FHIR JSON, Binaries too.
-    let wanted = read::Wanted { accept: Some("application/fhir+json"), if_none_match: entry.if_none_match };
+    let wanted = read::Wanted {
+        accept: Some("application/fhir+json"),
+        if_none_match: entry.if_none_match.as_deref(),
+        if_modified_since: entry.if_modified_since,
+        shape: None,
+    };
     match (&target.id, &target.version) {
         (Some(id), Some(version)) => vread::vread(context, &target.resource_type, id, version, wanted).await,
         (Some(id), None) => read::read(context, &target.resource_type, id, wanted).await,
-        (None, _) => {
-            let query = target.query.as_deref().unwrap_or_default();
-            let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-            search::search(context, &target.resource_type, &pairs).await
+        (None, _) => search::search(context, &target.resource_type, &pairs).await,
+    }
+}
+
+/// A history, an operation that reads, or a search in a compartment.
+async fn get_below(
+    context: &Context<'_>,
+    target: &entry::Target,
+    below: &str,
+    pairs: &[(String, String)],
+) -> Result<Answer, Refusal> {
+    let (resource_type, id) = (target.resource_type.as_str(), target.id.as_deref());
+    match (resource_type, id, below) {
+        ("", _, _) => history::history(context, history::Of::All, pairs).await,
+        (_, None, "_history") => history::history(context, history::Of::Type(resource_type), pairs).await,
+        (_, Some(id), "_history") => history::history(context, history::Of::Resource(resource_type, id), pairs).await,
+        (_, _, name) if name.starts_with('$') => {
+            let document = || Err(Refusal::BadRequest("an entry that reads has no body".to_string()));
+            let sent = operation::Sent { is_empty: true, document: &document, pairs };
+            operation::run(context, resource_type, id, name, &sent).await
         }
+        ("Patient", Some(id), "*") => everything::compartment(context, id, pairs).await,
+        ("Patient", Some(id), name) => search::search_compartment(context, id, name, pairs).await,
+        _ => Err(Refusal::Unsupported("a search in a compartment other than a Patient's")),
     }
 }

@@ -1,8 +1,8 @@
-//! `PUT /{type}/{id}`: docs/api/update.md
+//! `PUT /{type}/{id}` and `PUT /{type}?{condition}`: docs/api/update.md
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Context, Incoming, accepted, check, commit, permit, permit_about, writable};
+use super::{Answer, Context, Incoming, accepted, check, commit, condition, create, permit, permit_about, writable};
 use crate::{
     auth::scopes::Interaction,
     hooks::Proposed,
@@ -24,13 +24,22 @@ pub enum Current {
     Deleted(u32),
 }
 
+/// What must hold before a resource is replaced.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Preconditions {
+    /// `If-Match`: this version is current.
+    pub if_match: Option<u32>,
+    /// `If-None-Match: *`: nothing is there.
+    pub must_be_absent: bool,
+}
+
 /// Stores the next version of a resource, or its first one under the client's id.
 pub async fn update(
     context: &Context<'_>,
     resource_type: &str,
     id: &str,
     incoming: &Incoming,
-    if_match: Option<u32>,
+    preconditions: Preconditions,
 ) -> Result<Answer, Refusal> {
     let kind = writable(resource_type)?;
     permit(context, resource_type, Interaction::Update)?;
@@ -40,14 +49,86 @@ pub async fn update(
     {
         return Err(Refusal::BadRequest("the resource must have the id of the address".to_string()));
     }
-    let current = current(context, resource_type, id, Interaction::Update).await?;
+    put(context, kind, id, incoming, preconditions).await
+}
+
+/// As [`update`], of the one resource that meets `condition`; where none does, stores a new one,
+/// under the body's id if it has one (FHIR R4, 3.1.0.4.3).
+pub async fn update_by_condition(
+    context: &Context<'_>,
+    resource_type: &str,
+    condition: &str,
+    incoming: &Incoming,
+    preconditions: Preconditions,
+) -> Result<Answer, Refusal> {
+    let kind = writable(resource_type)?;
+    permit(context, resource_type, Interaction::Update)?;
+    check(resource_type, incoming)?;
+    let _held = context.conditions.hold(&[(resource_type, condition)]).await;
+    let found = condition::one(context, kind, condition).await?;
+    let Some(id) = id_by_condition(found.as_deref(), incoming)? else {
+        if preconditions.if_match.is_some() {
+            return Err(Refusal::PreconditionFailed("If-Match names another version"));
+        }
+        // Without a key: its lock may be the one that is held.
+        return create::create(&Context { key: None, ..*context }, resource_type, incoming, None).await;
+    };
+    if found.is_none() {
+        must_be_free(context, kind, &id).await?;
+    }
+    put(context, kind, &id, incoming, preconditions).await
+}
+
+/// The id that a conditional update is about: what it found, or what the body names; none where
+/// the server chooses.
+///
+/// # Errors
+/// [`Refusal::BadRequest`] where the body names another one than the condition found.
+pub fn id_by_condition(found: Option<&str>, incoming: &Incoming) -> Result<Option<String>, Refusal> {
+    let named = match incoming {
+        Incoming::Json(document) => document.id(),
+        Incoming::Raw { .. } => None,
+    };
+    match (found, named) {
+        (Some(found), Some(named)) if found != named => {
+            Err(Refusal::BadRequest("the resource has another id than the one that the condition found".to_string()))
+        }
+        (found, named) => Ok(found.or(named).map(str::to_string)),
+    }
+}
+
+/// Refuses an id whose resource the condition of an update does not find: it would be replaced by
+/// what was meant for another one.
+pub async fn must_be_free(context: &Context<'_>, kind: &Resource, id: &str) -> Result<(), Refusal> {
+    match current(context, kind.name, id, Interaction::Update).await? {
+        Current::Present(_) => Err(Refusal::VersionConflict),
+        Current::Absent | Current::Deleted(_) => Ok(()),
+    }
+}
+
+async fn put(
+    context: &Context<'_>,
+    kind: &'static Resource,
+    id: &str,
+    incoming: &Incoming,
+    Preconditions { if_match, must_be_absent }: Preconditions,
+) -> Result<Answer, Refusal> {
+    let current = current(context, kind.name, id, Interaction::Update).await?;
+    if must_be_absent && matches!(current, Current::Present(_)) {
+        return Err(Refusal::PreconditionFailed("If-None-Match: * and there is one"));
+    }
     let (proposed, status) = propose(context, kind, id, incoming, current, if_match)?;
-    let stored = commit(context, vec![proposed]).await.map_err(|refusal| match (refusal, if_match) {
-        (Refusal::VersionConflict, Some(_)) => Refusal::PreconditionFailed("If-Match names another version"),
-        (refusal, _) => refusal,
-    })?;
+    let stored = commit(context, vec![proposed]).await.map_err(|refusal| raced(refusal, if_match))?;
     let stored = stored.first().ok_or(Refusal::Internal("an update stored nothing"))?;
     Ok(Answer::written(context, status, stored))
+}
+
+/// What another request at the same moment comes to for one that named a version.
+pub fn raced(refusal: Refusal, if_match: Option<u32>) -> Refusal {
+    match (refusal, if_match) {
+        (Refusal::VersionConflict, Some(_)) => Refusal::PreconditionFailed("If-Match names another version"),
+        (refusal, _) => refusal,
+    }
 }
 
 /// What is under `id`, as far as the caller may know: what is another patient's is absent. What

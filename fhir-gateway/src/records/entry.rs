@@ -7,7 +7,7 @@ use careledger_wire::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Content, Stored};
+use super::{Content, Listed, Stored};
 use crate::{
     envelope::{self, Document},
     keys::Secret,
@@ -79,6 +79,13 @@ impl Entry {
             Kind::Raw { content_type } => Content::Raw { content_type: content_type.clone(), bytes: plaintext.into() },
             Kind::Deleted => Content::Deleted,
         }
+    }
+
+    /// The committed version as a history lists it.
+    pub fn listed(self, sequence: u64, version: u32, last_updated: i64) -> Listed {
+        let own = (self.resource_type == "Patient").then(|| self.id.clone());
+        let (resource_type, id, patient) = (self.resource_type, self.id, self.patient.or(own));
+        Listed { sequence, resource_type, id, version, last_updated, patient }
     }
 
     /// The committed version with its content.

@@ -9,7 +9,7 @@ use careledger_wire::{
 };
 
 use super::{
-    Change, Content, Core, Held, Records, Stored,
+    Change, Content, Core, Held, Listed, Records, Stored,
     anchoring::Unit,
     entry::{self, About, Entry},
 };
@@ -236,6 +236,8 @@ impl Core {
         let was_current = blocking(move || {
             let is_current = feed.applied()? == before;
             if is_current {
+                let listed = (before + 1..).zip(&stored).map(|(sequence, stored)| Listed::of(sequence, stored));
+                feed.list(&listed.collect::<Vec<_>>())?;
                 feed.apply(through, &stored)?;
             }
             Ok(is_current)

@@ -16,7 +16,11 @@ use super::{
     pipeline::{Hold, Prepared, blocking},
     sequence_of,
 };
-use crate::{ledger::Ledger, outcome::Refusal, vault::Space};
+use crate::{
+    ledger::Ledger,
+    outcome::Refusal,
+    vault::{Pair, Space},
+};
 
 /// Versions that one transaction of the index takes.
 const INDEX_VERSIONS_PER_BATCH: usize = 500;
@@ -181,6 +185,7 @@ impl Core {
                 versions.extend(self.readable(&record, version)?);
             }
             indexed += versions.len() as u64;
+            self.list(&page).await?;
             self.feed_versions(through, versions).await?;
         }
     }
@@ -188,6 +193,30 @@ impl Core {
     async fn feed_versions(&self, through: u64, versions: Vec<Arc<Stored>>) -> Result<(), Refusal> {
         let feed = Arc::clone(&self.feed);
         blocking(move || feed.apply(through, &versions)).await
+    }
+
+    /// Tells the index of the versions on a page of the journal.
+    async fn list(&self, page: &[Pair]) -> Result<(), Refusal> {
+        let mut listed = Vec::with_capacity(page.len());
+        for (sequence, key) in page {
+            let (record, version) = entry::record_and_version(key)?;
+            let Some(committed) = self.store.get(Space::Committed, key)? else { continue };
+            let Some(entry) = self.entry(&record, version)? else { continue };
+            listed.push(entry.listed(sequence_of(sequence)?, version, entry::version_and_time(&committed)?.1));
+        }
+        let feed = Arc::clone(&self.feed);
+        blocking(move || feed.list(&listed)).await
+    }
+
+    /// The order in which all versions became visible, after the index was emptied.
+    async fn list_all(&self) -> Result<(), Refusal> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.store.scan(Space::Journal, &[], after.as_deref(), SCAN_KEYS_PER_PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            self.list(&page).await?;
+        }
     }
 
     /// A version, or `None` with a line in the log where its body is damaged: one damaged
@@ -238,6 +267,7 @@ impl Core {
             self.feed_versions(0, versions).await?;
             progress(Progress { done: seen.len() as u64, total });
         }
+        self.list_all().await?;
         self.feed_versions(*sequence, Vec::new()).await?;
         found.missing = anchored.keys().filter(|record| !seen.contains(record)).count() as u64;
         Ok(found)

@@ -17,7 +17,7 @@ use crate::{
 
 /// An index in memory: which version of what, and how far it is.
 #[derive(Default)]
-struct Rows(Mutex<(u64, Indexed)>, AtomicBool);
+struct Rows(Mutex<(u64, Indexed)>, AtomicBool, Mutex<BTreeMap<u64, String>>);
 
 /// By type and id: the version, and whether it is a deletion.
 type Indexed = BTreeMap<String, (u32, bool)>;
@@ -40,7 +40,14 @@ impl Feed for Rows {
         Ok(())
     }
 
+    fn list(&self, versions: &[Listed]) -> Result<(), Refusal> {
+        let name = |listed: &Listed| format!("{}/{}/{}", listed.resource_type, listed.id, listed.version);
+        self.2.lock().extend(versions.iter().map(|listed| (listed.sequence, name(listed))));
+        Ok(())
+    }
+
     fn clear(&self) -> Result<(), Refusal> {
+        self.2.lock().clear();
         *self.0.lock() = Default::default();
         Ok(())
     }
@@ -288,10 +295,13 @@ async fn reindex_rebuilds_from_vault_and_ledger_and_reports_what_does_not_fit() 
     records.commit(changes, vec![]).await.unwrap();
     records.commit(vec![delete("7", 1)], vec![]).await.unwrap();
     let before = world.rows.versions();
+    let listed = world.rows.2.lock().clone();
+    assert_eq!(listed.values().last().map(String::as_str), Some("Patient/7/2"));
 
     let mut last = Progress::default();
     let found = records.reindex(|progress| last = progress).await.unwrap();
     assert_eq!(found, Reindexed { indexed: 20, ..Reindexed::default() });
+    assert_eq!(*world.rows.2.lock(), listed, "a history keeps its order");
     assert_eq!(last, Progress { done: 20, total: 20 });
     assert_eq!(world.rows.versions(), before);
 

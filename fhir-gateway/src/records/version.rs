@@ -65,6 +65,37 @@ impl Stored {
     }
 }
 
+/// A committed version without its content, as a history lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its place in the order in which versions became visible.
+    pub sequence: u64,
+    /// FHIR resource type.
+    pub resource_type: String,
+    /// FHIR id.
+    pub id: String,
+    /// Version, from 1.
+    pub version: u32,
+    /// Time of its block, Unix seconds.
+    pub last_updated: i64,
+    /// Local id of the Patient that the resource is about, or is.
+    pub patient: Option<String>,
+}
+
+impl Listed {
+    /// A version that became visible at `sequence`.
+    pub fn of(sequence: u64, stored: &Stored) -> Self {
+        Self {
+            sequence,
+            resource_type: stored.resource_type.clone(),
+            id: stored.id.clone(),
+            version: stored.version,
+            last_updated: stored.last_updated,
+            patient: stored.about().map(str::to_owned),
+        }
+    }
+}
+
 /// A change that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {

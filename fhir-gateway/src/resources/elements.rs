@@ -91,6 +91,17 @@ impl Definition {
     }
 }
 
+/// The element that JSON names lead to from a type.
+pub fn at(start: &str, names: impl IntoIterator<Item = &'static str>) -> Option<&'static Element> {
+    let mut names = names.into_iter();
+    let mut element = definition(start)?.element(names.next()?)?;
+    for name in names {
+        let Kind::Complex(inner) = element.kind else { return None };
+        element = definition(inner)?.element(name)?;
+    }
+    Some(element)
+}
+
 static DEFINITIONS: LazyLock<HashMap<&'static str, Definition>> = LazyLock::new(read);
 
 /// The type of that name.

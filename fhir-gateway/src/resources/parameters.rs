@@ -1,8 +1,9 @@
 //! Search parameters and the paths they read, from `definitions/search.txt`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 const SEARCH: &str = include_str!("../../definitions/search.txt");
+const COMPARTMENTS: &str = include_str!("../../definitions/compartments.txt");
 
 /// How a parameter is searched (FHIR R4, Search, 3.1.1.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum SearchType {
     Quantity,
     Number,
     Uri,
+    Composite,
+    Special,
 }
 
 impl SearchType {
@@ -28,6 +31,8 @@ impl SearchType {
             Self::Quantity => "quantity",
             Self::Number => "number",
             Self::Uri => "uri",
+            Self::Composite => "composite",
+            Self::Special => "special",
         }
     }
 }
@@ -52,6 +57,26 @@ pub struct Path {
     pub target: Option<&'static str>,
 }
 
+/// Two values that belong together, such as a code and what was measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Composite {
+    /// How each half is searched.
+    pub types: [SearchType; 2],
+    /// Where pairs stand.
+    pub parts: Vec<CompositePart>,
+}
+
+/// A place at which pairs stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompositePart {
+    /// To the object that holds a pair; empty for the resource itself.
+    pub base: Vec<Step>,
+    /// From there to the first half.
+    pub first: Vec<Path>,
+    /// From there to the second half.
+    pub second: Vec<Path>,
+}
+
 /// A search parameter of one resource type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameter {
@@ -59,10 +84,19 @@ pub struct Parameter {
     pub code: &'static str,
     /// How it is searched.
     pub search_type: SearchType,
-    /// Where its values stand.
+    /// Where its values stand; nowhere for a composite.
     pub paths: Vec<Path>,
+    /// Where its pairs stand, for a composite.
+    pub composite: Option<Composite>,
     /// Its number in the index: the line of the table that it comes from.
     pub number: i64,
+}
+
+impl Parameter {
+    /// Finds names by how they sound, in place of how they are written.
+    pub fn is_phonetic(&self) -> bool {
+        self.code == "phonetic"
+    }
 }
 
 /// The parameters of every resource type.
@@ -82,6 +116,15 @@ pub fn all() -> HashMap<&'static str, Vec<Parameter>> {
     all
 }
 
+/// By which parameters the resources of each type are in the compartment of a Patient.
+pub fn compartments() -> HashMap<&'static str, BTreeSet<&'static str>> {
+    let line = |line: &'static str| {
+        let mut words = line.split(' ');
+        words.next().map(|name| (name, words.collect()))
+    };
+    COMPARTMENTS.lines().filter_map(line).collect()
+}
+
 /// A number that changes when the table does: an index made with another table must be rebuilt.
 pub fn fingerprint() -> u32 {
     // FNV-1a: short, stable, and no attacker chooses the table.
@@ -91,7 +134,19 @@ pub fn fingerprint() -> u32 {
 fn read(line: &'static str, number: i64) -> Option<Parameter> {
     let mut words = line.split(' ');
     let code = words.next()?;
-    let search_type = match words.next()? {
+    let search_type = read_type(words.next()?)?;
+    if search_type == SearchType::Composite {
+        let types = [read_type(words.next()?)?, read_type(words.next()?)?];
+        let parts = words.map(read_part).collect::<Option<Vec<_>>>()?;
+        let composite = Some(Composite { types, parts });
+        return Some(Parameter { code, search_type, paths: Vec::new(), composite, number });
+    }
+    let paths = words.map(read_path).collect::<Option<Vec<_>>>()?;
+    Some(Parameter { code, search_type, paths, composite: None, number })
+}
+
+fn read_type(word: &str) -> Option<SearchType> {
+    Some(match word {
         "token" => SearchType::Token,
         "date" => SearchType::Date,
         "reference" => SearchType::Reference,
@@ -99,10 +154,22 @@ fn read(line: &'static str, number: i64) -> Option<Parameter> {
         "quantity" => SearchType::Quantity,
         "number" => SearchType::Number,
         "uri" => SearchType::Uri,
+        "composite" => SearchType::Composite,
+        "special" => SearchType::Special,
         _ => return None,
+    })
+}
+
+/// `base;path,path;path`, where a base of `.` is the resource itself.
+fn read_part(word: &'static str) -> Option<CompositePart> {
+    let mut parts = word.split(';');
+    let (base, first, second) = (parts.next()?, parts.next()?, parts.next()?);
+    let base = match base {
+        "." => Vec::new(),
+        steps => steps.split('.').map(read_step).collect::<Option<Vec<_>>>()?,
     };
-    let paths = words.map(read_path).collect::<Option<Vec<_>>>()?;
-    Some(Parameter { code, search_type, paths, number })
+    let paths = |text: &'static str| text.split(',').map(read_path).collect::<Option<Vec<_>>>();
+    Some(CompositePart { base, first: paths(first)?, second: paths(second)? })
 }
 
 fn read_path(word: &'static str) -> Option<Path> {
@@ -137,5 +204,9 @@ mod tests {
         let patient = parameter("Observation", "patient");
         assert_eq!(patient.paths[0].target, Some("Patient"));
         assert_eq!(parameter("Observation", "date").paths.len(), 4);
+        let pair = parameter("Observation", "component-code-value-quantity").composite.expect("a composite");
+        assert_eq!(pair.types, [SearchType::Token, SearchType::Quantity]);
+        assert_eq!(pair.parts[0].base, vec![Step { name: "component", only: None }]);
+        assert!(compartments()["Observation"].contains("performer"));
     }
 }

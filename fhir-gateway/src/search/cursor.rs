@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// Where a page begins: the state that the search began on, the last resource that was shown and
-/// the total. Numbers of this index only; nothing of a resource.
+/// the total. Numbers of this index only; nothing of a resource. Of a search whose order is kept, the
+/// number of that order and how many of it were shown. Clients get them sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// Sequence of the last change that the search sees the order of.
@@ -25,11 +26,13 @@ impl std::str::FromStr for Cursor {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let mut numbers = text.split('-').map(|number| number.parse::<u32>().map_err(|_| ()));
+        let mut numbers = text
+            .split('-')
+            .map(|number| number.parse::<u64>().ok().and_then(|number| i64::try_from(number).ok()).ok_or(()));
         let mut next = || numbers.next().transpose();
         let (snapshot, after, total) = (next()?.ok_or(())?, next()?.ok_or(())?, next()?);
         match next()? {
-            None => Ok(Self { snapshot: snapshot.into(), after: after.into(), total: total.map(u64::from) }),
+            None => Ok(Self { snapshot, after, total: total.map(i64::unsigned_abs) }),
             Some(_) => Err(()),
         }
     }

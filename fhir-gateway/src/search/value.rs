@@ -3,7 +3,7 @@
 use super::{Modifier, Subject};
 use crate::{
     index::{
-        extract::local_reference,
+        extract::{self, local_reference},
         range::{self, Amount, Range},
     },
     resources::parameters::SearchType,
@@ -67,6 +67,17 @@ pub enum Wanted {
     Uri(String),
     /// `:missing`
     Missing(bool),
+    /// Within some kilometres of a place.
+    Near {
+        /// Degrees north.
+        latitude: f64,
+        /// Degrees east.
+        longitude: f64,
+        /// How far.
+        kilometres: f64,
+    },
+    /// Both halves of a composite.
+    Pair(Box<Wanted>, Box<Wanted>),
 }
 
 /// Splits at `separator` where it is not escaped; escapes stay.
@@ -102,7 +113,7 @@ fn unescaped(text: &str) -> String {
 
 /// Reads one alternative; none if its type does not allow it.
 pub fn read(
-    subject: Subject,
+    subject: &Subject,
     modifier: Modifier,
     resource_type: Option<&str>,
     text: &str,
@@ -115,20 +126,78 @@ pub fn read(
         Subject::Id => return Some(Wanted::Id(unescaped(text))),
         Subject::LastUpdated => return date(text),
         Subject::Parameter(parameter) => parameter,
+        Subject::Compartment(_) | Subject::Reverse(_) => return None,
     };
     match modifier {
         Modifier::Missing => return text.parse().ok().map(Wanted::Missing),
         Modifier::Identifier => return Some(token(text)),
+        Modifier::Text => return Some(Wanted::Text(unescaped(text))),
+        Modifier::OfType => return of_type(text),
         _ => {}
     }
-    match parameter.search_type {
+    match &parameter.composite {
+        Some(composite) => {
+            let halves = split(text, '$');
+            let [first, second] = halves.as_slice() else { return None };
+            let [first_type, second_type] = composite.types;
+            let half = |search_type, text: &str| {
+                let is_there = !text.is_empty();
+                is_there.then(|| typed(search_type, None, text, base_url)).flatten().map(Box::new)
+            };
+            Some(Wanted::Pair(half(first_type, first)?, half(second_type, second)?))
+        }
+        // One word: a name of several is several criteria.
+        None if parameter.is_phonetic() => {
+            let word = unescaped(text);
+            let is_one = !word.contains(char::is_whitespace);
+            extract::sound(&word).filter(|_| is_one).map(Wanted::Text)
+        }
+        None => typed(parameter.search_type, resource_type, text, base_url),
+    }
+}
+
+fn typed(search_type: SearchType, resource_type: Option<&str>, text: &str, base_url: &str) -> Option<Wanted> {
+    match search_type {
         SearchType::Token => Some(token(text)),
         SearchType::Date => date(text),
         SearchType::Reference => Some(reference(&unescaped(text), resource_type, base_url)),
         SearchType::String => Some(Wanted::Text(unescaped(text))),
         SearchType::Quantity | SearchType::Number => amount(text),
         SearchType::Uri => Some(Wanted::Uri(unescaped(text))),
+        SearchType::Special => near(text),
+        SearchType::Composite => None,
     }
+}
+
+/// `latitude|longitude[|distance[|unit]]` (FHIR R4, Location, 8.7.6.1).
+fn near(text: &str) -> Option<Wanted> {
+    const KILOMETRES_DEFAULT: f64 = 50.0;
+    let parts = split(text, '|');
+    let number = |at: usize| parts.get(at)?.parse::<f64>().ok().filter(|number| number.is_finite());
+    let (latitude, longitude) = (number(0)?, number(1)?);
+    let unit = match parts.get(3).map(String::as_str) {
+        None | Some("" | "km") => 1.0,
+        Some("m") => 0.001,
+        Some("[mi_us]" | "[mi_i]") => 1.609_344,
+        Some(_) => return None,
+    };
+    let kilometres = match parts.get(2) {
+        Some(distance) if !distance.is_empty() => number(2)? * unit,
+        _ => KILOMETRES_DEFAULT,
+    };
+    let is_place = latitude.abs() <= 90.0 && longitude.abs() <= 180.0 && kilometres >= 0.0 && parts.len() <= 4;
+    is_place.then_some(Wanted::Near { latitude, longitude, kilometres })
+}
+
+/// `system|code|value`: an identifier by its type.
+fn of_type(text: &str) -> Option<Wanted> {
+    let parts = split(text, '|');
+    let [system, code, value] = parts.as_slice() else { return None };
+    if code.is_empty() || value.is_empty() {
+        return None;
+    }
+    let system = extract::system_of_type(&unescaped(system), &unescaped(code));
+    Some(Wanted::Token { system: Some(system), code: Some(unescaped(value)) })
 }
 
 fn token(text: &str) -> Wanted {

@@ -4,12 +4,17 @@ use actix_web::{HttpMessage as _, HttpRequest, http::header, web::Bytes};
 
 use crate::{
     format::{self, FHIR_JSON, FHIR_XML, Format, Wanted},
-    interactions::{Incoming, Prefer, Returning, idempotency::Key, transaction::entry::version_of},
+    interactions::{
+        Incoming, Prefer, Returning, idempotency::Key, transaction::entry::version_of, update::Preconditions,
+    },
     json::Document,
     outcome::{FHIR_WANTED, Refusal},
-    search::{Handling, printable},
+    patch::Patch,
+    search::{Handling, Shape, Summary, elements, printable},
     xml,
 };
+
+use super::route::Route;
 
 /// What is said of a search by POST that is no form.
 const FORM_WANTED: &str = "must be a form: Content-Type application/x-www-form-urlencoded";
@@ -131,9 +136,32 @@ pub fn version(request: &HttpRequest, name: &str) -> Result<Option<u32>, Refusal
     }
 }
 
-/// The version that the client has; any other form means that it has none of ours.
-pub fn known_version(request: &HttpRequest) -> Option<u32> {
-    version_of(text(request, header::IF_NONE_MATCH.as_str())?)
+/// `If-Modified-Since`, Unix seconds; a date that cannot be read says nothing (RFC 9110, 13.1.3).
+pub fn modified_since(request: &HttpRequest) -> Option<i64> {
+    let since = request.get_header::<header::IfModifiedSince>()?;
+    let since = std::time::SystemTime::from(since.0).duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
+}
+
+/// What must hold before a resource is replaced: `If-Match`, and `If-None-Match: *`.
+///
+/// # Errors
+/// [`Refusal::BadRequest`] for tags that are not versions.
+pub fn preconditions(request: &HttpRequest) -> Result<Preconditions, Refusal> {
+    let must_be_absent = match text(request, header::IF_NONE_MATCH.as_str()).map(str::trim) {
+        None => false,
+        Some("*") => true,
+        Some(_) => return Err(Refusal::BadRequest("If-None-Match of an update is * or nothing".to_string())),
+    };
+    Ok(Preconditions { if_match: version(request, header::IF_MATCH.as_str())?, must_be_absent })
+}
+
+/// The body of a patch.
+pub fn patch(request: &HttpRequest, body: &Bytes) -> Result<Patch, Refusal> {
+    if format_of(request) == Some(Format::Xml) {
+        return Patch::of_parameters(document(request, body)?);
+    }
+    Patch::read(&request.content_type().to_ascii_lowercase(), body.clone())
 }
 
 /// `Idempotency-Key`; one that cannot be a key is refused, never passed over.
@@ -154,9 +182,29 @@ pub fn is_readable(request: &HttpRequest) -> Result<(), Refusal> {
     }
 }
 
+/// What of a resource a read wants; all of it at any other address.
+pub fn shape(route: &Route<'_>, pairs: &[(String, String)]) -> Result<Shape, Refusal> {
+    let mut shape = Shape::default();
+    if matches!(route, Route::Read { .. } | Route::Vread { .. }) {
+        for (name, text) in pairs {
+            match name.as_str() {
+                "_summary" => shape.summary = Summary::read(text)?,
+                "_elements" => shape.elements.extend(elements(text)?),
+                _ => {}
+            }
+        }
+    }
+    Ok(shape)
+}
+
 /// Refuses parameters where nothing reads them, if the client wants to know of such.
-pub fn without_parameters(request: &HttpRequest, handling: Handling) -> Result<(), Refusal> {
-    let unread = pairs(request.query_string()).into_iter().find(|(name, _)| name != "_format");
+pub fn without_parameters(request: &HttpRequest, route: &Route<'_>, handling: Handling) -> Result<(), Refusal> {
+    let is_read = |name: &str| match name {
+        "_format" => true,
+        "_summary" | "_elements" => matches!(route, Route::Read { .. } | Route::Vread { .. }),
+        _ => false,
+    };
+    let unread = pairs(request.query_string()).into_iter().find(|(name, _)| !is_read(name));
     match (unread, handling) {
         (Some((name, _)), Handling::Strict) => Err(Refusal::UnsupportedParameter(printable(&name))),
         _ => Ok(()),

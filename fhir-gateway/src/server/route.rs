@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 
 use crate::{
-    interactions::{READ_ONLY, operation},
+    interactions::{READ_ONLY, history, operation},
     outcome::Refusal,
     resources::{Access, resource},
 };
@@ -19,8 +19,15 @@ pub enum Route<'a> {
     Read { resource_type: &'a str, id: &'a str },
     Vread { resource_type: &'a str, id: &'a str, version: &'a str },
     Update { resource_type: &'a str, id: &'a str },
+    UpdateByCondition { resource_type: &'a str },
+    Patch { resource_type: &'a str, id: &'a str },
+    PatchByCondition { resource_type: &'a str },
     Delete { resource_type: &'a str, id: &'a str },
-    History { resource_type: &'a str, id: &'a str },
+    DeleteByCondition { resource_type: &'a str },
+    History { of: history::Of<'a> },
+    Compartment { id: &'a str },
+    SearchCompartment { id: &'a str, resource_type: &'a str },
+    SearchCompartmentByPost { id: &'a str, resource_type: &'a str },
     Operation { resource_type: &'a str, id: Option<&'a str>, name: &'a str },
 }
 
@@ -42,29 +49,43 @@ impl<'a> Route<'a> {
     fn table(segments: &[&'a str]) -> Result<Vec<(Method, Self)>, Refusal> {
         let mut table = match *segments {
             [] | [""] => vec![(Method::POST, Self::Bundle)],
-            ["_history"] => return Err(Refusal::Unsupported("the history of all resources")),
+            ["_history"] => vec![(Method::GET, Self::History { of: history::Of::All })],
             ["_search"] => return Err(Refusal::Unsupported("a search over all types")),
             [name] if name.starts_with('$') => return Err(Refusal::Unsupported("the operation")),
             [resource_type, "_search"] => vec![(Method::POST, Self::SearchByPost { resource_type })],
-            [_, "_history"] => {
-                return Err(Refusal::Unsupported("the history of a whole type ({type}/{id}/_history is)"));
+            [resource_type, "_history"] => {
+                vec![(Method::GET, Self::History { of: history::Of::Type(resource_type) })]
             }
             [resource_type, name] if name.starts_with('$') => Self::operation(resource_type, None, name)?,
             [resource_type, id, name] if name.starts_with('$') => Self::operation(resource_type, Some(id), name)?,
-            [resource_type] => {
-                vec![(Method::GET, Self::Search { resource_type }), (Method::POST, Self::Create { resource_type })]
-            }
+            [resource_type] => vec![
+                (Method::GET, Self::Search { resource_type }),
+                (Method::POST, Self::Create { resource_type }),
+                (Method::PUT, Self::UpdateByCondition { resource_type }),
+                (Method::PATCH, Self::PatchByCondition { resource_type }),
+                (Method::DELETE, Self::DeleteByCondition { resource_type }),
+            ],
             [resource_type, id] => vec![
                 (Method::GET, Self::Read { resource_type, id }),
                 (Method::PUT, Self::Update { resource_type, id }),
+                (Method::PATCH, Self::Patch { resource_type, id }),
                 (Method::DELETE, Self::Delete { resource_type, id }),
             ],
-            [resource_type, id, "_history"] => vec![(Method::GET, Self::History { resource_type, id })],
+            [resource_type, id, "_history"] => {
+                vec![(Method::GET, Self::History { of: history::Of::Resource(resource_type, id) })]
+            }
             [resource_type, id, "_history", version] => {
                 vec![(Method::GET, Self::Vread { resource_type, id, version })]
             }
+            ["Patient", id, "*"] => vec![(Method::GET, Self::Compartment { id })],
+            ["Patient", id, resource_type] if resource(resource_type).is_some() => {
+                vec![(Method::GET, Self::SearchCompartment { id, resource_type })]
+            }
+            ["Patient", id, resource_type, "_search"] if resource(resource_type).is_some() => {
+                vec![(Method::POST, Self::SearchCompartmentByPost { id, resource_type })]
+            }
             [_, _, inner] if inner == "*" || inner.starts_with(|first: char| first.is_ascii_uppercase()) => {
-                return Err(Refusal::Unsupported("a search in a compartment ({type}?patient={id} is)"));
+                return Err(Refusal::Unsupported("a search in a compartment other than a Patient's"));
             }
             _ => return Err(Refusal::NotFound),
         };
@@ -80,9 +101,34 @@ impl<'a> Route<'a> {
         }
         let operation = Self::Operation { resource_type, id, name };
         // What is validated is sent along.
-        let by_get =
-            id.filter(|_| name.trim_start_matches('$') != operation::VALIDATE).map(|_| (Method::GET, operation));
+        let is_read =
+            name.trim_start_matches('$') != operation::VALIDATE && (id.is_some() || operation::reads_parameters(name));
+        let by_get = is_read.then_some((Method::GET, operation));
         Ok(by_get.into_iter().chain([(Method::POST, operation)]).collect())
+    }
+
+    /// Whether the query of its address says something.
+    pub fn reads_parameters(&self) -> bool {
+        matches!(
+            self,
+            Self::Operation { name, .. } if operation::reads_parameters(name)
+        ) || matches!(
+            self,
+            Self::Search { .. }
+                | Self::SearchByPost { .. }
+                | Self::Compartment { .. }
+                | Self::SearchCompartment { .. }
+                | Self::SearchCompartmentByPost { .. }
+                | Self::History { .. }
+                | Self::UpdateByCondition { .. }
+                | Self::PatchByCondition { .. }
+                | Self::DeleteByCondition { .. }
+        )
+    }
+
+    /// Whether parameters may stand in a form in place of the address.
+    pub fn has_form(&self) -> bool {
+        matches!(self, Self::SearchByPost { .. } | Self::SearchCompartmentByPost { .. })
     }
 
     /// Whether it changes nothing and shows no versions: all there is of a type that clients only read.
@@ -112,7 +158,8 @@ pub fn allowed(segments: &[&str]) -> Result<&'static str, Refusal> {
 fn listed(table: &[(Method, Route<'_>)]) -> &'static str {
     let has = |method: &Method| table.iter().any(|(allowed, _)| allowed == method);
     match (has(&Method::GET), has(&Method::POST), has(&Method::PUT)) {
-        (true, _, true) => "GET, HEAD, PUT, DELETE, OPTIONS",
+        (true, true, true) => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        (true, false, true) => "GET, HEAD, PUT, PATCH, DELETE, OPTIONS",
         (true, true, false) => "GET, HEAD, POST, OPTIONS",
         (true, false, false) => READ_ONLY,
         (false, true, _) => "POST, OPTIONS",
@@ -151,16 +198,28 @@ mod tests {
             (Method::GET, "Patient/_search", not_allowed("POST, OPTIONS")),
             (Method::GET, "Patient/1", Ok(read)),
             (Method::HEAD, "Patient/1", Ok(read)),
-            (Method::PATCH, "Patient/1", not_allowed("GET, HEAD, PUT, DELETE, OPTIONS")),
-            (Method::DELETE, "Patient", not_allowed("GET, HEAD, POST, OPTIONS")),
+            (Method::PATCH, "Patient/1", Ok(Route::Patch { resource_type: "Patient", id: "1" })),
+            (Method::POST, "Patient/1", not_allowed("GET, HEAD, PUT, PATCH, DELETE, OPTIONS")),
+            (Method::DELETE, "Patient", Ok(Route::DeleteByCondition { resource_type: "Patient" })),
+            (Method::TRACE, "Patient", not_allowed("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")),
+            (Method::PATCH, "AuditEvent", not_allowed("GET, HEAD, OPTIONS")),
             (Method::PUT, "AuditEvent/1", not_allowed("GET, HEAD, OPTIONS")),
             (Method::POST, "AuditEvent", not_allowed("GET, HEAD, OPTIONS")),
             (Method::GET, "AuditEvent/1/_history", not_allowed("OPTIONS")),
-            (Method::GET, "Patient/1/_history", Ok(Route::History { resource_type: "Patient", id: "1" })),
+            (Method::GET, "Patient/1/_history", Ok(Route::History { of: history::Of::Resource("Patient", "1") })),
+            (Method::GET, "Patient/_history", Ok(Route::History { of: history::Of::Type("Patient") })),
+            (Method::GET, "_history", Ok(Route::History { of: history::Of::All })),
+            (Method::GET, "AuditEvent/_history", not_allowed("OPTIONS")),
             (
                 Method::GET,
                 "Patient/1/$subject",
                 Ok(Route::Operation { resource_type: "Patient", id: Some("1"), name: "$subject" }),
+            ),
+            (Method::GET, "Patient/1/*", Ok(Route::Compartment { id: "1" })),
+            (
+                Method::GET,
+                "Patient/1/Observation",
+                Ok(Route::SearchCompartment { id: "1", resource_type: "Observation" }),
             ),
             (Method::GET, "Patient/1/2/3/4", Err(Refusal::NotFound)),
         ];
@@ -173,14 +232,13 @@ mod tests {
     #[test]
     fn what_fhir_has_and_this_server_does_not_is_named_and_not_absent() {
         for path in [
-            "_history",
             "_search",
             "$export",
-            "Patient/_history",
             "Patient/$match",
-            "Patient/1/$everything",
-            "Patient/1/Observation",
-            "Patient/1/*",
+            "Patient/1/$match",
+            "Encounter/1/Observation",
+            "Encounter/1/*",
+            "Patient/1/Spaceship",
         ] {
             let segments: Vec<&str> = path.split('/').collect();
             for method in [Method::GET, Method::POST] {

@@ -9,6 +9,8 @@
 
 #![expect(clippy::print_stdout, reason = "it reports as a test harness does")]
 
+mod compartments;
+mod composite;
 mod elements;
 mod examples;
 mod package;
@@ -87,6 +89,7 @@ fn tables(package: &Package) -> Result<(), String> {
         ("codes.txt", types.codes()),
         ("patterns.txt", types.patterns().to_owned()),
         ("search.txt", search::search(package, &types, &kept)),
+        ("compartments.txt", compartments::compartments(package, &kept)),
     ];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("definitions");
     for (name, expected) in fresh {

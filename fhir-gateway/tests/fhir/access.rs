@@ -118,9 +118,16 @@ async fn conditions_and_chains_tell_a_patients_client_nothing_of_others() {
     let never = portal.post("/", conditional.to_string().replace("mrn-p2", "never")).await.expect(412);
     assert_eq!(refused.bytes, never.bytes);
     portal.post("/", conditional.to_string().replace("mrn-p2", "mrn-p1")).await.expect(200);
-    portal.get("/Condition?patient.identifier=mrn-p2").await.expect(403);
-    let chained = [("if-none-exist", "patient.identifier=mrn-p2")];
-    portal.send("POST", "/Condition", &chained, condition("x", "p1")).await.expect(403);
+    let chain = |mrn: &str| format!("/Condition?patient.identifier={mrn}");
+    assert_eq!(portal.get(&chain("mrn-p1")).await.expect(200).json()["total"], 2);
+    let denied = portal.get(&chain("mrn-p2")).await.expect(200).text();
+    let absent = portal.get(&chain("never")).await.expect(200).text();
+    assert_eq!(denied.replace("mrn-p2", "never"), absent);
+    for mrn in ["mrn-p2", "never"] {
+        let chained = format!("patient.identifier={mrn}");
+        let chained = [("if-none-exist", chained.as_str())];
+        portal.send("POST", "/Condition", &chained, condition("x", "p1")).await.expect(201);
+    }
     let found = [("if-none-exist", "_id=c-p2")];
     portal.send("POST", "/Condition", &found, condition("x", "p1")).await.expect(201);
 }

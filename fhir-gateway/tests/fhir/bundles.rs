@@ -103,7 +103,7 @@ async fn a_batch_answers_each_entry_for_itself() {
         .iter()
         .map(|entry| &entry["response"]["status"].as_str().unwrap()[..3])
         .collect();
-    assert_eq!(statuses, ["201", "422", "404", "200", "405"]);
+    assert_eq!(statuses, ["201", "422", "404", "200", "204"]);
 }
 
 fn with_account(number: u8) -> Value {
@@ -179,6 +179,43 @@ async fn a_read_that_finds_nothing_does_not_hide_that_the_changes_were_made() {
     assert_eq!(response["entry"][0]["response"]["status"], "404 Not Found");
     assert_eq!(response["entry"][1]["response"]["status"], "201 Created");
     client.get("/Patient/p1").await.expect(200);
+}
+
+#[actix_web::test]
+async fn bundles_hold_every_kind_of_read() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    client.send("PUT", "/Patient/p1", &[], r#"{"resourceType":"Patient","id":"p1"}"#).await.expect(201);
+    let reads = [
+        ("Patient/p1", "200", "Patient"),
+        ("Patient/p1/_history/1", "200", "Patient"),
+        ("Patient?_id=p1", "200", "searchset"),
+        ("_history?_count=1", "200", "history"),
+        ("Patient/_history", "200", "history"),
+        ("Patient/p1/_history", "200", "history"),
+        ("Patient/p1/Observation", "200", "searchset"),
+        ("Patient/p1/*", "200", "searchset"),
+        ("Patient/p1/$everything?_type=Patient", "200", "searchset"),
+        ("DocumentReference/$docref?patient=p1", "200", "searchset"),
+        ("Patient/never/_history", "404", ""),
+        ("Patient/never/$everything", "404", ""),
+        ("Encounter/e/Observation", "404", ""),
+    ];
+    for kind in ["batch", "transaction"] {
+        let entries: Vec<Value> =
+            reads.iter().map(|(url, ..)| json!({"request": {"method": "GET", "url": url}})).collect();
+        let bundle = json!({"resourceType": "Bundle", "type": kind, "entry": entries});
+        let answered = client.post("/", bundle.to_string()).await.expect(200).json();
+        for ((url, status, what), answer) in reads.iter().zip(answered["entry"].as_array().unwrap()) {
+            assert_eq!(&answer["response"]["status"].as_str().unwrap()[..3], *status, "{kind} {url}");
+            let resource = &answer["resource"];
+            let found = resource["type"].as_str().or(resource["resourceType"].as_str()).unwrap_or_default();
+            assert_eq!(found, *what, "{kind} {url}");
+        }
+    }
+    let write = json!({"resourceType": "Bundle", "type": "transaction",
+        "entry": [{"request": {"method": "DELETE", "url": "Patient/p1/_history"}}]});
+    client.post("/", write.to_string()).await.expect(422);
 }
 
 #[actix_web::test]

@@ -34,6 +34,11 @@ assert.equal(updated.meta.versionId, '2');
 assert.equal((await client.vread({ resourceType: 'Patient', id: created.id, version: '1' })).gender, 'female');
 assert.equal((await client.history({ resourceType: 'Patient', id: created.id })).entry.length, 2);
 
+const JSONPatch = [{ op: 'replace', path: '/gender', value: 'unknown' }];
+assert.equal((await client.patch({ resourceType: 'Patient', id: created.id, JSONPatch })).gender, 'unknown');
+assert.equal((await client.history({ resourceType: 'Patient' })).entry[0].resource.gender, 'unknown');
+assert.equal((await client.history({})).type, 'history');
+
 for (let number = 0; number < 5; number += 1) {
   await client.create({
     resourceType: 'Observation',
@@ -59,6 +64,18 @@ while (page) {
   page = page.link.some(({ relation }) => relation === 'next') ? await client.nextPage({ bundle: page }) : undefined;
 }
 assert.equal(seen.size, 5, 'no resource is skipped');
+
+const compartment = { resourceType: 'Patient', id: created.id };
+const observed = await client.compartmentSearch({ resourceType: 'Observation', compartment });
+assert.equal(observed.total, 5);
+const everything = await client.operation({ ...compartment, name: 'everything', method: 'GET' });
+assert.equal(everything.total, 6);
+const included = await client.search({
+  resourceType: 'Observation',
+  searchParams: { 'subject:Patient.family': family, _include: 'Observation:subject', _sort: '-value-quantity', _count: 1 },
+});
+assert.deepEqual(included.entry.map(({ search }) => search.mode), ['match', 'include']);
+assert.equal(included.entry[0].resource.valueQuantity.value, 64);
 
 const bundle = await client.transaction({
   body: {

@@ -33,6 +33,13 @@ patient["gender"] = "female"
 patient.save()
 assert client.reference("Patient", patient.id).to_resource()["gender"] == "female"
 
+patient.patch(gender="other")
+assert client.reference("Patient", patient.id).patch(active=True)["gender"] == "other", "a patch keeps what it does not name"
+assert client.resources("Patient").search(family=family).patch(active=False)["active"] is False, "also by condition"
+same = client.resource("Patient", name=[{"family": family}])
+_, is_created = client.resources("Patient").search(family=family).update(same)
+assert not is_created, "a conditional update replaces what meets the condition"
+
 try:
     client.resource("Patient", id=patient.id, nonsense=1).save()
 except OperationOutcome:

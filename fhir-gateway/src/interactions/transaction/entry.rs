@@ -2,7 +2,8 @@
 
 use super::resolve::Edits;
 use crate::{
-    interactions::Incoming,
+    index::range,
+    interactions::{Incoming, update::Preconditions},
     json::{Document, Edit, Node},
     outcome::Refusal,
 };
@@ -16,6 +17,8 @@ pub struct Target {
     pub id: Option<String>,
     /// Version of a vread.
     pub version: Option<String>,
+    /// What follows type and id of other reads: `_history`, `$operation`, a type or `*`.
+    pub below: Option<String>,
     /// What follows the question mark.
     pub query: Option<String>,
 }
@@ -35,8 +38,10 @@ pub struct Entry {
     pub if_none_exist: Option<String>,
     /// Version of `request.ifMatch`
     pub if_match: Option<u32>,
-    /// Version of `request.ifNoneMatch`
-    pub if_none_match: Option<u32>,
+    /// `request.ifNoneMatch`
+    pub if_none_match: Option<String>,
+    /// `request.ifModifiedSince`, Unix seconds
+    pub if_modified_since: Option<i64>,
     resource: Option<Node>,
 }
 
@@ -49,6 +54,12 @@ impl Entry {
         let url = request.text("url").ok_or_else(|| refuse(".request.url", "is required"))?;
         let target = Target::read(url).ok_or_else(|| refuse(".request.url", "is not Type, Type/id or Type?query"))?;
         let resource = node.get("resource").cloned();
+        if method == "PATCH" {
+            let patch = resource.as_ref().and_then(|resource| resource.text("resourceType"));
+            if !matches!(patch, Some("Parameters" | "Binary")) {
+                return Err(refuse(".resource", "must be a Parameters or a Binary that holds a patch"));
+            }
+        }
         if matches!(method, "POST" | "PUT") {
             let resource = resource.as_ref().ok_or_else(|| refuse(".resource", "is required"))?;
             if resource.text("resourceType") != Some(&target.resource_type) {
@@ -60,7 +71,8 @@ impl Entry {
             }
         }
         let is_addressed = match method {
-            "PUT" | "DELETE" => target.id.is_some() || target.query.is_some(),
+            "POST" | "PUT" | "PATCH" | "DELETE" if target.below.is_some() => false,
+            "PUT" | "PATCH" | "DELETE" => target.version.is_none() && target.id.is_some() != target.query.is_some(),
             "POST" => target.id.is_none() && target.query.is_none(),
             _ => true,
         };
@@ -78,7 +90,8 @@ impl Entry {
             method: method.to_string(),
             if_none_exist: request.text("ifNoneExist").map(str::to_string),
             if_match: version("ifMatch")?,
-            if_none_match: version("ifNoneMatch")?,
+            if_none_match: request.text("ifNoneMatch").map(str::to_string),
+            if_modified_since: request.text("ifModifiedSince").and_then(range::date).map(|range| range.low / 1000),
             target,
             resource,
         })
@@ -93,10 +106,27 @@ impl Entry {
     pub fn condition(&self) -> Option<(&str, &str)> {
         let condition = match self.method.as_str() {
             "POST" => self.if_none_exist.as_deref(),
-            "PUT" | "DELETE" => self.target.query.as_deref(),
+            "PUT" | "PATCH" | "DELETE" => self.target.query.as_deref(),
             _ => None,
         };
         condition.map(|condition| (self.target.resource_type.as_str(), condition))
+    }
+
+    /// What must hold before the resource is replaced.
+    pub fn preconditions(&self) -> Preconditions {
+        let must_be_absent = self.if_none_match.as_deref().map(str::trim) == Some("*");
+        Preconditions { if_match: self.if_match, must_be_absent }
+    }
+
+    /// The id that a client chose: that of `request.url`, or of a body that is put by condition.
+    pub fn address(&self) -> Option<&str> {
+        let of_body = self.resource_id().filter(|_| self.method == "PUT");
+        self.target.id.as_deref().or(of_body)
+    }
+
+    /// The id that the resource of the entry names.
+    pub fn resource_id(&self) -> Option<&str> {
+        self.resource.as_ref()?.text("id")
     }
 
     /// The resource as it was sent.
@@ -124,14 +154,31 @@ impl Entry {
 }
 
 impl Target {
-    /// Reads `Type`, `Type/id`, `Type/id/_history/version` or `Type?query`.
+    /// Reads `Type`, `Type/id`, `Type/id/_history/version` or `Type?query`, and what else may be read.
     pub fn read(url: &str) -> Option<Self> {
         let (path, query) = match url.split_once('?') {
             Some((path, query)) => (path, Some(query.to_string())),
             None => (url, None),
         };
         let mut target = Self { query, ..Self::default() };
+        let is_below = |name: &str| {
+            let is_type = name.starts_with(|first: char| first.is_ascii_uppercase());
+            is_type || name == "*" || name == "_history" || name.starts_with('$')
+        };
         match *path.trim_start_matches('/').split('/').collect::<Vec<_>>().as_slice() {
+            ["_history"] => {
+                target.below = Some("_history".to_string());
+                return Some(target);
+            }
+            [resource_type, name] if name == "_history" || name.starts_with('$') => {
+                target.resource_type = resource_type.to_string();
+                target.below = Some(name.to_string());
+            }
+            [resource_type, id, name] if is_below(name) => {
+                target.resource_type = resource_type.to_string();
+                target.id = Some(id.to_string());
+                target.below = Some(name.to_string());
+            }
             [resource_type] => target.resource_type = resource_type.to_string(),
             [resource_type, id] => {
                 target.resource_type = resource_type.to_string();
@@ -169,6 +216,16 @@ mod tests {
         assert_eq!(target("Patient/1/_history/2"), Some(("Patient".into(), some("1"), some("2"), None)));
         assert_eq!(target("metadata"), None);
         assert_eq!(target("Patient/1/2"), None);
+        let below = |url: &str| Target::read(url).and_then(|target| target.below);
+        for (url, name) in [
+            ("_history", "_history"),
+            ("Patient/1/_history", "_history"),
+            ("Patient/1/*", "*"),
+            ("Patient/1/$everything?_count=1", "$everything"),
+            ("DocumentReference/$docref", "$docref"),
+        ] {
+            assert_eq!(below(url), some(name), "{url}");
+        }
     }
 
     #[test]

@@ -1,0 +1,59 @@
+//! What consent opens at other custodians, beside what a search finds here. docs/api/exchange.md
+
+use std::collections::BTreeSet;
+
+use crate::{
+    auth::scopes::Interaction, index::Index, interactions::Context, json::Document, outcome::Refusal,
+    records::blocking, remote::merge, search::Query,
+};
+
+/// What other custodians hold that meets the same criteria.
+#[derive(Default)]
+pub struct Elsewhere {
+    /// Id here and bytes as they are served.
+    pub found: Vec<(String, Vec<u8>)>,
+    /// What custodians did not answer.
+    pub gaps: Vec<serde_json::Value>,
+    /// Local ids of the Patients of whom something was found.
+    pub patients: BTreeSet<String>,
+}
+
+/// What other custodians hold of the patients that `query` names, and consent opens.
+pub async fn elsewhere(context: &Context<'_>, query: &Query) -> Result<Elsewhere, Refusal> {
+    let Elsewhere { mut found, mut gaps, mut patients } = Elsewhere::default();
+    if !merge::REMOTE_TYPES.contains(&query.resource.name) {
+        return Ok(Elsewhere::default());
+    }
+    let own = context.caller.compartment(Interaction::Search, query.resource.name);
+    let asked: BTreeSet<&str> =
+        query.patients().into_iter().filter(|patient| own.is_none_or(|own| own == *patient)).collect();
+    for patient in asked {
+        for entry in merge::search(context.organization, query.resource.name, patient).await? {
+            match entry {
+                merge::Entry::Found { id, resource } => {
+                    patients.insert(patient.to_owned());
+                    found.push((id, resource.to_string().into_bytes()));
+                }
+                merge::Entry::Gap(outcome) => gaps.push(outcome),
+            }
+        }
+    }
+    if !found.is_empty() {
+        let documents = found.iter().map(|(id, bytes)| Ok((id.clone(), Document::parse(bytes.clone())?)));
+        let documents = documents.collect::<Result<Vec<_>, Refusal>>()?;
+        let matching = matching(context, query, documents).await?;
+        found.retain(|(id, _)| matching.contains(id));
+    }
+    Ok(Elsewhere { found, gaps, patients })
+}
+
+/// Ids of those among `documents`, which are not in the index, that meet the criteria of `query`.
+pub async fn matching(
+    context: &Context<'_>,
+    query: &Query,
+    documents: Vec<(String, Document)>,
+) -> Result<BTreeSet<String>, Refusal> {
+    let (query, base_url) = (query.clone(), context.organization.base_url.clone());
+    let organization = context.organization.address();
+    blocking(move || Index::matching(&documents, &query, &base_url, organization)).await
+}

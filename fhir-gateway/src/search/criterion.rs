@@ -1,0 +1,151 @@
+//! Criteria: `name[:modifier][.chained]=text` and `_has:Type:reference:name=text`.
+
+use super::{ALTERNATIVES_MAX, Criterion, Link, Modifier, STEPS_MAX, Subject, value};
+use crate::{
+    outcome::Refusal,
+    resources::{Resource, parameters::SearchType, resource},
+};
+
+/// Reads a criterion; none if it names a parameter that is not implemented.
+///
+/// # Errors
+/// [`Refusal::BadRequest`] for a modifier or a value that the parameter does not have.
+pub fn read(resource: &'static Resource, name: &str, text: &str, base_url: &str) -> Result<Option<Criterion>, Refusal> {
+    step(resource, name, text, base_url, 0)
+}
+
+fn step(
+    resource: &'static Resource,
+    name: &str,
+    text: &str,
+    base_url: &str,
+    depth: usize,
+) -> Result<Option<Criterion>, Refusal> {
+    if depth > STEPS_MAX {
+        return Err(Refusal::BadRequest(format!("a chain has more than {STEPS_MAX} steps")));
+    }
+    if let Some(reverse) = name.strip_prefix("_has:") {
+        return has(resource, reverse, text, base_url, depth);
+    }
+    if name == "_list" {
+        // Membership in a List is what `_has` asks.
+        return has(resource, "List:item:_id", text, base_url, depth);
+    }
+    let (head, chained) = match name.split_once('.') {
+        Some((head, chained)) => (head, Some(chained)),
+        None => (name, None),
+    };
+    let (code, modifier) = match head.split_once(':') {
+        Some((code, modifier)) => (code, Some(modifier)),
+        None => (head, None),
+    };
+    let subject = match code {
+        "_id" => Subject::Id,
+        "_lastUpdated" => Subject::LastUpdated,
+        _ => match resource.parameter(code) {
+            Some(parameter) => Subject::Parameter(parameter),
+            None => return Ok(None),
+        },
+    };
+    if let Some(chained) = chained {
+        return chain(resource, subject, modifier, chained, text, base_url, depth);
+    }
+    let (modifier, resource_type) = read_modifier(&subject, modifier)?;
+    let texts = value::split(text, ',');
+    if texts.len() > ALTERNATIVES_MAX {
+        return Err(Refusal::BadRequest(format!("{code} has more than {ALTERNATIVES_MAX} alternatives")));
+    }
+    let read = |text: &String| {
+        value::read(&subject, modifier, resource_type, text, base_url)
+            .ok_or_else(|| Refusal::BadRequest(format!("{code} has a value that its type does not allow")))
+    };
+    let wanted = texts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(Criterion { subject, modifier, wanted, links: Vec::new() }))
+}
+
+/// `patient.identifier=…` and `subject:Patient.organization.name=…`. Where the type is not named,
+/// every type that the reference may point at and that has the parameter will do.
+fn chain(
+    resource: &'static Resource,
+    subject: Subject,
+    modifier: Option<&str>,
+    chained: &str,
+    text: &str,
+    base_url: &str,
+    depth: usize,
+) -> Result<Option<Criterion>, Refusal> {
+    let Subject::Parameter(parameter) = subject else { return Ok(None) };
+    if parameter.search_type != SearchType::Reference {
+        return Ok(None);
+    }
+    let targets = match modifier {
+        Some(named) => self::resource(named).into_iter().collect(),
+        None => resource.targets(parameter),
+    };
+    let is_named = modifier.is_some() || targets.len() == 1;
+    let mut links = Vec::new();
+    for target in targets {
+        match step(target, chained, text, base_url, depth + 1) {
+            Ok(Some(inner)) => links.push(Link { resource: target, is_named, inner: Box::new(inner) }),
+            Ok(None) => {}
+            // Of several types one may have a parameter of that name and of another kind.
+            Err(_) if !is_named => {}
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    if links.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Criterion { subject, modifier: Modifier::None, wanted: Vec::new(), links }))
+}
+
+/// What follows `_has:`: `Observation:patient:code=…`, and again `_has:…` or a chain in its place.
+fn has(
+    resource: &'static Resource,
+    reverse: &str,
+    text: &str,
+    base_url: &str,
+    depth: usize,
+) -> Result<Option<Criterion>, Refusal> {
+    let mut parts = reverse.splitn(3, ':');
+    let (Some(source), Some(by), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(Refusal::BadRequest("_has must be _has:Type:reference:parameter".to_string()));
+    };
+    let Some(source) = self::resource(source) else { return Ok(None) };
+    let Some(parameter) = source.parameter(by).filter(|by| by.search_type == SearchType::Reference) else {
+        return Ok(None);
+    };
+    let points_here = source.targets(parameter).iter().any(|target| target.name == resource.name);
+    if !points_here {
+        return Err(Refusal::BadRequest("_has names a reference that does not point at the type".to_string()));
+    }
+    let Some(inner) = step(source, name, text, base_url, depth + 1)? else { return Ok(None) };
+    let link = Link { resource: source, is_named: true, inner: Box::new(inner) };
+    let subject = Subject::Reverse(parameter);
+    Ok(Some(Criterion { subject, modifier: Modifier::None, wanted: Vec::new(), links: vec![link] }))
+}
+
+/// The modifier, or the resource type that stands in its place.
+fn read_modifier<'a>(subject: &Subject, text: Option<&'a str>) -> Result<(Modifier, Option<&'a str>), Refusal> {
+    let Some(text) = text else { return Ok((Modifier::None, None)) };
+    let search_type = match subject {
+        Subject::Parameter(parameter) => Some(parameter.search_type),
+        _ => None,
+    };
+    let is_phonetic = matches!(subject, Subject::Parameter(parameter) if parameter.is_phonetic());
+    match (search_type, text) {
+        (Some(SearchType::String), "exact") if !is_phonetic => Ok((Modifier::Exact, None)),
+        (Some(SearchType::String), "contains") if !is_phonetic => Ok((Modifier::Contains, None)),
+        (Some(SearchType::Token), "text") => Ok((Modifier::Text, None)),
+        (Some(SearchType::Token), "not") => Ok((Modifier::Not, None)),
+        (Some(SearchType::Token), "of-type") => Ok((Modifier::OfType, None)),
+        (Some(SearchType::Uri), "above") => Ok((Modifier::Above, None)),
+        (Some(SearchType::Uri), "below") => Ok((Modifier::Below, None)),
+        (Some(SearchType::Reference), "identifier") => Ok((Modifier::Identifier, None)),
+        (Some(_), "missing") => Ok((Modifier::Missing, None)),
+        (Some(SearchType::Reference), name) if name.starts_with(|first: char| first.is_ascii_uppercase()) => {
+            Ok((Modifier::None, Some(name)))
+        }
+        _ => Err(Refusal::BadRequest("a search parameter has a modifier that is not supported for it".to_string())),
+    }
+}

@@ -1,0 +1,111 @@
+//! Queries, read.
+
+use super::*;
+use crate::resources::resource;
+
+fn parse(kind: &str, query: &str, handling: Handling) -> Result<Query, Refusal> {
+    let pairs: Vec<(String, String)> = query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, text)| (name.to_string(), text.to_string()))
+        .collect();
+    Query::parse(resource(kind).expect("kept"), &pairs, handling, "http://here/fhir")
+}
+
+#[test]
+fn unknown_parameters_follow_handling() {
+    let lenient = parse("Patient", "name=a&color=red", Handling::Lenient).expect("lenient");
+    assert_eq!(lenient.ignored, [Unsupported::Parameter("color".into())]);
+    assert_eq!(lenient.applied.len(), 1);
+    let strict = parse("Patient", "name=a&color=red", Handling::Strict);
+    assert_eq!(strict.err(), Some(Refusal::UnsupportedParameter("color".into())));
+}
+
+#[test]
+fn what_is_wrong_is_refused_whatever_the_handling() {
+    for query in [
+        "birthdate=soon",
+        "birthdate=ge",
+        "birthdate=1970-13",
+        "name:fuzzy=a",
+        "gender:contains=m",
+        "_count=many",
+        "_total=all",
+        "_summary=maybe",
+        "_sort=shoe-size",
+        "_sort=family,,name",
+        "_elements=",
+        "_elements=a|b",
+        "_sort=",
+        "_cursor=1",
+        "_cursor=1-2-3-4",
+        "_cursor=-1-2",
+        "_format=ttl",
+        "identifier:of-type=a|b",
+        "active:missing=perhaps",
+    ] {
+        assert!(parse("Patient", query, Handling::Lenient).is_err(), "{query}");
+    }
+    for wrong in ["46", "91|0", "0|181", "0|0|-1", "0|0|1|parsec", "a|b", "0|0|1|km|x"] {
+        assert!(parse("Location", &format!("near={wrong}"), Handling::Lenient).is_err(), "{wrong}");
+    }
+    assert!(parse("Observation", "value-quantity=abc", Handling::Lenient).is_err());
+    assert!(parse("Observation", &format!("code={}", "a,".repeat(300)), Handling::Lenient).is_err());
+}
+
+#[test]
+fn patients_of_a_search_are_known() {
+    let query = parse("DocumentReference", "patient=Patient/1,2&status=current", Handling::Strict).expect("valid");
+    assert_eq!(query.patients(), ["1", "2"]);
+    let query = parse("DocumentReference", "subject:Group=1", Handling::Strict).expect("valid");
+    assert!(query.patients().is_empty());
+}
+
+#[test]
+fn chains_name_the_types_they_look_into() {
+    let types = |query| parse("Observation", query, Handling::Strict).expect("valid").types();
+    assert_eq!(types("patient.identifier=s|1&subject:Group._id=3"), ["Observation", "Patient", "Group"]);
+    // One of several types, whichever has such a name: the client names none.
+    assert_eq!(types("subject.name=a"), ["Observation"]);
+    let deep = "subject:Patient.organization.name=a&_has:Provenance:target:agent:Practitioner.name=b";
+    assert_eq!(types(deep), ["Observation", "Patient", "Organization", "Provenance", "Practitioner"]);
+    for wrong in
+        ["subject:Patient.shoe-size=1", "code.name=a", "_has:Provenance:recorded:_id=1", "_has:Spaceship:a:b=1"]
+    {
+        assert!(parse("Observation", wrong, Handling::Strict).is_err(), "{wrong}");
+    }
+    for wrong in ["_has:Provenance:target=1", "_has:Encounter:patient:_id=1", "subject:Patient.birthdate=soon"] {
+        assert!(parse("Observation", wrong, Handling::Lenient).is_err(), "{wrong}");
+    }
+    let values = "a,".repeat(ALTERNATIVES_MAX - 1) + "a";
+    let wide: Vec<String> = (0..CRITERIA_MAX).map(|_| format!("performer.identifier={values}")).collect();
+    assert!(matches!(parse("Observation", &wide.join("&"), Handling::Lenient), Err(Refusal::BadRequest(_))));
+    let long = format!("{}_id=1", "part-of:Observation.".repeat(STEPS_MAX + 1)).replace("part-of", "has-member");
+    assert!(matches!(parse("Observation", &long, Handling::Lenient), Err(Refusal::BadRequest(_))));
+}
+
+#[test]
+fn includes_are_read_in_every_form() {
+    let includes = |query| parse("Observation", query, Handling::Strict).map(|query| query.includes.len());
+    for query in [
+        "_include=*",
+        "_include=Observation:*",
+        "_include=Observation:subject",
+        "_include=Observation:subject:Patient",
+        "_include:iterate=Patient:organization",
+        "_revinclude=Provenance:target",
+        "_revinclude:recurse=Provenance:target:Observation",
+    ] {
+        assert_eq!(includes(query), Ok(1), "{query}");
+    }
+    for query in ["_include=Observation", "_include:sideways=*", "_include=Observation:shoe", "_include=A:b:c:d"] {
+        assert!(includes(query).is_err(), "{query}");
+    }
+}
+
+#[test]
+fn cursors_survive_their_text() {
+    for cursor in [Cursor { snapshot: 7, after: 3, total: None }, Cursor { snapshot: 7, after: 0, total: Some(12) }] {
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+    }
+}

@@ -1,0 +1,148 @@
+//! Writes by condition, and what must hold before a write or a read.
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use super::{condition, shown, support::world, two_patients};
+
+fn patient(id: Option<&str>, mrn: &str, gender: &str) -> String {
+    let mut patient =
+        json!({"resourceType": "Patient", "identifier": [{"system": "urn:mrn", "value": mrn}], "gender": gender});
+    if let Some(id) = id {
+        patient["id"] = json!(id);
+    }
+    patient.to_string()
+}
+
+#[actix_web::test]
+async fn a_conditional_update_creates_replaces_or_refuses() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let put = |query: &'static str, body: String| client.send("PUT", query, &[], body);
+    let created = put("/Patient?identifier=urn:mrn|7", patient(None, "7", "male")).await.expect(201);
+    let id = created.id();
+    let updated = put("/Patient?identifier=urn:mrn|7", patient(None, "7", "other")).await.expect(200);
+    assert_eq!((updated.id(), updated.header("etag")), (id.clone(), Some("W/\"2\"")));
+    put("/Patient?identifier=urn:mrn|7", patient(Some(&id), "7", "female")).await.expect(200);
+    put("/Patient?identifier=urn:mrn|7", patient(Some("another"), "7", "male")).await.expect(400);
+    // Nothing meets it: the body's id is taken, unless it is somebody's.
+    put("/Patient?identifier=urn:mrn|8", patient(Some("p8"), "8", "male")).await.expect(201);
+    put("/Patient?identifier=urn:mrn|9", patient(Some("p8"), "9", "male")).await.expect(409);
+    client.post("/Patient", patient(None, "7", "male")).await.expect(201);
+    put("/Patient?identifier=urn:mrn|7", patient(None, "7", "male")).await.expect(412);
+    put("/Patient?color=red", patient(None, "7", "male")).await.expect(400);
+    put("/Patient", patient(None, "7", "male")).await.expect(400);
+    assert_eq!(client.get("/Patient").await.expect(200).json()["total"], 3);
+    let stale = [("if-match", "W/\"1\"")];
+    client.send("PUT", "/Patient?_id=p8", &stale, patient(None, "8", "other")).await.expect(200);
+    client.send("PUT", "/Patient?_id=p8", &stale, patient(None, "8", "male")).await.expect(412);
+    client.send("PUT", "/Patient?_id=never", &stale, patient(None, "8", "male")).await.expect(412);
+}
+
+#[actix_web::test]
+async fn racing_conditional_updates_give_one_resource() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let answers =
+        join_all((0..8).map(|_| client.send("PUT", "/Patient?identifier=urn:mrn|7", &[], patient(None, "7", "male"))));
+    let answers = answers.await;
+    assert_eq!(answers.iter().filter(|got| got.status == 201).count(), 1);
+    assert!(answers.iter().all(|got| matches!(got.status, 200 | 201)));
+    assert_eq!(client.get("/Patient").await.expect(200).json()["total"], 1);
+}
+
+#[actix_web::test]
+async fn a_conditional_delete_ends_one_resource_or_none() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    for (id, mrn) in [("a", "1"), ("b", "2"), ("c", "2")] {
+        client.send("PUT", &format!("/Patient/{id}"), &[], patient(Some(id), mrn, "male")).await.expect(201);
+    }
+    client.send("DELETE", "/Patient?identifier=urn:mrn|2", &[], "").await.expect(412);
+    client.send("DELETE", "/Patient?identifier=urn:mrn|3", &[], "").await.expect(204);
+    client.send("DELETE", "/Patient?identifier=urn:mrn|1", &[("if-match", "W/\"2\"")], "").await.expect(412);
+    assert_eq!(client.get("/Patient").await.expect(200).json()["total"], 3);
+    client.send("DELETE", "/Patient?identifier=urn:mrn|1", &[], "").await.expect(204);
+    client.get("/Patient/a").await.expect(410);
+    let bundle = json!({"resourceType": "Bundle", "type": "batch", "entry": [
+        {"request": {"method": "DELETE", "url": "Patient?_id=b"}},
+        {"request": {"method": "PUT", "url": "Patient?_id=c"},
+            "resource": {"resourceType": "Patient", "gender": "other"}},
+    ]});
+    let answered = client.post("/", bundle.to_string()).await.expect(200).json();
+    let statuses: Vec<&Value> =
+        answered["entry"].as_array().unwrap().iter().map(|e| &e["response"]["status"]).collect();
+    assert_eq!(statuses, ["204 No Content", "200 OK"]);
+}
+
+#[actix_web::test]
+async fn a_conditional_update_in_a_transaction_takes_the_bodys_id_or_refuses() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let run = |url: &str, body: String| {
+        let resource: Value = serde_json::from_str(&body).unwrap();
+        let entry = json!({"resource": resource, "request": {"method": "PUT", "url": url}});
+        client.post("/", json!({"resourceType": "Bundle", "type": "transaction", "entry": [entry]}).to_string())
+    };
+    run("Patient?identifier=urn:mrn|7", patient(Some("p7"), "7", "male")).await.expect(200);
+    client.get("/Patient/p7").await.expect(200);
+    run("Patient?identifier=urn:mrn|7", patient(Some("other"), "7", "male")).await.expect(400);
+    run("Patient?identifier=urn:mrn|8", patient(Some("p7"), "8", "male")).await.expect(409);
+    run("Patient?identifier=urn:mrn|7", patient(None, "7", "female")).await.expect(200);
+    assert_eq!(client.get("/Patient/p7").await.expect(200).json()["meta"]["versionId"], "2");
+    run("Patient?identifier=urn:mrn|9", patient(None, "9", "female")).await.expect(200);
+    assert_eq!(client.get("/Patient").await.expect(200).json()["total"], 2);
+}
+
+#[actix_web::test]
+async fn reads_and_writes_keep_their_preconditions() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let body = || patient(Some("p1"), "1", "male");
+    let create_only = [("if-none-match", "*")];
+    client.send("PUT", "/Patient/p1", &create_only, body()).await.expect(201);
+    client.send("PUT", "/Patient/p1", &create_only, body()).await.expect(412);
+    client.send("PUT", "/Patient/p1", &[("if-none-match", "W/\"1\"")], body()).await.expect(400);
+    let modified = client.get("/Patient/p1").await.expect(200).header("last-modified").unwrap().to_owned();
+    for (headers, status) in [
+        (vec![("if-none-match", "W/\"1\"")], 304),
+        (vec![("if-none-match", "W/\"9\", W/\"1\"")], 304),
+        (vec![("if-none-match", "*")], 304),
+        (vec![("if-none-match", "W/\"9\"")], 200),
+        (vec![("if-modified-since", modified.as_str())], 304),
+        (vec![("if-modified-since", "Thu, 01 Jan 1970 00:00:00 GMT")], 200),
+        (vec![("if-modified-since", "soon")], 200),
+        (vec![("if-none-match", "W/\"9\""), ("if-modified-since", modified.as_str())], 200),
+    ] {
+        client.send("GET", "/Patient/p1", &headers, "").await.expect(status);
+    }
+    let outcome = [("prefer", "return=OperationOutcome")];
+    let said = client.send("PUT", "/Patient/p1", &outcome, body()).await.expect(200).json();
+    assert_eq!(said["resourceType"], "OperationOutcome");
+}
+
+#[actix_web::test]
+async fn a_write_by_condition_tells_nothing_of_what_the_caller_may_not_see() {
+    let (_world, ehr, portal) = two_patients().await;
+    let body = |id: &str| condition(id, "p1");
+    let without_id = json!({"resourceType": "Condition", "subject": {"reference": "Patient/p2"}}).to_string();
+    let cases: [(&str, &str, String, String); 4] = [
+        ("DELETE", "/Condition?_id=", String::new(), String::new()),
+        ("PUT", "/Condition?_id=", body("c-p2"), body("never")),
+        ("PUT", "/Condition?_id=", without_id.clone(), without_id),
+        ("PUT", "/Condition?_id=free&patient=p1&_id=", body("c-p2"), body("never")),
+    ];
+    for (method, path, of_denied, of_absent) in cases {
+        let denied = portal.send(method, &format!("{path}c-p2"), &[], of_denied).await;
+        let absent = portal.send(method, &format!("{path}never"), &[], of_absent).await;
+        assert_eq!(shown(&denied), shown(&absent), "{method} {path}");
+    }
+    let kept = ehr.get("/Condition/c-p2").await.expect(200).json();
+    assert_eq!(kept["meta"]["versionId"], "1");
+    ehr.get("/Condition/never").await.expect(404);
+    let own = json!({"resourceType": "Condition", "subject": {"reference": "Patient/p1"}}).to_string();
+    portal.send("PUT", "/Condition?_id=c-p1", &[], own.clone()).await.expect(200);
+    portal.send("PUT", "/Condition?_id=c-none", &[], own).await.expect(201);
+    portal.send("DELETE", "/Condition?_id=c-p1", &[], "").await.expect(204);
+    ehr.get("/Condition/c-p1").await.expect(410);
+}
