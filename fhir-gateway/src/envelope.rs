@@ -212,7 +212,7 @@ pub fn wrap_own(document: &Document, key: &DocumentKey, storage: &Secret) -> Wra
 /// Opens a wrap that [`wrap_own`] made.
 pub fn unwrap_own(document: &Document, wrap: &Wrap, storage: &Secret) -> Result<DocumentKey, EnvelopeError> {
     let nonce: [u8; 12] = wrap.enc.as_slice().try_into().map_err(|_| EnvelopeError::Refused)?;
-    if wrap.suite != WrapSuite::Storage {
+    if wrap.suite != WrapSuite::Storage || wrap.key_id != storage_key_id(storage) {
         return Err(EnvelopeError::Refused);
     }
     let aad = document.associated_data(WrapSuite::Storage.name());

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Time between two looks at whether the gateway is ready.
+const POLL: Duration = Duration::from_millis(50);
 const SMART_CONFIGURATION: &str = "http://127.0.0.1:9/general/fhir/.well-known/smart-configuration";
 
 /// A container's image often trusts no certificate authority: a peer behind http is reached from it.
@@ -68,7 +70,7 @@ fn a_gateway_that_init_made_passes_its_check_and_says_that_it_is_ready() {
     while ask("/ready").is_none_or(|answer| !answer.ends_with("ready\n")) {
         assert!(running.try_wait().unwrap().is_none(), "the gateway ended");
         assert!(Instant::now() < deadline, "the gateway is not ready in time");
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(POLL);
     }
     assert!(ask("/health").is_some_and(|answer| answer.ends_with("alive\n")));
     assert!(ask("/metrics").is_some_and(|answer| answer.contains("careledger_gateway_ledger_block_time_seconds")));

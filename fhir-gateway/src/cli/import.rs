@@ -38,7 +38,8 @@ const PROGRESS_STEP: usize = 100;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Example:
-  careledger-gateway import --client ehr --key riverside-gateway/riverside/ehr.pem --url http://127.0.0.1:8080/riverside patients.ndjson.gz")]
+  careledger-gateway import --client ehr --key riverside-gateway/riverside/ehr.pem \\
+          --url http://127.0.0.1:8080/riverside patients.ndjson.gz")]
 pub struct Import {
     #[command(flatten)]
     access: Token,
