@@ -356,7 +356,7 @@ impl<S: Store> Machine<S> {
         let chain_id = &self.chain.as_ref()?.chain_id;
         let context = BlockContext { chain_id, height, time, time_max, verifier: &self.verifier };
         let (signatures, upgrades) = (&self.signatures, self.upgrades);
-        let quotas = self.quotas.clone();
+        let quotas = self.quotas;
         Some(Execution { store: &self.store, context, signatures, upgrades, quotas })
     }
 
