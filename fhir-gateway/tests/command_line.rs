@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -30,10 +30,22 @@ fn a_system_without_certificate_authorities_is_no_panic() {
     assert!(said.contains(SMART_CONFIGURATION) && !said.contains("panicked"), "{said}");
 }
 
-/// The whole answer to a plain GET, if somebody listens.
-fn get(address: SocketAddr, path: &str) -> Option<String> {
+/// A process that ends with the test, also where the test fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended needs no more.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The whole answer to a GET, if somebody listens.
+fn get(address: SocketAddr, path: &str, token: &str) -> Option<String> {
     let mut connection = TcpStream::connect(address).ok()?;
-    write!(connection, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").ok()?;
+    let headers = format!("host: {address}\r\nauthorization: Bearer {token}\r\nconnection: close");
+    write!(connection, "GET {path} HTTP/1.1\r\n{headers}\r\n\r\n").ok()?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer).ok()?;
     Some(answer)
@@ -45,8 +57,10 @@ fn a_gateway_that_init_made_passes_its_check_and_says_that_it_is_ready() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("gateway");
     let gateway = || Command::new(env!("CARGO_BIN_EXE_careledger-gateway"));
-    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (listen, rpc, operations) = (free(), free(), free());
+    // Held together, so that they differ.
+    let free = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [listen, rpc, operations] = free.each_ref().map(|listener| listener.local_addr().unwrap());
+    drop(free);
     let made = gateway()
         .args(["init", "--organization", "riverside=provider", "--listen", &listen.to_string()])
         .args(["--rpc-listen", &rpc.to_string(), "--folder"])
@@ -64,11 +78,12 @@ fn a_gateway_that_init_made_passes_its_check_and_says_that_it_is_ready() {
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(checked.status.success() && said.contains("riverside: keystore opens, account care1"), "{said}");
 
-    let mut running = gateway().args(["start", "--config"]).arg(&file).stderr(Stdio::null()).spawn().unwrap();
-    let ask = |path: &str| get(operations, path);
+    let started = gateway().args(["start", "--config"]).arg(&file).stderr(Stdio::null()).spawn();
+    let mut running = Running(started.unwrap());
+    let ask = |path: &str| get(operations, path, "");
     let deadline = Instant::now() + Duration::from_secs(60);
     while ask("/ready").is_none_or(|answer| !answer.ends_with("ready\n")) {
-        assert!(running.try_wait().unwrap().is_none(), "the gateway ended");
+        assert!(running.0.try_wait().unwrap().is_none(), "the gateway ended");
         assert!(Instant::now() < deadline, "the gateway is not ready in time");
         thread::sleep(POLL);
     }
@@ -97,13 +112,15 @@ fn a_gateway_that_init_made_passes_its_check_and_says_that_it_is_ready() {
     fs::write(folder.path().join("patients.ndjson.imported"), "1\n").unwrap();
     let (_, said) = import();
     assert!(said.contains("going on after 1 of 3"), "{said}");
-    let metrics = get(operations, "/metrics").unwrap();
-    let count = |wanted: &str| metrics.lines().any(|line| line == format!("careledger_gateway_requests_total{wanted}"));
-    assert!(count(r#"{method="PUT",status="201"} 1"#), "{metrics}");
-    assert!(count(r#"{method="POST",status="201"} 1"#) && count(r#"{method="POST",status="200"} 2"#), "{metrics}");
-
-    running.kill().unwrap();
-    running.wait().unwrap();
+    let mut token = gateway();
+    token.args(["token", "--client", "ehr", "--url", &format!("http://{listen}/riverside"), "--key"]);
+    let token = String::from_utf8(token.arg(home.join("riverside/ehr.pem")).output().unwrap().stdout).unwrap();
+    let found = get(listen, "/riverside/fhir/Patient?_summary=count", token.trim_end()).unwrap();
+    assert!(found.contains(r#""total":2"#), "{found}");
+    let metrics = ask("/metrics").unwrap();
+    let put = r#"careledger_gateway_requests_total{method="PUT",status="201"} 1"#;
+    assert!(metrics.lines().any(|line| line == put), "{metrics}");
+    drop(running);
 
     fs::remove_file(home.join("riverside/ehr.jwks.json")).unwrap();
     let checked = check();
