@@ -159,6 +159,8 @@ impl<S: Store> Machine<S> {
         let initial_height = consensus.initial_height.max(1);
         let chain = ChainMeta { chain_id: chain_id.to_owned(), genesis_time: time, initial_height };
         let app_hash = self.store.init(chain.clone(), changes);
+        // What held under an earlier chain's id says nothing about this one's.
+        self.signatures = Signatures::default();
         self.chain = Some(chain);
         self.forget_uncommitted();
         Ok(app_hash)

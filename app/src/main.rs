@@ -4,10 +4,6 @@ mod cli;
 
 use std::process::ExitCode;
 
-/// Decoding makes many small values that live as long as one request: see ADR 26.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     cli::run()
 }

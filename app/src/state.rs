@@ -100,18 +100,19 @@ impl<S: StateRead> StateRead for Overlay<'_, S> {
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Pairs {
-        let is_after = |key: &[u8]| after.is_none_or(|after| key > after);
-        let changed = self.changes.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
-        let changed: Vec<_> = changed.filter(|(key, _)| is_after(key)).collect();
-        // Each change removes at most one pair of the base, so these are enough for `limit`.
-        let below = self.base.scan(prefix, after, limit.saturating_add(changed.len()));
+        let from = after.filter(|after| *after > prefix).unwrap_or(prefix);
+        let changed = self.changes.range(from.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+        let changed = changed.filter(|(key, _)| after.is_none_or(|after| key.as_slice() > after));
+        let (put, removed): (Vec<_>, Vec<_>) = changed.partition(|(_, value)| value.is_some());
+        // Each removal hides at most one pair of the base, so these are enough for `limit`; and what was
+        // put after `limit` others cannot be among the first.
+        let below = self.base.scan(prefix, after, limit.saturating_add(removed.len()));
         let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = below.into_iter().collect();
-        for (key, value) in changed {
-            match value {
-                Some(value) => merged.insert(key.clone(), value.clone()),
-                None => merged.remove(key),
-            };
+        for (key, _) in removed {
+            merged.remove(key);
         }
+        let put = put.into_iter().take(limit).filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
+        merged.extend(put);
         merged.into_iter().take(limit).collect()
     }
 }

@@ -2,10 +2,6 @@
 
 use std::process::ExitCode;
 
-/// Decoding makes many small values that live as long as one request: see ADR 26.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     careledger_gateway::cli::run()
 }

@@ -101,7 +101,10 @@ pub fn request(file: &str) -> Result<RequestInitChain, String> {
     let time = OffsetDateTime::parse(&file.genesis_time, &Rfc3339);
     let time = time.map_err(|_| format!("genesis_time: `{}` is no time", file.genesis_time))?;
     let initial_height = file.initial_height.as_deref().map_or(Ok(1), |text| number("initial_height", text))?;
-    let parameters = file.consensus_params.map(parameters).transpose()?;
+    // CometBFT would fill in its own, which the first state depends on.
+    let given =
+        file.consensus_params.ok_or("consensus_params: write them out; CometBFT's defaults are none of the file's")?;
+    let parameters = Some(parameters(given)?);
     let validators = file.validators.unwrap_or_default().iter().enumerate().map(validator).collect::<Result<_, _>>()?;
     let nanos = i32::try_from(time.nanosecond()).expect("less than a thousand million");
     Ok(RequestInitChain {

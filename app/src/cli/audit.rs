@@ -70,6 +70,8 @@ impl Audit {
         let rewritten = "keep what both sides signed, and ask the custodian";
         prover.until_executed().await?;
         let log = Log::read(client, &self.organization).await.map_err(|error| Failure::new(error).next(rewritten))?;
+        // First whether the node tells the truth: nobody is accused on its word.
+        let proven = prover.confirm_newest(&log.proven).await?;
         if let Some(Noted(earlier)) = &self.since {
             log.check_earlier(earlier).map_err(|error| Failure::new(error).next(rewritten))?;
         }
@@ -80,7 +82,7 @@ impl Audit {
             "leaves": leaves,
             "root": log.head.root,
             "note": format!("--since {}:{}", log.head.size, log.head.root),
-            "proven": prover.confirm_newest(&log.proven).await?,
+            "proven": proven,
         });
         if let (Some(batch), Some(leaves)) = (self.batch, &self.leaves) {
             self.check_leaves(&log, batch, &hashes(leaves)?)?;

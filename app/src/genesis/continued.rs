@@ -2,8 +2,10 @@
 //!
 //! The pairs must have the root that the export names, which validators of the earlier chain signed
 //! in the header after it; whoever wants to know where the new chain comes from compares that root.
-//! Nothing is believed for it: each pair must be one that the ledger writes, and all of them together
-//! a state that transactions can run on. What the new chain changes is its id and genesis time, and
+//! Each pair must be one that the ledger writes (a key of a known area, a value that decodes and has one
+//! encoding), accounts, registrars, keys and upgrades must fit together, and nothing else is checked: ids
+//! inside of values and the export's height and time are believed with the root, which is why every
+//! operator compares all three with the chain that ended. What the new chain changes is its id and genesis time, and
 //! where the genesis file says so, validators and bounds of evidence.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -396,3 +396,15 @@ async fn what_a_home_trusts_is_kept_whole_and_damage_is_noticed() {
     }
     assert!(kept::forget(home.path()).unwrap() && !kept::forget(home.path()).unwrap());
 }
+
+#[tokio::test]
+async fn a_call_that_ends_later_does_not_take_back_what_another_verified() {
+    let home = tempfile::tempdir().unwrap();
+    let node = Node::new(9);
+    let (mut early, mut far) = (node.trusted_at(2).await, node.trusted_at(2).await);
+    early.header(4, after(9)).await.unwrap();
+    far.header(9, after(9)).await.unwrap();
+    kept::write(home.path(), far.trust()).unwrap();
+    kept::write(home.path(), early.trust()).unwrap();
+    assert_eq!(kept::read(home.path()).unwrap().as_ref(), Some(far.trust()));
+}

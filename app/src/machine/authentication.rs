@@ -191,13 +191,25 @@ pub(super) fn consume(
     }
 }
 
+/// Remembered transactions that are looked at together.
+const PRUNED_PER_PAGE: usize = 32;
+
 /// Forgets unordered transactions that their expiry now protects, at most `most`.
 pub(super) fn prune(block: &BlockContext, most: usize, state: &mut impl StateWrite) {
-    for (path, _) in state.scan(keys::UNORDERED, None, most) {
-        let expiry = keys::unordered_expiry(&path).expect("unordered paths carry their expiry");
-        if !block.has_passed(expiry) {
-            return;
+    let mut after: Option<Vec<u8>> = None;
+    let mut left = most;
+    // Page by page, in order of expiry: in most blocks the first pair says that there is nothing to do.
+    while left > 0 {
+        let page = state.scan(keys::UNORDERED, after.as_deref(), left.min(PRUNED_PER_PAGE));
+        let Some((last, _)) = page.last() else { return };
+        after = Some(last.clone());
+        left -= page.len();
+        for (path, _) in page {
+            let expiry = keys::unordered_expiry(&path).expect("unordered paths carry their expiry");
+            if !block.has_passed(expiry) {
+                return;
+            }
+            state.delete_bytes(&path);
         }
-        state.delete_bytes(&path);
     }
 }

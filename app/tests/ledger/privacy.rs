@@ -428,7 +428,7 @@ fn joined(state: &State) -> Vec<String> {
 }
 
 #[test]
-fn a_year_of_everything_joins_no_two_views_of_a_person() {
+fn a_year_of_consent_custody_and_recovery_joins_no_two_views_of_a_person() {
     for (view, own) in entries_of_views(year().pairs()) {
         assert!(own.len() > 100, "{} lives through a year: {}", view.claimant(), own.len());
     }

@@ -146,7 +146,8 @@ pub fn spec() -> ProofSpec {
             empty_child: EMPTY_ROOT.to_vec(),
             hash: HashOp::Sha256.into(),
         }),
-        max_depth: 64,
+        // Two keys may agree in all bits but the last: whoever chooses ids can make such leaves.
+        max_depth: 256,
         min_depth: 0,
         prehash_key_before_comparison: true,
     }
