@@ -11,6 +11,7 @@ mod fhirpath;
 mod json_patch;
 mod merge;
 mod path;
+mod place;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 

@@ -21,6 +21,8 @@ pub use value::{Prefix, Wanted};
 
 use std::collections::BTreeSet;
 
+use criterion::Reader;
+
 use crate::{
     format,
     index::sight::Sight,
@@ -37,8 +39,8 @@ pub const CRITERIA_MAX: usize = 40;
 /// Most alternatives of one criterion.
 pub const ALTERNATIVES_MAX: usize = 200;
 /// Most alternatives of one search, of each type that a chain looks into: what one query of the index
-/// can name.
-pub const ALTERNATIVES_IN_ALL_MAX: usize = 8_000;
+/// can name, where each has eleven parts (a place on the globe).
+pub const ALTERNATIVES_IN_ALL_MAX: usize = 2_500;
 /// Most steps of a chain, `_has` included.
 pub const STEPS_MAX: usize = 5;
 /// Most `_include` and `_revinclude` of one search.
@@ -122,13 +124,6 @@ pub struct Link {
     pub inner: Box<Criterion>,
 }
 
-impl Criterion {
-    /// How many alternatives it compares, those of chains too.
-    fn alternatives(&self) -> usize {
-        self.wanted.len() + self.links.iter().map(|link| link.inner.alternatives()).sum::<usize>()
-    }
-}
-
 /// A parsed search.
 #[derive(Debug, Clone)]
 pub struct Query {
@@ -170,8 +165,12 @@ impl Query {
         base_url: &str,
     ) -> Result<Self, Refusal> {
         let mut query = Self::all(resource);
+        let reader = Reader::new(base_url);
         for (name, text) in pairs {
-            match (query.read(name, text, base_url)?, handling) {
+            if query.criteria.len() > CRITERIA_MAX {
+                break;
+            }
+            match (query.read(name, text, &reader)?, handling) {
                 (None, _) => query.applied.push((name.clone(), text.clone())),
                 (Some(unsupported), Handling::Lenient) => query.ignored.push(unsupported),
                 (Some(unsupported), Handling::Strict) => return Err(unsupported.refusal()),
@@ -179,9 +178,6 @@ impl Query {
         }
         if query.criteria.len() > CRITERIA_MAX {
             return Err(Refusal::BadRequest(format!("more than {CRITERIA_MAX} criteria")));
-        }
-        if query.criteria.iter().map(Criterion::alternatives).sum::<usize>() > ALTERNATIVES_IN_ALL_MAX {
-            return Err(Refusal::BadRequest(format!("more than {ALTERNATIVES_IN_ALL_MAX} alternatives in all")));
         }
         if query.includes.len() > INCLUDES_MAX {
             return Err(Refusal::BadRequest(format!("more than {INCLUDES_MAX} includes")));
@@ -250,7 +246,7 @@ impl Query {
     /// # Errors
     /// [`Refusal::UnsupportedParameter`] if the resource type has no such parameter.
     pub fn require(&mut self, name: &str, text: &str, base_url: &str) -> Result<(), Refusal> {
-        let found = criterion::read(self.resource, name, text, base_url)?;
+        let found = criterion::read(self.resource, name, text, &Reader::new(base_url))?;
         self.criteria.push(found.ok_or_else(|| Refusal::UnsupportedParameter(name.to_string()))?);
         Ok(())
     }
@@ -269,7 +265,7 @@ impl Query {
     }
 
     /// Reads one pair; gives what of it is not implemented.
-    fn read(&mut self, name: &str, text: &str, base_url: &str) -> Result<Option<Unsupported>, Refusal> {
+    fn read(&mut self, name: &str, text: &str, reader: &Reader<'_>) -> Result<Option<Unsupported>, Refusal> {
         let wrong = |what: &str| Err(Refusal::BadRequest(format!("{name} must be {what}")));
         match name {
             "_count" => match text.parse::<u32>() {
@@ -299,7 +295,7 @@ impl Query {
                 None => return Ok(Some(Unsupported::Parameter(printable(name)))),
             },
             _ => {
-                let Some(criterion) = criterion::read(self.resource, name, text, base_url)? else {
+                let Some(criterion) = criterion::read(self.resource, name, text, reader)? else {
                     return Ok(Some(Unsupported::Parameter(printable(name))));
                 };
                 self.criteria.push(criterion);

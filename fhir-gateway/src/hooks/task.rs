@@ -23,17 +23,19 @@ use crate::{
 /// What a proposed Task asks for.
 pub async fn before(organization: &Organization, proposed: &Proposed, effects: &mut Effects) -> Result<(), Refusal> {
     let Some(document) = &proposed.document else { return Ok(()) };
+    let unchangeable = || Refusal::Rule("an access request cannot be changed; post another".to_owned());
+    let (_, id, _) = proposed.change.target();
+    // What became of a request follows from its id: nothing else may stand there, whatever it says.
+    if organization.ledger.get(&keys::request(&identity(organization, id).0)).await?.is_some() {
+        return Err(unchangeable());
+    }
     let resource = document.to_value();
     if !task::is_access_request(&resource) {
         return Ok(());
     }
-    let id = match &proposed.change {
-        Change::Create { id, .. } => id,
-        Change::Update { .. } => {
-            return Err(Refusal::Rule("an access request cannot be changed; post another".to_owned()));
-        }
-        Change::Delete { .. } => return Ok(()),
-    };
+    if matches!(proposed.change, Change::Update { .. }) {
+        return Err(unchangeable());
+    }
     let request = task::request(&resource)?;
     let requester = requester(organization, &request.requester).await?;
     let account = practitioner::account(&requester)?;

@@ -14,6 +14,7 @@ use crate::{
     mapping::eligibility as claim,
     naming,
     outcome::Refusal,
+    records::{Content, Stored},
     resources::elements::definition,
 };
 
@@ -100,11 +101,22 @@ pub async fn run(
     }
 }
 
+/// A resource that the caller may see. Whose it was comes before that it is gone.
+async fn seen(
+    context: &Context<'_>,
+    interaction: Interaction,
+    resource_type: &str,
+    id: &str,
+) -> Result<Stored, Refusal> {
+    let stored = context.organization.records.latest(resource_type, id).await?;
+    context.caller.may_see(interaction, &stored)?;
+    if stored.content == Content::Deleted { Err(Refusal::Gone) } else { Ok(stored) }
+}
+
 /// `Patient/{id}/$subject`: the subject that the patient is on the ledger.
 async fn subject(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
     permit(context, "Patient", Interaction::Read)?;
-    let stored = context.organization.records.read("Patient", id).await?;
-    context.caller.may_see(Interaction::Read, &stored)?;
+    let stored = seen(context, Interaction::Read, "Patient", id).await?;
     let subject = context.organization.records.subject_of(id)?.ok_or(Refusal::NotFound)?;
     log(context, Action::Execute, &stored).await?;
     let value = json!({"system": naming::SUBJECT, "value": subject.to_string()});
@@ -120,8 +132,7 @@ async fn subject(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
 async fn attest(context: &Context<'_>, id: &str, sent: &Sent<'_>) -> Result<Answer, Refusal> {
     permit(context, "Patient", Interaction::Update)?;
     permit(context, "Condition", Interaction::Search)?;
-    let stored = context.organization.records.read("Patient", id).await?;
-    context.caller.may_see(Interaction::Update, &stored)?;
+    let stored = seen(context, Interaction::Update, "Patient", id).await?;
     let parameters = (sent.document)()?.to_value();
     log(context, Action::Execute, &stored).await?;
     let opening = attest::attest(context.organization, id, &parameters).await?;
@@ -138,8 +149,7 @@ async fn inclusion(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
 /// `Coverage/{id}/$opening`: docs/api/coverage.md
 async fn opening(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
     permit(context, "Coverage", Interaction::Read)?;
-    let stored = context.organization.records.read("Coverage", id).await?;
-    context.caller.may_see(Interaction::Read, &stored)?;
+    let stored = seen(context, Interaction::Read, "Coverage", id).await?;
     log(context, Action::Execute, &stored).await?;
     let opening = coverage::opening(context.organization, id).await?;
     let commitment = json!({"valueString": opening.commitment()});
@@ -149,6 +159,8 @@ async fn opening(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
 /// `InsurancePlan/{id}/$plan`: docs/api/insurance-plan.md
 async fn plan(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
     permit(context, "InsurancePlan", Interaction::Read)?;
+    let stored = seen(context, Interaction::Read, "InsurancePlan", id).await?;
+    log(context, Action::Execute, &stored).await?;
     let plan = plan::published(context.organization, id).await?;
     let commitment = json!({"valueString": plan.commitment()});
     let policy = json!({"valueString": plan.policy_id});

@@ -235,6 +235,14 @@ impl Planning<'_> {
     async fn patch(&self, entry: &Entry, id: &str) -> Result<Plan, Refusal> {
         let kind = writable(entry.resource_type())?;
         patch::permit_patch(self.context, kind)?;
+        // What the earlier try changed is not changed once more.
+        if self.is_again
+            && let update::Current::Present(_) =
+                update::current(self.context, kind.name, id, Interaction::Update).await?
+        {
+            let stored = self.context.organization.records.read(kind.name, id).await?;
+            return Ok(Plan::Stored(Box::new(stored), StatusCode::OK));
+        }
         let patch = Patch::of_resource(entry.rewritten(self.bundle, self.edits)?.document()?)?;
         let proposed = patch::propose(self.context, kind, id, &patch, entry.if_match).await?;
         Ok(Plan::Change(Box::new(proposed), StatusCode::OK))

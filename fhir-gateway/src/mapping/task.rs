@@ -61,7 +61,12 @@ pub struct Delivery {
 
 /// Whether a Task asks for access; others are kept like any other resource.
 pub fn is_access_request(task: &Value) -> bool {
-    Element::resource(task).get("code").code(naming::TASK_CODE) == Some(naming::ACCESS_REQUEST)
+    let is_it = |coding: Element<'_>| {
+        coding.get("system").text() == Some(naming::TASK_CODE)
+            && coding.get("code").text() == Some(naming::ACCESS_REQUEST)
+    };
+    // Any of the codings, as a search sees it.
+    Element::resource(task).get("code").get("coding").items().any(is_it)
 }
 
 /// Reads a Task that asks for access.

@@ -4,24 +4,21 @@
 use super::{
     OPERATIONS_MAX,
     path::{self, Path, Problem, Step},
+    place::{Down, find, find_mut, within_depth},
 };
 use crate::{
-    json::{DEPTH_MAX, Document, Node, Tree},
+    json::{Document, Node, Tree},
     outcome::Refusal,
     resources::elements::{Definition, Element, Kind, definition},
 };
+
+/// Steps and conditions of one path.
+const STEPS_MAX: usize = 32;
 
 const NOT_ONE: Problem = "has a path that does not lead to exactly one element";
 const NO_SUCH_ELEMENT: Problem = "names an element that FHIR R4 does not have there, or not with such a value";
 const NO_LIST: Problem = "has a path that does not lead to a list";
 const NO_PLACE: Problem = "names a place that is not in the list";
-
-/// A step down in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Down {
-    Key(&'static str),
-    Item(usize),
-}
 
 /// An element of the resource.
 #[derive(Debug, Clone)]
@@ -74,6 +71,10 @@ fn one<'a>(tree: &mut Tree<'a>, document: &'a Document, operation: &'a Node) -> 
     };
     let given = || part("value").map(|part| Given { document, part }).ok_or("has no value");
     let path = path::parse(text("path").ok_or("has no path")?)?;
+    let conditions = path.steps.iter().map(|step| if let Step::Where(all) = step { all.len() } else { 1 });
+    if conditions.sum::<usize>() > STEPS_MAX {
+        return Err("has a path of more than 32 steps and conditions");
+    }
     match text("type").ok_or("has no type")? {
         "add" => add(tree, &path, text("name").ok_or("has no name")?, &given()?),
         "insert" => insert(tree, &path, number("index", "has no index")?, &given()?),
@@ -225,29 +226,6 @@ fn take_from<'a>(object: &mut Tree<'a>, name: &str, at: usize) -> Result<(Tree<'
     let shadow = object.get_mut(&format!("_{name}")).and_then(Tree::items_mut);
     let beside = shadow.filter(|shadow| at < shadow.len()).map(|shadow| shadow.remove(at));
     Ok((value, beside))
-}
-
-fn within_depth(at: &[Down], value: &Tree<'_>) -> Result<(), Problem> {
-    // Beside the place: the list and the object that may be made for it.
-    if at.len() + 2 + value.depth() > DEPTH_MAX { Err("nests values too deeply") } else { Ok(()) }
-}
-
-fn find<'a>(tree: &Tree<'a>, at: &[Down]) -> Option<Tree<'a>> {
-    at.iter().try_fold(tree.clone(), |found, step| match step {
-        Down::Key(name) => found.get(name),
-        Down::Item(at) => found.items()?.into_iter().nth(*at),
-    })
-}
-
-fn find_mut<'t, 'a>(tree: &'t mut Tree<'a>, at: &[Down]) -> Option<&'t mut Tree<'a>> {
-    let mut found = tree;
-    for step in at {
-        found = match step {
-            Down::Key(name) => found.get_mut(name)?,
-            Down::Item(at) => found.items_mut()?.get_mut(*at)?,
-        };
-    }
-    Some(found)
 }
 
 /// What is known of the elements in the object at a place.

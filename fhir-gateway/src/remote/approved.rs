@@ -49,6 +49,9 @@ async fn collect(organization: &Organization, patient: Option<&str>) -> Result<V
     criteria.extend(patient.map(|id| ("patient", format!("Patient/{id}"))));
     let mut approved = Vec::new();
     for (id, resource) in lookup::matches(organization, "Task", &criteria, REQUESTS_MAX).await? {
+        if !task::is_access_request(&resource) {
+            continue;
+        }
         // Requests of others, kept here as their custodian, name no local Practitioner.
         let Ok(request) = task::request(&resource) else { continue };
         approved.extend(answered(organization, &id, request).await?);

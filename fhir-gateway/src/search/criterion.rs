@@ -1,6 +1,8 @@
 //! Criteria: `name[:modifier][.chained]=text` and `_has:Type:reference:name=text`.
 
-use super::{ALTERNATIVES_MAX, Criterion, Link, Modifier, STEPS_MAX, Subject, value};
+use std::cell::Cell;
+
+use super::{ALTERNATIVES_IN_ALL_MAX, ALTERNATIVES_MAX, Criterion, Link, Modifier, STEPS_MAX, Subject, value};
 use crate::{
     outcome::Refusal,
     resources::{Resource, parameters::SearchType, resource},
@@ -10,26 +12,62 @@ use crate::{
 ///
 /// # Errors
 /// [`Refusal::BadRequest`] for a modifier or a value that the parameter does not have.
-pub fn read(resource: &'static Resource, name: &str, text: &str, base_url: &str) -> Result<Option<Criterion>, Refusal> {
-    step(resource, name, text, base_url, 0)
+pub fn read(
+    resource: &'static Resource,
+    name: &str,
+    text: &str,
+    reader: &Reader<'_>,
+) -> Result<Option<Criterion>, Refusal> {
+    let found = step(resource, name, text, reader, 0);
+    // A chain without a named type passes over what does not fit: this it must not.
+    reader.check()?;
+    found
+}
+
+/// What the criteria of one search are read with.
+pub struct Reader<'a> {
+    /// Where references of our own begin.
+    pub base_url: &'a str,
+    left: Cell<usize>,
+}
+
+impl<'a> Reader<'a> {
+    /// For the criteria of one search.
+    pub fn new(base_url: &'a str) -> Self {
+        // One more than allowed: none left means that there are too many.
+        Self { base_url, left: Cell::new(ALTERNATIVES_IN_ALL_MAX + 1) }
+    }
+
+    /// Takes room for so many alternatives.
+    fn take(&self, alternatives: usize) -> Result<(), Refusal> {
+        self.left.set(self.left.get().saturating_sub(alternatives));
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), Refusal> {
+        if self.left.get() > 0 {
+            return Ok(());
+        }
+        Err(Refusal::BadRequest(format!("more than {ALTERNATIVES_IN_ALL_MAX} alternatives in all")))
+    }
 }
 
 fn step(
     resource: &'static Resource,
     name: &str,
     text: &str,
-    base_url: &str,
+    reader: &Reader<'_>,
     depth: usize,
 ) -> Result<Option<Criterion>, Refusal> {
     if depth > STEPS_MAX {
         return Err(Refusal::BadRequest(format!("a chain has more than {STEPS_MAX} steps")));
     }
     if let Some(reverse) = name.strip_prefix("_has:") {
-        return has(resource, reverse, text, base_url, depth);
+        return has(resource, reverse, text, reader, depth);
     }
     if name == "_list" {
         // Membership in a List is what `_has` asks.
-        return has(resource, "List:item:_id", text, base_url, depth);
+        return has(resource, "List:item:_id", text, reader, depth);
     }
     let (head, chained) = match name.split_once('.') {
         Some((head, chained)) => (head, Some(chained)),
@@ -48,15 +86,16 @@ fn step(
         },
     };
     if let Some(chained) = chained {
-        return chain(resource, subject, modifier, chained, text, base_url, depth);
+        return chain(resource, subject, modifier, chained, text, reader, depth);
     }
     let (modifier, resource_type) = read_modifier(&subject, modifier)?;
     let texts = value::split(text, ',');
     if texts.len() > ALTERNATIVES_MAX {
         return Err(Refusal::BadRequest(format!("{code} has more than {ALTERNATIVES_MAX} alternatives")));
     }
+    reader.take(texts.len())?;
     let read = |text: &String| {
-        value::read(&subject, modifier, resource_type, text, base_url)
+        value::read(&subject, modifier, resource_type, text, reader.base_url)
             .ok_or_else(|| Refusal::BadRequest(format!("{code} has a value that its type does not allow")))
     };
     let wanted = texts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
@@ -71,7 +110,7 @@ fn chain(
     modifier: Option<&str>,
     chained: &str,
     text: &str,
-    base_url: &str,
+    reader: &Reader<'_>,
     depth: usize,
 ) -> Result<Option<Criterion>, Refusal> {
     let Subject::Parameter(parameter) = subject else { return Ok(None) };
@@ -85,7 +124,7 @@ fn chain(
     let is_named = modifier.is_some() || targets.len() == 1;
     let mut links = Vec::new();
     for target in targets {
-        match step(target, chained, text, base_url, depth + 1) {
+        match step(target, chained, text, reader, depth + 1) {
             Ok(Some(inner)) => links.push(Link { resource: target, is_named, inner: Box::new(inner) }),
             Ok(None) => {}
             // Of several types one may have a parameter of that name and of another kind.
@@ -104,7 +143,7 @@ fn has(
     resource: &'static Resource,
     reverse: &str,
     text: &str,
-    base_url: &str,
+    reader: &Reader<'_>,
     depth: usize,
 ) -> Result<Option<Criterion>, Refusal> {
     let mut parts = reverse.splitn(3, ':');
@@ -119,7 +158,7 @@ fn has(
     if !points_here {
         return Err(Refusal::BadRequest("_has names a reference that does not point at the type".to_string()));
     }
-    let Some(inner) = step(source, name, text, base_url, depth + 1)? else { return Ok(None) };
+    let Some(inner) = step(source, name, text, reader, depth + 1)? else { return Ok(None) };
     let link = Link { resource: source, is_named: true, inner: Box::new(inner) };
     let subject = Subject::Reverse(parameter);
     Ok(Some(Criterion { subject, modifier: Modifier::None, wanted: Vec::new(), links: vec![link] }))

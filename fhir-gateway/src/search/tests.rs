@@ -109,3 +109,15 @@ fn cursors_survive_their_text() {
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
     }
 }
+
+#[test]
+fn what_one_parameter_unfolds_into_is_bounded_while_it_is_read() {
+    let values = vec!["a"; ALTERNATIVES_MAX].join(",");
+    let chain = format!("item.part-of.focus.based-on.subject._id={values}");
+    let refused = parse("List", &chain, Handling::Lenient).expect_err("1,820 ends of the chain, 200 values each");
+    assert!(refused.to_string().contains("alternatives in all"), "{refused}");
+    // What the index can bind in one statement: 40 criteria of 200 places with eleven parts are more.
+    let quantity = format!("value-quantity={}", vec!["5|http://unitsofmeasure.org|kg"; ALTERNATIVES_MAX].join(","));
+    assert!(parse("Observation", &vec![quantity; 40].join("&"), Handling::Lenient).is_err());
+    assert!(parse("Patient", &vec!["gender=male"; CRITERIA_MAX + 1].join("&"), Handling::Lenient).is_err());
+}

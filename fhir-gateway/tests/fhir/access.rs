@@ -98,6 +98,15 @@ async fn a_deleted_resource_of_another_patient_is_as_absent_as_one_that_never_wa
 }
 
 #[actix_web::test]
+async fn an_operation_on_a_deleted_resource_of_another_patient_says_no_more_than_on_none() {
+    let (_world, ehr, portal) = two_patients().await;
+    ehr.send("DELETE", "/Patient/p2", &[], "").await.expect(204);
+    let absent = portal.get("/Patient/never/$subject").await.expect(404);
+    assert_eq!(portal.get("/Patient/p2/$subject").await.expect(404).bytes, absent.bytes);
+    ehr.get("/Patient/p2/$subject").await.expect(410);
+}
+
+#[actix_web::test]
 async fn history_shows_only_the_versions_that_the_caller_may_see() {
     let (_world, ehr, portal) = two_patients().await;
     ehr.send("PUT", "/Condition/c-p2", &[], condition("c-p2", "p1")).await.expect(200);

@@ -152,3 +152,36 @@ async fn a_patch_needs_the_scopes_to_read_and_to_update() {
         reader.send("PATCH", path, &JSON_PATCH, "[]").await.expect(403);
     }
 }
+
+#[actix_web::test]
+async fn a_transaction_that_is_repeated_under_its_key_patches_once() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    client.send("PUT", "/Patient/p1", &[], r#"{"resourceType":"Patient","id":"p1"}"#).await.expect(201);
+    let operations = STANDARD.encode(r#"[{"op":"add","path":"/name","value":[{"text":"A"}]}]"#);
+    let bundle = json!({"resourceType": "Bundle", "type": "transaction", "entry": [
+        {"resource": {"resourceType": "Patient"}, "request": {"method": "POST", "url": "Patient"}},
+        {
+            "resource": {"resourceType": "Binary", "contentType": JSON_PATCH[0].1, "data": operations},
+            "request": {"method": "PATCH", "url": "Patient/p1"},
+        },
+    ]});
+    let bundle = bundle.to_string();
+    for _ in 0..2 {
+        client.send("POST", "/", &[("idempotency-key", "k")], bundle.clone()).await.expect(200);
+    }
+    assert_eq!(client.get("/Patient/p1").await.expect(200).json()["meta"]["versionId"], "2");
+    assert_eq!(client.get("/Patient?_summary=count").await.expect(200).json()["total"], 2);
+}
+
+#[actix_web::test]
+async fn a_merge_of_many_members_keeps_the_order_of_those_that_stay() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let body = r#"{"resourceType":"Patient","id":"p1","active":true,"gender":"male","birthDate":"1970-01-01"}"#;
+    client.send("PUT", "/Patient/p1", &[], body).await.expect(201);
+    let merge = r#"{"language":"en","gender":null,"absent":null,"active":false}"#;
+    let merged = client.send("PATCH", "/Patient/p1", &MERGE, merge).await.expect(200).text();
+    let places = ["\"active\":false", "\"birthDate\"", "\"language\":\"en\""].map(|member| merged.find(member));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted() && !merged.contains("gender"), "{merged}");
+}

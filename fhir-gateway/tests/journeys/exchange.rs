@@ -819,3 +819,27 @@ async fn a_practitioner_who_is_gone_asks_for_nothing() {
     let document = format!("/DocumentReference/{}", found[0]["resource"]["id"].as_str().unwrap());
     assert_eq!(world.b.get(&document).await.status, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approved_request_is_never_turned_to_another_patient_whatever_code_comes_first() {
+    let world = World::new().await;
+    let task = world.ask().await;
+    world.approve(&task, |_| {}).await.0.expect(200);
+    assert_eq!(world.documents_at_b().await.len(), 1);
+    let other = id(world.b.post("/Patient", &json!({"resourceType": "Patient"})).await.expect(201));
+    let search = format!("/Task?patient=Patient/{}", world.at_b);
+    let mut own = world.b.get(&search).await.expect(200)["entry"][0]["resource"].clone();
+    let path = format!("/Task/{}", own["id"].as_str().unwrap());
+    own["for"] = json!({"reference": format!("Patient/{other}")});
+    let code = |code: &str| json!({"system": "urn:careledger:task-code", "code": code});
+    own["code"] = json!({"coding": [code("decoy"), code("access-request")]});
+    world.b.put(&path, &own).await.expect(422);
+    own["code"] = json!({"coding": [code("decoy")]});
+    world.b.put(&path, &own).await.expect(422);
+    // Nor after it was deleted.
+    world.b.delete(&path).await.expect(204);
+    own["code"] = json!({"coding": [code("decoy"), code("access-request")]});
+    world.b.put(&path, &own).await.expect(422);
+    let found = world.b.get(&format!("/DocumentReference?patient=Patient/{other}")).await.expect(200);
+    assert_eq!(found["entry"].as_array().map_or(0, Vec::len), 0, "{found}");
+}
