@@ -217,6 +217,9 @@ pub fn a_new_chain_continues_with_an_export(home: &Home) {
     }
     let next = careledgerd(home, &["query", "parameters"]);
     assert_eq!(next["registrars"].as_array().unwrap().len(), 3);
+    // What was trusted of the old chain says nothing of this one.
+    let client = home.path().join("client");
+    succeeded(Command::new(built("careledgerd")).args(["light", "forget", "--home"]).arg(client));
     // The same keys sign for it, with the sequences that they had.
     agree(home, &["--parameter", "evidence-age-blocks", "--value", "54321"]);
     eventually("all four never agreed", || home.succeeds(&["check"]));

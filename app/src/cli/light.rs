@@ -125,7 +125,9 @@ fn advice(error: &LightError) -> &'static str {
         LightError::Hash { .. } => {
             "ask again for height and hash; if they are right, this node lies or is of another chain"
         }
-        LightError::Chain { .. } => "name a node of your chain, or another home with --home",
+        LightError::Chain { .. } => {
+            "name a node of your chain, or another home with --home; where a new chain continues yours, `careledgerd light forget` comes first"
+        }
         LightError::Unsigned(_) => "--trust-node believes the gateway that keeps this ledger alone",
         LightError::Future { .. } => "set this machine's clock",
         LightError::Node(_) | LightError::Stale { .. } => "ask a node that keeps up with the chain",
