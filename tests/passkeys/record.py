@@ -181,8 +181,9 @@ def wait_for_driver():
             if ask("GET", "/status")["ready"]:
                 return
         except OSError:
-            if time.monotonic() > deadline:
-                raise
+            pass
+        if time.monotonic() > deadline:
+            raise SystemExit("the browser's driver is not ready after 30 s: does `chromedriver` start by itself?")
         time.sleep(0.1)
 
 
