@@ -1,5 +1,7 @@
 //! `careledger-gateway` as a process of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+
 use std::{
     collections::BTreeSet,
     fs,

@@ -137,8 +137,9 @@ async fn attempt(organization: &Organization, mut job: Job) -> Result<Attempt, R
         Step::Elsewhere => others(&context, &job).await?,
     };
     let unseen = organization.exports.unseen(&job.id, found.patients)?;
+    // Before the files can be had.
     for patient in &unseen {
-        log(organization, &job, patient).await?;
+        log(organization, Action::Execute, &job.client, &job.order.scope, Some(patient)).await?;
     }
     match found.next {
         Some(next) => job.after = next,
@@ -167,22 +168,14 @@ async fn waits(organization: &Organization, job: &Job) -> Result<bool, Refusal> 
     Ok(organization.index.run(Index::last_applied).await? < last)
 }
 
-/// One line of the access log for each patient of an export, before its files can be had.
-async fn log(organization: &Organization, job: &Job, patient: &str) -> Result<(), Refusal> {
-    let access = Access {
-        action: Action::Execute,
-        outcome: Outcome::Permitted,
-        agent: Agent::Client(job.client.clone()),
-        purpose: None,
-        patient: Some(patient.to_owned()),
-        entities: entities(&job.order.scope),
-        grant: None,
-    };
-    organization.audit.record(access, Durability::Ordered).await.map(|_| ())
-}
-
-/// What the access log says was touched.
-pub fn entities(scope: &Scope) -> Vec<Entity> {
+/// Puts down in the access log that a client did something with an export, or that a patient's records are in it.
+pub async fn log(
+    organization: &Organization,
+    action: Action,
+    client: &str,
+    scope: &Scope,
+    patient: Option<&str>,
+) -> Result<(), Refusal> {
     let operation = Entity { resource_type: "$export".to_owned(), id: None, version: None };
     let group = match scope {
         Scope::Group { id, version } => {
@@ -190,7 +183,16 @@ pub fn entities(scope: &Scope) -> Vec<Entity> {
         }
         Scope::System | Scope::Patients => None,
     };
-    std::iter::once(operation).chain(group).collect()
+    let access = Access {
+        action,
+        outcome: Outcome::Permitted,
+        agent: Agent::Client(client.to_owned()),
+        purpose: None,
+        patient: patient.map(str::to_owned),
+        entities: std::iter::once(operation).chain(group).collect(),
+        grant: None,
+    };
+    organization.audit.record(access, Durability::Ordered).await.map(|_| ())
 }
 
 /// The next resources of a type.
@@ -199,19 +201,18 @@ async fn resources(context: &Context<'_>, job: &Job, kind: &'static Resource, wh
         Which::Live => job.order.queries(kind, &context.organization.base_url)?,
         Which::Deleted => vec![Query::all(kind)],
     };
-    let mut rows: BTreeMap<String, Row> = BTreeMap::new();
+    let mut found = Vec::with_capacity(queries.len());
     for query in &queries {
         let wanted = wanted(context, job, query.clone(), which, RESOURCES_PER_STEP);
-        let found = context.organization.index.run(move |index| index.export(&wanted)).await?;
-        rows.extend(found.into_iter().map(|row| (row.id.clone(), row)));
+        found.push(context.organization.index.run(move |index| index.export(&wanted)).await?);
     }
-    let count = usize::try_from(RESOURCES_PER_STEP).unwrap_or(usize::MAX);
-    // Of each query the first ones are there, so the first of all are among them.
-    let next = rows.keys().nth(count.saturating_sub(1)).cloned();
+    let (rows, next) = first_of_all(found, RESOURCES_PER_STEP as usize);
     let members = lines::members(context, &job.order).await?;
     let is_filtered = job.order.filters.iter().any(|(name, _)| name == kind.name);
     let (mut lines, mut patients) = (Vec::new(), BTreeSet::new());
-    for row in rows.into_values().take(count) {
+    for row in rows {
+        // Reading blocks: others get their turn between two resources.
+        tokio::task::yield_now().await;
         if members.as_ref().is_some_and(|members| row.patients.is_disjoint(members)) {
             continue;
         }
@@ -235,6 +236,15 @@ async fn resources(context: &Context<'_>, job: &Job, kind: &'static Resource, wh
         Which::Deleted => Kind::Deleted,
     };
     Ok(Found { kind: kind_of_file, resource_type: kind.name, lines, outcomes: Vec::new(), patients, next })
+}
+
+/// The first `count` of what several queries found, of each of which the first `count` are there; and the last of
+/// them, where more may follow.
+fn first_of_all(found: Vec<Vec<Row>>, count: usize) -> (Vec<Row>, Option<String>) {
+    let rows: BTreeMap<String, Row> = found.into_iter().flatten().map(|row| (row.id.clone(), row)).collect();
+    let rows: Vec<Row> = rows.into_values().take(count).collect();
+    let next = rows.last().filter(|_| rows.len() == count).map(|row| row.id.clone());
+    (rows, next)
 }
 
 fn wanted(context: &Context<'_>, job: &Job, mut query: Query, which: Which, count: u32) -> Wanted {
@@ -300,4 +310,35 @@ async fn others(context: &Context<'_>, job: &Job) -> Result<Found, Refusal> {
     }
     let lines = ids.into_iter().map(Line::Elsewhere).collect();
     Ok(Found { kind: Kind::Elsewhere, resource_type: kind.name, lines, outcomes, patients, next })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_meets_any_of_several_filters_is_gone_through_once_and_in_order(
+            sets in proptest::collection::vec(proptest::collection::btree_set(0_u16..60, 0..40), 1..4),
+            count in 1_usize..9,
+        ) {
+            let sets: Vec<BTreeSet<String>> =
+                sets.iter().map(|set| set.iter().map(|number| format!("{number:03}")).collect()).collect();
+            let (mut after, mut seen) = (String::new(), Vec::new());
+            loop {
+                let row = |id: &String| Row { id: id.clone(), version: 1, patients: BTreeSet::new() };
+                let first = |set: &BTreeSet<String>| set.iter().filter(|id| **id > after).take(count).map(row).collect();
+                let (rows, next) = first_of_all(sets.iter().map(first).collect(), count);
+                seen.extend(rows.into_iter().map(|row| row.id));
+                match next {
+                    Some(next) => after = next,
+                    None => break,
+                }
+            }
+            let expected: BTreeSet<String> = sets.into_iter().flatten().collect();
+            prop_assert_eq!(seen, Vec::from_iter(expected));
+        }
+    }
 }

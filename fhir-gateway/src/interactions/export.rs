@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Context, everything::inputs, kept, local_patient, log_access, operation::Sent, permit, readable, sight};
+use super::{Context, everything::inputs, kept, local_patient, operation::Sent, permit, readable, sight};
 use crate::{
     audit::Action,
     auth::{clock, scopes::Interaction},
@@ -94,9 +94,7 @@ pub async fn begin(context: &Context<'_>, of: Of<'_>, sent: &Sent<'_>, request: 
         return Err(Refusal::TooMany { retry_after: RETRY_SECONDS });
     }
     let id = hex::encode(random::<16>());
-    for entity in run::entities(&order.scope) {
-        log_access(context, Action::Execute, None, entity).await?;
-    }
+    run::log(organization, Action::Execute, &context.caller.client, &order.scope, None).await?;
     let job = Job {
         id: id.clone(),
         client: context.caller.client.clone(),
@@ -308,8 +306,6 @@ pub async fn file(context: &Context<'_>, id: &str, name: &str) -> Result<(Job, u
     let is_complete = matches!(job.end, Some((_, End::Complete)));
     let number = number(name).filter(|number| is_complete && (*number as usize) < job.files.len());
     let number = number.ok_or(Refusal::NotFound)?;
-    for entity in run::entities(&job.order.scope) {
-        log_access(context, Action::Read, None, entity).await?;
-    }
+    run::log(context.organization, Action::Read, &context.caller.client, &job.order.scope, None).await?;
     Ok((job, number))
 }
