@@ -6,6 +6,7 @@
 //! Absent on purpose: cross-origin headers (browsers of other origins are kept out unless a proxy
 //! says otherwise), and the content or the query of requests in logs.
 
+mod export;
 pub mod headers;
 pub mod route;
 
@@ -188,6 +189,12 @@ async fn interact(
     let Served { organization, conditions } = gateway.served(name)?;
     let caller = organization.authority.authenticate(request)?;
     let route = Route::of(request.method(), segments)?;
+    if route.is_of_exports() {
+        let (prefer, key) = (headers::prefer(request), None);
+        let context = Context { organization, conditions, caller: &caller, prefer, key };
+        let body = read(request, payload, gateway.body_bytes_max).await?;
+        return export::answer(&context, organization, route, request, &body).await;
+    }
     let is_binary =
         matches!(route, Route::Read { resource_type: "Binary", .. } | Route::Vread { resource_type: "Binary", .. });
     let mut pairs = headers::pairs(request.query_string());
@@ -285,6 +292,9 @@ async fn run(
             by_condition(context, route, request, body).await
         }
         Route::History { of } => interactions::history::history(context, of, pairs).await,
+        Route::Export { .. } | Route::ExportStatus { .. } | Route::ExportFile { .. } => {
+            Err(Refusal::Internal("a route of exports has answers of its own"))
+        }
         Route::Operation { resource_type, id, name } => {
             let document = || headers::document(request, body);
             let sent = Sent { is_empty: body.is_empty(), document: &document, pairs };

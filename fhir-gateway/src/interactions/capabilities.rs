@@ -19,8 +19,13 @@ use crate::{
 const FHIR_VERSION: &str = "4.0.1";
 /// The definition of `$validate`.
 const VALIDATE_DEFINITION: &str = "http://hl7.org/fhir/OperationDefinition/Resource-validate";
+/// What the operations of Bulk Data Access are defined by.
+const BULK_DATA: &str = "http://hl7.org/fhir/uv/bulkdata";
+/// The operations of Bulk Data Access: at which type (none: at the server), and the last part of the definition.
+const EXPORTS: [(Option<&str>, &str); 3] =
+    [(None, "export"), (Some("Patient"), "patient-export"), (Some("Group"), "group-export")];
 /// When the statement last changed in meaning, Unix seconds.
-const CHANGED: i64 = 1_795_219_200;
+const CHANGED: i64 = 1_795_305_600;
 
 /// The CapabilityStatement of the server at `base_url`.
 pub fn capabilities(base_url: &str) -> Answer {
@@ -46,6 +51,7 @@ pub fn capabilities(base_url: &str) -> Answer {
         "kind": "instance",
         "software": {"name": "CareLedger FHIR gateway", "version": env!("CARGO_PKG_VERSION")},
         "implementation": {"description": "CareLedger FHIR gateway", "url": base_url},
+        "instantiates": [format!("{BULK_DATA}/CapabilityStatement/bulk-data")],
         "fhirVersion": FHIR_VERSION,
         "format": [FHIR_JSON, "json", FHIR_XML, "xml"],
         "patchFormat": ["application/json-patch+json", FHIR_JSON, FHIR_XML, "application/merge-patch+json"],
@@ -55,9 +61,18 @@ pub fn capabilities(base_url: &str) -> Answer {
             "resource": types,
             "compartment": ["http://hl7.org/fhir/CompartmentDefinition/patient"],
             "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "history-system"}],
+            "operation": exports(None),
         }],
     });
     Answer::fhir(StatusCode::OK, statement.to_string().into_bytes())
+}
+
+/// `$export` of a type, or of the server.
+fn exports(resource_type: Option<&str>) -> Vec<Value> {
+    let own = EXPORTS.iter().filter(|(at, _)| *at == resource_type);
+    let operation =
+        |name: &str| json!({"name": "export", "definition": format!("{BULK_DATA}/OperationDefinition/{name}")});
+    own.map(|(_, name)| operation(name)).collect()
 }
 
 /// The references that point at each type, as `_revinclude` names them.
@@ -91,6 +106,7 @@ fn of_type(resource: &Resource) -> Value {
     let operation = |name: &str| json!({"name": name, "definition": format!("{OPERATION}:{name}")});
     let mut operations: Vec<Value> = operation::names(resource.name).map(operation).collect();
     operations.push(json!({"name": operation::VALIDATE, "definition": VALIDATE_DEFINITION}));
+    operations.extend(exports(Some(resource.name)));
     let mut described = json!({
         "type": resource.name,
         "interaction": interactions,
