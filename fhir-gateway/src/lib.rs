@@ -10,7 +10,7 @@
 //! - [`hooks`]: what a resource does to the ledger besides being anchored; [`mapping`] and the
 //!   files it names turn FHIR into ledger messages.
 //! - [`records`]: seal, store, anchor, index, answer; [`envelope`], [`vault`] and [`keys`] below it.
-//! - [`index`] and [`search`]: the derived, encrypted search index.
+//! - [`index`] and [`search`]: the derived search index, in an encrypted file or in [`postgres`].
 //! - [`ledger`]: the chain, in this process or behind CometBFT.
 //! - [`decide`], [`release`], [`remote`]: reads across organizations.
 //! - [`operations`]: health, readiness and metrics, for the operator.
@@ -40,6 +40,7 @@ pub mod operations;
 pub mod organization;
 pub mod outcome;
 pub mod patch;
+pub mod postgres;
 pub mod records;
 pub mod release;
 pub mod remote;
