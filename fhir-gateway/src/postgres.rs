@@ -153,9 +153,8 @@ impl Postgres {
 
     /// Connects, to see whether it can be done, and says which server answers.
     pub fn server_version(&self) -> Result<String, Fault> {
-        self.session()?.run(|connected| async move {
-            connected.client().query_one("SHOW server_version", &[]).await?.try_get(0)
-        })
+        self.session()?
+            .run(|connected| async move { connected.client().query_one("SHOW server_version", &[]).await?.try_get(0) })
     }
 
     /// Makes the organization's schema, if it is not there, and the table of its parts' versions.

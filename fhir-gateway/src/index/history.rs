@@ -89,9 +89,8 @@ fn page_now(connection: &Connection, versions: &Versions, count: u32) -> Answer<
         };
     }
     select.columns(["type", "id", "version"]).order_by("sequence", Order::Desc).limit(u64::from(count) + 1);
-    let mut rows = connection.rows(&select, |row| {
-        Ok(Row { resource_type: row.text(0)?, id: row.text(1)?, version: row.count(2)? })
-    })?;
+    let mut rows = connection
+        .rows(&select, |row| Ok(Row { resource_type: row.text(0)?, id: row.text(1)?, version: row.count(2)? }))?;
     let has_more = rows.len() > count as usize;
     rows.truncate(count as usize);
     Ok(Some(Listing { rows, total, has_more }))

@@ -85,20 +85,26 @@ const TABLES: &[Table] = &[
         unique: &["type", "id", "version"],
         indexes: &[("by_type", &["type", "sequence"]), ("by_patient", &["patient", "sequence"])],
     },
-    value_table("token", &[("parameter", Integer), ("code", Text), ("system", Text), ("resource", Integer)], &[
-        "parameter", "code", "system", "resource",
-    ]),
-    value_table("reference", &[("parameter", Integer), ("target", Text), ("type", Text), ("resource", Integer)], &[
-        "parameter", "target", "type", "resource",
-    ]),
+    value_table(
+        "token",
+        &[("parameter", Integer), ("code", Text), ("system", Text), ("resource", Integer)],
+        &["parameter", "code", "system", "resource"],
+    ),
+    value_table(
+        "reference",
+        &[("parameter", Integer), ("target", Text), ("type", Text), ("resource", Integer)],
+        &["parameter", "target", "type", "resource"],
+    ),
     value_table(
         "text",
         &[("parameter", Integer), ("folded", Text), ("exact", Text), ("whole", Text), ("resource", Integer)],
         &["parameter", "folded", "exact", "resource"],
     ),
-    value_table("period", &[("parameter", Integer), ("low", Integer), ("high", Integer), ("resource", Integer)], &[
-        "parameter", "low", "high", "resource",
-    ]),
+    value_table(
+        "period",
+        &[("parameter", Integer), ("low", Integer), ("high", Integer), ("resource", Integer)],
+        &["parameter", "low", "high", "resource"],
+    ),
     value_table(
         "amount",
         &[
@@ -111,12 +117,16 @@ const TABLES: &[Table] = &[
         ],
         &["parameter", "value", "system", "code", "unit", "resource"],
     ),
-    value_table("uri", &[("parameter", Integer), ("value", Text), ("whole", Text), ("resource", Integer)], &[
-        "parameter", "value", "resource",
-    ]),
-    value_table("place", &[("parameter", Integer), ("latitude", Real), ("longitude", Real), ("resource", Integer)], &[
-        "parameter", "latitude", "longitude", "resource",
-    ]),
+    value_table(
+        "uri",
+        &[("parameter", Integer), ("value", Text), ("whole", Text), ("resource", Integer)],
+        &["parameter", "value", "resource"],
+    ),
+    value_table(
+        "place",
+        &[("parameter", Integer), ("latitude", Real), ("longitude", Real), ("resource", Integer)],
+        &["parameter", "latitude", "longitude", "resource"],
+    ),
     value_table(
         "pair",
         &[
@@ -272,7 +282,8 @@ fn keys(create: &mut TableCreateStatement, table: &Table, is_server: bool) -> St
 
 /// How far a rebuild is: the last record that was looked at, in hexadecimal, and how many were damaged.
 pub fn rebuilt(connection: &Connection) -> Answer<Option<(String, u64)>> {
-    let rows = connection.query("SELECT rebuilt, damaged FROM progress WHERE applied = 0 AND rebuilt <> ''", Vec::new())?;
+    let rows =
+        connection.query("SELECT rebuilt, damaged FROM progress WHERE applied = 0 AND rebuilt <> ''", Vec::new())?;
     rows.first().map(|row| Ok((row.text(0)?, row.count(1)?.into()))).transpose()
 }
 

@@ -30,10 +30,10 @@ type Rows = BTreeMap<&'static str, Vec<Vec<Value>>>;
 pub fn apply(connection: &Connection, context: &Context<'_>, entries: &[Entry<'_>]) -> Answer<()> {
     let mut rows = Rows::new();
     for entry in entries {
-        let known = connection.query("SELECT number, version FROM resource WHERE type = $1 AND id = $2", vec![
-            entry.resource_type.into(),
-            entry.id.into(),
-        ])?;
+        let known = connection.query(
+            "SELECT number, version FROM resource WHERE type = $1 AND id = $2",
+            vec![entry.resource_type.into(), entry.id.into()],
+        )?;
         let known = known.first().map(|row| Ok((row.integer(0)?, row.count(1)?))).transpose()?;
         if known.is_some_and(|(_, version)| version >= entry.version) {
             continue;
@@ -55,7 +55,8 @@ fn put(
     known: Option<i64>,
     rows: &mut Rows,
 ) -> Answer<()> {
-    let sequence = connection.query("SELECT coalesce(max(sequence), 0) + 1 FROM revision", Vec::new())?[0].integer(0)?;
+    let sequence =
+        connection.query("SELECT coalesce(max(sequence), 0) + 1 FROM revision", Vec::new())?[0].integer(0)?;
     let kind = resource(entry.resource_type);
     let dated = match (entry.content, kind) {
         (Indexed::Resource(document), Some(kind)) => principal_time(document, kind, context),
@@ -93,7 +94,9 @@ fn put(
 }
 
 fn flush(connection: &Connection, rows: &mut Rows) -> Answer<()> {
-    std::mem::take(rows).into_iter().try_for_each(|(table, rows)| connection.insert(table, &schema::columns(table), rows))
+    std::mem::take(rows)
+        .into_iter()
+        .try_for_each(|(table, rows)| connection.insert(table, &schema::columns(table), rows))
 }
 
 /// A patient is also found by subject, which follows from the account that the patient gave.

@@ -35,6 +35,8 @@ pub async fn create(
         let id = keyed.unwrap_or_else(|| id_of_new(context, resource_type));
         return create_as(context, kind, id, incoming).await;
     };
+    // A body that would be refused is refused whether or not there is one already.
+    accepted(context, kind, &id_of_new(context, resource_type), incoming)?;
     if let Some(id) = condition::one(context, kind, condition).await? {
         return existing(context, resource_type, &id).await;
     }

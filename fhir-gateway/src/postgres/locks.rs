@@ -198,7 +198,8 @@ impl Locks {
 
     /// The server knows locks by number, for all schemas of a database.
     fn key(&self, name: &str) -> i64 {
-        let hash = commitment::hash("careledger/postgres-lock/1", &[self.postgres.schema().as_bytes(), name.as_bytes()]);
+        let hash =
+            commitment::hash("careledger/postgres-lock/1", &[self.postgres.schema().as_bytes(), name.as_bytes()]);
         i64::from_be_bytes(*hash.first_chunk().expect("a hash has 32 bytes"))
     }
 }

@@ -115,6 +115,20 @@ impl Settings {
     }
 }
 
+/// Variable that names the server for tests: an address of a role that may make databases.
+#[cfg(test)]
+const TEST_SERVER: &str = "CARELEDGER_TEST_POSTGRES";
+
+#[cfg(test)]
+impl Settings {
+    /// A schema of its own on the server for tests; none where no server is named.
+    pub fn for_test() -> Option<Self> {
+        let url = std::env::var(TEST_SERVER).ok()?;
+        let config = url.parse().expect("the server for tests has an address");
+        Some(Self { config, schema: format!("careledger_test_{}", hex::encode(crate::keys::random::<8>())) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -51,6 +51,7 @@ impl Prepared {
 }
 
 /// Why changes were not prepared; then nothing of them is in the vault.
+#[derive(Debug)]
 pub(super) enum Unprepared {
     /// Another process prepared one of these versions.
     Taken,

@@ -15,6 +15,8 @@ use crate::{
     vault::{filling::Filling, local::LocalStore},
 };
 
+mod shared;
+
 /// An index in memory: which version of what, and how far it is.
 #[derive(Default)]
 struct Rows(Mutex<(u64, Indexed)>, AtomicBool, Mutex<BTreeMap<u64, String>>, Mutex<Option<Rebuilt>>);

@@ -172,8 +172,7 @@ impl Writer {
         let mut new = BTreeSet::new();
         let mut kept = Vec::with_capacity(group.len());
         for waiting in group.drain(..) {
-            let keys: Vec<(Space, Vec<u8>)> =
-                waiting.batch.fresh().map(|(space, key)| (space, key.to_vec())).collect();
+            let keys: Vec<(Space, Vec<u8>)> = waiting.batch.fresh().map(|(space, key)| (space, key.to_vec())).collect();
             let is_there = |(space, key): &(Space, Vec<u8>)| database.get_pinned_cf(family(database, *space), key);
             let found = keys.iter().map(|place| Ok(new.contains(place) || is_there(place)?.is_some()));
             let refused = match found.collect::<Result<Vec<bool>, rocksdb::Error>>() {

@@ -115,7 +115,8 @@ fn version(session: &Session) -> Result<usize, Fault> {
         if !is_there.try_get::<_, bool>(0)? {
             return Ok(0);
         }
-        let found = connected.client().query_opt("SELECT version FROM schema_version WHERE part = $1", &[&PART]).await?;
+        let found =
+            connected.client().query_opt("SELECT version FROM schema_version WHERE part = $1", &[&PART]).await?;
         found.map_or(Ok(0), |row| row.try_get::<_, i64>(0))
     })?;
     usize::try_from(found).map_err(|_| Fault::Failed("a version is negative".to_owned()))
@@ -255,7 +256,8 @@ impl Writer {
         let begin = if is_synced { "BEGIN" } else { "BEGIN; SET LOCAL synchronous_commit = off" };
         let (client, parameters) = (connected.client(), [gone.parameters(), fresh.parameters(), kept.parameters()]);
         // What a deletion has no use for.
-        let parameters: Vec<_> = parameters[0][..2].iter().chain(&parameters[1]).chain(&parameters[2]).copied().collect();
+        let parameters: Vec<_> =
+            parameters[0][..2].iter().chain(&parameters[1]).chain(&parameters[2]).copied().collect();
         // Sent at once; a statement that failed makes the last one undo all.
         let (begun, put, ended) = futures::join!(
             client.batch_execute(begin),

@@ -16,6 +16,7 @@ mod doors;
 mod fidelity;
 mod histories;
 mod patches;
+mod processes;
 mod related;
 mod resources;
 mod search;

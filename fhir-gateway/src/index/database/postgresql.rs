@@ -23,9 +23,7 @@ impl ToSql for Value {
             (Self::Integer(value), &Type::TEXT | &Type::VARCHAR) => value.to_string().to_sql(expected, out),
             (Self::Integer(value), _) => value.to_sql(&Type::INT8, out),
             (Self::Real(value), _) => value.to_sql(&Type::FLOAT8, out),
-            (Self::Text(value), _) if value.contains('\0') => {
-                value.replace('\0', INSTEAD_OF_NUL).to_sql(expected, out)
-            }
+            (Self::Text(value), _) if value.contains('\0') => value.replace('\0', INSTEAD_OF_NUL).to_sql(expected, out),
             (Self::Text(value), _) => value.to_sql(expected, out),
         }
     }
@@ -117,8 +115,12 @@ fn read(row: &tokio_postgres::Row) -> Answer<Row> {
     let value = |column: usize| {
         let value = match *row.columns()[column].type_() {
             Type::INT8 => row.try_get::<_, Option<i64>>(column).map(|value| value.map(Value::Integer)),
-            Type::INT4 => row.try_get::<_, Option<i32>>(column).map(|value| value.map(|value| Value::Integer(value.into()))),
-            Type::BOOL => row.try_get::<_, Option<bool>>(column).map(|value| value.map(|value| Value::Integer(value.into()))),
+            Type::INT4 => {
+                row.try_get::<_, Option<i32>>(column).map(|value| value.map(|value| Value::Integer(value.into())))
+            }
+            Type::BOOL => {
+                row.try_get::<_, Option<bool>>(column).map(|value| value.map(|value| Value::Integer(value.into())))
+            }
             Type::FLOAT8 => row.try_get::<_, Option<f64>>(column).map(|value| value.map(Value::Real)),
             Type::TEXT | Type::VARCHAR => row.try_get::<_, Option<String>>(column).map(|value| value.map(Value::Text)),
             _ => return Err(Fault::Shape),
