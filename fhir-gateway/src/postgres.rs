@@ -274,8 +274,12 @@ pub fn failed(error: tokio_postgres::Error) -> Fault {
 
 fn unconnected(settings: &Settings, error: &tokio_postgres::Error) -> Fault {
     let address = settings.address();
+    let asks_for_password = || {
+        let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        format!("{error} {source}").contains("password")
+    };
     let advice = match error.code() {
-        None if error.to_string().contains("password") => {
+        None if asks_for_password() => {
             "it asks for a password: name a password_file in [organization.postgres], or set the variable"
         }
         None => return Fault::Unreachable(address),

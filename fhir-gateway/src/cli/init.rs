@@ -291,4 +291,26 @@ mod tests {
         let genesis: Genesis = serde_json::from_slice(&fs::read(path.join("genesis.json")).unwrap()).unwrap();
         assert_eq!(genesis.registrars, [wallet.signer(Role::Account).address()]);
     }
+
+    #[test]
+    fn a_database_is_written_down_and_one_that_would_be_refused_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway");
+        let run = |url: &str| {
+            let arguments = ["init", "--organization", "riverside=provider", "--folder", path.to_str().unwrap()];
+            let database = ["--postgres", url, "--postgres-password-file", "word", "--vault", "postgres"];
+            Arguments::parse_from(arguments.into_iter().chain(database)).init.run()
+        };
+        let refused = run("postgresql://care:canary@127.0.0.1/care").unwrap_err().to_string();
+        assert!(refused.contains("password_file") && !refused.contains("canary"), "{refused}");
+        assert!(!path.join("gateway.toml").exists() && !path.join("riverside").exists());
+        run("postgresql://care@127.0.0.1:5432/care").unwrap();
+        let config = Config::read(&path.join("gateway.toml")).unwrap();
+        let postgres = config.organizations[0].postgres.as_ref().unwrap();
+        assert_eq!(
+            (postgres.vault, postgres.url.as_str()),
+            (VaultKind::Postgres, "postgresql://care@127.0.0.1:5432/care")
+        );
+        assert_eq!(postgres.password_file.as_deref(), Some(std::path::absolute("word").unwrap().as_path()));
+    }
 }

@@ -93,38 +93,76 @@ fn pairs(condition: &str) -> Vec<(String, String)> {
     url::form_urlencoded::parse(condition.trim_start_matches('?').as_bytes()).into_owned().collect()
 }
 
+/// What becomes of a create by condition that nothing met a moment ago.
+pub enum Planned {
+    /// It is created under this id.
+    New(String),
+    /// Somebody else has created this meanwhile.
+    Exists(String),
+}
+
+impl Planned {
+    /// The new id.
+    ///
+    /// # Errors
+    /// [`Refusal::VersionConflict`] where somebody else was first.
+    pub fn new_id(self) -> Result<String, Refusal> {
+        match self {
+            Self::New(id) => Ok(id),
+            Self::Exists(_) => Err(Refusal::VersionConflict),
+        }
+    }
+}
+
 /// The id of what is created because nothing meets `condition`. It follows from the condition, under the
 /// organization's key: whoever creates by the same condition at the same time, through whichever gateway
 /// of the organization, creates under the same id, and the ledger anchors an id once. The chain sees a
 /// keyed hash of it.
 ///
 /// What a caller may see is part of it, so that an id tells nothing of what is hidden.
-pub async fn id_of_new(context: &Context<'_>, resource_type: &str, condition: &str) -> Result<String, Refusal> {
+pub async fn plan(context: &Context<'_>, resource: &'static Resource, condition: &str) -> Result<Planned, Refusal> {
+    let (organization, resource_type) = (context.organization, resource.name);
     let purpose = "careledger/conditional-id/1";
-    let secret = context.organization.keys.record_ids.derive(purpose);
+    let secret = organization.keys.record_ids.derive(purpose);
     let compartment = context.caller.compartment(Interaction::Search, resource_type).unwrap_or_default();
-    let condition = normal(condition);
+    let criteria = normal(condition);
     for earlier in 0..EARLIER_MAX {
         let parts: [&[u8]; 5] = [
             secret.as_bytes(),
             resource_type.as_bytes(),
-            condition.as_bytes(),
+            criteria.as_bytes(),
             compartment.as_bytes(),
             &earlier.to_be_bytes(),
         ];
         let hash = commitment::hash(purpose, &parts);
         let bytes = *hash.first_chunk().expect("a hash has 32 bytes");
         let id = uuid::Builder::from_random_bytes(bytes).into_uuid().to_string();
-        match context.organization.records.settled(resource_type, &id).await {
-            Ok(None) => return Ok(id),
-            // It was deleted, or says something else now.
-            Ok(Some(_)) => {}
-            // Somebody is creating it. Who is second is told so when it is committed.
-            Err(Refusal::VersionConflict) => return Ok(id),
+        match organization.records.settled(resource_type, &id).await {
+            Ok(Some(_)) => indexed(context).await?,
+            // That another is creating it is told when it is committed.
+            Ok(None) | Err(Refusal::VersionConflict) if earlier == 0 => return Ok(Planned::New(id)),
+            Ok(None) | Err(Refusal::VersionConflict) => {
+                // What had the earlier ids is gone or says something else, unless it came just now.
+                let found = one(context, resource, condition).await?;
+                return Ok(found.map_or(Planned::New(id), Planned::Exists));
+            }
             Err(refusal) => return Err(refusal),
         }
     }
-    Ok(uuid::Uuid::new_v4().to_string())
+    Ok(Planned::New(uuid::Uuid::new_v4().to_string()))
+}
+
+/// Waits until the index has what is visible now, which is a moment later.
+async fn indexed(context: &Context<'_>) -> Result<(), Refusal> {
+    let deadline = Instant::now() + COMMIT_DEADLINE;
+    let through = context.organization.records.last_change().await?;
+    while context.organization.index.run(|index| index.last_applied()).await? < through {
+        if Instant::now() > deadline {
+            return Err(Refusal::LedgerUnavailable);
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    Ok(())
 }
 
 /// The id of what somebody else created by the same condition at the same time, after a commit that came

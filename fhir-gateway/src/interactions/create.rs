@@ -40,9 +40,13 @@ pub async fn create(
     if let Some(id) = condition::one(context, kind, condition).await? {
         return existing(context, resource_type, &id).await;
     }
-    let id = match keyed {
-        Some(id) => id,
-        None => condition::id_of_new(context, resource_type, condition).await?,
+    let planned = match keyed {
+        Some(id) => condition::Planned::New(id),
+        None => condition::plan(context, kind, condition).await?,
+    };
+    let id = match planned {
+        condition::Planned::New(id) => id,
+        condition::Planned::Exists(id) => return existing(context, resource_type, &id).await,
     };
     match create_as(context, kind, id, incoming).await {
         Err(refusal) => {

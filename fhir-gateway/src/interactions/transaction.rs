@@ -141,7 +141,7 @@ async fn name(
 async fn id_in(context: &Context<'_>, entry: &Entry, seen: &BTreeSet<(String, String)>) -> Result<String, Refusal> {
     let resource_type = entry.resource_type();
     if let Some((_, condition)) = entry.condition() {
-        let id = condition::id_of_new(context, resource_type, condition).await?;
+        let id = condition::plan(context, writable(resource_type)?, condition).await?.new_id()?;
         if !seen.contains(&(resource_type.to_string(), id.clone())) {
             return Ok(id);
         }

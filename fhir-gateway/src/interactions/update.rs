@@ -70,7 +70,7 @@ pub async fn update_by_condition(
         if preconditions.if_match.is_some() {
             return Err(Refusal::PreconditionFailed("If-Match names another version"));
         }
-        let id = condition::id_of_new(context, resource_type, condition).await?;
+        let id = condition::plan(context, kind, condition).await?.new_id()?;
         return create::create_as(context, kind, id, incoming).await;
     };
     if found.is_none() {

@@ -128,7 +128,7 @@ fn present(store: &LocalStore) -> u32 {
 }
 
 /// Two stores over one schema, as of two processes; none where no server is named.
-fn two_on_postgresql() -> Option<[super::postgresql::PostgresStore; 2]> {
+fn two_on_postgresql() -> Option<[postgresql::PostgresStore; 2]> {
     use crate::postgres::{
         Fault, Postgres, Settings,
         locks::{Locks, Membership},
@@ -138,11 +138,11 @@ fn two_on_postgresql() -> Option<[super::postgresql::PostgresStore; 2]> {
         let postgres = Postgres::open(settings).unwrap();
         let prepare = || {
             postgres.make_schema()?;
-            super::postgresql::prepare(&postgres)
+            postgresql::prepare(&postgres)
         };
-        let prepared = || super::postgresql::is_prepared(&postgres);
+        let prepared = || postgresql::is_prepared(&postgres);
         let locks = Locks::join::<Fault>(&postgres, Membership::Shared, prepared, prepare).unwrap();
-        super::postgresql::PostgresStore::on(postgres.clone(), locks)
+        postgresql::PostgresStore::on(postgres.clone(), locks)
     }))
 }
 

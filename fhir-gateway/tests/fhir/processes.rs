@@ -162,7 +162,8 @@ async fn a_process_whose_vault_is_its_own_is_refused_beside_others() {
 #[actix_web::test]
 async fn a_database_that_is_not_there_or_lets_nobody_in_says_what_to_do() {
     let Some(Two { world, .. }) = two().await else { return };
-    let cases: [(&str, &str); 3] = [
+    let cases: [(&str, &str); 4] = [
+        ("NO WORD", "it asks for a password"),
         ("postgresql://careledger@127.0.0.1:1/nothing", "is it running"),
         ("DATABASE", "createdb"),
         ("WORD", "the password is another one"),
@@ -175,6 +176,7 @@ async fn a_database_that_is_not_there_or_lets_nobody_in_says_what_to_do() {
                 std::fs::write(&file, "canary").unwrap();
                 postgres.password_file = Some(file);
             }
+            "NO WORD" => postgres.password_file = None,
             url => postgres.url = url.to_owned(),
         });
         let error = opened.await.unwrap().err().unwrap().to_string();
