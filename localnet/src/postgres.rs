@@ -122,3 +122,25 @@ pub fn programs() -> Option<PathBuf> {
 fn is_root() -> bool {
     Program::new("id").arg("-u").capture().is_ok_and(|id| id.trim() == "0")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_lets_in_by_its_address_and_leaves_nothing_behind() {
+        if programs().is_none() {
+            say!("SKIPPED, not passed: PostgreSQL is not installed; `cargo verify` installs it");
+            return;
+        }
+        let server = Server::start().unwrap();
+        let said = Program::new(server.programs.join("psql"))
+            .args([server.url().as_str(), "--tuples-only", "--no-align", "--command", "SHOW server_encoding"])
+            .capture();
+        assert_eq!(said.unwrap().trim(), "UTF8");
+        assert!(server.version().unwrap().contains("PostgreSQL"));
+        let folder = server.folder.clone();
+        drop(server);
+        assert!(!folder.exists());
+    }
+}

@@ -71,7 +71,7 @@ async fn sixteen_racing_conditional_creates_on_two_gateways_give_one_resource_a_
         let conditions = [format!("identifier=urn:mrn|{mrn}"), format!("?identifier=urn%3Amrn%7C{mrn}")];
         let send = |number: usize| {
             let headers = [("if-none-exist", conditions[number / 2 % 2].as_str())];
-            let (client, body) = (if number % 2 == 0 { &one } else { &other }, patient(None, &mrn, "male"));
+            let (client, body) = (if number.is_multiple_of(2) { &one } else { &other }, patient(None, &mrn, "male"));
             async move { client.send("POST", "/Patient", &headers, body).await }
         };
         let answers = join_all((0..16).map(send)).await;

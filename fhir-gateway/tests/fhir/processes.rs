@@ -44,7 +44,7 @@ async fn sixteen_racing_conditional_creates_through_two_processes_give_one_resou
     for race in 0..100 {
         let (mrn, condition) = (format!("race-{race}"), format!("identifier=urn:mrn|race-{race}"));
         let send = |number: usize| {
-            let client = if number % 2 == 0 { &one } else { &other };
+            let client = if number.is_multiple_of(2) { &one } else { &other };
             let (headers, body) = ([("if-none-exist", condition.as_str())], patient(None, &mrn));
             async move { client.send("POST", "/Patient", &headers, body).await }
         };
@@ -84,7 +84,8 @@ async fn of_racing_updates_through_two_processes_each_version_is_somebodys_alone
     for round in 0..20 {
         let etag = format!("W/\"{current}\"");
         let send = |number: usize| {
-            let (client, headers) = (if number % 2 == 0 { &one } else { &other }, [("if-match", etag.as_str())]);
+            let (client, headers) =
+                (if number.is_multiple_of(2) { &one } else { &other }, [("if-match", etag.as_str())]);
             let body = patient(Some("p1"), &format!("{round}-{number}"));
             async move { client.send("PUT", "/Patient/p1", &headers, body).await }
         };
@@ -106,9 +107,9 @@ async fn of_racing_updates_through_two_processes_each_version_is_somebodys_alone
 async fn an_account_is_given_to_one_patient_by_whichever_process_is_first() {
     let Some(Two { one, other, .. }) = two().await else { return };
     for race in 0..10_u8 {
-        let account = careledger_wire::ids::Address::new([race + 1; 20]).to_string();
+        let account = careledger_wire::ids::Address::new([race + 50; 20]).to_string();
         let send = |number: usize| {
-            let client = if number % 2 == 0 { &one } else { &other };
+            let client = if number.is_multiple_of(2) { &one } else { &other };
             let identifier = json!([{"system": careledger_gateway::naming::ACCOUNT, "value": account}]);
             let body = json!({"resourceType": "Patient", "identifier": identifier}).to_string();
             async move { client.post("/Patient", body).await.status }
@@ -134,7 +135,7 @@ async fn an_assertion_that_one_process_took_is_refused_by_the_other() {
 async fn the_access_log_of_two_processes_has_one_order_and_is_anchored_whole() {
     let Some(Two { world, process, one, other }) = two().await else { return };
     one.send("PUT", "/Patient/p1", &[], patient(Some("p1"), "1")).await.expect(201);
-    let read = |number: usize| if number % 2 == 0 { one.get("/Patient/p1") } else { other.get("/Patient/p1") };
+    let read = |number: usize| if number.is_multiple_of(2) { one.get("/Patient/p1") } else { other.get("/Patient/p1") };
     for got in join_all((0..40).map(read)).await {
         got.expect(200);
     }

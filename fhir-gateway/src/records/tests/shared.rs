@@ -101,7 +101,7 @@ async fn changes_of_two_processes_have_one_order() {
     let Some([one, other]) = processes(&world).await else { return };
     let ids: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     let writes = ids.iter().enumerate().map(|(at, id)| {
-        let records = if at % 2 == 0 { &one } else { &other };
+        let records = if at.is_multiple_of(2) { &one } else { &other };
         records.commit(vec![create(id, id)], vec![])
     });
     let outcomes = futures::future::join_all(writes).await;
