@@ -2,32 +2,62 @@
 //! process, and share nothing in it. `cargo verify` starts the server and names it; without one, nothing of
 //! this can be checked, and each test says so.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use careledger_gateway::config::VaultKind;
+use careledger_gateway::{
+    config::{self, Config, VaultKind},
+    ledger::Ledger,
+    organization::{OpenError, Organization},
+    server::Gateway,
+};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use super::support::{self, Client, Process, World, exchange, world};
+use super::support::{self, BODY_BYTES_MAX, Client, World, exchange, opened};
 
 /// An organization, and another process of it, each with a client.
 struct Two {
     world: World,
-    process: Process,
+    config: Config,
+    ledger_url: String,
+    _folder: tempfile::TempDir,
+    /// The organization, as the other process has it.
+    organization: Arc<Organization>,
+    /// What serves it there.
+    gateway: Arc<Gateway>,
     one: Client,
     other: Client,
 }
 
 async fn two() -> Option<Two> {
-    let world = world().await;
-    let Some(process) = world.another().await else {
+    let (world, config, ledger_url) = opened().await;
+    if config.organizations[0].postgres.is_none() {
         println!("SKIPPED, not passed: no PostgreSQL server is named; `cargo verify` starts one");
         return None;
-    };
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let organization = another(&config, &ledger_url, folder.path()).await.unwrap();
+    let gateway = Arc::new(Gateway::new([Arc::clone(&organization)], BODY_BYTES_MAX));
     let one = world.client("ehr").await;
-    let token = exchange(&process.organization, &world.assertion("ehr")).await.unwrap();
-    let other = Client::of(&process.gateway, token).await;
-    Some(Two { world, process, one, other })
+    let token = exchange(&organization, &world.assertion("ehr")).await.unwrap();
+    let other = Client::of(&gateway, token).await;
+    Some(Two { world, config, ledger_url, _folder: folder, organization, gateway, one, other })
+}
+
+/// Another process of the organization, over the same ledger.
+async fn another(config: &Config, ledger_url: &str, folder: &Path) -> Result<Arc<Organization>, OpenError> {
+    let mut config = config.clone();
+    config.organizations[0].data = folder.join("data");
+    let ledger = Ledger::connect(ledger_url).await.unwrap();
+    Ok(Organization::open(&config, &config.organizations[0], ledger).await?.0)
+}
+
+/// What a process says that is refused with another configuration of the database.
+async fn refused(two: &Two, change: impl FnOnce(&mut config::Postgres)) -> String {
+    let mut config = two.config.clone();
+    change(config.organizations[0].postgres.as_mut().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    another(&config, &two.ledger_url, folder.path()).await.err().unwrap().to_string()
 }
 
 fn patient(id: Option<&str>, mrn: &str) -> String {
@@ -121,19 +151,19 @@ async fn an_account_is_given_to_one_patient_by_whichever_process_is_first() {
 
 #[actix_web::test]
 async fn an_assertion_that_one_process_took_is_refused_by_the_other() {
-    let Some(Two { world, process, .. }) = two().await else { return };
+    let Some(Two { world, organization, gateway, .. }) = two().await else { return };
     let assertion = world.assertion("ehr");
     assert!(exchange(&world.organization, &assertion).await.is_ok());
-    assert_eq!(exchange(&process.organization, &assertion).await, Err("invalid_client"));
+    assert_eq!(exchange(&organization, &assertion).await, Err("invalid_client"));
     // A token is one of the organization, whichever process issued it.
     let token = world.token("ehr").await;
-    let client = Client::of(&process.gateway, token).await;
+    let client = Client::of(&gateway, token).await;
     client.get("/Patient").await.expect(200);
 }
 
 #[actix_web::test]
 async fn the_access_log_of_two_processes_has_one_order_and_is_anchored_whole() {
-    let Some(Two { world, process, one, other }) = two().await else { return };
+    let Some(Two { world, organization, one, other, .. }) = two().await else { return };
     one.send("PUT", "/Patient/p1", &[], patient(Some("p1"), "1")).await.expect(201);
     let read = |number: usize| if number.is_multiple_of(2) { one.get("/Patient/p1") } else { other.get("/Patient/p1") };
     for got in join_all((0..40).map(read)).await {
@@ -144,25 +174,24 @@ async fn the_access_log_of_two_processes_has_one_order_and_is_anchored_whole() {
     };
     let written = leaves(&world.organization.audit);
     assert_eq!(written, (1..=41).rev().collect::<Vec<u64>>());
-    assert_eq!(leaves(&process.organization.audit), written);
-    let (first, second) = futures::join!(world.organization.audit.anchor(), process.organization.audit.anchor());
+    assert_eq!(leaves(&organization.audit), written);
+    let (first, second) = futures::join!(world.organization.audit.anchor(), organization.audit.anchor());
     assert_eq!(first.unwrap() + second.unwrap(), 41);
-    assert_eq!(process.organization.audit.lacking().await.unwrap(), 0);
-    let inclusion = process.organization.audit.inclusion(17).await.unwrap().unwrap();
+    assert_eq!(organization.audit.lacking().await.unwrap(), 0);
+    let inclusion = organization.audit.inclusion(17).await.unwrap().unwrap();
     assert_eq!((inclusion.sequence, inclusion.index, inclusion.count), (1, 16, 41));
 }
 
 #[actix_web::test]
 async fn a_process_whose_vault_is_its_own_is_refused_beside_others() {
-    let Some(Two { world, .. }) = two().await else { return };
-    let opened = world.open_another(|postgres| postgres.vault = VaultKind::Local).await.unwrap();
-    let error = opened.err().unwrap().to_string();
+    let Some(two) = two().await else { return };
+    let error = refused(&two, |postgres| postgres.vault = VaultKind::Local).await;
     assert!(error.contains("another process uses") && error.contains("vault = \"postgres\""), "{error}");
 }
 
 #[actix_web::test]
 async fn a_database_that_is_not_there_or_lets_nobody_in_says_what_to_do() {
-    let Some(Two { world, .. }) = two().await else { return };
+    let Some(two) = two().await else { return };
     let cases: [(&str, &str); 4] = [
         ("NO WORD", "it asks for a password"),
         ("postgresql://careledger@127.0.0.1:1/nothing", "is it running"),
@@ -170,7 +199,7 @@ async fn a_database_that_is_not_there_or_lets_nobody_in_says_what_to_do() {
         ("WORD", "the password is another one"),
     ];
     for (url, expected) in cases {
-        let opened = world.open_another(|postgres| match url {
+        let error = refused(&two, |postgres| match url {
             "DATABASE" => postgres.url = format!("{}_not_there", postgres.url),
             "WORD" => {
                 let file = postgres.password_file.as_ref().unwrap().with_extension("wrong");
@@ -180,7 +209,7 @@ async fn a_database_that_is_not_there_or_lets_nobody_in_says_what_to_do() {
             "NO WORD" => postgres.password_file = None,
             url => postgres.url = url.to_owned(),
         });
-        let error = opened.await.unwrap().err().unwrap().to_string();
+        let error = error.await;
         assert!(error.contains(expected) && !error.contains("canary"), "{error}");
     }
 }

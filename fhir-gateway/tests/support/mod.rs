@@ -14,7 +14,7 @@ use serde_json::Value;
 
 mod world;
 
-pub use world::{BODY_BYTES_MAX, FHIR, Process, World, exchange, world};
+pub use world::{BODY_BYTES_MAX, FHIR, World, exchange, opened, world};
 
 impl World {
     /// A client with a token.

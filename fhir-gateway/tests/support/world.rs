@@ -10,7 +10,7 @@ use careledger_gateway::{
         self, Ledger,
         embedded::{self, Embedded},
     },
-    organization::{OpenError, Organization},
+    organization::Organization,
     server::Gateway,
 };
 use careledger_wire::ids::Address;
@@ -31,18 +31,8 @@ const SERVER: &str = "CARELEDGER_TEST_POSTGRES";
 
 /// One organization on its own chain.
 pub struct World {
-    folder: tempfile::TempDir,
-    config: Config,
-    ledger_url: String,
+    _folder: tempfile::TempDir,
     /// The organization.
-    pub organization: Arc<Organization>,
-    /// What serves it.
-    pub gateway: Arc<Gateway>,
-}
-
-/// Another process of an organization.
-pub struct Process {
-    /// The organization, as that process has it.
     pub organization: Arc<Organization>,
     /// What serves it.
     pub gateway: Arc<Gateway>,
@@ -50,6 +40,11 @@ pub struct Process {
 
 /// Starts an organization.
 pub async fn world() -> World {
+    opened().await.0
+}
+
+/// Starts an organization; with its configuration, and where its ledger's RPC is.
+pub async fn opened() -> (World, Config, String) {
     let folder = tempfile::tempdir().unwrap();
     let mut config = configuration(folder.path());
     config.organizations[0].postgres = database(folder.path()).await;
@@ -67,7 +62,7 @@ pub async fn world() -> World {
     let ledger = Ledger::Embedded(embedded);
     let (organization, _) = Organization::open(&config, &config.organizations[0], ledger).await.unwrap();
     let gateway = Arc::new(Gateway::new([Arc::clone(&organization)], BODY_BYTES_MAX));
-    World { folder, config, ledger_url, organization, gateway }
+    (World { _folder: folder, organization, gateway }, config, ledger_url)
 }
 
 /// A new database on the server for tests; none where no server is named.
@@ -151,29 +146,6 @@ fn jwks() -> String {
 }
 
 impl World {
-    /// Another process of the organization, over the same ledger; none where no server is named, because
-    /// a vault in a folder is one process's.
-    pub async fn another(&self) -> Option<Process> {
-        let opened = self.open_another(|_| {}).await?;
-        let organization = opened.unwrap();
-        let gateway = Arc::new(Gateway::new([Arc::clone(&organization)], BODY_BYTES_MAX));
-        Some(Process { organization, gateway })
-    }
-
-    /// What comes of another process with another configuration of the database.
-    pub async fn open_another(
-        &self,
-        change: impl FnOnce(&mut config::Postgres),
-    ) -> Option<Result<Arc<Organization>, OpenError>> {
-        let mut config = self.config.clone();
-        let settings = &mut config.organizations[0];
-        settings.data = self.folder.path().join(uuid::Uuid::new_v4().to_string());
-        change(settings.postgres.as_mut()?);
-        let ledger = Ledger::connect(&self.ledger_url).await.unwrap();
-        let opened = Organization::open(&config, &config.organizations[0], ledger).await;
-        Some(opened.map(|(organization, _)| organization))
-    }
-
     /// A client's assertion, to be exchanged for a token once.
     pub fn assertion(&self, client: &str) -> String {
         let url = self.organization.authority.token_url();
