@@ -26,7 +26,7 @@ use crate::{
     ledger::Ledger,
     outcome::Refusal,
     records::blocking,
-    vault::{Batch, Durability, Space, Store},
+    vault::{Batch, Durability, Space, Store, StoreError},
 };
 
 pub mod event;
@@ -38,6 +38,9 @@ pub use leaf::{Access, Action, Agent, AnchoredBatch, Disclosure, Entity, Inclusi
 
 /// Leaves that are read at once.
 const LEAVES_PER_PAGE: usize = 1000;
+
+/// Name of the lock under which batches are anchored.
+const ANCHORING: &str = "access-log";
 
 /// Where the vault says up to which batch it lacks batches, and that this was accepted.
 const LOST: &[u8] = b"access-log/lost";
@@ -56,6 +59,8 @@ struct Core {
     /// Number of the last leaf. Held while a leaf is handed to the store, so that leaves are
     /// written in the order of their numbers and none appears below an anchored one.
     last: Mutex<u64>,
+    /// Where other processes write leaves too, this one writes one at a time.
+    turn: tokio::sync::Mutex<()>,
     /// One anchoring at a time.
     anchoring: tokio::sync::Mutex<()>,
     wake: Arc<tokio::sync::Notify>,
@@ -70,17 +75,19 @@ impl AuditLog {
         ledger: Ledger,
         settings: &config::Audit,
     ) -> Result<Self, Refusal> {
-        let last = store.last(Space::Leaf)?.map_or(Ok(0), |(key, _)| number_of(&key))?;
-        let core = Arc::new(Core {
+        let core = Core {
             leaf_key: keys.storage.derive("careledger/audit-leaf/1"),
             keys,
             store,
             ledger,
-            last: Mutex::new(last),
+            last: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
             anchoring: tokio::sync::Mutex::default(),
             wake: Arc::default(),
             batch_leaves: settings.batch_leaves.into(),
-        });
+        };
+        *core.last.lock() = core.newest()?;
+        let core = Arc::new(core);
         let interval = Duration::from_secs(settings.batch_seconds.into());
         tokio::spawn(anchor_now_and_then(Arc::downgrade(&core), Arc::clone(&core.wake), interval));
         Ok(Self { core })
@@ -89,15 +96,14 @@ impl AuditLog {
     /// Logs an access and gives the number of its leaf. With [`Durability::Synced`] it is on the
     /// disk when this returns: a release to another organization waits for it.
     pub async fn record(&self, access: Access, durability: Durability) -> Result<u64, Refusal> {
+        if self.core.store.is_shared() {
+            return self.record_among_others(access, durability).await;
+        }
         let (number, written) = {
             let mut last = self.core.last.lock();
             let number = *last + 1;
-            let leaf = Leaf::new(number, clock(), access);
-            let key = number.to_be_bytes();
-            let mut batch = Batch::default();
-            batch.put(Space::Leaf, key, envelope::seal_value(&self.core.leaf_key, &leaf.bytes(), &key));
             *last = number;
-            (number, self.core.store.commit(batch, durability))
+            (number, self.core.store.commit(self.core.written(number, access), durability))
         };
         if let Err(error) = written.await {
             // The number is free again, unless a later leaf went on from it.
@@ -107,6 +113,26 @@ impl AuditLog {
             }
             return Err(error.into());
         }
+        if number.is_multiple_of(self.core.batch_leaves) {
+            self.core.wake.notify_one();
+        }
+        Ok(number)
+    }
+
+    /// As [`Self::record`], where other processes write leaves too: each takes the number after the last
+    /// one that is there, so that none appears below an anchored one, and tries the next where another
+    /// process was first.
+    async fn record_among_others(&self, access: Access, durability: Durability) -> Result<u64, Refusal> {
+        let _in_order = self.core.turn.lock().await;
+        let mut number = *self.core.last.lock() + 1;
+        loop {
+            match self.core.store.commit(self.core.written(number, access.clone()), durability).await {
+                Ok(()) => break,
+                Err(StoreError::Taken) => number = self.core.newest()? + 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        *self.core.last.lock() = number;
         if number.is_multiple_of(self.core.batch_leaves) {
             self.core.wake.notify_one();
         }
@@ -150,7 +176,7 @@ impl AuditLog {
         limit: usize,
         mut wanted: impl FnMut(&Leaf) -> bool,
     ) -> Result<Vec<Leaf>, Refusal> {
-        let newest = *self.core.last.lock();
+        let newest = if self.core.store.is_shared() { self.core.newest()? } else { *self.core.last.lock() };
         let mut found = Vec::new();
         let mut number = before.map_or(newest, |before| before.saturating_sub(1).min(newest));
         while number > 0 && found.len() < limit {
@@ -204,6 +230,19 @@ impl AuditLog {
 }
 
 impl Core {
+    /// Number of the newest leaf in the vault; 0 where there is none.
+    fn newest(&self) -> Result<u64, Refusal> {
+        self.store.last(Space::Leaf)?.map_or(Ok(0), |(key, _)| number_of(&key))
+    }
+
+    /// The write of a leaf.
+    fn written(&self, number: u64, access: Access) -> Batch {
+        let (leaf, key) = (Leaf::new(number, clock(), access), number.to_be_bytes());
+        let mut batch = Batch::default();
+        batch.put_new(Space::Leaf, key, envelope::seal_value(&self.leaf_key, &leaf.bytes(), &key));
+        batch
+    }
+
     fn open(&self, key: &[u8], sealed: &[u8]) -> Result<Leaf, Refusal> {
         let fault = |_| Refusal::Internal("a leaf of the access log does not open");
         let bytes = envelope::open_value(&self.leaf_key, sealed, key).map_err(fault)?;
@@ -243,6 +282,7 @@ impl Core {
 
     async fn anchor(&self) -> Result<u64, Refusal> {
         let _one_at_a_time = self.anchoring.lock().await;
+        let _others = self.store.exclusive(vec![ANCHORING.to_owned()]).await?;
         let mut anchored = 0;
         let last = self.store.last(Space::Batch)?;
         let mut next = match last {
@@ -261,7 +301,7 @@ impl Core {
         while let Some(batch) = self.gather(next.1)? {
             let intent = serde_json::to_vec(&batch).expect("text always serialises");
             let mut write = Batch::default();
-            write.put(Space::Batch, next.0.to_be_bytes(), intent);
+            write.put_new(Space::Batch, next.0.to_be_bytes(), intent);
             self.store.commit(write, Durability::Synced).await?;
             self.submit(next.0, &batch).await?;
             anchored += batch.leaves.end() - batch.leaves.start() + 1;

@@ -40,11 +40,12 @@ enum Command {
     /// Rebuilds the search indexes from vault and ledger. Stop the gateway first.
     ///
     /// Every current version is checked against the ledger; what does not fit is counted and left
-    /// out. Exits with 1 where anything was left out.
+    /// out. Goes on where it was interrupted. Exits with 1 where anything was left out.
     Reindex(Reindex),
     /// Reads the configuration, and the keystores and keys that it names, and says what is wrong.
     ///
-    /// Starts nothing and opens neither ledger nor vault: for a look before a restart.
+    /// Starts nothing and opens neither ledger nor vault; a database is asked for its version only. For a
+    /// look before a restart.
     Check(WithConfig),
     /// Reads every version in the vaults and names what is not as it was acknowledged. Stop the
     /// gateway first.

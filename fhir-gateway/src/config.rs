@@ -15,6 +15,8 @@ use careledger_wire::ids::Address;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::postgres;
+
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -166,11 +168,43 @@ pub struct Organization {
     pub keystore: PathBuf,
     /// File with the keystore's passphrase. `CARELEDGER_PASSPHRASE_<NAME>` goes before it.
     pub passphrase_file: PathBuf,
-    /// Folder of its vault and index.
+    /// Folder of its vault and index, and of what waits for other organizations.
     pub data: PathBuf,
+    /// Where its index is, if not in that folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<Postgres>,
     /// Programs that may ask for tokens.
     #[serde(default, rename = "client", skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<Client>,
+}
+
+/// `[organization.postgres]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Postgres {
+    /// The database, without a password: `postgresql://USER@HOST:PORT/DATABASE`.
+    pub url: String,
+    /// File with the password. `CARELEDGER_POSTGRES_PASSWORD_<NAME>` goes before it; without either, none
+    /// is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// Where sealed bodies are. Several processes of one organization share those in PostgreSQL.
+    #[serde(default)]
+    pub vault: VaultKind,
+    /// Whether another machine is connected to without TLS.
+    #[serde(default)]
+    pub allow_unencrypted: bool,
+}
+
+/// Where an organization's vault is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum VaultKind {
+    /// In the organization's folder, for one process.
+    #[default]
+    Local,
+    /// Beside the index, for several processes.
+    Postgres,
 }
 
 /// `[[organization.client]]`
@@ -233,14 +267,16 @@ impl Config {
         let embedded = self.embedded.iter_mut().flat_map(|embedded| [&mut embedded.path, &mut embedded.genesis]);
         let organizations = self.organizations.iter_mut().flat_map(|organization| {
             let own = [&mut organization.keystore, &mut organization.passphrase_file, &mut organization.data];
-            own.into_iter().chain(organization.clients.iter_mut().map(|client| &mut client.jwks))
+            let password = organization.postgres.as_mut().and_then(|postgres| postgres.password_file.as_mut());
+            own.into_iter().chain(password).chain(organization.clients.iter_mut().map(|client| &mut client.jwks))
         });
         for path in embedded.chain(organizations) {
             *path = folder.join(&*path);
         }
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    /// Refuses values that do not fit together.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let rule = |message: &str| Err(ConfigError::Rule(message.to_owned()));
         match self.ledger {
             LedgerKind::Embedded if self.embedded.is_none() => {
@@ -279,6 +315,10 @@ impl Config {
             }
             if !names.insert(name) {
                 return Err(ConfigError::Rule(format!("two organizations are called {name}")));
+            }
+            if let Some(postgres) = &organization.postgres {
+                postgres::settings::address(postgres)
+                    .map_err(|problem| ConfigError::Rule(format!("[organization.postgres] of {name}: {problem}")))?;
             }
             let mut ids = BTreeSet::new();
             if let Some(twice) = organization.clients.iter().find(|client| !ids.insert(&client.id)) {
@@ -319,6 +359,18 @@ mod tests {
         assert!(written.is_subset(&keys(EXAMPLE)), "{written:?}");
     }
 
+    fn on_postgres(line: &str) -> String {
+        EXAMPLE.replace("[[organization.client]]", &format!("[organization.postgres]\n{line}\n[[organization.client]]"))
+    }
+
+    #[test]
+    fn an_organization_may_have_its_index_and_vault_in_postgresql() {
+        let lines = "url = \"postgresql://care@127.0.0.1:5432/care\"\npassword_file = \"word\"\nvault = \"postgres\"";
+        let postgres = read(&on_postgres(lines)).unwrap().organizations[0].postgres.clone().unwrap();
+        assert_eq!((postgres.vault, postgres.allow_unencrypted), (VaultKind::Postgres, false));
+        assert!(postgres.password_file.unwrap().is_absolute(), "paths are relative to the file");
+    }
+
     #[test]
     fn unknown_missing_and_contradicting_keys_are_refused() {
         let cases = [
@@ -329,6 +381,9 @@ mod tests {
             (EXAMPLE.replace("http://127.0.0.1:8081/lakeside", "ftp://lakeside"), "not the address of an HTTP server"),
             (EXAMPLE.replace("token_seconds = 300", "token_seconds = 0"), "above 0"),
             (EXAMPLE.replace("name = \"riverside\"", "name = \"River/side\""), "lower-case letters"),
+            (on_postgres("url = \"postgresql://care@db.example.org/care\""), "clear text"),
+            (on_postgres("url = \"postgresql://care:word@127.0.0.1/care\""), "password_file"),
+            (on_postgres("vault = \"postgres\""), "missing field `url`"),
         ];
         for (text, expected) in cases {
             assert_ne!(text, EXAMPLE, "{expected}");

@@ -1,11 +1,14 @@
-//! The search index: SQLite, encrypted with SQLCipher, derived.
+//! The search index: derived; in a file of SQLite, encrypted with SQLCipher, or in PostgreSQL for an
+//! organization whose gateway is several processes.
 //!
-//! One writer, many readers (write-ahead log). Nothing is true because the index says so: it is
-//! rebuilt from vault and ledger whenever it is lost or its tables changed, so its commits are
-//! not synced to disk one by one; start-up applies what is missing.
+//! One writer at a time, many readers. Nothing is true because the index says so: it is rebuilt from
+//! vault and ledger whenever it is lost or its tables changed, so in a file its commits are not synced
+//! to disk one by one; start-up applies what is missing.
 
+mod bounded;
 mod compare;
 pub mod compartment;
+mod database;
 pub mod export;
 pub mod extract;
 pub mod history;
@@ -17,19 +20,14 @@ mod select;
 pub mod sight;
 mod write;
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use careledger_wire::ids::Address;
-use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags};
 
 pub use select::{Hit, Page};
 
 use compartment::{Compartment, Part};
+use database::{Answer, Connection, Fault, Place, Row};
 use include::Beside;
 use kept::{Kept, MATCHES_MAX};
 use sight::Sight;
@@ -37,15 +35,10 @@ use sight::Sight;
 use crate::{
     json::Document,
     outcome::Refusal,
-    records::{Content, Feed, Listed, Stored, blocking},
+    postgres::Postgres,
+    records::{Content, Feed, Listed, Rebuilt, Stored, blocking},
     search::{Cursor, Include, Query, Sort},
 };
-
-/// Idle reading connections that are kept. More are opened when more searches run at once.
-const IDLE_READERS_MAX: usize = 16;
-
-/// How long a connection waits for another to finish, in milliseconds.
-const BUSY_TIMEOUT_MS: u32 = 10_000;
 
 /// What a version looks like to the index.
 #[derive(Debug, Clone, Copy)]
@@ -90,12 +83,9 @@ pub struct Known {
 
 /// The index of one organization. Calls block; async callers go through [`Index::run`].
 pub struct Index {
-    path: PathBuf,
-    key: String,
+    place: Place,
     base_url: String,
     organization: Address,
-    writer: Mutex<Connection>,
-    readers: Mutex<Vec<Connection>>,
     kept: Kept,
 }
 
@@ -109,18 +99,29 @@ impl Index {
     /// # Errors
     /// [`Refusal::Internal`] when the file cannot be opened with that key.
     pub fn open(path: &Path, key: &[u8; 32], base_url: &str, organization: Address) -> Result<Self, Refusal> {
-        let key = hex::encode(key);
-        let writer = connect(path, &key, OpenFlags::default())?;
-        schema::prepare(&writer).map_err(fault)?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            key,
-            base_url: base_url.to_string(),
-            organization,
-            writer: Mutex::new(writer),
-            readers: Mutex::new(Vec::new()),
-            kept: Kept::default(),
-        })
+        let place = Place::file(path.to_path_buf(), key)?;
+        place.with_writer(schema::prepare)?;
+        Ok(Self::at(place, base_url, organization))
+    }
+
+    /// The index in the organization's schema of a PostgreSQL database, whose tables are there
+    /// ([`Self::is_prepared`], [`Self::prepare`]).
+    pub fn on(postgres: Postgres, base_url: &str, organization: Address) -> Self {
+        Self::at(Place::Server(postgres), base_url, organization)
+    }
+
+    fn at(place: Place, base_url: &str, organization: Address) -> Self {
+        Self { place, base_url: base_url.to_string(), organization, kept: Kept::default() }
+    }
+
+    /// Whether the tables are those of this program.
+    pub fn is_prepared(&self) -> Result<bool, Refusal> {
+        self.with_reader(schema::is_current)
+    }
+
+    /// Makes the tables anew where they are not those of this program. No other process may use them.
+    pub fn prepare(&self) -> Result<(), Refusal> {
+        Ok(self.place.with_writer(schema::prepare)?)
     }
 
     /// Runs `work` on the index away from the threads that answer requests.
@@ -135,14 +136,16 @@ impl Index {
     /// Puts versions into the index, all or none, and remembers `through` as applied. A version
     /// that is there, or older than what is there, changes nothing.
     pub fn put(&self, through: u64, entries: &[Entry<'_>]) -> Result<(), Refusal> {
+        self.write(entries, |connection| schema::set_applied(connection, i64_of(through)))
+    }
+
+    fn write(&self, entries: &[Entry<'_>], then: impl FnOnce(&Connection) -> Answer<()>) -> Result<(), Refusal> {
         let context = write::Context { base_url: &self.base_url, organization: &self.organization };
-        let mut writer = self.writer.lock();
-        let transaction = writer.transaction().map_err(fault)?;
-        for entry in entries {
-            write::apply(&transaction, &context, entry).map_err(fault)?;
-        }
-        transaction.execute("UPDATE progress SET applied = ?1", [i64_of(through)]).map_err(fault)?;
-        transaction.commit().map_err(fault)
+        let write = |connection: &Connection| {
+            write::apply(connection, &context, entries)?;
+            then(connection)
+        };
+        Ok(self.place.with_writer(|writer| schema::writing(writer, write))?)
     }
 
     /// One page of a search.
@@ -226,15 +229,12 @@ impl Index {
 
     /// Up to `limit` resources, deleted ones too, numbered above `after`.
     pub fn known(&self, after: i64, limit: u32) -> Result<Vec<Known>, Refusal> {
-        self.with_reader(|reader| {
-            let mut statement = reader.prepare_cached(
-                "SELECT number, type, id, version FROM resource WHERE number > ?1 ORDER BY number LIMIT ?2",
-            )?;
-            let read = |row: &rusqlite::Row<'_>| {
-                Ok(Known { number: row.get(0)?, resource_type: row.get(1)?, id: row.get(2)?, version: row.get(3)? })
-            };
-            statement.query_map([after, limit.into()], read)?.collect()
-        })
+        let sql = "SELECT number, type, id, version FROM resource WHERE number > $1 ORDER BY number LIMIT $2";
+        let read = |row: &Row| {
+            let (number, resource_type, id, version) = (row.integer(0)?, row.text(1)?, row.text(2)?, row.count(3)?);
+            Ok(Known { number, resource_type, id, version })
+        };
+        self.with_reader(|reader| reader.query(sql, vec![after.into(), limit.into()])?.iter().map(read).collect())
     }
 
     /// Sequence of the last change that is in the index.
@@ -250,78 +250,75 @@ impl Index {
         base_url: &str,
         organization: Address,
     ) -> Result<BTreeSet<String>, Refusal> {
-        let mut connection = Connection::open_in_memory().map_err(fault)?;
-        schema::clear(&connection).map_err(fault)?;
-        let context = write::Context { base_url, organization: &organization };
-        let transaction = connection.transaction().map_err(fault)?;
-        for (id, document) in documents {
-            let (resource_type, content) = (query.resource.name, Indexed::Resource(document));
-            let last_updated = last_updated(document);
-            let entry = Entry { resource_type, id, version: 1, last_updated, patient: None, content };
-            write::apply(&transaction, &context, &entry).map_err(fault)?;
-        }
-        transaction.commit().map_err(fault)?;
-        let limit = u32::try_from(documents.len()).unwrap_or(u32::MAX);
-        // Whose the documents are is not in these tables; the caller of this knows.
-        let query = Query { sight: None, ..query.clone() };
-        let hits = select::matches(&connection, &query, limit).map_err(fault)?;
+        let in_memory = || {
+            let connection = Connection::in_memory()?;
+            schema::clear(&connection)?;
+            let context = write::Context { base_url, organization: &organization };
+            let entries: Vec<Entry<'_>> =
+                documents.iter().map(|(id, document)| found(query.resource.name, id, document)).collect();
+            schema::writing(&connection, |connection| write::apply(connection, &context, &entries))?;
+            let limit = u32::try_from(documents.len()).unwrap_or(u32::MAX);
+            // Whose the documents are is not in these tables; the caller of this knows.
+            let query = Query { sight: None, ..query.clone() };
+            select::matches(&connection, &query, limit)
+        };
+        let hits: Vec<Hit> = in_memory().map_err(|fault: Fault| Refusal::from(fault))?;
         Ok(hits.into_iter().map(|hit| hit.id).collect())
     }
 
-    fn with_reader<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Refusal> {
-        let idle = self.readers.lock().pop();
-        let reader = match idle {
-            Some(reader) => reader,
-            None => connect(&self.path, &self.key, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?,
-        };
-        let answer = work(&reader).map_err(fault)?;
-        let mut readers = self.readers.lock();
-        if readers.len() < IDLE_READERS_MAX {
-            readers.push(reader);
-        }
-        Ok(answer)
+    fn with_reader<T>(&self, work: impl FnOnce(&Connection) -> Answer<T>) -> Result<T, Refusal> {
+        Ok(self.place.with_reader(work)?)
     }
 }
 
 impl Feed for Index {
     fn applied(&self) -> Result<u64, Refusal> {
-        self.with_reader(|reader| {
-            let applied: i64 = reader.query_row("SELECT applied FROM progress", [], |row| row.get(0))?;
-            Ok(u64::try_from(applied).unwrap_or_default())
-        })
+        Ok(u64::try_from(self.with_reader(schema::applied)?).unwrap_or_default())
     }
 
     fn apply(&self, through: u64, versions: &[Arc<Stored>]) -> Result<(), Refusal> {
         let documents: Vec<Option<Document>> = versions.iter().map(|stored| parsed(stored)).collect();
-        let entries: Vec<Entry<'_>> = versions
-            .iter()
-            .zip(&documents)
-            .map(|(stored, document)| Entry {
-                resource_type: &stored.resource_type,
-                id: &stored.id,
-                version: stored.version,
-                last_updated: stored.last_updated,
-                patient: stored.patient.as_deref(),
-                content: match (document, &stored.content) {
-                    (Some(document), _) => Indexed::Resource(document),
-                    (None, Content::Deleted) => Indexed::Deleted,
-                    (None, _) => Indexed::Opaque,
-                },
-            })
-            .collect();
-        self.put(through, &entries)
+        self.put(through, &entries(versions, &documents))
     }
 
     fn list(&self, versions: &[Listed]) -> Result<(), Refusal> {
-        let mut writer = self.writer.lock();
-        let transaction = writer.transaction().map_err(fault)?;
-        history::list(&transaction, versions).map_err(fault)?;
-        transaction.commit().map_err(fault)
+        let list = |connection: &Connection| history::list(connection, versions);
+        Ok(self.place.with_writer(|writer| schema::writing(writer, list))?)
     }
 
     fn clear(&self) -> Result<(), Refusal> {
-        schema::clear(&self.writer.lock()).map_err(fault)
+        Ok(self.place.with_writer(schema::clear)?)
     }
+
+    fn rebuilt(&self) -> Result<Option<Rebuilt>, Refusal> {
+        let Some((after, damaged)) = self.with_reader(schema::rebuilt)? else { return Ok(None) };
+        let after = hex::decode(after).map_err(|_| Refusal::Internal("the mark of a rebuild is no record"))?;
+        Ok(Some(Rebuilt { after, damaged }))
+    }
+
+    fn rebuild(&self, rebuilt: &Rebuilt, versions: &[Arc<Stored>]) -> Result<(), Refusal> {
+        let documents: Vec<Option<Document>> = versions.iter().map(|stored| parsed(stored)).collect();
+        let after = hex::encode(&rebuilt.after);
+        self.write(&entries(versions, &documents), |connection| {
+            schema::set_rebuilt(connection, &after, rebuilt.damaged)
+        })
+    }
+}
+
+fn entries<'a>(versions: &'a [Arc<Stored>], documents: &'a [Option<Document>]) -> Vec<Entry<'a>> {
+    let entry = |(stored, document): (&'a Arc<Stored>, &'a Option<Document>)| Entry {
+        resource_type: &stored.resource_type,
+        id: &stored.id,
+        version: stored.version,
+        last_updated: stored.last_updated,
+        patient: stored.patient.as_deref(),
+        content: match (document, &stored.content) {
+            (Some(document), _) => Indexed::Resource(document),
+            (None, Content::Deleted) => Indexed::Deleted,
+            (None, _) => Indexed::Opaque,
+        },
+    };
+    versions.iter().zip(documents).map(entry).collect()
 }
 
 /// The JSON of a version. One that does not parse is found by id only: a single damaged body must
@@ -336,6 +333,12 @@ fn parsed(stored: &Stored) -> Option<Document> {
     document.ok()
 }
 
+/// A resource of somebody else's, as if it were here.
+fn found<'a>(resource_type: &'a str, id: &'a str, document: &'a Document) -> Entry<'a> {
+    let (last_updated, content) = (last_updated(document), Indexed::Resource(document));
+    Entry { resource_type, id, version: 1, last_updated, patient: None, content }
+}
+
 /// What a resource says about itself, Unix seconds.
 fn last_updated(document: &Document) -> i64 {
     let text = document.root().get("meta").and_then(|meta| meta.text("lastUpdated"));
@@ -344,27 +347,6 @@ fn last_updated(document: &Document) -> i64 {
 
 fn i64_of(number: u64) -> i64 {
     i64::try_from(number).expect("a count of changes fits")
-}
-
-fn connect(path: &Path, key: &str, flags: OpenFlags) -> Result<Connection, Refusal> {
-    let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
-    // The raw form: the key is random already, so no derivation.
-    connection.pragma_update(None, "key", format!("x'{key}'")).map_err(fault)?;
-    connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS.into())).map_err(fault)?;
-    connection.set_prepared_statement_cache_capacity(128);
-    connection.pragma_update(None, "temp_store", "MEMORY").map_err(fault)?;
-    Ok(connection)
-}
-
-/// A fault of the database. Its message may hold values, so only its code is logged.
-fn fault(error: rusqlite::Error) -> Refusal {
-    match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => Refusal::StorageFull,
-        code => {
-            tracing::error!(?code, "the search index failed");
-            Refusal::Internal("search index")
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //! - [`hooks`]: what a resource does to the ledger besides being anchored; [`mapping`] and the
 //!   files it names turn FHIR into ledger messages.
 //! - [`records`]: seal, store, anchor, index, answer; [`envelope`], [`vault`] and [`keys`] below it.
-//! - [`index`] and [`search`]: the derived, encrypted search index.
+//! - [`index`] and [`search`]: the derived search index, in an encrypted file or in [`postgres`].
 //! - [`export`]: bulk exports, made in the background and decided once more when they are fetched.
 //! - [`ledger`]: the chain, in this process or behind CometBFT.
 //! - [`decide`], [`release`], [`remote`]: reads across organizations.
@@ -42,6 +42,7 @@ pub mod operations;
 pub mod organization;
 pub mod outcome;
 pub mod patch;
+pub mod postgres;
 pub mod records;
 pub mod release;
 pub mod remote;

@@ -1,7 +1,7 @@
 //! One organization of this process: its keys, vault, index, ledger, tokens and access log, put
 //! together from the configuration.
 
-use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, io, sync::Arc};
 
 use careledger_app::keys as state_keys;
 use careledger_wire::ids::Address;
@@ -20,14 +20,17 @@ use crate::{
     },
     ledger::Ledger,
     outcome::Refusal,
+    postgres::{Fault, locks::Locks, settings::SettingsError},
     records::{Records, Repaired},
     remote::{Network, outbox::Outbox},
-    vault::{Store, StoreError, local::LocalStore},
+    vault::StoreError,
 };
 
 pub mod acknowledged;
+mod storage;
 
 use acknowledged::Lacking;
+use storage::Storage;
 
 /// What is expected of a vault when it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,12 @@ pub enum OpenError {
     /// The vault does not open.
     #[error("vault of {0}: {1}")]
     Vault(String, StoreError),
+    /// The database cannot be used as it is configured.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The database does not let us in, or others are in the way.
+    #[error("database of {0}: {1}")]
+    Database(String, Fault),
     /// The vault is older than what was acknowledged.
     #[error(
         "the vault of {organization} in {folder} {lacking}. Nothing was changed. Restore a newer copy of the folder; \
@@ -106,6 +115,8 @@ pub struct Organization {
     pub audit: AuditLog,
     /// Bulk exports.
     pub exports: Exports,
+    /// Its place among the processes that use its database, kept as long as this is.
+    _place: Option<Locks>,
 }
 
 impl Organization {
@@ -143,11 +154,14 @@ impl Organization {
         let refused = |refusal| OpenError::Refused(settings.name.clone(), refusal);
         let keys = Arc::new(open_keys(settings)?);
         fs::create_dir_all(&settings.data).map_err(|error| OpenError::Folder(name.clone(), error))?;
-        let store = open_vault(settings)?;
         let base_url = config.fhir_url(&name);
-        let index = open_index(settings, &base_url, &keys).map_err(refused)?;
-        let feed = Arc::clone(&index);
-        let opened = Records::open(Arc::clone(&keys), Arc::clone(&store), ledger.clone(), feed).await;
+        let Storage { store, index, place } = Storage::open(settings, &base_url, &keys)?;
+        let parts = (Arc::clone(&keys), Arc::clone(&store), ledger.clone(), Arc::clone(&index));
+        let opened = match expected {
+            Vault::Whole => Records::open(parts.0, parts.1, parts.2, parts.3).await,
+            // What is only looked at, or rebuilt, needs no index that is up to date.
+            Vault::AsItIs => Records::open_unindexed(parts.0, parts.1, parts.2, parts.3).await,
+        };
         let (records, repaired) = opened.map_err(refused)?;
         let audit = AuditLog::open(Arc::clone(&keys), Arc::clone(&store), ledger.clone(), &config.audit);
         let audit = audit.map_err(refused)?;
@@ -163,8 +177,9 @@ impl Organization {
             Authority::open(&settings.clients, &config.auth, config.token_url(&name), &keys, Arc::clone(&store))?;
         let network =
             Network::new(peers(config)?, &settings.data).map_err(|error| OpenError::Folder(name.clone(), error))?;
+        let _place = place;
         let organization =
-            Arc::new(Self { name, base_url, keys, records, index, ledger, network, authority, audit, exports });
+            Arc::new(Self { name, base_url, keys, records, index, ledger, network, authority, audit, exports, _place });
         organization.report_standing().await;
         tokio::spawn(Outbox::deliver(Arc::clone(&organization)));
         Ok((organization, repaired))
@@ -212,17 +227,6 @@ pub fn open_keys(settings: &config::Organization) -> Result<OrganizationKeys, Op
     // Editors end a file with a line break, which is not part of the passphrase.
     let passphrase = passphrase.trim_end_matches(['\r', '\n']);
     Ok(keystore::open(&settings.keystore, passphrase.as_bytes())?)
-}
-
-/// Opens the vault of an organization.
-fn open_vault(settings: &config::Organization) -> Result<Arc<dyn Store>, OpenError> {
-    let store = LocalStore::open(&settings.data.join("vault"));
-    store.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|error| OpenError::Vault(settings.name.clone(), error))
-}
-
-fn open_index(settings: &config::Organization, base_url: &str, keys: &OrganizationKeys) -> Result<Arc<Index>, Refusal> {
-    let path: &Path = &settings.data.join("index.sqlite");
-    Index::open(path, keys.index.as_bytes(), base_url, keys.signer.address()).map(Arc::new)
 }
 
 fn peers(config: &Config) -> Result<BTreeMap<Address, Url>, OpenError> {

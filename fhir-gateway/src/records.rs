@@ -25,7 +25,7 @@ use crate::{
     keys::{OrganizationKeys, Secret, random},
     ledger::Ledger,
     outcome::Refusal,
-    vault::{self, Batch, Durability, Space, Store},
+    vault::{self, Batch, Durability, Exclusive, Space, Store},
 };
 
 mod anchoring;
@@ -57,6 +57,22 @@ pub trait Feed: Send + Sync {
 
     /// Forgets everything.
     fn clear(&self) -> Result<(), Refusal>;
+
+    /// How far a rebuild came that was interrupted; `None` where none was, or where changes were applied
+    /// since.
+    fn rebuilt(&self) -> Result<Option<Rebuilt>, Refusal>;
+
+    /// Puts the rows of these versions during a rebuild, and remembers how far it is, in one transaction.
+    fn rebuild(&self, rebuilt: &Rebuilt, versions: &[Arc<Stored>]) -> Result<(), Refusal>;
+}
+
+/// How far a rebuild of the index is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// The last record that was looked at, as the vault names it.
+    pub after: Vec<u8>,
+    /// Records so far whose body is missing or altered.
+    pub damaged: u64,
 }
 
 /// An organization's records. Cheap to clone.
@@ -79,9 +95,8 @@ struct Core {
     run: [u8; 16],
     /// Records that a write holds, or whose last write has an unknown outcome.
     held: Mutex<HashMap<RecordId, Held>>,
-    /// Sequence of the last visible change. Held while changes become visible and are indexed,
-    /// so that the index sees them in order.
-    sequence: tokio::sync::Mutex<u64>,
+    /// Held while changes become visible and are indexed, so that the index sees them in order.
+    sequence: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,10 +116,18 @@ impl Records {
         ledger: Ledger,
         feed: Arc<dyn Feed>,
     ) -> Result<(Self, Repaired), Refusal> {
-        let sequence = match store.last(Space::Journal)? {
-            Some((key, _)) => sequence_of(&key)?,
-            None => 0,
-        };
+        let (records, mut repaired) = Self::open_unindexed(keys, store, ledger, feed).await?;
+        repaired.indexed = records.core.bring_up_to_date().await?;
+        Ok((records, repaired))
+    }
+
+    /// As [`Self::open`]; the index stays as it is, to be rebuilt.
+    pub async fn open_unindexed(
+        keys: Arc<OrganizationKeys>,
+        store: Arc<dyn Store>,
+        ledger: Ledger,
+        feed: Arc<dyn Feed>,
+    ) -> Result<(Self, Repaired), Refusal> {
         let core = Arc::new(Core {
             entry_key: keys.storage.derive("careledger/vault-entry/1"),
             keys,
@@ -113,7 +136,7 @@ impl Records {
             ledger,
             feed,
             held: Mutex::default(),
-            sequence: tokio::sync::Mutex::new(sequence),
+            sequence: tokio::sync::Mutex::default(),
         });
         let repaired = core.repair().await?;
         let anchoring = anchoring::Queue::start(&core);
@@ -193,8 +216,20 @@ impl Records {
     }
 
     /// Sequence of the last visible change; 0 where there is none.
-    pub async fn last_change(&self) -> u64 {
-        *self.core.sequence.lock().await
+    pub async fn last_change(&self) -> Result<u64, Refusal> {
+        let _in_order = self.core.sequence.lock().await;
+        self.core.last_sequence()
+    }
+
+    /// Whether other processes may write here too.
+    pub fn are_shared(&self) -> bool {
+        self.core.store.is_shared()
+    }
+
+    /// Holds `names` against the other processes of the organization, until the answer is dropped. The
+    /// caller lets no two of its own tasks ask for one name at once.
+    pub async fn exclusive(&self, names: Vec<String>) -> Result<Exclusive, Refusal> {
+        Ok(self.core.store.exclusive(names).await?)
     }
 
     /// One version, a deletion too.
@@ -285,6 +320,11 @@ impl Records {
 }
 
 impl Core {
+    /// Sequence of the last visible change; 0 where there is none.
+    fn last_sequence(&self) -> Result<u64, Refusal> {
+        self.store.last(Space::Journal)?.map_or(Ok(0), |(key, _)| sequence_of(&key))
+    }
+
     /// Version and time of the current version.
     fn current(&self, record: &RecordId) -> Result<Option<(u32, i64)>, Refusal> {
         let value = self.store.get(Space::Current, record.as_bytes())?;

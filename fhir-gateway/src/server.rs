@@ -54,7 +54,8 @@ impl Gateway {
     /// Serves these organizations, each at `/{name}/fhir`; bodies of at most `body_bytes_max`.
     pub fn new(organizations: impl IntoIterator<Item = Arc<Organization>>, body_bytes_max: usize) -> Self {
         let served = |organization: Arc<Organization>| {
-            (organization.name.clone(), Served { organization, conditions: Locks::default() })
+            let conditions = Locks::of(organization.records.clone());
+            (organization.name.clone(), Served { organization, conditions })
         };
         let organizations = organizations.into_iter().map(served).collect();
         Self { organizations, body_bytes_max, metrics: Metrics::default() }

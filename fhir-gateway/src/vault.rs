@@ -1,8 +1,8 @@
 //! Where sealed bodies, wraps and what belongs to them are kept.
 //!
 //! A store keeps pairs in [`Space`]s and takes them in [`Batch`]es: all of a batch or nothing.
-//! [`local`] is the store on this machine's disk. What the pairs mean is `records`'s business;
-//! nothing in clear text ever reaches a store.
+//! [`local`] is the store on this machine's disk, [`postgresql`] one that several processes share. What
+//! the pairs mean is `records`'s business; nothing in clear text ever reaches a store.
 //!
 //! [`put_body`] and [`get_body`] address a body by its content: SHA3-256 of the sealed bytes,
 //! checked on every read.
@@ -10,11 +10,12 @@
 use careledger_wire::{commitment, ids::Digest};
 use futures::future::BoxFuture;
 
-use crate::outcome::Refusal;
+use crate::{outcome::Refusal, postgres::locks::Guard};
 
 #[cfg(test)]
 pub(crate) mod filling;
 pub mod local;
+pub mod postgresql;
 
 /// A kind of pairs. Each is stored apart from the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +89,8 @@ pub type Change = (Space, Vec<u8>, Option<Vec<u8>>);
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     changes: Vec<Change>,
+    /// Of these, the places of pairs that must not be there yet.
+    fresh: Vec<usize>,
     bytes: usize,
 }
 
@@ -97,6 +100,12 @@ impl Batch {
         let (key, value) = (key.into(), value.into());
         self.bytes += key.len() + value.len();
         self.changes.push((space, key, Some(value)));
+    }
+
+    /// Puts a pair that must not be there yet: where it is, nothing of the batch takes effect.
+    pub fn put_new(&mut self, space: Space, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        self.fresh.push(self.changes.len());
+        self.put(space, key, value);
     }
 
     /// Removes a pair.
@@ -109,6 +118,11 @@ impl Batch {
     /// The changes, in the order in which they were made.
     pub fn changes(&self) -> &[Change] {
         &self.changes
+    }
+
+    /// The pairs that must not be there yet.
+    pub fn fresh(&self) -> impl Iterator<Item = (Space, &[u8])> {
+        self.fresh.iter().map(|at| (self.changes[*at].0, self.changes[*at].1.as_slice()))
     }
 
     /// Bytes of keys and values.
@@ -138,6 +152,9 @@ pub enum StoreError {
     /// No space, no quota, or a limit on the size of files.
     #[error("the disk is full")]
     Full,
+    /// A pair that must not be there yet is there.
+    #[error("somebody else was first")]
+    Taken,
     /// Anything else, as the storage engine puts it. Keys and values never appear in it.
     #[error("the vault failed: {0}")]
     Fault(String),
@@ -147,6 +164,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full => Self::StorageFull,
+            StoreError::Taken => Self::VersionConflict,
             StoreError::Fault(message) => {
                 tracing::error!(message, "vault");
                 Self::Internal("the vault failed")
@@ -172,7 +190,22 @@ pub trait Store: Send + Sync {
     /// Applies a batch; on an error none of it is visible. Batches take effect in the order of the
     /// calls, whether or not the returned futures are awaited.
     fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>>;
+
+    /// Whether other processes may read and write here too: what this one remembers may be old then.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Waits until no other process holds any of `names`, and holds them until the answer is dropped. It
+    /// is for the processes only: the caller lets no two of its own tasks ask for one name at once.
+    fn exclusive(&self, names: Vec<String>) -> BoxFuture<'static, Result<Exclusive, StoreError>> {
+        drop(names);
+        Box::pin(std::future::ready(Ok(Exclusive(None))))
+    }
 }
+
+/// What is held against other processes, until it is dropped. A store of one process holds nothing.
+pub struct Exclusive(#[expect(dead_code, reason = "held for what dropping it does")] Option<Guard>);
 
 /// Adds a body to a batch and returns its address.
 pub fn put_body(batch: &mut Batch, sealed: Vec<u8>) -> Digest {

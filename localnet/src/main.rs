@@ -35,6 +35,7 @@ mod manifest;
 mod network;
 mod places;
 mod ports;
+mod postgres;
 mod program;
 mod rpc;
 mod story;

@@ -79,6 +79,12 @@ impl Program {
         Err(Failure::Program { command: self.shown, outcome: outcome(&output) })
     }
 
+    /// Runs it without its output: what it leaves running may keep that open.
+    pub fn run_quietly(mut self) -> Result<(), Failure> {
+        self.command.stdout(Stdio::null()).stderr(Stdio::null());
+        self.run()
+    }
+
     /// Whether it can be started and ends with code 0; its output is dropped.
     pub fn succeeds(mut self) -> bool {
         self.command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())

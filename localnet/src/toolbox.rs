@@ -32,6 +32,8 @@ pub enum Need {
     Libclang,
     /// Node.js and npm: CosmJS, snarkjs and FHIR clients of the tests.
     Node,
+    /// PostgreSQL's server programs: the index and the vault of several gateway processes.
+    Postgres,
 }
 
 impl Need {
@@ -46,6 +48,7 @@ impl Need {
                     && Program::new("cc").arg("--version").succeeds()
             }
             Self::Libclang => libclang::find().is_some() && (find("apt-get").is_none() || libclang::has_headers()),
+            Self::Postgres => crate::postgres::programs().is_some(),
             Self::Node => node_major().is_some_and(|major| major >= NODE_MAJOR_MIN) && find("npm").is_some(),
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::binaries::{self, WHOLE};
 use crate::failure::Failure;
 use crate::places::Places;
+use crate::postgres::Server;
 use crate::program::Program;
 use crate::toolbox::{self, Need};
 
@@ -23,12 +24,13 @@ struct Stage {
 }
 
 /// In the order in which a failure is cheapest to learn of.
-const STAGES: [Stage; 10] = [
+const STAGES: [Stage; 11] = [
     Stage { name: "tools", run: tools },
     Stage { name: "format", run: format },
     Stage { name: "CometBFT and the node program", run: nodes },
     Stage { name: "lints", run: lints },
     Stage { name: "tests", run: tests },
+    Stage { name: "index and vault on PostgreSQL", run: postgres },
     Stage { name: "official definitions", run: definitions },
     Stage { name: "node program's tests", run: node_tests },
     Stage { name: "proofs under another implementation", run: foreign_proofs },
@@ -101,6 +103,22 @@ fn tests(places: &Places) -> Result<Outcome, Failure> {
     // The end-to-end tests start the programs, which `cargo test` alone would not build for them.
     binaries::build(places)?;
     cargo(places, &[&["test", "--locked"], &WHOLE[..]].concat())
+}
+
+/// What the tests ran on files, once more on a server: the index, the vault and all of FHIR; and what only a
+/// server can do, two processes of one organization.
+fn postgres(places: &Places) -> Result<Outcome, Failure> {
+    let server = match Server::start() {
+        Ok(server) => server,
+        Err(Failure::Needs(why)) => return Ok(Outcome::NotChecked(why)),
+        Err(failure) => return Err(failure),
+    };
+    say!("{} is running", server.version()?);
+    for chosen in [&["--lib", "--", "index::", "vault::", "records::"][..], &["--test", "fhir"]] {
+        let arguments = [&["test", "--locked"], &WHOLE[..], chosen].concat();
+        toolbox::cargo_here(places).args(&arguments).env("CARELEDGER_TEST_POSTGRES", server.url()).run()?;
+    }
+    Ok(Outcome::Passed)
 }
 
 /// What the tests ran already; here to say apart from them when it could not be checked.

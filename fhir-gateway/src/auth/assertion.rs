@@ -239,9 +239,17 @@ impl SeenAssertions {
             }
             seen.insert(verified.name, verified.forget_at);
         }
-        batch.put(Space::State, key(&verified.name), verified.forget_at.to_be_bytes());
-        self.store.commit(batch, Durability::Synced).await?;
-        Ok(Ok(()))
+        if self.store.is_shared() {
+            // Another process may have seen it.
+            batch.put_new(Space::State, key(&verified.name), verified.forget_at.to_be_bytes());
+        } else {
+            batch.put(Space::State, key(&verified.name), verified.forget_at.to_be_bytes());
+        }
+        match self.store.commit(batch, Durability::Synced).await {
+            Ok(()) => Ok(Ok(())),
+            Err(StoreError::Taken) => Ok(Err(AssertionError::Replayed)),
+            Err(error) => Err(error),
+        }
     }
 }
 

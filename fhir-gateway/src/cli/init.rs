@@ -26,7 +26,7 @@ use serde_json::json;
 use super::Failure;
 use crate::{
     auth::clock,
-    config::{self, Config, LedgerKind},
+    config::{self, Config, LedgerKind, VaultKind},
     keys::{
         OrganizationKeys,
         keystore::{self, write_new},
@@ -73,6 +73,17 @@ pub struct Init {
     /// several; without any, one is made: a key of `careledgerd --home FOLDER`, named `registrar`.
     #[arg(long = "registrar", value_name = "ADDRESS")]
     registrars: Vec<Address>,
+    /// Database for the search indexes, without a password: postgresql://USER@HOST:PORT/DATABASE. Without it,
+    /// each index is a file.
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
+    /// File with the password of the database.
+    #[arg(long, value_name = "FILE", requires = "postgres")]
+    postgres_password_file: Option<PathBuf>,
+    /// Where sealed bodies are: in the organization's folder, or beside the index, where several processes
+    /// of the organization share them.
+    #[arg(long, value_enum, default_value = "local", requires = "postgres")]
+    vault: VaultKind,
     /// File with a verifying key of the eligibility circuit, for an embedded ledger's genesis.
     #[arg(long = "verifying-key", value_name = "FILE")]
     verifying_keys: Vec<PathBuf>,
@@ -107,6 +118,8 @@ impl Init {
         if config_path.exists() {
             return Err(format!("{} is there already; nothing was changed", config_path.display()).into());
         }
+        let config = self.config()?;
+        config.check()?;
         let made: Vec<_> = self
             .organizations
             .iter()
@@ -115,7 +128,7 @@ impl Init {
         if self.comet.is_none() {
             self.write_genesis(&made)?;
         }
-        write_new(&config_path, self.config().to_toml().as_bytes())?;
+        write_new(&config_path, config.to_toml().as_bytes())?;
         // Read as `start` will, so that what was written is known to be usable.
         let config = Config::read(&config_path)?;
         println!("Wrote {}.", config_path.display());
@@ -131,7 +144,9 @@ impl Init {
         Ok(())
     }
 
-    fn config(&self) -> Config {
+    fn config(&self) -> Result<Config, Failure> {
+        // As the shell meant it: the configuration is read from another folder.
+        let password_file = self.postgres_password_file.as_ref().map(std::path::absolute).transpose()?;
         let organization = |new: &NewOrganization| {
             let folder = Path::new(&new.name);
             let client = config::Client {
@@ -145,6 +160,12 @@ impl Init {
                 keystore: folder.join("keystore.json"),
                 passphrase_file: folder.join("passphrase"),
                 data: folder.join("data"),
+                postgres: self.postgres.clone().map(|url| config::Postgres {
+                    url,
+                    password_file: password_file.clone(),
+                    vault: self.vault,
+                    allow_unencrypted: false,
+                }),
                 clients: vec![client],
             }
         };
@@ -154,7 +175,7 @@ impl Init {
             chain_id: self.chain_id.clone(),
             genesis: PathBuf::from("genesis.json"),
         };
-        Config {
+        Ok(Config {
             ledger: if self.comet.is_some() { LedgerKind::Comet } else { LedgerKind::Embedded },
             server: config::Server {
                 listen: self.listen,
@@ -169,7 +190,7 @@ impl Init {
             comet: self.comet.clone().map(|rpc| config::Comet { rpc }),
             organizations: self.organizations.iter().map(organization).collect(),
             peers: Vec::new(),
-        }
+        })
     }
 
     fn write_genesis(&self, made: &[(GenesisKind, OrganizationKeys)]) -> Result<(), Failure> {
@@ -269,5 +290,27 @@ mod tests {
         let wallet = Keystore::new(path.join("keys")).open(REGISTRAR, &passphrase).unwrap();
         let genesis: Genesis = serde_json::from_slice(&fs::read(path.join("genesis.json")).unwrap()).unwrap();
         assert_eq!(genesis.registrars, [wallet.signer(Role::Account).address()]);
+    }
+
+    #[test]
+    fn a_database_is_written_down_and_one_that_would_be_refused_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway");
+        let run = |url: &str| {
+            let arguments = ["init", "--organization", "riverside=provider", "--folder", path.to_str().unwrap()];
+            let database = ["--postgres", url, "--postgres-password-file", "word", "--vault", "postgres"];
+            Arguments::parse_from(arguments.into_iter().chain(database)).init.run()
+        };
+        let refused = run("postgresql://care:canary@127.0.0.1/care").unwrap_err().to_string();
+        assert!(refused.contains("password_file") && !refused.contains("canary"), "{refused}");
+        assert!(!path.join("gateway.toml").exists() && !path.join("riverside").exists());
+        run("postgresql://care@127.0.0.1:5432/care").unwrap();
+        let config = Config::read(&path.join("gateway.toml")).unwrap();
+        let postgres = config.organizations[0].postgres.as_ref().unwrap();
+        assert_eq!(
+            (postgres.vault, postgres.url.as_str()),
+            (VaultKind::Postgres, "postgresql://care@127.0.0.1:5432/care")
+        );
+        assert_eq!(postgres.password_file.as_deref(), Some(std::path::absolute("word").unwrap().as_path()));
     }
 }

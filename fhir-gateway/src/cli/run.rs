@@ -17,6 +17,7 @@ use crate::{
     ledger::{Ledger, OpenError, embedded},
     operations,
     organization::{self, Organization},
+    postgres::{self, Postgres},
     records::Progress,
     server::{self, Gateway},
 };
@@ -149,6 +150,11 @@ pub fn check(path: &Path) -> Result<(), Failure> {
         let keys = organization::open_keys(settings)?;
         let clients = auth::check_clients(&settings.clients)?;
         println!("{}: keystore opens, account {}, {clients} clients", settings.name, keys.signer.address());
+        if let Some(postgres) = &settings.postgres {
+            let found = Postgres::open(postgres::Settings::of(&settings.name, postgres)?)?;
+            let version = found.server_version()?;
+            println!("{}: PostgreSQL {version} at {} lets us in", settings.name, found.address());
+        }
     }
     if let Some(embedded) = &config.embedded {
         let shown = embedded.genesis.display();

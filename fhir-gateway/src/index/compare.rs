@@ -1,8 +1,9 @@
 //! One alternative of a criterion against one row of the table of its kind.
 
-use sea_query::{Cond, Expr, ExprTrait as _};
+use sea_query::{Cond, Expr, ExprTrait as _, Func};
 
 use super::{
+    bounded::{BEGINNING_BYTES, bounded},
     extract::{SYSTEM_BY_BINDING, folded},
     range::{Amount, Range},
 };
@@ -14,44 +15,44 @@ pub fn compare(wanted: &Wanted, modifier: Modifier) -> Cond {
     match wanted {
         Wanted::Token { system, code } => {
             let all = match code {
-                Some(code) => all.add(Expr::col("code").eq(code.as_str())),
+                Some(code) => all.add(Expr::col("code").eq(bounded(code))),
                 None => all,
             };
             match system.as_deref() {
                 None => all,
                 Some("") => all.add(Expr::col("system").eq("")),
-                Some(system) => all.add(Expr::col("system").is_in([system, SYSTEM_BY_BINDING])),
+                Some(system) => all.add(Expr::col("system").is_in([bounded(system).as_ref(), SYSTEM_BY_BINDING])),
             }
         }
         Wanted::Date { prefix, range } => period(*prefix, *range),
         Wanted::Amount { prefix, amount: wanted, system, code } => {
             let all = amount(*prefix, *wanted);
             let all = match system {
-                Some(system) => all.add(Expr::col("system").eq(system.as_str())),
+                Some(system) => all.add(Expr::col("system").eq(bounded(system))),
                 None => all,
             };
             match code {
                 Some(code) => all
-                    .add(Cond::any().add(Expr::col("code").eq(code.as_str())).add(Expr::col("unit").eq(code.as_str()))),
+                    .add(Cond::any().add(Expr::col("code").eq(bounded(code))).add(Expr::col("unit").eq(bounded(code)))),
                 None => all,
             }
         }
         Wanted::Reference { resource_type, target } => {
-            let all = all.add(Expr::col("target").eq(target.as_str()));
+            let all = all.add(Expr::col("target").eq(bounded(target)));
             match resource_type {
                 Some(resource_type) => all.add(Expr::col("type").eq(resource_type.as_str())),
                 None => all.add(Expr::col("type").ne("")),
             }
         }
-        Wanted::Text(text) => all.add(match modifier {
-            Modifier::Exact => Expr::col("exact").eq(text.as_str()),
-            Modifier::Contains | Modifier::Text => Expr::cust_with_values("instr(folded, ?) > 0", [folded(text)]),
-            _ => return starts_with("folded", &folded(text)),
-        }),
+        Wanted::Text(text) => match modifier {
+            Modifier::Exact => all.add(Expr::col("exact").eq(bounded(text))),
+            Modifier::Contains | Modifier::Text => contains("folded", &folded(text)),
+            _ => begins_with("folded", &folded(text)),
+        },
         Wanted::Uri(uri) => match modifier {
-            Modifier::Below => starts_with("value", uri),
-            Modifier::Above => all.add(Expr::cust_with_values("instr(?, value) = 1", [uri.as_str()])),
-            _ => all.add(Expr::col("value").eq(uri.as_str())),
+            Modifier::Below => begins_with("value", uri),
+            Modifier::Above => begins("value", uri),
+            _ => all.add(Expr::col("value").eq(bounded(uri))),
         },
         Wanted::Near { latitude, longitude, kilometres } => near(*latitude, *longitude, *kilometres),
         Wanted::Pair(first, second) => all.add(leading(first)).add(compare(second, modifier)),
@@ -64,14 +65,18 @@ pub fn compare(wanted: &Wanted, modifier: Modifier) -> Cond {
 fn near(latitude: f64, longitude: f64, kilometres: f64) -> Cond {
     const KILOMETRES_PER_DEGREE: f64 = 111.195;
     let degrees = kilometres / KILOMETRES_PER_DEGREE;
-    let shrunk = latitude.to_radians().cos();
-    let east = "min(abs(longitude - ?), 360 - abs(longitude - ?)) * ?";
-    let distance = format!("(latitude - ?) * (latitude - ?) + {east} * {east} <= ?");
-    let values = [latitude, latitude, longitude, longitude, shrunk, longitude, longitude, shrunk, degrees * degrees];
+    let north = || Expr::col("latitude").sub(latitude);
+    let apart = || Expr::from(Func::abs(Expr::col("longitude").sub(longitude)));
+    // The shorter way around.
+    let east = || {
+        let way = Expr::case(apart().gt(180.0), Expr::val(360.0).sub(apart())).finally(apart());
+        Expr::Case(Box::new(way)).mul(latitude.to_radians().cos())
+    };
+    let distance = north().mul(north()).add(east().mul(east()));
     Cond::all()
         .add(Expr::col("latitude").gte(latitude - degrees))
         .add(Expr::col("latitude").lte(latitude + degrees))
-        .add(Expr::cust_with_values(distance, values))
+        .add(distance.lte(degrees * degrees))
 }
 
 /// The first half of a composite, in columns of its own.
@@ -80,17 +85,17 @@ fn leading(wanted: &Wanted) -> Cond {
     match wanted {
         Wanted::Token { system, code } => {
             let all = match code {
-                Some(code) => all.add(Expr::col("first").eq(code.as_str())),
+                Some(code) => all.add(Expr::col("first").eq(bounded(code))),
                 None => all,
             };
             match system.as_deref() {
                 None => all,
                 Some("") => all.add(Expr::col("first_system").eq("")),
-                Some(system) => all.add(Expr::col("first_system").is_in([system, SYSTEM_BY_BINDING])),
+                Some(system) => all.add(Expr::col("first_system").is_in([bounded(system).as_ref(), SYSTEM_BY_BINDING])),
             }
         }
         Wanted::Reference { resource_type, target } => {
-            let all = all.add(Expr::col("first").eq(target.as_str()));
+            let all = all.add(Expr::col("first").eq(bounded(target)));
             match resource_type {
                 Some(resource_type) => all.add(Expr::col("first_system").eq(resource_type.as_str())),
                 None => all,
@@ -104,6 +109,37 @@ fn leading(wanted: &Wanted) -> Cond {
 /// A range that an index can use, unlike LIKE.
 fn starts_with(column: &'static str, text: &str) -> Cond {
     Cond::all().add(Expr::col(column).gte(text)).add(Expr::col(column).lt(format!("{text}\u{10FFFF}")))
+}
+
+/// What begins with `text`, by its key in `column`. A longer beginning than keys keep is looked for in
+/// what they do not hold.
+fn begins_with(column: &'static str, text: &str) -> Cond {
+    if text.len() <= BEGINNING_BYTES {
+        return starts_with(column, text);
+    }
+    Cond::any().add(starts_with(column, text).add(is_whole())).add(starts_with("whole", text))
+}
+
+/// What `text` begins with.
+fn begins(column: &'static str, text: &str) -> Cond {
+    let at = |column| Expr::from(Func::cust("instr").arg(Expr::val(text)).arg(Expr::col(column))).eq(1);
+    either(at(column), at("whole"))
+}
+
+/// What contains `text`, whose key is in `column`.
+fn contains(column: &'static str, text: &str) -> Cond {
+    let at = |column| Expr::from(Func::cust("instr").arg(Expr::col(column)).arg(Expr::val(text))).gt(0);
+    either(at(column), at("whole"))
+}
+
+/// `of_key` where the key is all of the text, `of_whole` where it is not.
+fn either(of_key: Expr, of_whole: Expr) -> Cond {
+    Cond::any().add(Cond::all().add(is_whole()).add(of_key)).add(Cond::all().add(is_whole().not()).add(of_whole))
+}
+
+/// Whether the key is all of the text.
+fn is_whole() -> Expr {
+    Expr::col("whole").eq("")
 }
 
 fn period(prefix: Prefix, Range { low, high }: Range) -> Cond {

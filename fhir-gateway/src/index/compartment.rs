@@ -1,9 +1,14 @@
 //! Everything about one patient, of all types, in the order in which it became known.
 
-use rusqlite::Connection;
-use sea_query::{Cond, Expr, ExprTrait as _, Order, Query as Build, SelectStatement, SqliteQueryBuilder};
+use sea_query::{Cond, Expr, ExprTrait as _, Order, Query as Build, SelectStatement};
 
-use super::{include::Beside, range::Range, select::bound, sight::Sight};
+use super::{
+    database::{Answer, Connection, Purpose},
+    include::Beside,
+    range::Range,
+    select::{counted, newest},
+    sight::Sight,
+};
 use crate::search::Cursor;
 
 /// What of a patient's compartment is asked for.
@@ -39,30 +44,25 @@ pub struct Part {
 }
 
 /// One page of a compartment, as it was when the first one was asked for.
-pub fn page(connection: &Connection, asked: &Compartment) -> rusqlite::Result<Part> {
-    let transaction = connection.unchecked_transaction()?;
-    let number = |sql: &str| transaction.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));
+pub fn page(connection: &Connection, asked: &Compartment) -> Answer<Part> {
+    connection.within(Purpose::Read, |connection| page_now(connection, asked))
+}
+
+fn page_now(connection: &Connection, asked: &Compartment) -> Answer<Part> {
     let snapshot = match asked.cursor {
         Some(cursor) => cursor.snapshot,
-        None => number("SELECT coalesce(max(sequence), 0) FROM revision")?,
+        None => newest(connection)?,
     };
     let total = match asked.cursor.and_then(|cursor| cursor.total) {
         Some(total) => total,
-        None => {
-            let (sql, values) = matching(asked, snapshot).expr(Expr::cust("count(*)")).build(SqliteQueryBuilder);
-            transaction.prepare_cached(&sql)?.query_row(bound(values), |row| row.get::<_, u32>(0))?.into()
-        }
+        None => counted(connection, matching(asked, snapshot).expr(Expr::cust("count(*)")))?,
     };
     let mut select = matching(asked, snapshot);
     if let Some(cursor) = asked.cursor {
         select.and_where(Expr::col("number").gt(cursor.after));
     }
     select.columns(["number", "type", "id"]).order_by("number", Order::Asc).limit(u64::from(asked.count) + 1);
-    let (sql, values) = select.build(SqliteQueryBuilder);
-    let mut statement = transaction.prepare_cached(&sql)?;
-    let read =
-        |row: &rusqlite::Row<'_>| Ok(Beside { number: row.get(0)?, resource_type: row.get(1)?, id: row.get(2)? });
-    let mut found = statement.query_map(bound(values), read)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut found = connection.rows(&select, Beside::read)?;
     let has_more = found.len() > asked.count as usize;
     found.truncate(asked.count as usize);
     let next =

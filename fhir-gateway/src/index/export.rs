@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::Connection;
-use sea_query::{Cond, Expr, ExprTrait as _, Order, Query as Build, SelectStatement, SqliteQueryBuilder};
+use sea_query::{Cond, Expr, ExprTrait as _, Order, Query as Build, SelectStatement};
 
-use super::select::{bound, matching};
+use super::{
+    database::{Answer, Connection, Purpose},
+    select::matching,
+};
 use crate::{resources::Resource, search::Query};
 
 /// Which resources of a type.
@@ -57,9 +59,12 @@ pub struct Row {
 }
 
 /// The next resources, by id.
-pub fn part(connection: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<Row>> {
+pub fn part(connection: &Connection, wanted: &Wanted) -> Answer<Vec<Row>> {
     // One state of the index for all of it.
-    let transaction = connection.unchecked_transaction()?;
+    connection.within(Purpose::Read, |connection| part_now(connection, wanted))
+}
+
+fn part_now(connection: &Connection, wanted: &Wanted) -> Answer<Vec<Row>> {
     let kind = wanted.query.resource;
     let mut select = match wanted.which {
         Which::Live => matching(&wanted.query, i64::MAX),
@@ -83,15 +88,11 @@ pub fn part(connection: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<Ro
     select.and_where(Expr::col("id").gt(wanted.after.as_str()));
     select.clear_selects().columns(["number", "id", "version", "patient"]);
     select.order_by("id", Order::Asc).limit(wanted.count.into());
-    let (sql, values) = select.build(SqliteQueryBuilder);
-    let mut statement = transaction.prepare_cached(&sql)?;
-    let read = |row: &rusqlite::Row<'_>| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, u32>(2)?, row.get::<_, Option<String>>(3)?))
-    };
-    let found = statement.query_map(bound(values), read)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let found = connection
+        .rows(&select, |row| Ok((row.integer(0)?, row.text(1)?, row.count(2)?, row.optional_text(3)?)))?;
     let numbers = found.iter().map(|(number, ..)| *number).collect();
     let mut named = match (wanted.whom, wanted.which) {
-        (Whom::Patients, Which::Live) => named(&transaction, kind, numbers)?,
+        (Whom::Patients, Which::Live) => named(connection, kind, numbers)?,
         _ => BTreeMap::new(),
     };
     let row = |(number, id, version, patient): (i64, String, u32, Option<String>)| {
@@ -107,9 +108,129 @@ pub fn part(connection: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<Ro
 
 /// Time of the newest version, Unix seconds; 0 where there is none. Versions become visible in nearly the order of
 /// their blocks, so only the last ones are looked at.
-pub fn newest(connection: &Connection) -> rusqlite::Result<i64> {
-    let sql = "SELECT coalesce(max(updated), 0) FROM (SELECT updated FROM history ORDER BY sequence DESC LIMIT 10000)";
-    connection.prepare_cached(sql)?.query_row([], |row| row.get(0))
+pub fn newest(connection: &Connection) -> Answer<i64> {
+    let sql = "SELECT coalesce(max(updated), 0) \
+               FROM (SELECT updated FROM history ORDER BY sequence DESC LIMIT 10000) AS newest";
+    let rows = connection.query(sql, Vec::new())?;
+    rows.first().map_or(Ok(0), |row| row.integer(0))
+}
+
+/// The references by which resources of a type are in the compartment of a Patient.
+fn of_patients(kind: &Resource) -> SelectStatement {
+    let numbers = kind.compartment.iter().filter_map(|code| kind.parameter(code)).map(|parameter| parameter.number);
+    let mut select = Build::select();
+    select.from("reference").and_where(Expr::col("type").eq("Patient"));
+    select.and_where(Expr::col("parameter").is_in(numbers));
+    select
+}
+
+/// The Patients in whose compartments resources are.
+fn named(connection: &Connection, kind: &Resource, numbers: Vec<i64>) -> Answer<BTreeMap<i64, BTreeSet<String>>> {
+    let mut select = of_patients(kind);
+    select.columns(["resource", "target"]).and_where(Expr::col("resource").is_in(numbers));
+    let mut named: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+    for (number, target) in connection.rows(&select, |row| Ok((row.integer(0)?, row.text(1)?)))? {
+        named.entry(number).or_default().insert(target);
+    }
+    Ok(named)
+}
+
+/// Those that were deleted, whatever they said.
+    Deleted,
+}
+
+/// Whom they must be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// Anybody or nobody.
+    Anybody,
+    /// A Patient: those in the compartment of one, and the Patients themselves.
+    Patients,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The type, the criteria of those that are live, and what the caller may see.
+    pub query: Query,
+    /// Which of them.
+    pub which: Which,
+    /// Whom they are about.
+    pub whom: Whom,
+    /// Written then or later, Unix seconds.
+    pub since: Option<i64>,
+    /// Those with a greater id.
+    pub after: String,
+    /// How many at most.
+    pub count: u32,
+}
+
+/// One resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its id.
+    pub id: String,
+    /// Its newest version.
+    pub version: u32,
+    /// The Patients in whose compartment it is, where it was asked whom it is about.
+    pub patients: BTreeSet<String>,
+}
+
+/// The next resources, by id.
+pub fn part(connection: &Connection, wanted: &Wanted) -> Answer<Vec<Row>> {
+    // One state of the index for all of it.
+    connection.within(Purpose::Read, |connection| part_now(connection, wanted))
+}
+
+fn part_now(connection: &Connection, wanted: &Wanted) -> Answer<Vec<Row>> {
+    let kind = wanted.query.resource;
+    let mut select = match wanted.which {
+        Which::Live => matching(&wanted.query, i64::MAX),
+        Which::Deleted => deleted(&wanted.query),
+    };
+    if wanted.whom == Whom::Patients && kind.name != "Patient" {
+        select.and_where(match wanted.which {
+            Which::Live => Expr::exists(
+                of_patients(kind)
+                    .expr(Expr::val(1))
+                    .and_where(Expr::col("resource").equals(("resource", "number")))
+                    .take(),
+            ),
+            // What it referred to is forgotten with it, but for the patient.
+            Which::Deleted => Expr::col("patient").is_not_null(),
+        });
+    }
+    if let Some(since) = wanted.since {
+        select.and_where(Expr::col("updated").gte(since));
+    }
+    select.and_where(Expr::col("id").gt(wanted.after.as_str()));
+    select.clear_selects().columns(["number", "id", "version", "patient"]);
+    select.order_by("id", Order::Asc).limit(wanted.count.into());
+    let found = connection
+        .rows(&select, |row| Ok((row.integer(0)?, row.text(1)?, row.count(2)?, row.optional_text(3)?)))?;
+    let numbers = found.iter().map(|(number, ..)| *number).collect();
+    let mut named = match (wanted.whom, wanted.which) {
+        (Whom::Patients, Which::Live) => named(connection, kind, numbers)?,
+        _ => BTreeMap::new(),
+    };
+    let row = |(number, id, version, patient): (i64, String, u32, Option<String>)| {
+        let mut patients = named.remove(&number).unwrap_or_default();
+        patients.extend(patient);
+        if kind.name == "Patient" {
+            patients.insert(id.clone());
+        }
+        Row { id, version, patients }
+    };
+    Ok(found.into_iter().map(row).collect())
+}
+
+/// Time of the newest version, Unix seconds; 0 where there is none. Versions become visible in nearly the order of
+/// their blocks, so only the last ones are looked at.
+pub fn newest(connection: &Connection) -> Answer<i64> {
+    let sql = "SELECT coalesce(max(updated), 0) \
+               FROM (SELECT updated FROM history ORDER BY sequence DESC LIMIT 10000) AS newest";
+    let rows = connection.query(sql, Vec::new())?;
+    rows.first().map_or(Ok(0), |row| row.integer(0))
 }
 
 /// The references by which resources of a type are in the compartment of a Patient.

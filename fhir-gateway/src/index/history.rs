@@ -1,9 +1,13 @@
 //! Every version in the order in which it became visible: what `_history` is read from.
 
-use rusqlite::{Connection, OptionalExtension as _, types::Value as Sql};
-use sea_query::{Cond, Expr, ExprTrait as _, Order, Query as Build, SelectStatement, SqliteQueryBuilder};
+use sea_query::{Cond, Expr, ExprTrait as _, Order, Query as Build, SelectStatement};
 
-use super::{range::Range, select::bound};
+use super::{
+    database::{Answer, Connection, Purpose},
+    range::Range,
+    schema,
+    select::counted,
+};
 use crate::records::Listed;
 
 /// Which versions are asked for, and which of them the caller may see.
@@ -50,52 +54,52 @@ pub struct Listing {
 }
 
 /// Adds versions; those that are there stay as they are.
-pub fn list(connection: &Connection, versions: &[Listed]) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare_cached(
-        "INSERT OR IGNORE INTO history (sequence, type, id, version, updated, patient) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    for listed in versions {
+pub fn list(connection: &Connection, versions: &[Listed]) -> Answer<()> {
+    let row = |listed: &Listed| {
         let sequence = i64::try_from(listed.sequence).unwrap_or(i64::MAX);
         let Listed { resource_type, id, version, last_updated, patient, .. } = listed;
-        insert.execute(rusqlite::params![sequence, resource_type, id, version, last_updated, patient])?;
-    }
-    Ok(())
+        vec![
+            sequence.into(),
+            resource_type.as_str().into(),
+            id.as_str().into(),
+            (*version).into(),
+            (*last_updated).into(),
+            patient.as_deref().into(),
+        ]
+    };
+    connection.insert("history", &schema::columns("history"), versions.iter().map(row).collect())
 }
 
 /// A page of at most `count` versions, newest first; none where `before` names no version that the
 /// caller may see.
-pub fn page(connection: &Connection, versions: &Versions, count: u32) -> rusqlite::Result<Option<Listing>> {
-    let transaction = connection.unchecked_transaction()?;
-    let total = run(&transaction, asked(versions).expr(Expr::cust("count(*)")), |row| row.get::<_, i64>(0))?;
-    let total = total.first().copied().and_then(|total| u64::try_from(total).ok()).unwrap_or_default();
+pub fn page(connection: &Connection, versions: &Versions, count: u32) -> Answer<Option<Listing>> {
+    connection.within(Purpose::Read, |connection| page_now(connection, versions, count))
+}
+
+fn page_now(connection: &Connection, versions: &Versions, count: u32) -> Answer<Option<Listing>> {
+    let total = counted(connection, asked(versions).expr(Expr::cust("count(*)")))?;
     let mut select = asked(versions);
     if let Some((resource_type, id, version)) = &versions.before {
         let mut last = visible(versions);
         last.expr(Expr::col("sequence")).and_where(Expr::col("type").eq(resource_type.as_str()));
         last.and_where(Expr::col("id").eq(id.as_str())).and_where(Expr::col("version").eq(*version));
-        match run(&transaction, &last, |row| row.get::<_, i64>(0))?.first() {
-            Some(sequence) => select.and_where(Expr::col("sequence").lt(*sequence)),
+        match connection.first(&last, |row| row.integer(0))? {
+            Some(sequence) => select.and_where(Expr::col("sequence").lt(sequence)),
             None => return Ok(None),
         };
     }
     select.columns(["type", "id", "version"]).order_by("sequence", Order::Desc).limit(u64::from(count) + 1);
-    let mut rows = run(&transaction, &select, |row| {
-        Ok(Row { resource_type: row.get(0)?, id: row.get(1)?, version: row.get(2)? })
-    })?;
+    let mut rows = connection
+        .rows(&select, |row| Ok(Row { resource_type: row.text(0)?, id: row.text(1)?, version: row.count(2)? }))?;
     let has_more = rows.len() > count as usize;
     rows.truncate(count as usize);
     Ok(Some(Listing { rows, total, has_more }))
 }
 
 /// Whether the caller may see any version of the resource, whatever else is asked.
-pub fn exists(connection: &Connection, versions: &Versions) -> rusqlite::Result<bool> {
+pub fn exists(connection: &Connection, versions: &Versions) -> Answer<bool> {
     let mut select = visible(versions);
-    let (sql, values) = select.expr(Expr::val(1)).limit(1).build(SqliteQueryBuilder);
-    connection
-        .prepare_cached(&sql)?
-        .query_row(bound(values), |row| row.get::<_, Sql>(0))
-        .optional()
-        .map(|row| row.is_some())
+    Ok(connection.first(select.column("sequence").limit(1), |_| Ok(()))?.is_some())
 }
 
 /// What the caller may see.
@@ -126,18 +130,8 @@ fn asked(versions: &Versions) -> SelectStatement {
         // Current from its own time to that of the next version of the resource.
         select.and_where(Expr::col("updated").lte(high.div_euclid(1000)));
         let ended = "NOT EXISTS (SELECT 1 FROM history AS next WHERE next.type = history.type AND next.id = history.id \
-                     AND next.version = history.version + 1 AND next.updated <= ?)";
-        select.and_where(Expr::cust_with_values(ended, [low.div_euclid(1000)]));
+                     AND next.version = history.version + 1 AND next.updated <= ";
+        select.and_where(Expr::cust(format!("{ended}({}))", low.div_euclid(1000))));
     }
     select
-}
-
-fn run<T>(
-    connection: &Connection,
-    select: &SelectStatement,
-    read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<Vec<T>> {
-    let (sql, values) = select.build(SqliteQueryBuilder);
-    let mut statement = connection.prepare_cached(&sql)?;
-    statement.query_map(bound(values), |row| read(row))?.collect()
 }

@@ -1,9 +1,11 @@
 //! What resources refer to, and what refers to them, as far as the caller may see it.
 
-use rusqlite::Connection;
-use sea_query::{Expr, ExprTrait as _, Query as Build, SelectStatement, SqliteQueryBuilder};
+use sea_query::{Expr, ExprTrait as _, Query as Build, SelectStatement};
 
-use super::{select::bound, sight::Sight};
+use super::{
+    database::{Answer, Connection, Row},
+    sight::Sight,
+};
 use crate::{resources::parameters::SearchType, search::Include};
 
 /// A resource beside the matches.
@@ -24,7 +26,7 @@ pub fn beside(
     include: &Include,
     sight: Option<&Sight>,
     limit: usize,
-) -> rusqlite::Result<Vec<Beside>> {
+) -> Answer<Vec<Beside>> {
     let mut select = if include.is_reverse { backward(numbers, include) } else { forward(numbers, include) };
     select.distinct().columns([("resource", "number"), ("resource", "type"), ("resource", "id")]);
     select.and_where(Expr::col(("resource", "deleted")).eq(0));
@@ -36,11 +38,14 @@ pub fn beside(
     }
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
     select.order_by(("resource", "number"), sea_query::Order::Asc).limit(limit);
-    let (sql, values) = select.build(SqliteQueryBuilder);
-    let mut statement = connection.prepare_cached(&sql)?;
-    let read =
-        |row: &rusqlite::Row<'_>| Ok(Beside { number: row.get(0)?, resource_type: row.get(1)?, id: row.get(2)? });
-    statement.query_map(bound(values), read)?.collect()
+    connection.rows(&select, Beside::read)
+}
+
+impl Beside {
+    /// Reads its number, type and id.
+    pub(super) fn read(row: &Row) -> Answer<Self> {
+        Ok(Self { number: row.integer(0)?, resource_type: row.text(1)?, id: row.text(2)? })
+    }
 }
 
 /// The references that count, by number; all if none.

@@ -1,13 +1,11 @@
 //! Searches as SQL. Pages neither skip nor repeat, whatever is written between them: a search
 //! sees the resources that existed when it began, in the order that they then had.
 
-use rusqlite::{Connection, OptionalExtension as _, types::Value as Sql};
-use sea_query::{
-    Cond, Expr, ExprTrait as _, Order, Query as Build, SelectStatement, SqliteQueryBuilder, Value, Values,
-};
+use sea_query::{Cond, Expr, ExprTrait as _, Order, Query as Build, SelectStatement};
 
 use super::{
     compare::{compare, updated},
+    database::{Answer, Connection, Purpose, Row, Value},
     sight::Sight,
 };
 use crate::{
@@ -50,7 +48,7 @@ pub fn key_of(query: &Query) -> Option<Sort> {
 }
 
 /// Numbers of all matches in the order of any keys, `limit` at most.
-pub fn ordered(connection: &Connection, query: &Query, limit: u32) -> rusqlite::Result<Vec<i64>> {
+pub fn ordered(connection: &Connection, query: &Query, limit: u32) -> Answer<Vec<i64>> {
     let mut select = matching(query, i64::MAX);
     select.clear_selects().column("number");
     for Sort { key, descending } in &query.sort {
@@ -59,7 +57,8 @@ pub fn ordered(connection: &Connection, query: &Query, limit: u32) -> rusqlite::
             SortKey::Arrival => "number".to_owned(),
             SortKey::Id => "id".to_owned(),
             SortKey::LastUpdated => "updated".to_owned(),
-            SortKey::Date => "nullif(dated, -9223372036854775808)".to_owned(),
+            // The least number has no name of its own in PostgreSQL.
+            SortKey::Date => "nullif(dated, -9223372036854775807 - 1)".to_owned(),
             SortKey::Parameter(parameter) => {
                 let (table, least, greatest) = columns(parameter.search_type);
                 let value = if *descending { format!("max({greatest})") } else { format!("min({least})") };
@@ -73,9 +72,7 @@ pub fn ordered(connection: &Connection, query: &Query, limit: u32) -> rusqlite::
         select.order_by_expr(Expr::cust(expression), order);
     }
     select.order_by("number", Order::Asc).limit(limit.into());
-    let (sql, values) = select.build(SqliteQueryBuilder);
-    let mut statement = connection.prepare_cached(&sql)?;
-    statement.query_map(bound(values), |row| row.get(0))?.collect()
+    connection.rows(&select, |row| row.integer(0))
 }
 
 /// The table of a kind of parameter, and the columns that say its least and its greatest value.
@@ -93,7 +90,7 @@ fn columns(search_type: SearchType) -> (&'static str, &'static str, &'static str
 }
 
 /// Those of `numbers` that still match, in their order.
-pub fn hits(connection: &Connection, query: &Query, numbers: &[i64]) -> rusqlite::Result<Vec<Hit>> {
+pub fn hits(connection: &Connection, query: &Query, numbers: &[i64]) -> Answer<Vec<Hit>> {
     let mut select = matching(query, i64::MAX);
     select.and_where(Expr::col("number").is_in(numbers.iter().copied()));
     let mut hits = run(connection, &select)?;
@@ -102,26 +99,27 @@ pub fn hits(connection: &Connection, query: &Query, numbers: &[i64]) -> rusqlite
 }
 
 /// One page of `query`, by one key.
-pub fn page(connection: &Connection, query: &Query, sort: Sort) -> rusqlite::Result<Page> {
+pub fn page(connection: &Connection, query: &Query, sort: Sort) -> Answer<Page> {
     // One state of the index for everything below.
-    let transaction = connection.unchecked_transaction()?;
+    connection.within(Purpose::Read, |connection| page_now(connection, query, sort))
+}
+
+fn page_now(connection: &Connection, query: &Query, sort: Sort) -> Answer<Page> {
     let snapshot = match query.cursor {
         Some(cursor) => cursor.snapshot,
-        None => transaction
-            .prepare_cached("SELECT coalesce(max(sequence), 0) FROM revision")?
-            .query_row([], |row| row.get(0))?,
+        None => newest(connection)?,
     };
     if query.only_count {
         let total = match query.cursor {
             Some(cursor) => cursor.total,
-            None => Some(count(&transaction, query, snapshot)?),
+            None => Some(count(connection, query, snapshot)?),
         };
         return Ok(Page { hits: Vec::new(), total, next: None });
     }
     let mut select = matching(query, snapshot);
     let key = sort_key(sort, snapshot);
     if let Some(cursor) = query.cursor {
-        let Some(after) = after(&transaction, &key, sort, cursor.after)? else {
+        let Some(after) = after(connection, &key, sort, cursor.after)? else {
             return Ok(Page { hits: Vec::new(), total: cursor.total, next: None });
         };
         select.and_where(after);
@@ -131,13 +129,13 @@ pub fn page(connection: &Connection, query: &Query, sort: Sort) -> rusqlite::Res
         select.order_by_expr(Expr::cust(key), order.clone());
     }
     select.order_by("number", order).limit(u64::from(query.count) + 1);
-    let mut hits = run(&transaction, &select)?;
+    let mut hits = run(connection, &select)?;
     let has_more = hits.len() > query.count as usize;
     hits.truncate(query.count as usize);
     let total = match query.cursor {
         Some(cursor) => cursor.total,
         None if !query.with_total => None,
-        None if has_more => Some(count(&transaction, query, snapshot)?),
+        None if has_more => Some(count(connection, query, snapshot)?),
         // The first page is all there is.
         None => Some(hits.len() as u64),
     };
@@ -145,8 +143,13 @@ pub fn page(connection: &Connection, query: &Query, sort: Sort) -> rusqlite::Res
     Ok(Page { hits, total, next })
 }
 
+/// Number of the newest change in the index: what a search that begins now sees.
+pub(super) fn newest(connection: &Connection) -> Answer<i64> {
+    connection.query("SELECT coalesce(max(sequence), 0) FROM revision", Vec::new())?[0].integer(0)
+}
+
 /// Up to `limit` matches, in order of arrival.
-pub fn matches(connection: &Connection, query: &Query, limit: u32) -> rusqlite::Result<Vec<Hit>> {
+pub fn matches(connection: &Connection, query: &Query, limit: u32) -> Answer<Vec<Hit>> {
     let mut select = matching(query, i64::MAX);
     select.order_by("number", Order::Asc).limit(limit.into());
     run(connection, &select)
@@ -204,37 +207,20 @@ fn rank(criterion: &Criterion) -> Option<u8> {
     })
 }
 
-fn count(connection: &Connection, query: &Query, snapshot: i64) -> rusqlite::Result<u64> {
+fn count(connection: &Connection, query: &Query, snapshot: i64) -> Answer<u64> {
     let mut select = matching(query, snapshot);
     select.clear_selects().expr(Expr::cust("count(*)"));
-    let (sql, values) = select.build(SqliteQueryBuilder);
-    connection.prepare_cached(&sql)?.query_row(bound(values), |row| row.get::<_, u32>(0)).map(u64::from)
+    counted(connection, &select)
 }
 
-/// The values of a query, as SQLite takes them.
-pub(super) fn bound(values: Values) -> impl rusqlite::Params {
-    rusqlite::params_from_iter(values.0.into_iter().map(value))
+/// The number that a query of one row and column gives.
+pub(super) fn counted(connection: &Connection, select: &SelectStatement) -> Answer<u64> {
+    Ok(connection.first(select, |row| row.count(0))?.unwrap_or_default().into())
 }
 
-fn run(connection: &Connection, select: &SelectStatement) -> rusqlite::Result<Vec<Hit>> {
-    let (sql, values) = select.build(SqliteQueryBuilder);
-    let mut statement = connection.prepare_cached(&sql)?;
-    let hit = |row: &rusqlite::Row<'_>| Ok(Hit { number: row.get(0)?, id: row.get(1)?, version: row.get(2)? });
-    statement.query_map(bound(values), hit)?.collect()
-}
-
-fn value(value: Value) -> Sql {
-    match value {
-        Value::Bool(Some(value)) => Sql::Integer(value.into()),
-        Value::Int(Some(value)) => Sql::Integer(value.into()),
-        Value::Unsigned(Some(value)) => Sql::Integer(value.into()),
-        Value::BigInt(Some(value)) => Sql::Integer(value),
-        Value::BigUnsigned(Some(value)) => Sql::Integer(i64::try_from(value).unwrap_or(i64::MAX)),
-        Value::Double(Some(value)) => Sql::Real(value),
-        Value::String(Some(value)) => Sql::Text(value),
-        // The queries of this file bind nothing else.
-        _ => Sql::Null,
-    }
+fn run(connection: &Connection, select: &SelectStatement) -> Answer<Vec<Hit>> {
+    let hit = |row: &Row| Ok(Hit { number: row.integer(0)?, id: row.text(1)?, version: row.count(2)? });
+    connection.rows(select, hit)
 }
 
 /// What the search is ordered by, as it was when the search began: a resource that was written
@@ -255,17 +241,17 @@ fn sort_key(sort: Sort, snapshot: i64) -> String {
 }
 
 /// The condition for what comes after the resource `number`; none if there is no such resource.
-fn after(connection: &Connection, key: &str, sort: Sort, number: i64) -> rusqlite::Result<Option<Expr>> {
-    let comparison = if sort.descending { "<" } else { ">" };
-    let sql = format!("SELECT {key} FROM resource WHERE number = ?1");
-    let last: Option<Sql> = connection.prepare_cached(&sql)?.query_row([number], |row| row.get(0)).optional()?;
-    let condition = format!("({key}, number) {comparison} (?, ?)");
-    Ok(match last {
-        None => None,
-        Some(Sql::Text(last)) => Some(Expr::cust_with_values(condition, [Value::from(last), Value::from(number)])),
-        Some(Sql::Integer(last)) => Some(Expr::cust_with_values(condition, [Value::from(last), Value::from(number)])),
-        Some(_) => None,
-    })
+fn after(connection: &Connection, key: &str, sort: Sort, number: i64) -> Answer<Option<Expr>> {
+    let mut select = Build::select();
+    select.expr(Expr::cust(key.to_owned())).from("resource").and_where(Expr::col("number").eq(number));
+    let last = match connection.first(&select, |row| row.value(0).cloned())? {
+        Some(Value::Text(last)) => Expr::val(last),
+        Some(Value::Integer(last)) => Expr::val(last),
+        _ => return Ok(None),
+    };
+    let here = Expr::tuple([Expr::cust(key.to_owned()), Expr::col("number")]);
+    let there = Expr::tuple([last, Expr::val(number)]);
+    Ok(Some(if sort.descending { here.lt(there) } else { here.gt(there) }))
 }
 
 fn condition(criterion: &Criterion, role: Role, resource: &Resource, sight: Option<&Sight>) -> Cond {

@@ -1,12 +1,15 @@
-//! Putting one version into the index.
+//! Putting versions into the index.
+
+use std::collections::BTreeMap;
 
 use careledger_wire::{commitment, ids::Address};
-use rusqlite::{Transaction, params};
 
 use super::{
     Entry, Indexed,
+    bounded::{bounded, rest},
+    database::{Answer, Connection, Value},
     extract::{self, Term},
-    schema::VALUE_TABLES,
+    schema::{self, VALUE_TABLES},
 };
 use crate::{
     json::Document,
@@ -20,60 +23,80 @@ pub struct Context<'a> {
     pub organization: &'a Address,
 }
 
-/// Applies `entry`, unless that version or a newer one is there.
-pub fn apply(transaction: &Transaction<'_>, context: &Context<'_>, entry: &Entry<'_>) -> rusqlite::Result<()> {
-    let mut known = transaction.prepare_cached("SELECT number, version FROM resource WHERE type = ?1 AND id = ?2")?;
-    let mut rows = known.query(params![entry.resource_type, entry.id])?;
-    let known: Option<(i64, u32)> = match rows.next()? {
-        Some(row) => Some((row.get(0)?, row.get(1)?)),
-        None => None,
-    };
-    if known.is_some_and(|(_, version)| version >= entry.version) {
-        return Ok(());
+/// Rows that wait to be added, by table.
+type Rows = BTreeMap<&'static str, Vec<Vec<Value>>>;
+
+/// Applies `entries` in their order, each unless that version or a newer one is there.
+pub fn apply(connection: &Connection, context: &Context<'_>, entries: &[Entry<'_>]) -> Answer<()> {
+    let mut rows = Rows::new();
+    for entry in entries {
+        let known = connection.query(
+            "SELECT number, version FROM resource WHERE type = $1 AND id = $2",
+            vec![entry.resource_type.into(), entry.id.into()],
+        )?;
+        let known = known.first().map(|row| Ok((row.integer(0)?, row.count(1)?))).transpose()?;
+        if known.is_some_and(|(_, version)| version >= entry.version) {
+            continue;
+        }
+        if let Some((number, _)) = known {
+            // What an earlier entry of these added must be there to be forgotten.
+            flush(connection, &mut rows)?;
+            forget(connection, number)?;
+        }
+        put(connection, context, entry, known.map(|(number, _)| number), &mut rows)?;
     }
-    let sequence: i64 = transaction
-        .prepare_cached("SELECT coalesce(max(sequence), 0) + 1 FROM revision")?
-        .query_row([], |row| row.get(0))?;
+    flush(connection, &mut rows)
+}
+
+fn put(
+    connection: &Connection,
+    context: &Context<'_>,
+    entry: &Entry<'_>,
+    known: Option<i64>,
+    rows: &mut Rows,
+) -> Answer<()> {
+    let sequence =
+        connection.query("SELECT coalesce(max(sequence), 0) + 1 FROM revision", Vec::new())?[0].integer(0)?;
     let kind = resource(entry.resource_type);
     let dated = match (entry.content, kind) {
         (Indexed::Resource(document), Some(kind)) => principal_time(document, kind, context),
         _ => i64::MIN,
     };
-    let number = known.map_or(sequence, |(number, _)| number);
-    if known.is_some() {
-        forget(transaction, number)?;
-    }
-    let is_deleted = matches!(entry.content, Indexed::Deleted);
-    transaction
-        .prepare_cached(
-            "INSERT INTO resource (number, type, id, version, updated, dated, deleted, sequence, patient)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (number) DO UPDATE SET version = ?4, updated = ?5, dated = ?6, deleted = ?7,
-             sequence = ?8, patient = ?9",
-        )?
-        .execute(params![
-            number,
-            entry.resource_type,
-            entry.id,
-            entry.version,
-            entry.last_updated,
-            dated,
-            is_deleted,
-            sequence,
-            entry.patient
-        ])?;
-    transaction
-        .prepare_cached("INSERT INTO revision (resource, sequence, updated, dated) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![number, sequence, entry.last_updated, dated])?;
+    let is_deleted = i64::from(matches!(entry.content, Indexed::Deleted));
+    let number = known.unwrap_or(sequence);
+    let values = vec![
+        number.into(),
+        entry.resource_type.into(),
+        entry.id.into(),
+        entry.version.into(),
+        entry.last_updated.into(),
+        dated.into(),
+        is_deleted.into(),
+        sequence.into(),
+        entry.patient.into(),
+    ];
+    let put = "INSERT INTO resource (number, type, id, version, updated, dated, deleted, sequence, patient)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT (number) DO UPDATE SET version = excluded.version, updated = excluded.updated,
+         dated = excluded.dated, deleted = excluded.deleted, sequence = excluded.sequence, patient = excluded.patient";
+    connection.query(put, values)?;
+    let revision = vec![number.into(), sequence.into(), entry.last_updated.into(), dated.into()];
+    connection.insert("revision", &["resource", "sequence", "updated", "dated"], vec![revision])?;
     if let (Indexed::Resource(document), Some(kind)) = (entry.content, kind) {
-        for (parameter, term) in extract::terms(document, kind, context.base_url) {
-            insert(transaction, parameter, &term, number)?;
-        }
-        for (parameter, term) in subjects(document, kind, context) {
-            insert(transaction, parameter, &term, number)?;
+        let terms = extract::terms(document, kind, context.base_url).into_iter();
+        for (parameter, term) in terms.chain(subjects(document, kind, context)) {
+            if let Some((table, row)) = row_of(parameter, &term, number) {
+                rows.entry(table).or_default().push(row);
+            }
         }
     }
     Ok(())
+}
+
+fn flush(connection: &Connection, rows: &mut Rows) -> Answer<()> {
+    std::mem::take(rows)
+        .into_iter()
+        .try_for_each(|(table, rows)| connection.insert(table, &schema::columns(table), rows))
 }
 
 /// A patient is also found by subject, which follows from the account that the patient gave.
@@ -103,55 +126,48 @@ fn principal_time(document: &Document, kind: &Resource, context: &Context<'_>) -
     lows.min().unwrap_or(i64::MIN)
 }
 
-fn forget(transaction: &Transaction<'_>, number: i64) -> rusqlite::Result<()> {
-    for table in VALUE_TABLES {
-        transaction.prepare_cached(&format!("DELETE FROM {table} WHERE resource = ?1"))?.execute([number])?;
-    }
-    Ok(())
+fn forget(connection: &Connection, number: i64) -> Answer<()> {
+    VALUE_TABLES.iter().try_for_each(|table| {
+        connection.query(&format!("DELETE FROM {table} WHERE resource = $1"), vec![number.into()]).map(|_| ())
+    })
 }
 
-fn insert(transaction: &Transaction<'_>, parameter: i64, term: &Term, number: i64) -> rusqlite::Result<()> {
-    let into = |sql: &str| transaction.prepare_cached(sql);
-    match term {
-        Term::Token { system, code } => into("INSERT OR IGNORE INTO token VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![parameter, code, system, number])?,
-        Term::Period(range) => into("INSERT OR IGNORE INTO period VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![parameter, range.low, range.high, number])?,
-        Term::Reference { resource_type, target } => into("INSERT OR IGNORE INTO reference VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![parameter, target, resource_type, number])?,
-        Term::Text(text) => into("INSERT OR IGNORE INTO text VALUES (?1, ?2, ?3, ?4)")?.execute(params![
-            parameter,
-            extract::folded(text),
-            text,
-            number
-        ])?,
+fn key(text: &str) -> Value {
+    Value::Text(bounded(text).into_owned())
+}
+
+/// The table of a term, and its row in the order of the table's columns; none for what is no term of a
+/// composite.
+fn row_of(parameter: i64, term: &Term, number: i64) -> Option<(&'static str, Vec<Value>)> {
+    let (parameter, number) = (Value::from(parameter), Value::from(number));
+    Some(match term {
+        Term::Token { system, code } => ("token", vec![parameter, key(code), key(system), number]),
+        Term::Period(range) => ("period", vec![parameter, range.low.into(), range.high.into(), number]),
+        Term::Reference { resource_type, target } => {
+            ("reference", vec![parameter, key(target), key(resource_type), number])
+        }
+        Term::Text(text) => {
+            let folded = extract::folded(text);
+            ("text", vec![parameter, key(&folded), key(text), rest(&folded).into(), number])
+        }
         Term::Amount { value, system, code, unit } => {
-            into("INSERT OR IGNORE INTO amount VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-                .execute(params![parameter, value, system, code, unit, number])?
+            ("amount", vec![parameter, (*value).into(), key(system), key(code), key(unit), number])
         }
-        Term::Place { latitude, longitude } => into("INSERT OR IGNORE INTO place VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![parameter, latitude, longitude, number])?,
-        Term::Pair(first, second) => insert_pair(transaction, parameter, first, second, number)?,
-        Term::Uri(value) => {
-            into("INSERT OR IGNORE INTO uri VALUES (?1, ?2, ?3)")?.execute(params![parameter, value, number])?
+        Term::Place { latitude, longitude } => {
+            ("place", vec![parameter, (*latitude).into(), (*longitude).into(), number])
         }
-    };
-    Ok(())
+        Term::Pair(first, second) => ("pair", pair(parameter, first, second, number)?),
+        Term::Uri(value) => ("uri", vec![parameter, key(value), rest(value).into(), number]),
+    })
 }
 
 /// A composite: its first half in columns of its own, its second in those of its kind.
-fn insert_pair(
-    transaction: &Transaction<'_>,
-    parameter: i64,
-    first: &Term,
-    second: &Term,
-    number: i64,
-) -> rusqlite::Result<usize> {
+fn pair(parameter: Value, first: &Term, second: &Term, number: Value) -> Option<Vec<Value>> {
     let (first, first_system) = match first {
         Term::Token { system, code } => (code, system),
         Term::Reference { resource_type, target } => (target, resource_type),
         // The text of a code is no half of a composite.
-        _ => return Ok(0),
+        _ => return None,
     };
     let mut half = Half::default();
     match second {
@@ -161,12 +177,24 @@ fn insert_pair(
             (half.value, half.system, half.code, half.unit) = (*value, system, code, unit);
         }
         Term::Text(text) => (half.folded, half.exact) = (extract::folded(text), text),
-        _ => return Ok(0),
+        _ => return None,
     }
     let Half { code, system, low, high, value, unit, folded, exact } = half;
-    transaction
-        .prepare_cached("INSERT OR IGNORE INTO pair VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")?
-        .execute(params![parameter, first, first_system, code, system, low, high, value, unit, folded, exact, number])
+    Some(vec![
+        parameter,
+        key(first),
+        key(first_system),
+        key(code),
+        key(system),
+        low.into(),
+        high.into(),
+        value.into(),
+        key(unit),
+        key(&folded),
+        key(exact),
+        rest(&folded).into(),
+        number,
+    ])
 }
 
 /// The second half of a composite.

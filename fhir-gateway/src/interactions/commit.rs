@@ -15,7 +15,7 @@ use crate::{
 pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Vec<Stored>, Refusal> {
     permit_pointers(context, &proposed).await?;
     let accounts = hooks::patient::accounts(&proposed)?;
-    let _held = context.conditions.hold_accounts(&accounts).await;
+    let _held = context.conditions.hold_accounts(&accounts).await?;
     let effects = hooks::before_commit(context.organization, &proposed).await?;
     relay(context, &proposed, &effects).await?;
     let places = Places::of(&proposed);

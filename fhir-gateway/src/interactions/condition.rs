@@ -6,59 +6,189 @@
 use std::{
     collections::{BTreeSet, hash_map::DefaultHasher},
     hash::{Hash as _, Hasher as _},
+    time::{Duration, Instant},
 };
 
+use careledger_app::reject::Reject;
+use careledger_wire::commitment;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::Context;
 use crate::{
     auth::scopes::Interaction,
+    ledger::COMMIT_DEADLINE,
     outcome::Refusal,
+    records::Records,
     resources::Resource,
     search::{Handling, Query},
+    vault::Exclusive,
 };
 
 /// Stripes: unequal conditions rarely wait for one another.
 const STRIPES: usize = 256;
+/// Resources that were created by one condition and do not meet it any more, before a new one has an id
+/// by chance.
+const EARLIER_MAX: u32 = 64;
+/// Between two looks for a resource that somebody else creates at the same time.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Locks of one organization's conditional writes.
+/// Locks of one organization's conditional writes, in this process and among the others.
 pub struct Locks {
+    records: Records,
     stripes: Vec<Mutex<()>>,
     /// Waited for only while the others are held already, so the two cannot deadlock.
     accounts: Vec<Mutex<()>>,
 }
 
-impl Default for Locks {
-    fn default() -> Self {
-        let stripes = || (0..STRIPES).map(|_| Mutex::default()).collect();
-        Self { stripes: stripes(), accounts: stripes() }
-    }
+/// What is held until this is dropped: first against the other processes, then here, so that here nobody
+/// asks for a lock that this process is about to let go.
+pub struct HeldLocks<'a> {
+    _others: Option<Exclusive>,
+    _own: Vec<MutexGuard<'a, ()>>,
 }
 
 impl Locks {
+    /// The locks of an organization's records.
+    pub fn of(records: Records) -> Self {
+        let stripes = || (0..STRIPES).map(|_| Mutex::default()).collect();
+        Self { records, stripes: stripes(), accounts: stripes() }
+    }
+
     /// Waits for every condition, in an order that cannot deadlock.
-    pub async fn hold(&self, conditions: &[(&str, &str)]) -> Vec<MutexGuard<'_, ()>> {
-        hold(&self.stripes, conditions.iter().map(stripe).collect()).await
+    pub async fn hold(&self, conditions: &[(&str, &str)]) -> Result<HeldLocks<'_>, Refusal> {
+        let names = conditions.iter().map(|(resource_type, text)| format!("{resource_type}?{}", normal(text)));
+        self.hold_names(&self.stripes, names.collect()).await
     }
 
     /// Waits for every account, so that an account is given to one Patient at a time.
-    pub async fn hold_accounts(&self, accounts: &[String]) -> Vec<MutexGuard<'_, ()>> {
-        hold(&self.accounts, accounts.iter().map(|account| stripe(&("account", account.as_str()))).collect()).await
+    pub async fn hold_accounts(&self, accounts: &[String]) -> Result<HeldLocks<'_>, Refusal> {
+        self.hold_names(&self.accounts, accounts.iter().map(|account| format!("account {account}")).collect()).await
+    }
+
+    async fn hold_names<'a>(&self, all: &'a [Mutex<()>], names: Vec<String>) -> Result<HeldLocks<'a>, Refusal> {
+        let stripes: BTreeSet<usize> = names.iter().map(|name| stripe(name)).collect();
+        let mut own = Vec::with_capacity(stripes.len());
+        for stripe in stripes {
+            own.push(all[stripe].lock().await);
+        }
+        let others = if names.is_empty() { None } else { Some(self.records.exclusive(names).await?) };
+        Ok(HeldLocks { _others: others, _own: own })
     }
 }
 
-async fn hold(all: &[Mutex<()>], stripes: BTreeSet<usize>) -> Vec<MutexGuard<'_, ()>> {
-    let mut held = Vec::with_capacity(stripes.len());
-    for stripe in stripes {
-        held.push(all[stripe].lock().await);
-    }
-    held
-}
-
-fn stripe(condition: &(&str, &str)) -> usize {
+fn stripe(name: &str) -> usize {
     let mut hasher = DefaultHasher::new();
-    condition.hash(&mut hasher);
+    name.hash(&mut hasher);
     usize::try_from(hasher.finish() % STRIPES as u64).expect("a remainder of 256 fits")
+}
+
+/// A condition's criteria, in one order: however they are written, they ask for the same.
+fn normal(condition: &str) -> String {
+    let mut pairs = pairs(condition);
+    pairs.sort();
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+fn pairs(condition: &str) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(condition.trim_start_matches('?').as_bytes()).into_owned().collect()
+}
+
+/// What becomes of a create by condition that nothing met a moment ago.
+pub enum Planned {
+    /// It is created under this id.
+    New(String),
+    /// Somebody else has created this meanwhile.
+    Exists(String),
+}
+
+impl Planned {
+    /// The new id.
+    ///
+    /// # Errors
+    /// [`Refusal::VersionConflict`] where somebody else was first.
+    pub fn new_id(self) -> Result<String, Refusal> {
+        match self {
+            Self::New(id) => Ok(id),
+            Self::Exists(_) => Err(Refusal::VersionConflict),
+        }
+    }
+}
+
+/// The id of what is created because nothing meets `condition`. It follows from the condition, under the
+/// organization's key: whoever creates by the same condition at the same time, through whichever gateway
+/// of the organization, creates under the same id, and the ledger anchors an id once. The chain sees a
+/// keyed hash of it.
+///
+/// What a caller may see is part of it, so that an id tells nothing of what is hidden.
+pub async fn plan(context: &Context<'_>, resource: &'static Resource, condition: &str) -> Result<Planned, Refusal> {
+    let (organization, resource_type) = (context.organization, resource.name);
+    let purpose = "careledger/conditional-id/1";
+    let secret = organization.keys.record_ids.derive(purpose);
+    let compartment = context.caller.compartment(Interaction::Search, resource_type).unwrap_or_default();
+    let criteria = normal(condition);
+    for earlier in 0..EARLIER_MAX {
+        let parts: [&[u8]; 5] = [
+            secret.as_bytes(),
+            resource_type.as_bytes(),
+            criteria.as_bytes(),
+            compartment.as_bytes(),
+            &earlier.to_be_bytes(),
+        ];
+        let hash = commitment::hash(purpose, &parts);
+        let bytes = *hash.first_chunk().expect("a hash has 32 bytes");
+        let id = uuid::Builder::from_random_bytes(bytes).into_uuid().to_string();
+        match organization.records.settled(resource_type, &id).await {
+            Ok(Some(_)) => indexed(context).await?,
+            // That another is creating it is told when it is committed.
+            Ok(None) | Err(Refusal::VersionConflict) if earlier == 0 => return Ok(Planned::New(id)),
+            Ok(None) | Err(Refusal::VersionConflict) => {
+                // What had the earlier ids is gone or says something else, unless it came just now.
+                let found = one(context, resource, condition).await?;
+                return Ok(found.map_or(Planned::New(id), Planned::Exists));
+            }
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Ok(Planned::New(uuid::Uuid::new_v4().to_string()))
+}
+
+/// Waits until the index has what is visible now, which is a moment later.
+async fn indexed(context: &Context<'_>) -> Result<(), Refusal> {
+    let deadline = Instant::now() + COMMIT_DEADLINE;
+    let through = context.organization.records.last_change().await?;
+    while context.organization.index.run(|index| index.last_applied()).await? < through {
+        if Instant::now() > deadline {
+            return Err(Refusal::LedgerUnavailable);
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    Ok(())
+}
+
+/// The id of what somebody else created by the same condition at the same time, after a commit that came
+/// second by the ledger's order; as soon as it is visible here.
+///
+/// # Errors
+/// `refusal` itself where it says something else, or where nothing appears in time.
+pub async fn winner(
+    context: &Context<'_>,
+    resource: &'static Resource,
+    condition: &str,
+    refusal: Refusal,
+) -> Result<String, Refusal> {
+    let is_second = match &refusal {
+        Refusal::VersionConflict => true,
+        Refusal::Ledger { code, .. } => *code == Reject::RecordExists.code(),
+        _ => false,
+    };
+    let deadline = Instant::now() + COMMIT_DEADLINE;
+    while is_second && Instant::now() < deadline {
+        if let Some(id) = one(context, resource, condition).await? {
+            return Ok(id);
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    Err(refusal)
 }
 
 /// The id of the one resource that meets `condition`; none if no resource does.
@@ -71,10 +201,8 @@ pub async fn one(
     condition: &str,
 ) -> Result<Option<String>, Refusal> {
     super::permit(context, resource.name, Interaction::Search)?;
-    let pairs: Vec<(String, String)> =
-        url::form_urlencoded::parse(condition.trim_start_matches('?').as_bytes()).into_owned().collect();
     let organization = context.organization;
-    let mut query = Query::parse(resource, &pairs, Handling::Strict, &organization.base_url)?;
+    let mut query = Query::parse(resource, &pairs(condition), Handling::Strict, &organization.base_url)?;
     if query.criteria.is_empty() {
         return Err(Refusal::BadRequest("the condition has no criterion".to_string()));
     }

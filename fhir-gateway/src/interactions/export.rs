@@ -66,9 +66,14 @@ pub enum Status {
 /// Starts an export; gives its id.
 ///
 /// # Errors
-/// [`Refusal::Forbidden`] for a token without system scopes to read and search; [`Refusal::TooMany`].
+/// [`Refusal::Forbidden`] for a token without system scopes to read and search; [`Refusal::TooMany`];
+/// [`Refusal::Unsupported`] where several processes share the vault.
 pub async fn begin(context: &Context<'_>, of: Of<'_>, sent: &Sent<'_>, request: &str) -> Result<String, Refusal> {
     let organization = context.organization;
+    // The process that is asked for the files need not be the one that made them, and two would make them twice.
+    if organization.records.are_shared() {
+        return Err(Refusal::Unsupported("an export from an organization whose gateway is several processes"));
+    }
     let inputs = inputs(sent)?;
     // Before anything is looked up: whoever may export nothing learns nothing of what there is.
     let allowed = allowed(context);

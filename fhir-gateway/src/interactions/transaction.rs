@@ -55,7 +55,7 @@ pub async fn transaction(context: &Context<'_>, bundle: &Document) -> Result<Ans
     let keyed: Vec<Option<String>> = entries.iter().map(|entry| keyed(context, entry)).collect();
     let conditions: Vec<(&str, &str)> = entries.iter().filter_map(Entry::condition).collect();
     let ids = entries.iter().zip(&keyed).filter_map(|(entry, id)| Some((entry.resource_type(), id.as_deref()?)));
-    let _held = context.conditions.hold(&conditions.into_iter().chain(ids).collect::<Vec<_>>()).await;
+    let _held = context.conditions.hold(&conditions.into_iter().chain(ids).collect::<Vec<_>>()).await?;
     let (names, existing) = name(context, &entries, &keyed).await?;
     let edits = resolve::edits(context, bundle, &links, &names).await?;
     let is_again = took_effect(context, &entries, &keyed).await?;
@@ -124,8 +124,10 @@ async fn name(
         let found = existing_id(context, entry).await.map_err(|refusal| refusal.of_entry(at))?;
         existing[at] = found.is_some();
         let id = found.or_else(|| entry.address().map(str::to_owned)).or_else(|| keyed[at].clone());
-        let unkeyed = Context { key: None, ..*context };
-        let id = id.unwrap_or_else(|| id_of_new(&unkeyed, resource_type));
+        let id = match id {
+            Some(id) => id,
+            None => id_in(context, entry, &seen).await.map_err(|refusal| refusal.of_entry(at))?,
+        };
         if !seen.insert((resource_type.to_string(), id.clone())) && entry.method != "POST" {
             return Err(Refusal::invalid(format!("Bundle.entry[{at}]"), "names a resource that another entry names"));
         }
@@ -133,6 +135,18 @@ async fn name(
         names.ids.push(Some(id));
     }
     Ok((names, existing))
+}
+
+/// The id of what an entry creates: by its condition, if it has one that no other entry has.
+async fn id_in(context: &Context<'_>, entry: &Entry, seen: &BTreeSet<(String, String)>) -> Result<String, Refusal> {
+    let resource_type = entry.resource_type();
+    if let Some((_, condition)) = entry.condition() {
+        let id = condition::plan(context, writable(resource_type)?, condition).await?.new_id()?;
+        if !seen.contains(&(resource_type.to_string(), id.clone())) {
+            return Ok(id);
+        }
+    }
+    Ok(id_of_new(&Context { key: None, ..*context }, resource_type))
 }
 
 /// The id of the resource that an entry names by condition, if there is one.

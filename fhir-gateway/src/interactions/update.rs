@@ -64,14 +64,14 @@ pub async fn update_by_condition(
     let kind = writable(resource_type)?;
     permit(context, resource_type, Interaction::Update)?;
     check(resource_type, incoming)?;
-    let _held = context.conditions.hold(&[(resource_type, condition)]).await;
+    let _held = context.conditions.hold(&[(resource_type, condition)]).await?;
     let found = condition::one(context, kind, condition).await?;
     let Some(id) = id_by_condition(found.as_deref(), incoming)? else {
         if preconditions.if_match.is_some() {
             return Err(Refusal::PreconditionFailed("If-Match names another version"));
         }
-        // Without a key: its lock may be the one that is held.
-        return create::create(&Context { key: None, ..*context }, resource_type, incoming, None).await;
+        let id = condition::plan(context, kind, condition).await?.new_id()?;
+        return create::create_as(context, kind, id, incoming).await;
     };
     if found.is_none() {
         must_be_free(context, kind, &id).await?;

@@ -20,10 +20,14 @@ pub struct Lacking {
 }
 
 impl Lacking {
-    /// Compares. Every resource of the index is looked up, a page at a time.
+    /// Compares. Every resource of the index is looked up, a page at a time; but not where both are in one
+    /// database, which goes back to an earlier time as a whole.
     pub async fn of(records: &Records, index: &Index, audit: &AuditLog) -> Result<Self, Refusal> {
         let mut lacking = Self { batches: audit.lacking().await?, ..Self::default() };
-        lacking.changes = index.last_applied()?.saturating_sub(records.last_change().await);
+        lacking.changes = index.last_applied()?.saturating_sub(records.last_change().await?);
+        if records.are_shared() {
+            return Ok(lacking);
+        }
         let mut after = 0;
         loop {
             let page = index.known(after, RESOURCES_PER_PAGE)?;

@@ -17,8 +17,11 @@ use crate::{
     envelope::{self, Document, DocumentKey},
     keys::random,
     outcome::Refusal,
-    vault::{self, Batch, Durability, Space},
+    vault::{self, Batch, Durability, Space, StoreError},
 };
+
+/// Name of the lock under which changes become visible.
+pub(super) const JOURNAL: &str = "journal";
 
 /// A version that is in the vault and not yet visible.
 #[derive(Debug, Clone)]
@@ -45,6 +48,15 @@ impl Prepared {
             commitment: self.entry.commitment(self.version).to_vec(),
         })
     }
+}
+
+/// Why changes were not prepared; then nothing of them is in the vault.
+#[derive(Debug)]
+pub(super) enum Unprepared {
+    /// Another process prepared one of these versions.
+    Taken,
+    /// Anything else.
+    Refused(Refusal),
 }
 
 /// Records that one write holds; let go when dropped, unless the outcome is unknown.
@@ -107,7 +119,16 @@ impl Records {
         let records = changes.iter().map(|change| self.core.record_of(change)).collect::<Vec<_>>();
         self.core.settle(&records).await?;
         let hold = Hold::take(&self.core, records)?;
-        let prepared = self.core.prepare(changes).await?;
+        let prepared = match self.core.prepare(changes).await {
+            Ok(prepared) => prepared,
+            // Another process writes one of them, or ended while it did: what became of that is found out
+            // before the next write.
+            Err(Unprepared::Taken) => {
+                hold.keep_as_unknown();
+                return Err(Refusal::VersionConflict);
+            }
+            Err(Unprepared::Refused(refusal)) => return Err(refusal),
+        };
         let unit = Unit { prepared, extra, hold };
         let stored = self.anchoring.commit(unit).await?;
         Ok(stored.into_iter().map(Arc::unwrap_or_clone).collect())
@@ -151,12 +172,15 @@ impl Core {
     }
 
     /// Seals every change and makes it durable in the vault, not yet visible.
-    pub(super) async fn prepare(&self, changes: Vec<Change>) -> Result<Vec<Prepared>, Refusal> {
+    pub(super) async fn prepare(&self, changes: Vec<Change>) -> Result<Vec<Prepared>, Unprepared> {
         let mut batch = Batch::default();
-        let prepared =
-            changes.into_iter().map(|change| self.seal(change, &mut batch)).collect::<Result<Vec<_>, _>>()?;
+        let sealed = changes.into_iter().map(|change| self.seal(change, &mut batch)).collect::<Result<Vec<_>, _>>();
+        let prepared = sealed.map_err(Unprepared::Refused)?;
         if !batch.is_empty() {
-            self.store.commit(batch, Durability::Synced).await?;
+            self.store.commit(batch, Durability::Synced).await.map_err(|error| match error {
+                StoreError::Taken => Unprepared::Taken,
+                error => Unprepared::Refused(error.into()),
+            })?;
         }
         Ok(prepared)
     }
@@ -193,7 +217,8 @@ impl Core {
         let key = entry::key(&record, version);
         batch.put(Space::Wrap, wrap_key, serde_json::to_vec(&wrap).expect("text always serialises"));
         batch.put(Space::Entry, key.clone(), entry.seal(&self.entry_key, &key));
-        batch.put(Space::Pending, key, entry::pending_value(self.ledger.now(), &self.run));
+        // New, so that no other process seals another body under the same version.
+        batch.put_new(Space::Pending, key, entry::pending_value(self.ledger.now(), &self.run));
         Ok(Prepared { record, version, entry, content: Some(content) })
     }
 
@@ -204,30 +229,53 @@ impl Core {
     /// Makes committed versions visible and indexes them. The second step of a write that cannot
     /// be refused: the ledger has them.
     pub(super) async fn publish(&self, versions: Vec<(Prepared, i64)>) -> Result<Vec<Arc<Stored>>, Refusal> {
-        let mut sequence = self.sequence.lock().await;
+        let _in_order = self.sequence.lock().await;
+        let _others = self.store.exclusive(vec![JOURNAL.to_owned()]).await?;
+        let before = self.last_sequence()?;
         let mut batch = Batch::default();
-        let mut next = *sequence;
-        for (prepared, time) in &versions {
-            next += 1;
-            let key = entry::key(&prepared.record, prepared.version);
-            let committed = entry::committed_value(prepared.version, *time);
-            batch.put(Space::Committed, key.clone(), committed.clone());
-            batch.put(Space::Current, prepared.record.to_vec(), committed);
-            batch.delete(Space::Pending, key.clone());
-            batch.put(Space::Journal, next.to_be_bytes(), key);
-        }
-        // Ordered, not synced: after a power cut the ledger tells it again.
-        self.store.commit(batch, Durability::Ordered).await?;
-        let before = std::mem::replace(&mut *sequence, next);
+        let mut next = before;
         let mut stored = Vec::with_capacity(versions.len());
-        for (Prepared { record, version, entry, content }, time) in versions {
-            stored.push(Arc::new(match content {
+        let mut fresh = Vec::with_capacity(versions.len());
+        for (prepared, time) in versions {
+            let key = entry::key(&prepared.record, prepared.version);
+            if !self.was_published(&key)? {
+                next += 1;
+                let committed = entry::committed_value(prepared.version, time);
+                batch.put(Space::Committed, key.clone(), committed.clone());
+                batch.put(Space::Current, prepared.record.to_vec(), committed);
+                batch.delete(Space::Pending, key.clone());
+                batch.put_new(Space::Journal, next.to_be_bytes(), key);
+                fresh.push(stored.len());
+            }
+            stored.push((prepared, time));
+        }
+        if !batch.is_empty() {
+            // Ordered, not synced: after a power cut the ledger tells it again.
+            self.store.commit(batch, Durability::Ordered).await?;
+        }
+        let mut published = Vec::with_capacity(stored.len());
+        for (Prepared { record, version, entry, content }, time) in stored {
+            published.push(Arc::new(match content {
                 Some(content) => entry.stored(version, time, content),
                 None => self.stored(&record, version)?.ok_or(Refusal::Internal("a published version is missing"))?,
             }));
         }
-        self.index(before, next, &stored).await?;
-        Ok(stored)
+        let new: Vec<Arc<Stored>> = fresh.into_iter().map(|at| Arc::clone(&published[at])).collect();
+        self.index(before, next, &new).await?;
+        Ok(published)
+    }
+
+    /// Whether another process found out first that the ledger has this version, and published it.
+    fn was_published(&self, key: &[u8]) -> Result<bool, Refusal> {
+        if !self.store.is_shared() {
+            return Ok(false);
+        }
+        if self.store.get(Space::Committed, key)?.is_some() {
+            return Ok(true);
+        }
+        // Given up for expired by another process, while this one stood still: the body is gone.
+        let is_pending = self.store.get(Space::Pending, key)?.is_some();
+        if is_pending { Ok(false) } else { Err(Refusal::Internal("a write was given up by another process")) }
     }
 
     /// Tells the index, which may be behind: then it gets everything it lacks.

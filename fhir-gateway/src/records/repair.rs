@@ -12,8 +12,8 @@ use careledger_wire::{ids::RecordId, proto::state};
 use prost::Message as _;
 
 use super::{
-    Core, Held, Stored, entry,
-    pipeline::{Hold, Prepared, blocking},
+    Core, Held, Rebuilt, Stored, entry,
+    pipeline::{Hold, JOURNAL, Prepared, blocking},
     sequence_of,
 };
 use crate::{
@@ -72,7 +72,7 @@ enum Verdict {
 }
 
 impl Core {
-    /// Decides every pending version, then brings the index up to date.
+    /// Decides every pending version.
     pub(super) async fn repair(self: &Arc<Self>) -> Result<Repaired, Refusal> {
         let mut repaired = Repaired::default();
         let mut after: Option<Vec<u8>> = None;
@@ -92,14 +92,20 @@ impl Core {
                 }
             }
         }
-        let _in_order = self.sequence.lock().await;
-        repaired.indexed = self.catch_up().await?;
         tokio::spawn(settle_now_and_then(Arc::downgrade(self)));
         Ok(repaired)
     }
 
+    /// Gives the index what it lacks, and says how much that was.
+    pub(super) async fn bring_up_to_date(&self) -> Result<u64, Refusal> {
+        let _in_order = self.sequence.lock().await;
+        let _others = self.store.exclusive(vec![JOURNAL.to_owned()]).await?;
+        self.catch_up().await
+    }
+
     /// Finds out what became of earlier writes to these records, where that is unknown.
     pub(super) async fn settle(self: &Arc<Self>, records: &[RecordId]) -> Result<(), Refusal> {
+        self.notice_others(records)?;
         for record in records {
             let Some(hold) = Hold::take_unknown(self, *record) else { continue };
             let undecided = match self.settle_one(record).await {
@@ -111,6 +117,20 @@ impl Core {
             };
             if undecided {
                 hold.keep_as_unknown();
+            }
+        }
+        Ok(())
+    }
+
+    /// What another process writes, or wrote when it ended, has an unknown outcome here.
+    fn notice_others(&self, records: &[RecordId]) -> Result<(), Refusal> {
+        if !self.store.is_shared() {
+            return Ok(());
+        }
+        for record in records {
+            let is_own = || self.held.lock().contains_key(record);
+            if !is_own() && !self.store.scan(Space::Pending, record.as_bytes(), None, 1)?.is_empty() {
+                self.held.lock().entry(*record).or_insert(Held::Unknown);
             }
         }
         Ok(())
@@ -163,11 +183,13 @@ impl Core {
     }
 
     /// Whether the transaction of a pending version can still be waiting for a block. It expires
-    /// with the time of blocks; an embedded ledger forgets what waited when its process ends.
+    /// with the time of blocks; an embedded ledger forgets what waited when its process ends, but not
+    /// what another process sends after that.
     fn may_still_commit(&self, pending: &[u8]) -> Result<bool, Refusal> {
         let (since, run) = entry::since_and_run(pending)?;
         let expired = self.ledger.time() > since.saturating_add(UNORDERED_SECONDS_MAX);
-        let forgotten = matches!(self.ledger, Ledger::Embedded(_)) && run != self.run;
+        let is_embedded = matches!(self.ledger, Ledger::Embedded(_));
+        let forgotten = is_embedded && run != self.run && !self.store.is_shared();
         Ok(!expired && !forgotten)
     }
 
@@ -234,12 +256,21 @@ impl Core {
 
     /// The body of [`super::Records::reindex`].
     pub(super) async fn reindex(&self, mut progress: impl FnMut(Progress) + Send) -> Result<Reindexed, Refusal> {
-        let sequence = self.sequence.lock().await;
+        let _in_order = self.sequence.lock().await;
+        let _others = self.store.exclusive(vec![JOURNAL.to_owned()]).await?;
         let anchored = self.anchored().await?;
         let total = anchored.len() as u64;
         let mut seen = HashSet::new();
-        let mut found = Reindexed::default();
-        self.feed.clear()?;
+        // One that was interrupted goes on; what it has is compared with the ledger once more, and not read.
+        let mut rebuilt = match self.feed.rebuilt()? {
+            Some(rebuilt) => rebuilt,
+            None => {
+                self.feed.clear()?;
+                Rebuilt::default()
+            }
+        };
+        let mut found = Reindexed { damaged: rebuilt.damaged, ..Reindexed::default() };
+        let (carried, mut known) = (rebuilt.damaged, 0_u64);
         let mut after: Option<Vec<u8>> = None;
         loop {
             let page = self.store.scan(Space::Current, &[], after.as_deref(), INDEX_VERSIONS_PER_BATCH)?;
@@ -256,6 +287,8 @@ impl Core {
                 let on_ledger = anchored.get(&record).map(|record| (record.version, record.commitment.clone()));
                 if commitment.map(|commitment| (version, commitment)) != on_ledger {
                     found.unanchored += 1;
+                } else if *key <= rebuilt.after {
+                    known += 1;
                 } else if let Some(stored) = self.readable(&record, version)? {
                     versions.push(stored);
                 } else {
@@ -263,12 +296,19 @@ impl Core {
                 }
             }
             found.indexed += versions.len() as u64;
-            // Not yet "applied": a crash in here lets the next start begin from nothing.
-            self.feed_versions(0, versions).await?;
+            if *last > rebuilt.after {
+                // Not yet "applied": a crash in here lets the next start apply all changes, and the next
+                // rebuild go on.
+                rebuilt = Rebuilt { after: last.clone(), damaged: found.damaged };
+                let (feed, rebuilt) = (Arc::clone(&self.feed), rebuilt.clone());
+                blocking(move || feed.rebuild(&rebuilt, &versions)).await?;
+            }
             progress(Progress { done: seen.len() as u64, total });
         }
         self.list_all().await?;
-        self.feed_versions(*sequence, Vec::new()).await?;
+        // The damaged ones are counted apart; all others of before are in the index.
+        found.indexed += known.saturating_sub(carried);
+        self.feed_versions(self.last_sequence()?, Vec::new()).await?;
         found.missing = anchored.keys().filter(|record| !seen.contains(record)).count() as u64;
         Ok(found)
     }

@@ -15,9 +15,11 @@ use crate::{
     vault::{filling::Filling, local::LocalStore},
 };
 
+mod shared;
+
 /// An index in memory: which version of what, and how far it is.
 #[derive(Default)]
-struct Rows(Mutex<(u64, Indexed)>, AtomicBool, Mutex<BTreeMap<u64, String>>);
+struct Rows(Mutex<(u64, Indexed)>, AtomicBool, Mutex<BTreeMap<u64, String>>, Mutex<Option<Rebuilt>>);
 
 /// By type and id: the version, and whether it is a deletion.
 type Indexed = BTreeMap<String, (u32, bool)>;
@@ -37,6 +39,7 @@ impl Feed for Rows {
             rows.1.insert(name, (stored.version, stored.content == Content::Deleted));
         }
         rows.0 = through;
+        *self.3.lock() = None;
         Ok(())
     }
 
@@ -49,6 +52,17 @@ impl Feed for Rows {
     fn clear(&self) -> Result<(), Refusal> {
         self.2.lock().clear();
         *self.0.lock() = Default::default();
+        *self.3.lock() = None;
+        Ok(())
+    }
+
+    fn rebuilt(&self) -> Result<Option<Rebuilt>, Refusal> {
+        Ok(self.3.lock().clone())
+    }
+
+    fn rebuild(&self, rebuilt: &Rebuilt, versions: &[Arc<Stored>]) -> Result<(), Refusal> {
+        self.apply(0, versions)?;
+        *self.3.lock() = Some(rebuilt.clone());
         Ok(())
     }
 }

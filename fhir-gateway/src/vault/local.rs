@@ -8,6 +8,7 @@
 //! that by itself on the next batch, so that freeing space is all an operator has to do.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::Write as _,
     path::{Path, PathBuf},
@@ -152,12 +153,41 @@ impl Writer {
                 bytes += next.batch.bytes();
                 group.push(next);
             }
+            self.turn_away(&mut group);
+            if group.is_empty() {
+                continue;
+            }
             let outcome = self.write(&group);
             for waiting in group {
                 // Whoever stopped waiting does not need the answer; the write stands.
                 let _ = waiting.done.send(outcome.clone());
             }
         }
+    }
+
+    /// Answers those whose new pairs are there already, also by another of the group.
+    fn turn_away(&self, group: &mut Vec<Waiting>) {
+        let guard = self.database.read();
+        let Some(database) = guard.as_ref() else { return };
+        let mut new = BTreeSet::new();
+        let mut kept = Vec::with_capacity(group.len());
+        for waiting in group.drain(..) {
+            let keys: Vec<(Space, Vec<u8>)> = waiting.batch.fresh().map(|(space, key)| (space, key.to_vec())).collect();
+            let is_there = |(space, key): &(Space, Vec<u8>)| database.get_pinned_cf(family(database, *space), key);
+            let found = keys.iter().map(|place| Ok(new.contains(place) || is_there(place)?.is_some()));
+            let refused = match found.collect::<Result<Vec<bool>, rocksdb::Error>>() {
+                Ok(found) if found.contains(&true) => StoreError::Taken,
+                Ok(_) => {
+                    new.extend(keys);
+                    kept.push(waiting);
+                    continue;
+                }
+                Err(error) => failure(error),
+            };
+            // Whoever stopped waiting does not need the answer.
+            let _ = waiting.done.send(Err(refused));
+        }
+        *group = kept;
     }
 
     fn write(&mut self, group: &[Waiting]) -> Result<(), StoreError> {

@@ -126,3 +126,103 @@ fn present(store: &LocalStore) -> u32 {
     });
     found.count() as u32
 }
+
+/// Two stores over one schema, as of two processes; none where no server is named.
+fn two_on_postgresql() -> Option<[postgresql::PostgresStore; 2]> {
+    use crate::postgres::{
+        Fault, Postgres, Settings,
+        locks::{Locks, Membership},
+    };
+    let settings = Settings::for_test()?;
+    Some([settings.clone(), settings].map(|settings| {
+        let postgres = Postgres::open(settings).unwrap();
+        let prepare = || {
+            postgres.make_schema()?;
+            postgresql::prepare(&postgres)
+        };
+        let prepared = || postgresql::is_prepared(&postgres);
+        let locks = Locks::join::<Fault>(&postgres, Membership::Shared, prepared, prepare).unwrap();
+        postgresql::PostgresStore::on(postgres.clone(), locks)
+    }))
+}
+
+#[test]
+fn processes_that_share_a_store_see_each_others_pairs_in_order() {
+    let Some([one, other]) = two_on_postgresql() else { return };
+    let mut batch = Batch::default();
+    for key in ["a1", "b1", "b2", "b3", "c1"] {
+        batch.put(Space::State, key, key);
+    }
+    batch.put(Space::Leaf, [255, 255], "last");
+    batch.delete(Space::State, "never");
+    block_on(one.commit(batch, Durability::Synced)).unwrap();
+    let keys = |prefix: &[u8], after: Option<&[u8]>, limit| -> Vec<String> {
+        let pairs = other.scan(Space::State, prefix, after, limit).unwrap();
+        pairs.into_iter().map(|(key, _)| String::from_utf8(key).unwrap()).collect()
+    };
+    assert_eq!(keys(b"b", None, 2), ["b1", "b2"]);
+    assert_eq!(keys(b"b", Some(b"b2"), 2), ["b3"]);
+    assert_eq!(keys(b"b", Some(b"a1"), 1), ["b1"]);
+    assert!(keys(b"b", Some(b"b3"), 2).is_empty());
+    assert_eq!(keys(b"", None, usize::MAX).len(), 5);
+    assert_eq!(other.scan(Space::Leaf, &[255], None, 9).unwrap().len(), 1);
+    assert_eq!(other.last(Space::State).unwrap().unwrap().0, b"c1");
+    assert_eq!(other.last(Space::Journal).unwrap(), None);
+    let mut gone = put(Space::State, b"a1", b"other");
+    gone.delete(Space::State, "a1");
+    block_on(other.commit(gone, Durability::Ordered)).unwrap();
+    assert_eq!(one.get(Space::State, b"a1").unwrap(), None);
+}
+
+#[test]
+fn of_processes_that_put_the_same_new_pair_one_is_first_and_the_others_change_nothing() {
+    let Some(stores) = two_on_postgresql() else { return };
+    for round in 0..50_u32 {
+        let write = |writer: usize| {
+            let mut batch = Batch::default();
+            batch.put_new(Space::Pending, round.to_be_bytes(), [writer as u8]);
+            batch.put(Space::Entry, round.to_be_bytes(), [writer as u8]);
+            stores[writer % 2].commit(batch, Durability::Synced)
+        };
+        let outcomes = block_on(join_all((0..8).map(write)));
+        let first = outcomes.iter().position(Result::is_ok).unwrap() as u8;
+        assert_eq!(outcomes.iter().filter(|outcome| **outcome == Err(StoreError::Taken)).count(), 7);
+        for space in [Space::Pending, Space::Entry] {
+            assert_eq!(stores[0].get(space, &round.to_be_bytes()).unwrap(), Some(vec![first]));
+        }
+    }
+}
+
+#[test]
+fn what_one_process_holds_another_waits_for() {
+    let Some([one, other]) = two_on_postgresql() else { return };
+    let held = block_on(one.exclusive(vec!["b".to_owned(), "a".to_owned()])).unwrap();
+    let waiting = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _held = block_on(other.exclusive(vec!["a".to_owned()])).unwrap();
+            assert!(!waiting.load(std::sync::atomic::Ordering::SeqCst), "it was held");
+        });
+        block_on(other.exclusive(vec!["c".to_owned()])).unwrap();
+        waiting.store(false, std::sync::atomic::Ordering::SeqCst);
+        drop(held);
+    });
+}
+
+#[test]
+fn a_pair_that_must_be_new_is_refused_where_it_is_there_and_nothing_of_its_batch_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(folder.path()).unwrap();
+    let new = |value: &[u8]| {
+        let mut batch = put(Space::Entry, b"beside", value);
+        batch.put_new(Space::Pending, "key", value);
+        batch
+    };
+    let outcomes = block_on(join_all([b"1", b"2", b"3"].map(|value| store.commit(new(value), Durability::Synced))));
+    assert_eq!(outcomes, [Ok(()), Err(StoreError::Taken), Err(StoreError::Taken)]);
+    assert_eq!(store.get(Space::Entry, b"beside").unwrap(), Some(b"1".to_vec()));
+    let mut gone = Batch::default();
+    gone.delete(Space::Pending, "key");
+    block_on(store.commit(gone, Durability::Synced)).unwrap();
+    assert_eq!(block_on(store.commit(new(b"4"), Durability::Synced)), Ok(()));
+}

@@ -1,9 +1,16 @@
 //! Writes by condition, and what must hold before a write or a read.
 
+use std::{collections::BTreeSet, sync::Arc};
+
+use careledger_gateway::server::Gateway;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use super::{condition, shown, support::world, two_patients};
+use super::{
+    condition, shown,
+    support::{self, BODY_BYTES_MAX, Client, world},
+    two_patients,
+};
 
 fn patient(id: Option<&str>, mrn: &str, gender: &str) -> String {
     let mut patient =
@@ -49,6 +56,56 @@ async fn racing_conditional_updates_give_one_resource() {
     assert_eq!(answers.iter().filter(|got| got.status == 201).count(), 1);
     assert!(answers.iter().all(|got| matches!(got.status, 200 | 201)));
     assert_eq!(client.get("/Patient").await.expect(200).json()["total"], 1);
+}
+
+/// Two gateways that hold no locks against one another: what is left is the order of the ledger, which
+/// anchors the id of a condition once.
+#[actix_web::test]
+async fn sixteen_racing_conditional_creates_on_two_gateways_give_one_resource_a_hundred_times() {
+    let world = world().await;
+    let one = world.client("ehr").await;
+    let other = Gateway::new([Arc::clone(&world.organization)], BODY_BYTES_MAX);
+    let other = Client::of(&Arc::new(other), world.token("ehr").await).await;
+    for race in 0..100 {
+        let mrn = format!("race-{race}");
+        let conditions = [format!("identifier=urn:mrn|{mrn}"), format!("?identifier=urn%3Amrn%7C{mrn}")];
+        let send = |number: usize| {
+            let headers = [("if-none-exist", conditions[number / 2 % 2].as_str())];
+            let (client, body) = (if number.is_multiple_of(2) { &one } else { &other }, patient(None, &mrn, "male"));
+            async move { client.send("POST", "/Patient", &headers, body).await }
+        };
+        let answers = join_all((0..16).map(send)).await;
+        let mut statuses: Vec<u16> = answers.iter().map(|got| got.status).collect();
+        statuses.sort_unstable();
+        assert_eq!(statuses, [vec![200; 15], vec![201]].concat(), "race {race}");
+        let ids: BTreeSet<String> = answers.iter().map(support::Got::id).collect();
+        assert_eq!(ids.len(), 1, "race {race}");
+    }
+    assert_eq!(one.get("/Patient?_summary=count").await.expect(200).json()["total"], 100);
+}
+
+#[actix_web::test]
+async fn a_condition_creates_anew_once_what_it_created_is_gone_or_says_something_else() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let by = [("if-none-exist", "identifier=urn:mrn|7")];
+    let create = || client.send("POST", "/Patient", &by, patient(None, "7", "male"));
+    let first = create().await.expect(201).id();
+    assert_eq!(create().await.expect(200).id(), first);
+    client.send("DELETE", &format!("/Patient/{first}"), &[], "").await.expect(204);
+    let second = create().await.expect(201).id();
+    client.send("PUT", &format!("/Patient/{second}"), &[], patient(Some(&second), "8", "male")).await.expect(200);
+    let third = create().await.expect(201).id();
+    assert_eq!(BTreeSet::from([&first, &second, &third]).len(), 3);
+    // The resource need not meet its own condition; then every create is one.
+    let elsewhere =
+        || client.send("POST", "/Patient", &[("if-none-exist", "identifier=urn:mrn|x")], patient(None, "9", "male"));
+    assert_ne!(elsewhere().await.expect(201).id(), elsewhere().await.expect(201).id());
+    // Two entries of one transaction, by one condition that nothing meets.
+    let entry = json!({"resource": {"resourceType": "Patient"},
+        "request": {"method": "POST", "url": "Patient", "ifNoneExist": "identifier=urn:mrn|y"}});
+    let bundle = json!({"resourceType": "Bundle", "type": "transaction", "entry": [entry, entry]});
+    client.post("/", bundle.to_string()).await.expect(200);
 }
 
 #[actix_web::test]

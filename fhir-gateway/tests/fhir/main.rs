@@ -17,6 +17,7 @@ mod export;
 mod fidelity;
 mod histories;
 mod patches;
+mod processes;
 mod related;
 mod resources;
 mod search;

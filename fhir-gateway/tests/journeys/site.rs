@@ -240,6 +240,7 @@ pub fn configuration(
         keystore: path("keystore"),
         passphrase_file: path("passphrase"),
         data: path("data"),
+        postgres: None,
         clients: vec![client("ehr", "system/*.cruds", None), client("portal", "patient/*.cruds", Some("local"))],
     };
     let peer = |(organization, url): &(Address, String)| config::Peer { organization: *organization, url: url.clone() };

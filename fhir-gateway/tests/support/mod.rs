@@ -8,18 +8,25 @@ use actix_web::{
     middleware::Compress,
     test::{self, TestRequest},
 };
-use careledger_gateway::server;
+use careledger_gateway::server::{self, Gateway};
 use futures::{FutureExt as _, future::LocalBoxFuture};
 use serde_json::Value;
 
 mod world;
 
-pub use world::{BODY_BYTES_MAX, FHIR, World, world};
+pub use world::{BODY_BYTES_MAX, FHIR, World, exchange, opened, world};
 
 impl World {
     /// A client with a token.
     pub async fn client(&self, name: &str) -> Client {
-        let gateway = Arc::clone(&self.gateway);
+        Client::of(&self.gateway, self.token(name).await).await
+    }
+}
+
+impl Client {
+    /// A client of a gateway that is not the world's own.
+    pub async fn of(gateway: &Arc<Gateway>, token: String) -> Self {
+        let gateway = Arc::clone(gateway);
         let app = App::new().wrap(Compress::default()).configure(move |config| server::configure(config, &gateway));
         let app = Rc::new(test::init_service(app).await);
         let call = move |request: TestRequest| {
@@ -35,7 +42,7 @@ impl World {
             }
             .boxed_local()
         };
-        Client { call: Box::new(call), token: self.token(name).await }
+        Self { call: Box::new(call), token }
     }
 }
 

@@ -1,12 +1,15 @@
 //! A real gateway in process: keystore, vault, index, embedded ledger, tokens. Only the sockets
-//! of FHIR are missing.
+//! of FHIR are missing. Where a server is named, vault and index are in a database of their own there.
 
 use std::{path::Path, sync::Arc};
 
 use careledger_gateway::{
-    config::{self, Config},
+    config::{self, Config, VaultKind},
     keys::{OrganizationKeys, keystore},
-    ledger::{self, Ledger, embedded},
+    ledger::{
+        self, Ledger,
+        embedded::{self, Embedded},
+    },
     organization::Organization,
     server::Gateway,
 };
@@ -23,6 +26,12 @@ pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 const CLIENT_KEY: &[u8] = include_bytes!("../../src/auth/testdata/p384.pem");
 const PASSPHRASE: &str = "a passphrase for tests";
 
+/// All that a client may do.
+const SCOPE: &str = "system/*.cruds patient/*.cruds";
+
+/// Variable that names the server for tests: an address of a role that may make databases.
+const SERVER: &str = "CARELEDGER_TEST_POSTGRES";
+
 /// One organization on its own chain.
 pub struct World {
     _folder: tempfile::TempDir,
@@ -34,8 +43,14 @@ pub struct World {
 
 /// Starts an organization.
 pub async fn world() -> World {
+    opened().await.0
+}
+
+/// Starts an organization; with its configuration, and where its ledger's RPC is.
+pub async fn opened() -> (World, Config, String) {
     let folder = tempfile::tempdir().unwrap();
-    let config = configuration(folder.path());
+    let mut config = configuration(folder.path());
+    config.organizations[0].postgres = database(folder.path()).await;
     let keys = OrganizationKeys::random();
     keystore::create(&config.organizations[0].keystore, PASSPHRASE.as_bytes(), &keys).unwrap();
     std::fs::write(&config.organizations[0].passphrase_file, PASSPHRASE).unwrap();
@@ -45,10 +60,30 @@ pub async fn world() -> World {
         app_state: genesis(&keys),
         rpc_listen: "127.0.0.1:0".parse().unwrap(),
     };
-    let ledger = Ledger::open_embedded(&folder.path().join("ledger"), &settings).unwrap();
+    let embedded = Embedded::open(&folder.path().join("ledger"), &settings).unwrap();
+    let ledger_url = format!("http://{}", embedded.rpc_address());
+    let ledger = Ledger::Embedded(embedded);
     let (organization, _) = Organization::open(&config, &config.organizations[0], ledger).await.unwrap();
     let gateway = Arc::new(Gateway::new([Arc::clone(&organization)], BODY_BYTES_MAX));
-    World { _folder: folder, organization, gateway }
+    (World { _folder: folder, organization, gateway }, config, ledger_url)
+}
+
+/// A new database on the server for tests; none where no server is named.
+async fn database(folder: &Path) -> Option<config::Postgres> {
+    let server: tokio_postgres::Config = std::env::var(SERVER).ok()?.parse().unwrap();
+    let (client, connection) = server.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let name = format!("world_{}", uuid::Uuid::new_v4().simple());
+    client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+    let password_file = folder.join("postgres-password");
+    std::fs::write(&password_file, server.get_password().unwrap()).unwrap();
+    let (user, port) = (server.get_user().unwrap(), server.get_ports()[0]);
+    Some(config::Postgres {
+        url: format!("postgresql://{user}@127.0.0.1:{port}/{name}"),
+        password_file: Some(password_file),
+        vault: VaultKind::Postgres,
+        allow_unencrypted: false,
+    })
 }
 
 fn configuration(folder: &Path) -> Config {
@@ -81,6 +116,7 @@ fn configuration(folder: &Path) -> Config {
             keystore: folder.join("keystore.json"),
             passphrase_file: folder.join("passphrase"),
             data: folder.join("data"),
+            postgres: None,
             clients: vec![
                 client("ehr", "system/*.cruds"),
                 client("reader", "system/Patient.rs"),
@@ -113,13 +149,8 @@ fn jwks() -> String {
 }
 
 impl World {
-    /// An access token, by the exchange that clients do.
-    pub async fn token(&self, client: &str) -> String {
-        self.token_for(client, "system/*.cruds patient/*.cruds").await
-    }
-
-    /// The same, with less than the client may have.
-    pub async fn token_for(&self, client: &str, scope: &str) -> String {
+    /// A client's assertion, to be exchanged for a token once.
+    pub fn assertion(&self, client: &str) -> String {
         let url = self.organization.authority.token_url();
         let mut header = Header::new(Algorithm::ES384);
         header.kid = Some("one".to_owned());
@@ -127,14 +158,32 @@ impl World {
             "iss": client, "sub": client, "aud": url, "exp": ledger::clock() + 60, "jti": uuid::Uuid::new_v4().to_string(),
         });
         let key = EncodingKey::from_ec_pem(CLIENT_KEY).unwrap();
-        let assertion = jsonwebtoken::encode(&header, &claims, &key).unwrap();
-        let form = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("grant_type", "client_credentials")
-            .append_pair("scope", scope)
-            .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-            .append_pair("client_assertion", &assertion)
-            .finish();
-        let issued = self.organization.authority.issue(form.as_bytes(), ledger::clock()).await;
-        issued.map_err(|error| error.code()).unwrap().access_token
+        jsonwebtoken::encode(&header, &claims, &key).unwrap()
     }
+
+    /// An access token, by the exchange that clients do.
+    pub async fn token(&self, client: &str) -> String {
+        self.token_for(client, SCOPE).await
+    }
+
+    /// The same, with less than the client may have.
+    pub async fn token_for(&self, client: &str, scope: &str) -> String {
+        exchange_for(&self.organization, &self.assertion(client), scope).await.unwrap()
+    }
+}
+
+/// Exchanges an assertion for a token; the error's code where it is refused.
+pub async fn exchange(organization: &Organization, assertion: &str) -> Result<String, &'static str> {
+    exchange_for(organization, assertion, SCOPE).await
+}
+
+async fn exchange_for(organization: &Organization, assertion: &str, scope: &str) -> Result<String, &'static str> {
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("grant_type", "client_credentials")
+        .append_pair("scope", scope)
+        .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+        .append_pair("client_assertion", assertion)
+        .finish();
+    let issued = organization.authority.issue(form.as_bytes(), ledger::clock()).await;
+    issued.map(|token| token.access_token).map_err(|error| error.code())
 }

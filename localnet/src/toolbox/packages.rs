@@ -38,7 +38,10 @@ fn install_with_homebrew(missing: &[Need]) -> Result<(), Failure> {
         // It opens a dialogue, so it cannot be done for the user.
         return Err(Failure::Needs("run this, then try again:\n  xcode-select --install".into()));
     }
-    brew_install("node")
+    for need in missing {
+        brew_install(if *need == Need::Postgres { "postgresql@15" } else { "node" })?;
+    }
+    Ok(())
 }
 
 /// Installs a Homebrew formula; without Homebrew says what to do.
@@ -55,6 +58,7 @@ fn debian_packages(need: Need) -> &'static [&'static str] {
         Need::CompilerAndMake => &["build-essential", "perl"],
         Need::Libclang => &["libclang-dev"],
         Need::Node => &["nodejs", "npm"],
+        Need::Postgres => &["postgresql"],
     }
 }
 

@@ -1,0 +1,87 @@
+//! Statements on SQLite.
+
+use std::path::Path;
+
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags,
+    types::{ToSqlOutput, ValueRef},
+};
+
+use super::{Answer, Fault, Row, Value};
+
+/// How long a connection waits for another to finish, in milliseconds.
+const BUSY_TIMEOUT_MS: u32 = 10_000;
+/// Statements that a connection keeps prepared.
+const STATEMENTS_MAX: usize = 128;
+
+/// What a connection may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Also make the file.
+    Write,
+    /// Nothing but read.
+    Read,
+}
+
+impl rusqlite::ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Integer(value) => ValueRef::Integer(*value),
+            Self::Real(value) => ValueRef::Real(*value),
+            Self::Text(value) => ValueRef::Text(value.as_bytes()),
+        }))
+    }
+}
+
+/// Opens a file with its key.
+pub fn connect(path: &Path, key: &str, access: Access) -> Answer<Connection> {
+    let flags = match access {
+        Access::Write => OpenFlags::default(),
+        Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    };
+    let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
+    // The raw form: the key is random already, so no derivation.
+    connection.pragma_update(None, "key", format!("x'{key}'")).map_err(fault)?;
+    connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS.into())).map_err(fault)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.pragma_update(None, "temp_store", "MEMORY").map_err(fault)?;
+    if access == Access::Write {
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(fault)?;
+        connection.pragma_update(None, "synchronous", "NORMAL").map_err(fault)?;
+    }
+    Ok(connection)
+}
+
+pub fn query(connection: &Connection, sql: &str, values: Vec<Value>) -> Answer<Vec<Row>> {
+    let mut statement = connection.prepare_cached(sql).map_err(fault)?;
+    let width = statement.column_count();
+    let read = |row: &rusqlite::Row<'_>| (0..width).map(|column| Ok(value(row.get_ref(column)?))).collect();
+    let rows = statement.query_map(rusqlite::params_from_iter(values), read).map_err(fault)?;
+    rows.map(|row| row.map(Row).map_err(fault)).collect()
+}
+
+pub fn insert(connection: &Connection, table: &str, columns: &[&str], rows: Vec<Vec<Value>>) -> Answer<()> {
+    let places: Vec<String> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
+    let (columns, places) = (columns.join(", "), places.join(", "));
+    let sql = format!("INSERT OR IGNORE INTO {table} ({columns}) VALUES ({places})");
+    let mut statement = connection.prepare_cached(&sql).map_err(fault)?;
+    rows.into_iter().try_for_each(|row| statement.execute(rusqlite::params_from_iter(row)).map(|_| ()).map_err(fault))
+}
+
+fn value(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Integer(value) => Value::Integer(value),
+        ValueRef::Real(value) => Value::Real(value),
+        ValueRef::Text(value) => Value::Text(String::from_utf8_lossy(value).into_owned()),
+        ValueRef::Null | ValueRef::Blob(_) => Value::Null,
+    }
+}
+
+/// A fault of the database. Its message may hold values, so only its code is kept.
+pub fn fault(error: rusqlite::Error) -> Fault {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Fault::Full,
+        code => Fault::Sqlite(code),
+    }
+}

@@ -1,0 +1,100 @@
+//! Where an organization's sealed bodies and its index are: in its folder, or in PostgreSQL.
+
+use std::sync::Arc;
+
+use super::OpenError;
+use crate::{
+    config::{self, VaultKind},
+    index::Index,
+    keys::OrganizationKeys,
+    outcome::Refusal,
+    postgres::{
+        Fault, Postgres, Settings,
+        locks::{Locks, Membership},
+    },
+    vault::{
+        Store,
+        local::LocalStore,
+        postgresql::{self, PostgresStore},
+    },
+};
+
+/// What an organization stores in.
+pub struct Storage {
+    /// Its vault.
+    pub store: Arc<dyn Store>,
+    /// Its index.
+    pub index: Arc<Index>,
+    /// Its place among the processes that use its schema; none where there is no schema.
+    pub place: Option<Locks>,
+}
+
+/// Why a schema could not be used.
+enum Unusable {
+    Fault(Fault),
+    Refused(Refusal),
+}
+
+impl From<Fault> for Unusable {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Refusal> for Unusable {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Storage {
+    /// Opens both. Blocks.
+    pub fn open(settings: &config::Organization, base_url: &str, keys: &OrganizationKeys) -> Result<Self, OpenError> {
+        let name = || settings.name.clone();
+        let address = keys.signer.address();
+        let local = || {
+            let store = LocalStore::open(&settings.data.join("vault"));
+            store.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|error| OpenError::Vault(name(), error))
+        };
+        let Some(on) = &settings.postgres else {
+            let path = settings.data.join("index.sqlite");
+            let index = Index::open(&path, keys.index.as_bytes(), base_url, address);
+            let index = index.map_err(|refusal| OpenError::Refused(name(), refusal))?;
+            return Ok(Self { store: local()?, index: Arc::new(index), place: None });
+        };
+        let database = |fault| OpenError::Database(name(), fault);
+        let postgres = Postgres::open(Settings::of(&settings.name, on)?).map_err(database)?;
+        let index = Arc::new(Index::on(postgres.clone(), base_url, address));
+        let place = join(&postgres, &index, on.vault).map_err(|unusable| match unusable {
+            Unusable::Fault(fault) => database(fault),
+            Unusable::Refused(refusal) => OpenError::Refused(name(), refusal),
+        })?;
+        let store = match on.vault {
+            VaultKind::Local => local()?,
+            VaultKind::Postgres => Arc::new(PostgresStore::on(postgres, place.clone())),
+        };
+        Ok(Self { store, index, place: Some(place) })
+    }
+}
+
+fn join(postgres: &Postgres, index: &Index, vault: VaultKind) -> Result<Locks, Unusable> {
+    let membership = match vault {
+        VaultKind::Local => Membership::Alone,
+        VaultKind::Postgres => Membership::Shared,
+    };
+    let has_vault = vault == VaultKind::Postgres;
+    // Asked first, so that what keeps us out is said as the server says it.
+    postgres.server_version()?;
+    Locks::join(
+        postgres,
+        membership,
+        || Ok(index.is_prepared()? && (!has_vault || postgresql::is_prepared(postgres)?)),
+        || {
+            postgres.make_schema()?;
+            if has_vault {
+                postgresql::prepare(postgres)?;
+            }
+            Ok(index.prepare()?)
+        },
+    )
+}
