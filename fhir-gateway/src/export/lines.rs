@@ -47,7 +47,7 @@ impl Reading {
         let reading = Self {
             organization: Arc::clone(organization),
             caller: caller.clone(),
-            locks: Locks::default(),
+            locks: Locks::of(organization.records.clone()),
             shape: Shape { summary: Summary::False, elements: job.order.elements.clone() },
             job,
             file,

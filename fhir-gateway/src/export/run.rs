@@ -123,7 +123,7 @@ async fn attempt(organization: &Organization, mut job: Job) -> Result<Attempt, R
         organization.exports.forget(&job.id).await?;
         return Ok(Attempt::Moved);
     };
-    let locks = Locks::default();
+    let locks = Locks::of(organization.records.clone());
     let context = Context { organization, conditions: &locks, caller: &caller, prefer: Prefer::default(), key: None };
     (job.waiting, job.failures) = (Vec::new(), 0);
     let Some(step) = job.order.steps().get(job.step).copied() else {
@@ -164,7 +164,7 @@ async fn waits(organization: &Organization, job: &Job) -> Result<bool, Refusal> 
         }
     }
     // A mark is gone a moment before its version is in the index, and this waits for that moment.
-    let last = organization.records.last_change().await;
+    let last = organization.records.last_change().await?;
     Ok(organization.index.run(Index::last_applied).await? < last)
 }
 
