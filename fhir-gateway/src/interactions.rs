@@ -13,6 +13,7 @@ pub mod delete;
 pub mod everything;
 pub mod history;
 pub mod idempotency;
+pub mod openapi;
 pub mod operation;
 pub mod patch;
 pub mod read;

@@ -12,6 +12,7 @@ use crate::{
     audit::AuditLog,
     auth::{Authority, ClientError},
     config::{self, Config},
+    http_client::Trust,
     index::Index,
     keys::{
         OrganizationKeys,
@@ -78,6 +79,9 @@ pub enum OpenError {
     /// Anything below.
     #[error("{0}: {1}")]
     Refused(String, Refusal),
+    /// The authorities that peers are trusted by cannot be read.
+    #[error("{0}")]
+    Trust(String),
     /// An address of the configuration is none.
     #[error("peer {0} has no usable address")]
     Peer(Address),
@@ -153,10 +157,11 @@ impl Organization {
                 return Err(OpenError::Lacking { organization: name, folder, lacking });
             }
         }
-        let authority =
-            Authority::open(&settings.clients, &config.auth, config.token_url(&name), &keys, Arc::clone(&store))?;
-        let network =
-            Network::new(peers(config)?, &settings.data).map_err(|error| OpenError::Folder(name.clone(), error))?;
+        let trust = Trust::read(config.trusted_authorities.as_deref()).map_err(OpenError::Trust)?;
+        let token_url = config.token_url(&name);
+        let authority = Authority::open(settings, &config.auth, token_url, &trust, &keys, Arc::clone(&store))?;
+        let network = Network::new(peers(config)?, &settings.data, &trust)
+            .map_err(|error| OpenError::Folder(name.clone(), error))?;
         let organization = Arc::new(Self { name, base_url, keys, records, index, ledger, network, authority, audit });
         organization.report_standing().await;
         tokio::spawn(Outbox::deliver(Arc::clone(&organization)));

@@ -100,7 +100,7 @@ impl Import {
         }
         let session = Session {
             access: &self.access,
-            http: http_client::build(Client::builder)?,
+            http: http_client::build(Client::builder, &http_client::Trust::default())?,
             token: tokio::sync::Mutex::new(None),
         };
         let (mut refused, began, before) = (0, Instant::now(), done);

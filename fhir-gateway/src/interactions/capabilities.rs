@@ -22,8 +22,8 @@ const VALIDATE_DEFINITION: &str = "http://hl7.org/fhir/OperationDefinition/Resou
 /// When the statement last changed in meaning, Unix seconds.
 const CHANGED: i64 = 1_795_219_200;
 
-/// The CapabilityStatement of the server at `base_url`.
-pub fn capabilities(base_url: &str) -> Answer {
+/// The CapabilityStatement of the server at `base_url`, which pages of these origins may call.
+pub fn capabilities(base_url: &str, origins: &[String]) -> Answer {
     let types: Vec<Value> = resources().map(of_type).collect();
     let endpoint = base_url.strip_suffix("/fhir").unwrap_or(base_url);
     let oauth = json!([{
@@ -32,7 +32,7 @@ pub fn capabilities(base_url: &str) -> Answer {
     }]);
     let security = json!({
         "extension": oauth,
-        "cors": false,
+        "cors": !origins.is_empty(),
         "service": [{"coding": [{
             "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
             "code": "SMART-on-FHIR",
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_statement_is_valid_and_names_every_type() {
-        let answer = capabilities("http://here/a/fhir");
+        let answer = capabilities("http://here/a/fhir", &[]);
         let body = answer.body.expect("a body").bytes;
         let document = Document::parse(body).expect("JSON");
         validate::resource(&document).expect("a valid CapabilityStatement");

@@ -61,6 +61,12 @@ pub fn names(resource_type: &str) -> impl Iterator<Item = &'static str> {
     OPERATIONS.iter().filter(move |(of, ..)| *of == resource_type).map(|(_, _, name, _)| *name)
 }
 
+/// The operations on a type, and whether each is on one resource of it. `$validate` is on both.
+pub fn on(resource_type: &str) -> impl Iterator<Item = (bool, &'static str)> {
+    let own = OPERATIONS.iter().filter(move |(of, ..)| *of == resource_type);
+    own.map(|(_, on_resource, name, _)| (*on_resource, *name)).chain([(false, VALIDATE), (true, VALIDATE)])
+}
+
 /// Whether there is such an operation on a type, or on its resources. `name` starts with a dollar sign.
 pub fn exists(resource_type: &str, on_resource: bool, name: &str) -> bool {
     let name = name.trim_start_matches('$');

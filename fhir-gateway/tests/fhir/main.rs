@@ -19,6 +19,8 @@ mod patches;
 mod related;
 mod resources;
 mod search;
+mod smart;
+mod tls;
 mod xml;
 
 use serde_json::json;

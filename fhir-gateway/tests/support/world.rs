@@ -34,8 +34,14 @@ pub struct World {
 
 /// Starts an organization.
 pub async fn world() -> World {
+    world_that_trusts(Vec::new()).await
+}
+
+/// Starts an organization that accepts tokens of these issuers.
+pub async fn world_that_trusts(issuers: Vec<config::Issuer>) -> World {
     let folder = tempfile::tempdir().unwrap();
-    let config = configuration(folder.path());
+    let mut config = configuration(folder.path());
+    config.organizations[0].issuers = issuers;
     let keys = OrganizationKeys::random();
     keystore::create(&config.organizations[0].keystore, PASSPHRASE.as_bytes(), &keys).unwrap();
     std::fs::write(&config.organizations[0].passphrase_file, PASSPHRASE).unwrap();
@@ -60,12 +66,16 @@ fn configuration(folder: &Path) -> Config {
     };
     Config {
         ledger: config::LedgerKind::Embedded,
+        trusted_authorities: None,
         server: config::Server {
             listen: "127.0.0.1:0".parse().unwrap(),
             base_url: "http://localhost".parse().unwrap(),
             body_bytes_max: BODY_BYTES_MAX,
             workers: 1,
             operations_listen: None,
+            proxy_terminates_tls: false,
+            allowed_origins: Vec::new(),
+            tls: None,
         },
         auth: config::Auth {
             token_seconds: 300,
@@ -86,6 +96,7 @@ fn configuration(folder: &Path) -> Config {
                 client("reader", "system/Patient.rs"),
                 client("portal", "patient/*.cruds"),
             ],
+            issuers: Vec::new(),
         }],
         peers: Vec::new(),
     }
