@@ -75,6 +75,11 @@ pub fn exists(resource_type: &str, on_resource: bool, name: &str) -> bool {
         || (name == VALIDATE && is_defined())
 }
 
+/// Whether an operation changes nothing and needs no body, so that a GET will do.
+pub fn only_reads(name: &str) -> bool {
+    !matches!(name, "$attest" | "$submit" | "$validate")
+}
+
 /// Whether an operation's inputs may stand in its address.
 pub fn reads_parameters(name: &str) -> bool {
     matches!(name, "$everything" | "$docref" | "$validate")

@@ -47,6 +47,7 @@ impl<'a> Route<'a> {
         // What has no answer of its own for what is not there: an id that none can have is not there.
         match route {
             Self::Compartment { id }
+            | Self::Delete { id, .. }
             | Self::SearchCompartment { id, .. }
             | Self::SearchCompartmentByPost { id, .. }
             | Self::Operation { id: Some(id), .. }
@@ -116,9 +117,7 @@ impl<'a> Route<'a> {
             return Err(Refusal::Unsupported("the operation"));
         }
         let operation = Self::Operation { resource_type, id, name };
-        // What is validated is sent along.
-        let is_read =
-            name.trim_start_matches('$') != operation::VALIDATE && (id.is_some() || operation::reads_parameters(name));
+        let is_read = operation::only_reads(name) && (id.is_some() || operation::reads_parameters(name));
         let by_get = is_read.then_some((Method::GET, operation));
         Ok(by_get.into_iter().chain([(Method::POST, operation)]).collect())
     }
@@ -242,6 +241,11 @@ mod tests {
             (Method::GET, "Patient/a b/Observation", Err(Refusal::NotFound)),
             (Method::POST, "Patient/_/Observation/_search", Err(Refusal::NotFound)),
             (Method::POST, "Patient/_/$validate", Err(Refusal::NotFound)),
+            (Method::DELETE, "Patient/a_b", Err(Refusal::NotFound)),
+            // What changes something, or is told of a body, is no GET.
+            (Method::GET, "Patient/1/$attest", not_allowed("POST, OPTIONS")),
+            (Method::GET, "CoverageEligibilityRequest/$submit", not_allowed("POST, OPTIONS")),
+            (Method::GET, "Patient/1/$validate", not_allowed("POST, OPTIONS")),
         ];
         for (method, path, expected) in cases {
             let segments: Vec<&str> = path.split('/').collect();

@@ -121,7 +121,7 @@ fn verifier(
         ClientCertificates::Required => builder,
         ClientCertificates::Optional => builder.allow_unauthenticated(),
     };
-    builder.build().map_err(|problem| refused(&problem)).map(|verifier| -> Arc<_> { verifier })
+    builder.build().map_err(|problem| refused(&problem))
 }
 
 /// The certificates of a file, at least one.

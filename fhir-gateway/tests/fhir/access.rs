@@ -155,6 +155,7 @@ async fn below_what_cannot_be_an_id_nothing_is_there() {
             client.get(path).await.expect(404);
         }
         let form = [("content-type", "application/x-www-form-urlencoded")];
+        client.send("DELETE", "/Patient/a_b", &[], "").await.expect(404);
         client.send("POST", "/Patient/a_b/Condition/_search", &form, "code=x").await.expect(404);
     }
 }

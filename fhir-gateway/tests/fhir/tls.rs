@@ -10,6 +10,7 @@ use std::{
 
 use careledger_gateway::{
     config::{ClientCertificates, Tls},
+    http_client::{self, Trust},
     server,
 };
 use reqwest::{Certificate, Identity, tls::Version};
@@ -71,6 +72,25 @@ async fn over_tls_the_gateway_is_who_its_certificate_says_and_speaks_nothing_els
     let elsewhere = reqwest::Client::builder().no_proxy().tls_certs_only([authority("other-authority.pem")]);
     assert_eq!(asked(elsewhere, "https", address).await, None);
     assert_eq!(asked(client(), "http", address).await, None);
+}
+
+/// The clients that peers and identity providers are called with.
+#[actix_web::test]
+async fn a_peer_is_trusted_by_the_authorities_that_are_configured() {
+    let world = world().await;
+    let url = format!("https://{}{FHIR}/metadata", serve(&world, None, "https"));
+    let is_trusted = async |trust: &Trust| {
+        let client = http_client::build(|| reqwest::Client::builder().no_proxy(), trust).unwrap();
+        client.get(&url).send().await.is_ok()
+    };
+    let trust = |name: &str| Trust::read(Some(&file(name)));
+    assert!(is_trusted(&trust("authority.pem").unwrap()).await);
+    assert!(!is_trusted(&trust("other-authority.pem").unwrap()).await);
+    assert!(!is_trusted(&Trust::read(None).unwrap()).await);
+    for unusable in ["none.pem", "server.key"] {
+        let problem = trust(unusable).unwrap_err();
+        assert!(problem.starts_with("trusted_authorities") && problem.contains(unusable), "{problem}");
+    }
 }
 
 #[actix_web::test]
