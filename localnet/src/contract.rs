@@ -69,10 +69,13 @@ pub fn check(places: &Places) -> Result<(), Failure> {
         .arg(&key)
         .capture()?;
     Program::new(python.join("schemathesis"))
-        .args(["--config-file", "schemathesis.toml", "run", "--include-path-regex", PATHS])
+        .arg("--config-file")
+        .arg(project.join("schemathesis.toml"))
+        .args(["run", "--include-path-regex", PATHS])
         .arg(format!("{url}/fhir/openapi.json"))
         .env("FHIR_TOKEN", token.trim_end())
-        .in_folder(&project)
+        // What it remembers of a run is for the next one to find nowhere.
+        .in_folder(&folder)
         .run()
 }
 

@@ -125,10 +125,12 @@ fn paths() -> Map<String, Value> {
         metadata["get"]["parameters"] = json!([inputs::shared("_format")]);
         metadata
     });
-    paths.insert(
-        "/.well-known/smart-configuration".to_owned(),
-        open("How tokens are got", "SmartConfiguration", "application/json"),
-    );
+    paths.insert("/.well-known/smart-configuration".to_owned(), {
+        let mut discovery = open("How tokens are got", "SmartConfiguration", "application/json");
+        // The identity provider that is announced may not answer.
+        discovery["get"]["responses"]["503"] = response(503);
+        discovery
+    });
     paths.insert("/openapi.json".to_owned(), open("This document", "OpenApi", "application/json"));
     paths
 }
