@@ -3,6 +3,8 @@
 //!
 //! Ten kills in each run; `CARELEDGER_KILLS=100` says how many others.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+
 use std::{
     env, fs,
     io::{Read as _, Write as _},
