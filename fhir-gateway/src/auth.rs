@@ -3,6 +3,7 @@
 //!
 //! - A registered client proves itself with a signed assertion ([`assertion`]), once.
 //! - It gets an access token for five minutes by default ([`tokens`]) with scopes ([`scopes`]).
+//! - Tokens of an identity provider that the organization trusts are taken too ([`issuer`]).
 //! - Every request carries the token; [`Authority::authenticate`] gives the [`Caller`], whose
 //!   [`Caller::may`] is the one place where scopes are enforced.
 //!
@@ -19,6 +20,7 @@ use actix_web::{HttpRequest, http::header};
 
 use crate::{
     config,
+    http_client::Trust,
     keys::OrganizationKeys,
     outcome::Refusal,
     records::Stored,
@@ -26,12 +28,15 @@ use crate::{
 };
 
 pub mod assertion;
+mod introspection;
+pub mod issuer;
 pub mod rates;
 pub mod routes;
 pub mod scopes;
 pub mod tokens;
 
 use assertion::{ClientKeys, SeenAssertions};
+use issuer::Issuer;
 use rates::Rates;
 use scopes::{Interaction, Level, Scopes};
 use tokens::TokenKey;
@@ -58,6 +63,14 @@ pub enum ClientError {
         /// What is wrong.
         problem: String,
     },
+    /// An issuer is not usable.
+    #[error("issuer {issuer}: {problem}")]
+    Issuer {
+        /// Its name.
+        issuer: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The assertions that were seen before cannot be read.
     #[error(transparent)]
     Vault(#[from] StoreError),
@@ -76,7 +89,8 @@ pub struct Client {
     pub patient: Option<String>,
 }
 
-/// Who makes a request.
+/// Who makes a request. A registered client by its id; a caller with a token of an issuer by the issuer,
+/// the client and the person behind it, as [`issuer`] writes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// Client id.
@@ -122,6 +136,9 @@ impl Caller {
 /// Issues and checks the tokens of one organization.
 pub struct Authority {
     clients: HashMap<String, Client>,
+    issuers: HashMap<String, Issuer>,
+    /// The issuer that apps are sent to.
+    announced: Option<String>,
     token_url: String,
     token_seconds: i64,
     token_key: TokenKey,
@@ -133,14 +150,20 @@ pub struct Authority {
 impl Authority {
     /// The authority of one organization, with its registered clients.
     pub fn open(
-        clients: &[config::Client],
+        organization: &config::Organization,
         settings: &config::Auth,
         token_url: String,
+        trust: &Trust,
         keys: &OrganizationKeys,
         store: Arc<dyn Store>,
     ) -> Result<Self, ClientError> {
-        let clients = clients.iter().map(read_client).collect::<Result<Vec<_>, _>>()?;
+        let clients = organization.clients.iter().map(read_client).collect::<Result<Vec<_>, _>>()?;
+        let issuers =
+            organization.issuers.iter().map(|issuer| open_issuer(issuer, trust)).collect::<Result<Vec<_>, _>>()?;
+        let announced = organization.issuers.iter().find(|issuer| issuer.announced);
         Ok(Self {
+            announced: announced.map(|issuer| issuer.issuer.clone()),
+            issuers: issuers.into_iter().map(|issuer| (issuer.name().to_owned(), issuer)).collect(),
             clients: clients.into_iter().map(|client| (client.id.clone(), client)).collect(),
             token_key: TokenKey::new(keys, &token_url),
             token_url,
@@ -159,8 +182,8 @@ impl Authority {
     /// The caller of a request, from its `Authorization` header, within the client's rate.
     ///
     /// # Errors
-    /// [`Refusal::Unauthorized`], [`Refusal::TooMany`].
-    pub fn authenticate(&self, request: &HttpRequest) -> Result<Caller, Refusal> {
+    /// [`Refusal::Unauthorized`], [`Refusal::TooMany`], [`Refusal::IssuerUnavailable`].
+    pub async fn authenticate(&self, request: &HttpRequest) -> Result<Caller, Refusal> {
         let header = request.headers().get(header::AUTHORIZATION);
         let header = header.ok_or(Refusal::Unauthorized("send an access token as Authorization: Bearer"))?;
         let text = header.to_str().ok().and_then(|text| text.split_once(' '));
@@ -169,7 +192,15 @@ impl Authority {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(Refusal::Unauthorized("the Authorization header is not Bearer and a token"));
         }
-        self.caller(token.trim(), clock())
+        let token = token.trim();
+        match issuer::claimed(token).and_then(|name| self.issuers.get(&name)) {
+            None => self.caller(token, clock()),
+            Some(issuer) => {
+                let caller = issuer.caller(token, clock()).await?;
+                self.rates.check(&caller.client)?;
+                Ok(caller)
+            }
+        }
     }
 
     /// A client as it may act now under scopes that it was given before, for work that outlives its token;
@@ -193,12 +224,19 @@ impl Authority {
     }
 }
 
-/// Reads the clients' keys and scopes as a start would; how many there are.
+/// Reads the clients' keys and scopes, and the issuers, as a start would; how many clients there are. No
+/// issuer is asked.
 ///
 /// # Errors
 /// As a start would refuse them.
-pub fn check_clients(clients: &[config::Client]) -> Result<usize, ClientError> {
-    clients.iter().map(read_client).collect::<Result<Vec<_>, _>>().map(|clients| clients.len())
+pub fn check_clients(organization: &config::Organization) -> Result<usize, ClientError> {
+    organization.issuers.iter().try_for_each(|issuer| open_issuer(issuer, &Trust::default()).map(drop))?;
+    organization.clients.iter().map(read_client).collect::<Result<Vec<_>, _>>().map(|clients| clients.len())
+}
+
+fn open_issuer(settings: &config::Issuer, trust: &Trust) -> Result<Issuer, ClientError> {
+    let issuer = settings.issuer.clone();
+    Issuer::open(settings, trust).map_err(|problem| ClientError::Issuer { issuer, problem })
 }
 
 fn read_client(client: &config::Client) -> Result<Client, ClientError> {

@@ -15,7 +15,10 @@ use careledger_wire::ids::Address;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+mod server;
+
 use crate::postgres;
+pub use server::{ClientCertificates, Tls};
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,9 @@ pub enum ConfigError {
 pub struct Config {
     /// Which ledger: its table must be there too.
     pub ledger: LedgerKind,
+    /// File with certificates in PEM that peers and issuers are trusted by, besides those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_authorities: Option<PathBuf>,
     /// HTTP.
     pub server: Server,
     /// Tokens and rates.
@@ -86,7 +92,7 @@ pub const WORKERS: usize = 2;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
-    /// Address to listen on. TLS is for the proxy in front of it.
+    /// Address to listen on.
     pub listen: SocketAddr,
     /// How clients reach it, with the path that a proxy puts before it, if any: tokens are issued for
     /// this address.
@@ -98,6 +104,15 @@ pub struct Server {
     /// Where `/health`, `/ready` and `/metrics` are, for the operator's tools only: they need no token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operations_listen: Option<SocketAddr>,
+    /// Says that a proxy speaks TLS in front: else an address that other machines reach needs `[server.tls]`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_terminates_tls: bool,
+    /// Web origins whose pages may call from a browser, such as `https://app.example.org`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_origins: Vec<String>,
+    /// TLS on `listen`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
 }
 
 /// `[auth]`
@@ -176,6 +191,25 @@ pub struct Organization {
     /// Programs that may ask for tokens.
     #[serde(default, rename = "client", skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<Client>,
+    /// Identity providers whose access tokens it accepts.
+    #[serde(default, rename = "issuer", skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<Issuer>,
+}
+
+/// `[[organization.issuer]]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// Its name: the `iss` of its tokens, and where its discovery document is.
+    pub issuer: String,
+    /// The `aud` of tokens that are for this organization.
+    pub audience: String,
+    /// The most that its tokens allow, separated by spaces.
+    pub scopes: String,
+    /// Seconds after which its keys are fetched again.
+    pub keys_seconds: u32,
+    /// Whether apps are sent to it: `.well-known/smart-configuration` names its endpoints.
+    pub announced: bool,
 }
 
 /// `[organization.postgres]`
@@ -270,7 +304,12 @@ impl Config {
             let password = organization.postgres.as_mut().and_then(|postgres| postgres.password_file.as_mut());
             own.into_iter().chain(password).chain(organization.clients.iter_mut().map(|client| &mut client.jwks))
         });
-        for path in embedded.chain(organizations) {
+        let tls = self
+            .server
+            .tls
+            .iter_mut()
+            .flat_map(|tls| [&mut tls.certificate, &mut tls.key].into_iter().chain(tls.client_authority.as_mut()));
+        for path in embedded.chain(organizations).chain(tls).chain(self.trusted_authorities.as_mut()) {
             *path = folder.join(&*path);
         }
     }
@@ -285,6 +324,7 @@ impl Config {
             LedgerKind::Comet if self.comet.is_none() => return rule("ledger = \"comet\" needs the table [comet]"),
             _ => {}
         }
+        self.server.check()?;
         let urls = [&self.server.base_url].into_iter();
         let urls = urls.chain(self.comet.iter().map(|comet| &comet.rpc)).chain(self.peers.iter().map(|peer| &peer.url));
         for url in urls {
@@ -321,12 +361,36 @@ impl Config {
                     .map_err(|problem| ConfigError::Rule(format!("[organization.postgres] of {name}: {problem}")))?;
             }
             let mut ids = BTreeSet::new();
+            check_issuers(organization)?;
             if let Some(twice) = organization.clients.iter().find(|client| !ids.insert(&client.id)) {
                 return Err(ConfigError::Rule(format!("{name} has two clients called {}", twice.id)));
             }
         }
         Ok(())
     }
+}
+
+/// Issuers are told apart by name, from each other and from clients.
+fn check_issuers(organization: &Organization) -> Result<(), ConfigError> {
+    let name = &organization.name;
+    let mut names = BTreeSet::new();
+    for issuer in &organization.issuers {
+        let own = &issuer.issuer;
+        if !names.insert(own) {
+            return Err(ConfigError::Rule(format!("{name} has two issuers called {own}")));
+        }
+        if issuer.keys_seconds == 0 {
+            return Err(ConfigError::Rule(format!("keys_seconds of issuer {own} must be above 0")));
+        }
+        // So are its callers called.
+        if organization.clients.iter().any(|client| client.id.starts_with(&format!("{own}#"))) {
+            return Err(ConfigError::Rule(format!("a client of {name} is called as the callers of {own} are")));
+        }
+    }
+    if organization.issuers.iter().filter(|issuer| issuer.announced).count() > 1 {
+        return Err(ConfigError::Rule(format!("{name} can announce one issuer only")));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -371,14 +435,50 @@ mod tests {
         assert!(postgres.password_file.unwrap().is_absolute(), "paths are relative to the file");
     }
 
+    /// The example, with TLS in place of none.
+    fn with_tls() -> String {
+        let (before, after) = EXAMPLE.split_once("# [server.tls]").unwrap();
+        let (table, after) = after.split_once("\n\n").unwrap();
+        let table = table.replace("\n# ", "\n").replace("\nThe ", "\n# The ");
+        format!("{before}[server.tls]{table}\n\n{after}").replace("base_url = \"http://", "base_url = \"https://")
+    }
+
+    #[test]
+    fn tls_is_demanded_where_others_can_listen_in() {
+        let config = read(&with_tls()).unwrap();
+        let tls = config.server.tls.unwrap();
+        assert!(tls.certificate.is_absolute() && tls.client_authority.unwrap().is_absolute());
+        assert_eq!(tls.client_certificates, Some(ClientCertificates::Optional));
+        let public = EXAMPLE.replacen("listen = \"127.0.0.1:8080\"", "listen = \"0.0.0.0:8080\"", 1);
+        assert!(read(&public).is_err());
+        read(&public.replacen("# proxy_terminates_tls", "proxy_terminates_tls", 1)).unwrap();
+        read(&with_tls().replacen("listen = \"127.0.0.1:8080\"", "listen = \"0.0.0.0:8080\"", 1)).unwrap();
+    }
+
     #[test]
     fn unknown_missing_and_contradicting_keys_are_refused() {
+        let tls = with_tls();
         let cases = [
             (EXAMPLE.replace("workers =", "wrokers ="), "unknown field `wrokers`"),
             (EXAMPLE.replacen("listen =", "# listen =", 1), "missing field `listen`"),
             (EXAMPLE.replace("ledger = \"embedded\"", "ledger = \"comet\""), "needs the table [comet]"),
             (EXAMPLE.replace("ledger = \"embedded\"", "ledger = \"none\""), "unknown variant `none`"),
             (EXAMPLE.replace("http://127.0.0.1:8081/lakeside", "ftp://lakeside"), "not the address of an HTTP server"),
+            (
+                EXAMPLE.replacen("listen = \"127.0.0.1:8080\"", "listen = \"0.0.0.0:8080\"", 1),
+                "Add [server.tls], or set",
+            ),
+            (tls.replace("https://", "http://"), "must be an https address"),
+            (tls.replacen("# proxy_terminates_tls", "proxy_terminates_tls", 1), "contradict each other"),
+            (tls.replacen("\nclient_certificates", "\n# client_certificates", 1), "go together"),
+            (
+                tls.replacen(
+                    "# allowed_origins = [\"https://app.example.org\"]",
+                    "allowed_origins = [\"https://a.b/\"]",
+                    1,
+                ),
+                "no origin",
+            ),
             (EXAMPLE.replace("token_seconds = 300", "token_seconds = 0"), "above 0"),
             (EXAMPLE.replace("name = \"riverside\"", "name = \"River/side\""), "lower-case letters"),
             (on_postgres("url = \"postgresql://care@db.example.org/care\""), "clear text"),

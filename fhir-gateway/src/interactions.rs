@@ -14,6 +14,7 @@ pub mod everything;
 pub mod export;
 pub mod history;
 pub mod idempotency;
+pub mod openapi;
 pub mod operation;
 pub mod patch;
 pub mod read;

@@ -13,6 +13,7 @@ use crate::{
     auth::{Authority, ClientError},
     config::{self, Config},
     export::{self, Exports},
+    http_client::Trust,
     index::Index,
     keys::{
         OrganizationKeys,
@@ -88,6 +89,9 @@ pub enum OpenError {
     /// Anything below.
     #[error("{0}: {1}")]
     Refused(String, Refusal),
+    /// The authorities that peers are trusted by cannot be read.
+    #[error("{0}")]
+    Trust(String),
     /// An address of the configuration is none.
     #[error("peer {0} has no usable address")]
     Peer(Address),
@@ -173,10 +177,11 @@ impl Organization {
             }
         }
         let exports = Exports::open(&keys, Arc::clone(&store)).map_err(refused)?;
-        let authority =
-            Authority::open(&settings.clients, &config.auth, config.token_url(&name), &keys, Arc::clone(&store))?;
-        let network =
-            Network::new(peers(config)?, &settings.data).map_err(|error| OpenError::Folder(name.clone(), error))?;
+        let trust = Trust::read(config.trusted_authorities.as_deref()).map_err(OpenError::Trust)?;
+        let token_url = config.token_url(&name);
+        let authority = Authority::open(settings, &config.auth, token_url, &trust, &keys, Arc::clone(&store))?;
+        let network = Network::new(peers(config)?, &settings.data, &trust)
+            .map_err(|error| OpenError::Folder(name.clone(), error))?;
         let _place = place;
         let organization =
             Arc::new(Self { name, base_url, keys, records, index, ledger, network, authority, audit, exports, _place });

@@ -110,6 +110,9 @@ pub enum Refusal {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The client takes too long to send the body.
+    #[error("the body did not arrive in time; nothing of it was used")]
+    TooSlow,
     /// The answer would be larger than any is.
     #[error("the answer would be larger than {limit} bytes; ask for less at once, for example with _count")]
     AnswerTooLarge {
@@ -145,6 +148,9 @@ pub enum Refusal {
     /// The organization that holds the document did not answer.
     #[error("the custodian of this document does not answer; a retry is safe")]
     CustodianUnavailable,
+    /// The identity provider that issued the token did not answer.
+    #[error("the identity provider that issued the token does not answer; wait and try again")]
+    IssuerUnavailable,
     /// The disk is full; nothing was acknowledged.
     #[error("the storage is full; nothing was acknowledged")]
     StorageFull,
@@ -215,12 +221,15 @@ impl Refusal {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, IssueType::NotSupported)
             }
             Self::TooLarge { .. } | Self::AnswerTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, IssueType::TooLong),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, IssueType::Timeout),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, IssueType::Login),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, IssueType::Forbidden),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, IssueType::Throttled),
             Self::Ledger { .. } => (StatusCode::UNPROCESSABLE_ENTITY, IssueType::BusinessRule),
             Self::LedgerUnavailable => (StatusCode::SERVICE_UNAVAILABLE, IssueType::Transient),
-            Self::CustodianUnavailable => (StatusCode::SERVICE_UNAVAILABLE, IssueType::Transient),
+            Self::CustodianUnavailable | Self::IssuerUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, IssueType::Transient)
+            }
             Self::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, IssueType::NoStore),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, IssueType::Exception),
         }
@@ -273,7 +282,7 @@ impl Refusal {
             Self::UnsupportedEncoding => {
                 response.insert_header((header::ACCEPT_ENCODING, ENCODINGS));
             }
-            Self::LedgerUnavailable | Self::CustodianUnavailable => {
+            Self::LedgerUnavailable | Self::CustodianUnavailable | Self::IssuerUnavailable => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
             }
             Self::TooMany { retry_after } => {

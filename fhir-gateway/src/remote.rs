@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use careledger_wire::ids::Address;
 use url::Url;
 
-use crate::{auth::rates::Rates, ledger, release::signed::Acceptance};
+use crate::{auth::rates::Rates, http_client::Trust, ledger, release::signed::Acceptance};
 
 /// Requests of one other organization: over time, and at once.
 const PEER_REQUESTS_PER_SECOND: u32 = 50;
@@ -46,11 +46,11 @@ impl Network {
     ///
     /// # Errors
     /// Where the folder cannot be made, or TLS cannot be set up.
-    pub fn new(peers: BTreeMap<Address, Url>, folder: &Path) -> std::io::Result<Self> {
+    pub fn new(peers: BTreeMap<Address, Url>, folder: &Path, trust: &Trust) -> std::io::Result<Self> {
         let outbox = outbox::Outbox::open(&folder.join("outbox"))?;
         let acceptance = Acceptance::new(ledger::clock());
         let rates = Rates::new(PEER_REQUESTS_PER_SECOND, PEER_REQUEST_BURST);
-        let client = peer::client().map_err(std::io::Error::other)?;
+        let client = peer::client(trust).map_err(std::io::Error::other)?;
         Ok(Self { inner: Arc::new(Inner { peers, outbox, acceptance, rates, client }) })
     }
 

@@ -3,27 +3,32 @@
 //! One handler takes every request, so that the order of checks is one and the same: who asks,
 //! then what ([`route`]), then the body up to its route's limit, then the interaction.
 //!
-//! Absent on purpose: cross-origin headers (browsers of other origins are kept out unless a proxy
-//! says otherwise), and the content or the query of requests in logs.
+//! Absent on purpose: the content or the query of requests in logs.
 
+mod body;
 mod export;
 pub mod headers;
+pub mod protection;
 pub mod route;
+pub mod tls;
 
-use std::{collections::HashMap, pin::pin, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
-    dev::{Decompress, Server},
+    dev::Server,
     http::{Method, StatusCode, header},
     middleware::Compress,
     web::{self, Bytes},
 };
-use futures::StreamExt as _;
 
 use crate::{
     auth::routes::{OAuthError, TOKEN_REQUEST_BYTES_MAX},
-    format::Wanted,
+    format::{Format, Wanted},
     interactions::{self, Answer, Body, Context, condition::Locks, operation::Sent},
     json::Document,
     operations::Metrics,
@@ -31,15 +36,23 @@ use crate::{
     outcome::Refusal,
     release,
 };
+use body::read;
+use protection::Protection;
 use route::Route;
 
 /// Longest accepted `X-Request-Id`.
 const REQUEST_ID_LENGTH_MAX: usize = 64;
 
+/// How long a client may take for the head of a request.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a client may take for the handshake of TLS.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// What the process serves.
 pub struct Gateway {
     organizations: HashMap<String, Served>,
     body_bytes_max: usize,
+    protection: Protection,
     /// What was answered.
     pub metrics: Metrics,
 }
@@ -57,8 +70,17 @@ impl Gateway {
             let conditions = Locks::of(organization.records.clone());
             (organization.name.clone(), Served { organization, conditions })
         };
-        let organizations = organizations.into_iter().map(served).collect();
-        Self { organizations, body_bytes_max, metrics: Metrics::default() }
+        let organizations: HashMap<_, _> = organizations.into_iter().map(served).collect();
+        let is_https = organizations.values().any(|served| served.organization.base_url.starts_with("https://"));
+        let protection = Protection { origins: Vec::new(), is_https };
+        Self { organizations, body_bytes_max, protection, metrics: Metrics::default() }
+    }
+
+    /// The same, which pages of these origins may call.
+    #[must_use]
+    pub fn with_origins(mut self, origins: Vec<String>) -> Self {
+        self.protection.origins = origins;
+        self
     }
 
     /// Whom it serves.
@@ -76,7 +98,7 @@ pub fn configure(config: &mut web::ServiceConfig, gateway: &Arc<Gateway>) {
     config.app_data(web::Data::from(Arc::clone(gateway))).default_service(web::to(handle));
 }
 
-/// Listens on `address` with `workers` threads.
+/// Listens on `address` with `workers` threads, with TLS where it is set up.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -84,13 +106,20 @@ pub fn serve(
     gateway: impl Into<Arc<Gateway>>,
     address: std::net::SocketAddr,
     workers: usize,
+    tls: Option<rustls::ServerConfig>,
 ) -> std::io::Result<Server> {
     let gateway = gateway.into();
     let app = move || {
         let gateway = Arc::clone(&gateway);
         App::new().wrap(Compress::default()).configure(move |config| configure(config, &gateway))
     };
-    Ok(HttpServer::new(app).workers(workers).bind(address)?.run())
+    let server = HttpServer::new(app).workers(workers);
+    let server = server.client_request_timeout(HEAD_TIME_MAX).tls_handshake_timeout(HANDSHAKE_TIME_MAX);
+    let bound = match tls {
+        None => server.bind(address)?,
+        Some(tls) => server.bind_rustls_0_23(address, tls)?,
+    };
+    Ok(bound.run())
 }
 
 async fn handle(request: HttpRequest, payload: web::Payload, gateway: web::Data<Gateway>) -> HttpResponse {
@@ -103,6 +132,7 @@ async fn handle(request: HttpRequest, payload: web::Payload, gateway: web::Data<
     };
     let value = header::HeaderValue::from_str(&id).expect("a request id is checked to be a header value");
     response.headers_mut().insert(header::HeaderName::from_static("x-request-id"), value);
+    gateway.protection.add(&request, response.headers_mut());
     let took = began.elapsed();
     gateway.metrics.count(request.method(), response.status(), took);
     let milliseconds = took.as_millis();
@@ -119,14 +149,15 @@ async fn answer(request: &HttpRequest, payload: web::Payload, gateway: &Arc<Gate
             let body = read(request, payload, release::BODY_BYTES_MAX).await?;
             release::handle(&served.organization, operation, request, &body).await
         }
-        [name, "auth", "token"] if request.method() == Method::POST => {
-            let served = gateway.served(name)?;
-            match read(request, payload, TOKEN_REQUEST_BYTES_MAX).await {
-                Ok(body) => Ok(served.organization.authority.token(request, &body).await),
-                Err(unread) => Ok(OAuthError::invalid_request(&unread.to_string()).response()),
+        [name, "auth", endpoint @ ("token" | "introspect")] if request.method() == Method::POST => {
+            let authority = &gateway.served(name)?.organization.authority;
+            match (read(request, payload, TOKEN_REQUEST_BYTES_MAX).await, endpoint) {
+                (Ok(body), "token") => Ok(authority.token(request, &body).await),
+                (Ok(body), _) => Ok(authority.introspect(request, &body).await),
+                (Err(unread), _) => Ok(OAuthError::invalid_request(&unread.to_string()).response()),
             }
         }
-        [name, "auth", "token"] | [name, "peer", "v1", _] => {
+        [name, "auth", "token" | "introspect"] | [name, "peer", "v1", _] => {
             gateway.served(name)?;
             options(request, "POST, OPTIONS")
         }
@@ -137,14 +168,22 @@ async fn answer(request: &HttpRequest, payload: web::Payload, gateway: &Arc<Gate
         [name, "fhir", ".well-known", "smart-configuration"]
             if matches!(*request.method(), Method::GET | Method::HEAD) =>
         {
-            Ok(gateway.served(name)?.organization.authority.smart_configuration())
+            gateway.served(name)?.organization.authority.smart_configuration().await
         }
         [name, "fhir", "metadata"] if matches!(*request.method(), Method::GET | Method::HEAD) => {
             let base_url = &gateway.served(name)?.organization.base_url;
             let accept = headers::accept(request, &headers::pairs(request.query_string()))?;
-            respond(interactions::capabilities::capabilities(base_url), headers::wanted(request, accept.as_deref())?)
+            let origins = &gateway.protection.origins;
+            respond(
+                interactions::capabilities::capabilities(base_url, origins),
+                headers::wanted(request, accept.as_deref())?,
+            )
         }
-        [name, "fhir", "metadata"] | [name, "fhir", ".well-known", "smart-configuration"] => {
+        [name, "fhir", "openapi.json"] if matches!(*request.method(), Method::GET | Method::HEAD) => {
+            let base_url = &gateway.served(name)?.organization.base_url;
+            respond(interactions::openapi::openapi(base_url), Wanted::of(Format::Json))
+        }
+        [name, "fhir", "metadata" | "openapi.json"] | [name, "fhir", ".well-known", "smart-configuration"] => {
             gateway.served(name)?;
             Err(Refusal::MethodNotAllowed { allow: interactions::READ_ONLY })
         }
@@ -188,7 +227,7 @@ async fn interact(
     segments: &[&str],
 ) -> Result<HttpResponse, Refusal> {
     let Served { organization, conditions } = gateway.served(name)?;
-    let caller = organization.authority.authenticate(request)?;
+    let caller = organization.authority.authenticate(request).await?;
     let route = Route::of(request.method(), segments)?;
     if route.is_of_exports() {
         let (prefer, key) = (headers::prefer(request), None);
@@ -218,25 +257,6 @@ async fn interact(
     let (prefer, key) = (headers::prefer(request), headers::idempotency_key(request)?);
     let context = Context { organization, conditions, caller: &caller, prefer, key };
     respond(run(&context, route, request, &pairs, accept, &body).await?, wanted)
-}
-
-/// The body, unpacked; not one byte more than `limit` is kept.
-async fn read(request: &HttpRequest, payload: web::Payload, limit: usize) -> Result<Bytes, Refusal> {
-    headers::is_readable(request)?;
-    let declared = headers::text(request, header::CONTENT_LENGTH.as_str()).and_then(|text| text.parse::<usize>().ok());
-    if declared.is_some_and(|declared| declared > limit) {
-        return Err(Refusal::TooLarge { limit });
-    }
-    let mut chunks = pin!(Decompress::from_headers(payload.into_inner(), request.headers()));
-    let mut body = web::BytesMut::new();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Refusal::BadRequest("the body could not be read".to_string()))?;
-        if body.len() + chunk.len() > limit {
-            return Err(Refusal::TooLarge { limit });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
 }
 
 async fn run(
@@ -353,7 +373,7 @@ fn respond(answer: Answer, wanted: Wanted) -> Result<HttpResponse, Refusal> {
         response.insert_header((header::ETAG, format!("W/\"{version}\"")));
     }
     if let Some(seconds) = answer.last_modified.and_then(|seconds| u64::try_from(seconds).ok()) {
-        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
         response.insert_header(header::LastModified(time.into()));
     }
     if let Some(location) = answer.location {

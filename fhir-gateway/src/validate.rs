@@ -56,6 +56,31 @@ pub fn findings(document: &Document) -> Vec<Refusal> {
     walk.findings.into_iter().map(|finding| finding.refusal(document)).collect()
 }
 
+/// Most flaws of a Bundle's own elements that are told apart by entry.
+const ENVELOPE_FINDINGS_MAX: usize = 10_000;
+
+/// What is wrong with a Bundle itself, and with its entries but for the resources in them: by entry, or
+/// with none where the whole cannot be taken.
+pub fn envelope(bundle: &Document) -> Vec<(Option<usize>, Refusal)> {
+    let walk = Walk::of(bundle, ENVELOPE_FINDINGS_MAX, Resources::PassedOver);
+    // What comes after so many was not looked at.
+    let is_cut = walk.is_full();
+    let by_entry = |finding: Finding| {
+        let entry = finding.path.strip_prefix("Bundle.entry[").and_then(|rest| rest.split_once(']')?.0.parse().ok());
+        (entry.filter(|_| !is_cut), finding.refusal(bundle))
+    };
+    walk.findings.into_iter().map(by_entry).collect()
+}
+
+/// What is done with the resources within a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resources {
+    /// They are checked too.
+    Checked,
+    /// Somebody else checks them.
+    PassedOver,
+}
+
 /// One thing that is wrong.
 struct Finding {
     path: String,
@@ -76,6 +101,7 @@ struct Walk<'a> {
     links: Vec<Link>,
     findings: Vec<Finding>,
     findings_max: usize,
+    within: Resources,
     /// What a Bundle's entries are, by `fullUrl`.
     entries: HashMap<&'a str, &'a str>,
     /// The contained resources of the outermost resource that is being walked.
@@ -84,11 +110,16 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn over(document: &'a Document, findings_max: usize) -> Self {
+        Self::of(document, findings_max, Resources::Checked)
+    }
+
+    fn of(document: &'a Document, findings_max: usize, within: Resources) -> Self {
         let mut walk = Self {
             path: Path::default(),
             links: Vec::new(),
             findings: Vec::new(),
             findings_max,
+            within,
             entries: reference::entries(document.root()),
             scope: Scope::default(),
         };
@@ -206,6 +237,7 @@ impl<'a> Walk<'a> {
     fn one(&mut self, node: &'a Node, element: &'static Element, at: Option<usize>) {
         match element.kind {
             Kind::Resource if element.name == "contained" => self.contained(node, at.unwrap_or_default()),
+            Kind::Resource if self.within == Resources::PassedOver => {}
             Kind::Resource => self.outer(node),
             Kind::Complex(name) => {
                 let found = definition(name).expect("a test holds that every element has a known type");

@@ -3,7 +3,7 @@
 //!
 //! Ten kills in each run; `CARELEDGER_KILLS=100` says how many others.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 use std::{
     env, fs,

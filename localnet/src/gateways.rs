@@ -234,11 +234,13 @@ fn configuration(
         Ledger::Comet { rpc } => ("comet", format!("[comet]\nrpc = {}\n", quoted(rpc))),
     };
     let Endpoint { listen, url, .. } = &at[index];
+    // Other machines do not reach a container: its port is published on loopback.
+    let closed = if listen.starts_with("127.0.0.1:") { "" } else { "proxy_terminates_tls = true\n" };
     let mut text = format!(
         "# Written by careledger-localnet, again at each start. fhir-gateway/example.toml explains every key.\n\
          ledger = \"{kind}\"\n\n\
          [server]\nlisten = \"{listen}\"\nbase_url = \"{url}\"\n\
-         body_bytes_max = 33554432\nworkers = 2\n\n\
+         body_bytes_max = 33554432\nworkers = 2\n{closed}\n\
          [auth]\ntoken_seconds = {token_seconds}\nrequests_per_second = 500\nrequest_burst = 2000\n\
          token_requests_per_second = 20\n\n\
          [audit]\nbatch_leaves = 1000\nbatch_seconds = 60\n\n{table}",

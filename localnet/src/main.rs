@@ -25,6 +25,7 @@ use crate::supervisor::Lifetime;
 mod output;
 
 mod binaries;
+mod contract;
 mod demo;
 mod docker;
 mod failure;
@@ -56,6 +57,8 @@ enum Command {
     Demo(Demo),
     /// Checks everything: format, lints, tests (on four real validators too), licences.
     Verify,
+    /// Tries a gateway against its own OpenAPI document: one of the stages of `verify`.
+    Contract,
     /// Starts a network of validators in the background.
     Up(Up),
     /// Shows the processes of a network and where each validator is.
@@ -220,6 +223,7 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Story(at) => open(&at)?.tell_story(&places),
         Command::Verify => verify::run(&places),
+        Command::Contract => contract::check(&places),
         Command::Build => binaries::build_nodes(&places).and_then(|()| binaries::build(&places)),
         Command::Up(up) => start(&places, up),
         Command::Status(at) => status(&open(&at)?),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::binaries::{self, WHOLE};
+use crate::contract;
 use crate::failure::Failure;
 use crate::places::Places;
 use crate::postgres::Server;
@@ -24,7 +25,7 @@ struct Stage {
 }
 
 /// In the order in which a failure is cheapest to learn of.
-const STAGES: [Stage; 11] = [
+const STAGES: [Stage; 12] = [
     Stage { name: "tools", run: tools },
     Stage { name: "format", run: format },
     Stage { name: "CometBFT and the node program", run: nodes },
@@ -32,6 +33,7 @@ const STAGES: [Stage; 11] = [
     Stage { name: "tests", run: tests },
     Stage { name: "index and vault on PostgreSQL", run: postgres },
     Stage { name: "official definitions", run: definitions },
+    Stage { name: "OpenAPI under schemathesis", run: contract },
     Stage { name: "node program's tests", run: node_tests },
     Stage { name: "proofs under another implementation", run: foreign_proofs },
     Stage { name: "licences and sources", run: licences },
@@ -128,6 +130,11 @@ fn definitions(places: &Places) -> Result<Outcome, Failure> {
     say!("{said}");
     let skipped = said.lines().find_map(|line| line.strip_prefix("SKIPPED, not passed: "));
     Ok(skipped.map_or(Outcome::Passed, |why| Outcome::NotChecked(why.to_owned())))
+}
+
+fn contract(places: &Places) -> Result<Outcome, Failure> {
+    contract::check(places)?;
+    Ok(Outcome::Passed)
 }
 
 fn node_tests(places: &Places) -> Result<Outcome, Failure> {

@@ -32,7 +32,7 @@ pub fn start() -> Server {
     let world = runtime.block_on(gateway::world());
     let gateway = Arc::clone(&world.gateway);
     std::thread::spawn(move || {
-        let server = careledger_gateway::server::serve(gateway, ([127, 0, 0, 1], port).into(), 2).unwrap();
+        let server = careledger_gateway::server::serve(gateway, ([127, 0, 0, 1], port).into(), 2, None).unwrap();
         actix_web::rt::System::new().block_on(server).unwrap();
     });
     let token = runtime.block_on(world.token("ehr"));

@@ -8,7 +8,7 @@ use actix_web::{
 use serde_json::json;
 
 use super::{
-    Authority, Caller,
+    Authority, Caller, Client,
     assertion::{self, AssertionError},
     clock,
     scopes::Scopes,
@@ -17,6 +17,8 @@ use crate::outcome::Refusal;
 
 /// `client_assertion_type` of RFC 7523.
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// Member of `smart-configuration` that names this process's token endpoint where another is announced.
+pub const BACKEND_TOKEN_ENDPOINT: &str = "careledger_backend_token_endpoint";
 /// Largest body of a token request.
 pub const TOKEN_REQUEST_BYTES_MAX: usize = 32 * 1024;
 
@@ -88,25 +90,51 @@ pub struct Issued {
 }
 
 impl Authority {
-    /// `GET /{organization}/fhir/.well-known/smart-configuration`
-    pub fn smart_configuration(&self) -> HttpResponse {
-        HttpResponse::Ok().json(json!({
+    /// `GET /{organization}/fhir/.well-known/smart-configuration`. Where an issuer is announced, apps are
+    /// sent to it, and backend services find this process's endpoint beside.
+    ///
+    /// # Errors
+    /// [`Refusal::IssuerUnavailable`] where the announced issuer does not say where its endpoints are.
+    pub async fn smart_configuration(&self) -> Result<HttpResponse, Refusal> {
+        let mut configuration = json!({
             "token_endpoint": self.token_url(),
             "token_endpoint_auth_methods_supported": ["private_key_jwt"],
             "token_endpoint_auth_signing_alg_values_supported": ["ES384", "RS384"],
             "grant_types_supported": ["client_credentials"],
+            "code_challenge_methods_supported": ["S256"],
+            "introspection_endpoint": self.introspection_url(),
             "scopes_supported": ["system/*.cruds", "system/*.rs", "system/*.read", "system/*.write", "patient/*.rs"],
             "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2", "permission-patient"],
-        }))
+        });
+        if let Some(issuer) = self.announced.as_ref().and_then(|name| self.issuers.get(name)) {
+            let metadata = issuer.metadata().await?;
+            let (Some(authorization), Some(token)) = (metadata.authorization_endpoint, metadata.token_endpoint) else {
+                return Err(Refusal::IssuerUnavailable);
+            };
+            configuration[BACKEND_TOKEN_ENDPOINT] = json!(self.token_url());
+            configuration["issuer"] = json!(metadata.issuer);
+            configuration["jwks_uri"] = json!(metadata.jwks_uri);
+            configuration["authorization_endpoint"] = json!(authorization);
+            configuration["token_endpoint"] = json!(token);
+            configuration["grant_types_supported"] = json!(["authorization_code", "client_credentials"]);
+            configuration["response_types_supported"] = json!(["code"]);
+            configuration["capabilities"] = json!([
+                "launch-standalone",
+                "context-standalone-patient",
+                "client-public",
+                "client-confidential-asymmetric",
+                "permission-v1",
+                "permission-v2",
+                "permission-patient",
+            ]);
+        }
+        Ok(HttpResponse::Ok().json(configuration))
     }
 
     /// `POST /{organization}/auth/token` with a form as its body.
     pub async fn token(&self, request: &HttpRequest, body: &[u8]) -> HttpResponse {
-        // The address of the connection: a header could be anybody's.
-        let peer = request.peer_addr().map_or_else(String::new, |address| address.ip().to_string());
-        if let Err(refusal) = self.token_rates.check(&peer) {
-            let wait = if let Refusal::TooMany { retry_after } = refusal { retry_after } else { 1 };
-            return OAuthError::busy(wait).response();
+        if let Err(error) = self.within_rate(request) {
+            return error.response();
         }
         match self.issue(body, clock()).await {
             Ok(issued) => HttpResponse::Ok()
@@ -125,6 +153,15 @@ impl Authority {
         }
     }
 
+    /// Refuses a network address that asks too often.
+    pub(super) fn within_rate(&self, request: &HttpRequest) -> Result<(), OAuthError> {
+        // The address of the connection: a header could be anybody's.
+        let peer = request.peer_addr().map_or_else(String::new, |address| address.ip().to_string());
+        self.token_rates.check(&peer).map_err(|refusal| {
+            OAuthError::busy(if let Refusal::TooMany { retry_after } = refusal { retry_after } else { 1 })
+        })
+    }
+
     /// Answers one token request: the body is `application/x-www-form-urlencoded`, of at most
     /// [`TOKEN_REQUEST_BYTES_MAX`]. `now` in Unix seconds.
     pub async fn issue(&self, body: &[u8], now: i64) -> Result<Issued, OAuthError> {
@@ -136,20 +173,7 @@ impl Authority {
                 "grant_type must be client_credentials",
             ));
         }
-        if form.assertion_type != ASSERTION_TYPE {
-            return Err(OAuthError::invalid_request("client_assertion_type must be that of RFC 7523, a JWT bearer"));
-        }
-        let claimed = assertion::claimed_client(&form.assertion)?;
-        let client = self.clients.get(&claimed).ok_or(AssertionError::Signature)?;
-        let verified = assertion::verify(&form.assertion, &client.id, &client.keys, &self.token_url, now)?;
-        let first = self.seen.first_time(&verified, now).await;
-        first.map_err(|_| {
-            OAuthError::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "temporarily_unavailable",
-                "the request cannot be remembered now",
-            )
-        })??;
+        let client = self.proven(&form.assertion_type, &form.assertion, now).await?;
         let scopes = Scopes::granted(&client.scopes, &form.scope);
         if scopes.is_empty() {
             let description = "none of the scopes asked for is registered for the client";
@@ -158,6 +182,35 @@ impl Authority {
         let caller = Caller { client: client.id.clone(), scopes, patient: client.patient.clone() };
         let access_token = self.token_key.seal(&caller, now + self.token_seconds);
         Ok(Issued { access_token, scopes: caller.scopes, expires_in: self.token_seconds })
+    }
+
+    /// The client that an assertion proves, once.
+    pub(super) async fn proven(&self, kind: &str, assertion: &str, now: i64) -> Result<&Client, OAuthError> {
+        if kind != ASSERTION_TYPE {
+            return Err(OAuthError::invalid_request("client_assertion_type must be that of RFC 7523, a JWT bearer"));
+        }
+        let claimed = assertion::claimed_client(assertion)?;
+        let client = self.clients.get(&claimed).ok_or(AssertionError::Signature)?;
+        let verified = assertion::verify(assertion, &client.id, &client.keys, &self.token_url, now)?;
+        let first = self.seen.first_time(&verified, now).await;
+        first.map_err(|_| {
+            OAuthError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "temporarily_unavailable",
+                "the request cannot be remembered now",
+            )
+        })??;
+        Ok(client)
+    }
+}
+
+/// The value of a field of a form, there exactly once.
+pub(super) fn field(pairs: &[(String, String)], name: &str) -> Result<String, OAuthError> {
+    let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone());
+    match (values.next(), values.next()) {
+        (Some(value), None) => Ok(value),
+        (None, _) => Err(OAuthError::invalid_request(&format!("{name} is missing"))),
+        _ => Err(OAuthError::invalid_request(&format!("{name} is there more than once"))),
     }
 }
 
@@ -171,14 +224,7 @@ struct Form {
 impl Form {
     fn parse(body: &[u8]) -> Result<Self, OAuthError> {
         let pairs: Vec<(String, String)> = url::form_urlencoded::parse(body).into_owned().collect();
-        let field = |name: &str| {
-            let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone());
-            match (values.next(), values.next()) {
-                (Some(value), None) => Ok(value),
-                (None, _) => Err(OAuthError::invalid_request(&format!("{name} is missing"))),
-                _ => Err(OAuthError::invalid_request(&format!("{name} is there more than once"))),
-            }
-        };
+        let field = |name: &str| field(&pairs, name);
         Ok(Self {
             grant_type: field("grant_type")?,
             scope: field("scope")?,

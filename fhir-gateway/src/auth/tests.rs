@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use actix_web::test::TestRequest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
@@ -62,7 +64,16 @@ impl World {
             token_requests_per_second: 1000,
         };
         let store = Arc::new(LocalStore::open(&self.folder.path().join("vault")).unwrap());
-        Authority::open(&clients, &settings, url.to_owned(), &self.keys, store).unwrap()
+        let organization = config::Organization {
+            name: "riverside".to_owned(),
+            keystore: PathBuf::new(),
+            passphrase_file: PathBuf::new(),
+            data: PathBuf::new(),
+            postgres: None,
+            clients: clients.to_vec(),
+            issuers: Vec::new(),
+        };
+        Authority::open(&organization, &settings, url.to_owned(), &Trust::default(), &self.keys, store).unwrap()
     }
 }
 
@@ -225,20 +236,53 @@ async fn a_request_needs_its_bearer_token() {
         es384(&json!({"iss": "ehr", "sub": "ehr", "aud": URL, "exp": now + 200, "jti": "real"}))
     };
     let issued = authority.issue(&form(&assertion, "system/Patient.rs"), clock()).await.unwrap();
-    let with = |value: Option<String>| {
+    let with = async |value: Option<String>| {
         let request = TestRequest::default();
         let request = value.into_iter().fold(request, |request, value| request.insert_header(("Authorization", value)));
-        authority.authenticate(&request.to_http_request())
+        authority.authenticate(&request.to_http_request()).await
     };
-    assert_eq!(with(Some(format!("Bearer {}", issued.access_token))).unwrap().client, "ehr");
+    let bearer = || Some(format!("Bearer {}", issued.access_token));
+    assert_eq!(with(bearer()).await.unwrap().client, "ehr");
     for refused in
         [None, Some("Bearer".to_owned()), Some(format!("Basic {}", issued.access_token)), Some("Bearer x".to_owned())]
     {
-        assert!(matches!(with(refused), Err(Refusal::Unauthorized(_))));
+        assert!(matches!(with(refused).await, Err(Refusal::Unauthorized(_))));
     }
     // Five at once, then no more for a while.
-    let outcomes: Vec<_> = (0..6).map(|_| with(Some(format!("Bearer {}", issued.access_token)))).collect();
+    let mut outcomes = Vec::new();
+    for _ in 0..6 {
+        outcomes.push(with(bearer()).await);
+    }
     assert!(matches!(outcomes.last(), Some(Err(Refusal::TooMany { retry_after: 1.. }))), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn introspection_tells_a_client_that_proves_itself_what_a_token_of_ours_allows_and_of_others_nothing() {
+    let world = World::new();
+    let authority = world.authority();
+    let token = issue(&authority, &es384(&claims())).await.unwrap().access_token;
+    let app = json!({"iss": "app", "sub": "app", "aud": URL, "exp": NOW + 240, "jti": "app"});
+    let of_app = authority.issue(&form(&es384(&app), "patient/*.r"), NOW).await.unwrap().access_token;
+    let ask = async |token: &str, jti: &str, now: i64| {
+        let assertion = es384(&with("jti", json!(jti)));
+        let form = String::from_utf8(form(&assertion, "")).unwrap() + "&token=" + token;
+        authority.introspected(form.as_bytes(), now).await
+    };
+    let active = json!({
+        "active": true, "client_id": "ehr", "scope": "system/*.cruds", "token_type": "bearer", "exp": NOW + 300,
+    });
+    assert_eq!(ask(&token, "a", NOW).await, Ok(active));
+    assert_eq!(ask(&of_app, "b", NOW).await.unwrap()["patient"], "p1");
+    let inactive = json!({"active": false});
+    for (at, unknown) in ["x", "a.b.c", &token[1..]].into_iter().enumerate() {
+        assert_eq!(ask(unknown, &format!("c{at}"), NOW).await, Ok(inactive.clone()), "{unknown}");
+    }
+    let stranger = World::new();
+    let elsewhere = issue(&stranger.authority(), &es384(&claims())).await.unwrap().access_token;
+    assert_eq!(ask(&elsewhere, "d", NOW).await, Ok(inactive.clone()));
+    assert_eq!(ask(&token, "a", NOW).await.unwrap_err().code(), "invalid_client", "an assertion is used once");
+    let nobody = format!("token={token}");
+    assert_eq!(authority.introspected(nobody.as_bytes(), NOW).await.unwrap_err().code(), "invalid_request");
 }
 
 #[test]

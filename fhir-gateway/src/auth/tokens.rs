@@ -54,6 +54,14 @@ impl TokenKey {
     /// # Errors
     /// [`Refusal::Unauthorized`].
     pub fn open(&self, token: &str, now: i64) -> Result<Caller, Refusal> {
+        self.open_until(token, now).map(|(caller, _)| caller)
+    }
+
+    /// The caller of a token, and until when it is valid (Unix seconds).
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_until(&self, token: &str, now: i64) -> Result<(Caller, i64), Refusal> {
         let refused = Refusal::Unauthorized("the access token is not one of this server");
         if token.len() > TOKEN_BYTES_MAX {
             return Err(refused);
@@ -65,6 +73,7 @@ impl TokenKey {
             return Err(Refusal::Unauthorized("the access token has expired"));
         }
         let scopes = Scopes::parse(&content.scopes).map_err(|_| refused)?;
-        Ok(Caller { client: content.client, scopes, patient: content.patient })
+        let caller = Caller { client: content.client, scopes, patient: content.patient };
+        Ok((caller, content.expires_at))
     }
 }

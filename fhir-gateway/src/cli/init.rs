@@ -59,6 +59,9 @@ pub struct Init {
     /// How clients reach the gateway; http:// and the address to listen on if not given.
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
+    /// Says that a proxy speaks TLS in front of the gateway, which then may listen on any address.
+    #[arg(long)]
+    proxy_terminates_tls: bool,
     /// RPC of a CometBFT node, or of another gateway's embedded ledger. Without it the gateway
     /// makes a ledger of its own.
     #[arg(long, value_name = "URL", conflicts_with_all = ["rpc_listen", "chain_id", "registrars", "verifying_keys"])]
@@ -167,6 +170,7 @@ impl Init {
                     allow_unencrypted: false,
                 }),
                 clients: vec![client],
+                issuers: Vec::new(),
             }
         };
         let embedded = config::Embedded {
@@ -177,12 +181,16 @@ impl Init {
         };
         Ok(Config {
             ledger: if self.comet.is_some() { LedgerKind::Comet } else { LedgerKind::Embedded },
+            trusted_authorities: None,
             server: config::Server {
                 listen: self.listen,
                 base_url: self.base_url.clone().unwrap_or_else(|| format!("http://{}", self.listen)),
                 body_bytes_max: config::BODY_BYTES_MAX,
                 workers: config::WORKERS,
                 operations_listen: None,
+                proxy_terminates_tls: self.proxy_terminates_tls,
+                allowed_origins: Vec::new(),
+                tls: None,
             },
             auth: config::Auth::default(),
             audit: config::Audit::default(),

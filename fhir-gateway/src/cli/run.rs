@@ -8,12 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 use crate::{
     auth,
     config::{self, Config, LedgerKind},
+    http_client,
     ledger::{Ledger, OpenError, embedded},
     operations,
     organization::{self, Organization},
@@ -41,10 +43,13 @@ pub fn start(path: &Path) -> Result<(), Failure> {
             tracing::info!(name = organization.name, address = %organization.address(), ?repaired, "organization open");
             organizations.push(organization);
         }
-        let gateway = Arc::new(Gateway::new(organizations, config.server.body_bytes_max));
+        let origins = config.server.allowed_origins.clone();
+        let gateway = Arc::new(Gateway::new(organizations, config.server.body_bytes_max).with_origins(origins));
         let taken = |address, error: io::Error| format!("cannot listen on {address}: {error}");
         let config::Server { listen, workers, operations_listen, base_url, .. } = &config.server;
-        let server = server::serve(Arc::clone(&gateway), *listen, *workers).map_err(|error| taken(*listen, error))?;
+        let tls = config.server.tls.as_ref().map(open_tls).transpose()?;
+        let server = server::serve(Arc::clone(&gateway), *listen, *workers, tls);
+        let server = server.map_err(|error| taken(*listen, error))?;
         tracing::info!(address = %listen, base_url, "serving FHIR");
         let Some(address) = *operations_listen else { return server.await.map_err(Failure::from) };
         let operations = operations::serve(gateway, address).map_err(|error| taken(address, error))?;
@@ -52,6 +57,21 @@ pub fn start(path: &Path) -> Result<(), Failure> {
         futures::try_join!(server, operations)?;
         Ok(())
     })
+}
+
+/// TLS as configured; its certificate is read again at each SIGHUP.
+fn open_tls(settings: &config::Tls) -> Result<rustls::ServerConfig, Failure> {
+    let (tls, identity) = server::tls::open(settings)?;
+    let mut hangups = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            match identity.reload() {
+                Ok(()) => tracing::info!("the certificate was read again"),
+                Err(problem) => tracing::error!(%problem, "the certificate stays as it was"),
+            }
+        }
+    });
+    Ok(tls)
 }
 
 /// What to do about what a vault lacks for good.
@@ -148,7 +168,7 @@ pub fn check(path: &Path) -> Result<(), Failure> {
     let config = Config::read(path)?;
     for settings in &config.organizations {
         let keys = organization::open_keys(settings)?;
-        let clients = auth::check_clients(&settings.clients)?;
+        let clients = auth::check_clients(settings)?;
         println!("{}: keystore opens, account {}, {clients} clients", settings.name, keys.signer.address());
         if let Some(postgres) = &settings.postgres {
             let found = Postgres::open(postgres::Settings::of(&settings.name, postgres)?)?;
@@ -156,6 +176,11 @@ pub fn check(path: &Path) -> Result<(), Failure> {
             println!("{}: PostgreSQL {version} at {} lets us in", settings.name, found.address());
         }
     }
+    if let Some(tls) = &config.server.tls {
+        server::tls::open(tls)?;
+        println!("certificate {}: valid, and the key is its own", tls.certificate.display());
+    }
+    http_client::Trust::read(config.trusted_authorities.as_deref())?;
     if let Some(embedded) = &config.embedded {
         let shown = embedded.genesis.display();
         let app_state = fs::read(&embedded.genesis).map_err(|error| format!("genesis {shown}: {error}"))?;

@@ -26,7 +26,11 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// A session that has not asked for anything yet.
     pub fn new(access: &'a Token) -> Result<Self, Failure> {
-        Ok(Self { access, http: http_client::build(Client::builder)?, token: tokio::sync::Mutex::new(None) })
+        Ok(Self {
+            access,
+            http: http_client::build(Client::builder, &http_client::Trust::default())?,
+            token: tokio::sync::Mutex::new(None),
+        })
     }
 
     /// The organization's FHIR endpoint, without a slash at its end.

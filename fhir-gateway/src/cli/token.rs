@@ -9,7 +9,11 @@ use jsonwebtoken::{
 use serde_json::{Value, json};
 
 use super::Failure;
-use crate::{auth::clock, http_client, keys::random};
+use crate::{
+    auth::{clock, routes::BACKEND_TOKEN_ENDPOINT},
+    http_client::{self, Trust},
+    keys::random,
+};
 
 /// Seconds for which the assertion is valid.
 const ASSERTION_SECONDS: i64 = 60;
@@ -50,13 +54,14 @@ impl Token {
 
     /// Discovery, assertion, token.
     pub(super) async fn exchange(&self) -> Result<String, Failure> {
-        let http = http_client::build(reqwest::Client::builder)?;
+        let http = http_client::build(reqwest::Client::builder, &Trust::default())?;
         let discovery = format!("{}/fhir/.well-known/smart-configuration", self.base_url());
         let unreachable = |error: reqwest::Error| format!("{discovery}: {error}");
         let answer = http.get(&discovery).send().await.map_err(unreachable)?;
         let answer = answer.error_for_status().map_err(unreachable)?;
         let configuration: Value = answer.json().await.map_err(unreachable)?;
-        let endpoint = configuration["token_endpoint"].as_str().ok_or("the server names no token endpoint")?;
+        let own = configuration[BACKEND_TOKEN_ENDPOINT].as_str();
+        let endpoint = own.or(configuration["token_endpoint"].as_str()).ok_or("the server names no token endpoint")?;
         let body = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "client_credentials")
             .append_pair("scope", &self.scope)

@@ -88,8 +88,8 @@ fn part_now(connection: &Connection, wanted: &Wanted) -> Answer<Vec<Row>> {
     select.and_where(Expr::col("id").gt(wanted.after.as_str()));
     select.clear_selects().columns(["number", "id", "version", "patient"]);
     select.order_by("id", Order::Asc).limit(wanted.count.into());
-    let found = connection
-        .rows(&select, |row| Ok((row.integer(0)?, row.text(1)?, row.count(2)?, row.optional_text(3)?)))?;
+    let found =
+        connection.rows(&select, |row| Ok((row.integer(0)?, row.text(1)?, row.count(2)?, row.optional_text(3)?)))?;
     let numbers = found.iter().map(|(number, ..)| *number).collect();
     let mut named = match (wanted.whom, wanted.which) {
         (Whom::Patients, Which::Live) => named(connection, kind, numbers)?,

@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use futures::{StreamExt as _, stream};
 
 use super::{Answer, Context, bundle::Writer, delete, patch, transaction::entry::Entry, update};
-use crate::{json::Document, outcome::Refusal, patch::Patch};
+use crate::{json::Document, outcome::Refusal, patch::Patch, validate};
 
 /// Methods that an entry may have, as far as its address allows them.
 pub(super) const IN_BUNDLES: &str = "GET, POST, PUT, PATCH, DELETE";
@@ -16,7 +16,15 @@ const AT_ONCE: usize = 16;
 
 /// Runs every entry.
 pub async fn batch(context: &Context<'_>, bundle: &Document) -> Result<Answer, Refusal> {
-    let entries = super::transaction::entries(bundle)?;
+    let mut entries = super::transaction::entries(bundle)?;
+    // What is wrong with an entry is its answer; with the Bundle, that of all.
+    for (at, refusal) in validate::envelope(bundle) {
+        match at.and_then(|at| entries.get_mut(at)) {
+            Some(entry) if entry.is_ok() => *entry = Err(refusal),
+            Some(_) => {}
+            None => return Err(refusal),
+        }
+    }
     let mut answers = stream::iter(entries.iter().map(|entry| run(context, bundle, entry))).buffered(AT_ONCE);
     let mut response = Writer::new("batch-response");
     // One by one: what does not fit into the response is let go before the next is made.

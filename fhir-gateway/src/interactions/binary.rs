@@ -144,6 +144,9 @@ fn of_its_own(content_type: String, bytes: Vec<u8>, accept: Option<&str>) -> Res
                 && (range.subtype() == mime::STAR || range.subtype() == own.subtype())
         })
     };
+    // A Binary in FHIR may say anything to be its type: no header says what is none.
+    let is_one = content_type.parse::<mime::Mime>().is_ok();
+    let content_type = if is_one { content_type } else { own.to_string() };
     match accept {
         Some(accept) if !accept.split(',').any(will_do) => Err(Refusal::NotAcceptable),
         _ => Ok(Body { content_type: Some(content_type), bytes }),
@@ -161,6 +164,10 @@ mod tests {
         assert_eq!(body(Some("*/*")), Ok(vec![1]));
         assert_eq!(body(Some("text/html, image/*;q=0.8")), Ok(vec![1]));
         assert_eq!(body(Some("application/pdf")), Err(Refusal::NotAcceptable));
+        for none in ["0", "", "text", "a\nb", "text/html\r\nx: y"] {
+            let body = of_its_own(none.into(), vec![1], None).expect("a body");
+            assert_eq!(body.content_type.as_deref(), Some("application/octet-stream"), "{none:?}");
+        }
         let json = resource("a", "image/png", &[1, 2]);
         assert_eq!(native(&json), Ok(("image/png".to_string(), vec![1, 2])));
     }

@@ -27,8 +27,8 @@ const EXPORTS: [(Option<&str>, &str); 3] =
 /// When the statement last changed in meaning, Unix seconds.
 const CHANGED: i64 = 1_795_305_600;
 
-/// The CapabilityStatement of the server at `base_url`.
-pub fn capabilities(base_url: &str) -> Answer {
+/// The CapabilityStatement of the server at `base_url`, which pages of these origins may call.
+pub fn capabilities(base_url: &str, origins: &[String]) -> Answer {
     let types: Vec<Value> = resources().map(of_type).collect();
     let endpoint = base_url.strip_suffix("/fhir").unwrap_or(base_url);
     let oauth = json!([{
@@ -37,7 +37,7 @@ pub fn capabilities(base_url: &str) -> Answer {
     }]);
     let security = json!({
         "extension": oauth,
-        "cors": false,
+        "cors": !origins.is_empty(),
         "service": [{"coding": [{
             "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
             "code": "SMART-on-FHIR",
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_statement_is_valid_and_names_every_type() {
-        let answer = capabilities("http://here/a/fhir");
+        let answer = capabilities("http://here/a/fhir", &[]);
         let body = answer.body.expect("a body").bytes;
         let document = Document::parse(body).expect("JSON");
         validate::resource(&document).expect("a valid CapabilityStatement");

@@ -61,12 +61,23 @@ pub fn names(resource_type: &str) -> impl Iterator<Item = &'static str> {
     OPERATIONS.iter().filter(move |(of, ..)| *of == resource_type).map(|(_, _, name, _)| *name)
 }
 
+/// The operations on a type, and whether each is on one resource of it. `$validate` is on both.
+pub fn on(resource_type: &str) -> impl Iterator<Item = (bool, &'static str)> {
+    let own = OPERATIONS.iter().filter(move |(of, ..)| *of == resource_type);
+    own.map(|(_, on_resource, name, _)| (*on_resource, *name)).chain([(false, VALIDATE), (true, VALIDATE)])
+}
+
 /// Whether there is such an operation on a type, or on its resources. `name` starts with a dollar sign.
 pub fn exists(resource_type: &str, on_resource: bool, name: &str) -> bool {
     let name = name.trim_start_matches('$');
     let is_defined = || definition(resource_type).is_some_and(|found| found.is_resource);
     OPERATIONS.iter().any(|row| (row.0, row.1, row.2) == (resource_type, on_resource, name))
         || (name == VALIDATE && is_defined())
+}
+
+/// Whether an operation changes nothing and needs no body, so that a GET will do.
+pub fn only_reads(name: &str) -> bool {
+    !matches!(name, "$attest" | "$submit" | "$validate")
 }
 
 /// Whether an operation's inputs may stand in its address.

@@ -7,7 +7,7 @@ use careledger_wire::ids::{Address, Digest};
 use serde::Serialize;
 
 use crate::{
-    http_client,
+    http_client::{self, Trust},
     organization::Organization,
     release::{
         messages::{AccessRequest, Answer, Read, Sealed, Search},
@@ -42,11 +42,12 @@ pub enum PeerError {
     Answer,
 }
 
-pub(super) fn client() -> reqwest::Result<reqwest::Client> {
-    http_client::build(|| {
+pub(super) fn client(trust: &Trust) -> reqwest::Result<reqwest::Client> {
+    let client = || {
         let builder = reqwest::Client::builder().timeout(DEADLINE).connect_timeout(CONNECT_DEADLINE);
         builder.pool_idle_timeout(IDLE_MAX).redirect(reqwest::redirect::Policy::none()).no_proxy()
-    })
+    };
+    http_client::build(client, trust)
 }
 
 /// What `custodian` releases of one type.

@@ -6,6 +6,7 @@ use crate::{
     interactions::{READ_ONLY, export, history, operation},
     outcome::Refusal,
     resources::{Access, resource},
+    validate::is_id,
 };
 
 /// An interaction and what its address says.
@@ -45,11 +46,27 @@ impl<'a> Route<'a> {
         let method = if *method == Method::HEAD { &Method::GET } else { method };
         let table = Self::table(segments)?;
         let found = table.iter().find(|(allowed, _)| allowed == method);
-        found.map(|(_, route)| *route).ok_or(Refusal::MethodNotAllowed { allow: listed(&table) })
+        let route = found.map(|(_, route)| *route).ok_or(Refusal::MethodNotAllowed { allow: listed(&table) })?;
+        // What has no answer of its own for what is not there: an id that none can have is not there.
+        match route {
+            Self::Compartment { id }
+            | Self::Delete { id, .. }
+            | Self::SearchCompartment { id, .. }
+            | Self::SearchCompartmentByPost { id, .. }
+            | Self::Operation { id: Some(id), .. }
+                if !is_id(id) =>
+            {
+                Err(Refusal::NotFound)
+            }
+            _ => Ok(route),
+        }
     }
 
-    /// What may be done at a path, whatever the method.
-    fn table(segments: &[&'a str]) -> Result<Vec<(Method, Self)>, Refusal> {
+    /// What may be done at a path, whatever the method; empty where clients may do nothing.
+    ///
+    /// # Errors
+    /// As [`Route::of`], but for the method.
+    pub fn table(segments: &[&'a str]) -> Result<Vec<(Method, Self)>, Refusal> {
         let mut table = match *segments {
             [] | [""] => vec![(Method::POST, Self::Bundle)],
             ["_history"] => vec![(Method::GET, Self::History { of: history::Of::All })],
@@ -120,9 +137,7 @@ impl<'a> Route<'a> {
             return Err(Refusal::Unsupported("the operation"));
         }
         let operation = Self::Operation { resource_type, id, name };
-        // What is validated is sent along.
-        let is_read =
-            name.trim_start_matches('$') != operation::VALIDATE && (id.is_some() || operation::reads_parameters(name));
+        let is_read = operation::only_reads(name) && (id.is_some() || operation::reads_parameters(name));
         let by_get = is_read.then_some((Method::GET, operation));
         Ok(by_get.into_iter().chain([(Method::POST, operation)]).collect())
     }
@@ -170,7 +185,7 @@ impl<'a> Route<'a> {
 /// As [`Route::of`].
 pub fn allowed(segments: &[&str]) -> Result<&'static str, Refusal> {
     match *segments {
-        ["metadata"] | [".well-known", "smart-configuration"] => Ok(READ_ONLY),
+        ["metadata"] | ["openapi.json"] | [".well-known", "smart-configuration"] => Ok(READ_ONLY),
         _ => Ok(listed(&Route::table(segments)?)),
     }
 }
@@ -251,6 +266,15 @@ mod tests {
                 Ok(Route::SearchCompartment { id: "1", resource_type: "Observation" }),
             ),
             (Method::GET, "Patient/1/2/3/4", Err(Refusal::NotFound)),
+            (Method::GET, "Patient/\u{fc}/*", Err(Refusal::NotFound)),
+            (Method::GET, "Patient/a b/Observation", Err(Refusal::NotFound)),
+            (Method::POST, "Patient/_/Observation/_search", Err(Refusal::NotFound)),
+            (Method::POST, "Patient/_/$validate", Err(Refusal::NotFound)),
+            (Method::DELETE, "Patient/a_b", Err(Refusal::NotFound)),
+            // What changes something, or is told of a body, is no GET.
+            (Method::GET, "Patient/1/$attest", not_allowed("POST, OPTIONS")),
+            (Method::GET, "CoverageEligibilityRequest/$submit", not_allowed("POST, OPTIONS")),
+            (Method::GET, "Patient/1/$validate", not_allowed("POST, OPTIONS")),
         ];
         for (method, path, expected) in cases {
             let segments: Vec<&str> = path.split('/').collect();

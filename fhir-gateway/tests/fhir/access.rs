@@ -1,5 +1,8 @@
 //! Tokens, scopes and compartments.
 
+use std::sync::Arc;
+
+use careledger_gateway::server::Gateway;
 use serde_json::{Value, json};
 
 use super::{PATIENT, condition, support::world, two_patients};
@@ -139,4 +142,94 @@ async fn conditions_and_chains_tell_a_patients_client_nothing_of_others() {
     }
     let found = [("if-none-exist", "_id=c-p2")];
     portal.send("POST", "/Condition", &found, condition("x", "p1")).await.expect(201);
+}
+
+/// Found by schemathesis: what cannot be an id was answered with an empty result, as if it could be one.
+#[actix_web::test]
+async fn below_what_cannot_be_an_id_nothing_is_there() {
+    let (_world, ehr, portal) = two_patients().await;
+    for client in [&ehr, &portal] {
+        for path in
+            ["/Patient/a_b/*", "/Patient/%C3%BC/Condition", "/Patient/a_b/$everything", "/Patient/a%20b/$subject"]
+        {
+            client.get(path).await.expect(404);
+        }
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        client.send("DELETE", "/Patient/a_b", &[], "").await.expect(404);
+        client.send("POST", "/Patient/a_b/Condition/_search", &form, "code=x").await.expect(404);
+    }
+}
+
+#[actix_web::test]
+async fn what_the_api_is_can_be_read_without_a_token_and_what_is_kept_cannot() {
+    let (world, ehr, _portal) = two_patients().await;
+    let nobody = world.client("ehr").await.with_token("nobody");
+    let read = nobody.get("/openapi.json").await.expect(200);
+    assert_eq!(read.header("content-type"), Some("application/json"));
+    assert_eq!(read.bytes, ehr.get("/openapi.json").await.expect(200).bytes);
+    assert!(!read.text().contains("mrn-p1"));
+    let paths = read.json()["paths"].as_object().unwrap().clone();
+    for path in ["/Patient", "/Patient/{id}", "/Patient/{id}/$everything", "/", "/_history"] {
+        for method in paths[path].as_object().unwrap().keys() {
+            nobody.send(&method.to_uppercase(), &path.replace("{id}", "p1"), &[], "").await.expect(401);
+        }
+    }
+    nobody.send("POST", "/openapi.json", &[], "").await.expect(405);
+}
+
+#[actix_web::test]
+async fn every_answer_says_what_browsers_may_do_with_it() {
+    let (_world, ehr, _portal) = two_patients().await;
+    let html = [("content-type", "text/html")];
+    let binary = ehr.send("POST", "/Binary", &html, "<script>alert(1)</script>").await.expect(201).id();
+    for (method, path) in [
+        ("GET", "/Patient/p1"),
+        ("GET", "/Patient/never"),
+        ("GET", "/metadata"),
+        ("GET", "/.well-known/smart-configuration"),
+        ("DELETE", "/Patient/p2"),
+        ("OPTIONS", "/Patient"),
+        ("GET", &format!("/Binary/{binary}")),
+    ] {
+        let got = ehr.send(method, path, &[("origin", "https://elsewhere.example.org")], "").await;
+        for (name, expected) in [
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("content-security-policy", "default-src 'none'; frame-ancestors 'none'; sandbox"),
+        ] {
+            assert_eq!(got.header(name), Some(expected), "{method} {path}");
+        }
+        assert_eq!(got.header("access-control-allow-origin"), None, "{method} {path}");
+    }
+}
+
+#[actix_web::test]
+async fn pages_of_allowed_origins_may_call_and_no_others() {
+    let mut world = world().await;
+    let ehr = world.client("ehr").await;
+    let id = ehr.post("/Patient", PATIENT).await.expect(201).id();
+    let (app, elsewhere) = ("https://app.example.org", "https://app.example.org.elsewhere.org");
+    world.gateway = Arc::new(Gateway::new([Arc::clone(&world.organization)], 1024).with_origins(vec![app.to_owned()]));
+    let page = world.client("ehr").await;
+    let path = format!("/Patient/{id}");
+    let read = page.send("GET", &path, &[("origin", app)], "").await.expect(200);
+    assert_eq!(read.header("access-control-allow-origin"), Some(app));
+    assert!(read.header("access-control-expose-headers").unwrap().contains("ETag"));
+    assert_eq!(read.header("access-control-allow-credentials"), None);
+    assert!(read.headers.iter().any(|(name, value)| name == "vary" && value.contains("Origin")), "{:?}", read.headers);
+    let preflight = [("origin", app), ("access-control-request-method", "PUT")];
+    let asked = page.send("OPTIONS", &path, &preflight, "").await.expect(204);
+    assert_eq!(asked.header("access-control-allow-methods"), Some("GET, HEAD, PUT, PATCH, DELETE, OPTIONS"));
+    assert!(asked.header("access-control-allow-headers").unwrap().contains("Authorization"));
+    let refused = page.with_token("no");
+    let unknown = refused.send("GET", &path, &[("origin", app)], "").await.expect(401);
+    assert_eq!(unknown.header("access-control-allow-origin"), Some(app), "a page learns why");
+    for origin in [elsewhere, "null", "https://APP.example.org", "http://app.example.org"] {
+        let got =
+            refused.send("OPTIONS", &path, &[("origin", origin), ("access-control-request-method", "PUT")], "").await;
+        assert_eq!(got.header("access-control-allow-origin"), None, "{origin}");
+        assert_eq!(got.header("access-control-allow-methods"), None, "{origin}");
+    }
+    assert_eq!(refused.get("/metadata").await.expect(200).json()["rest"][0]["security"]["cors"], true);
 }

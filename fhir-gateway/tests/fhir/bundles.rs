@@ -240,3 +240,44 @@ async fn a_transaction_names_each_resource_once_and_has_a_bounded_number_of_entr
     }
     client.get("/Patient/p1").await.expect(404);
 }
+
+/// Found by schemathesis: what FHIR does not know in a batch was passed over.
+#[actix_web::test]
+async fn a_batch_whose_own_elements_fhir_does_not_know_is_refused_and_an_entry_answers_for_its_own() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let create = json!({"resource": {"resourceType": "Patient"}, "request": {"method": "POST", "url": "Patient"}});
+    for (name, value) in [
+        ("unknown", json!(1)),
+        ("identifier", json!(5)),
+        ("total", json!("x")),
+        ("_type", json!({})),
+        ("link", json!([])),
+    ] {
+        let mut batch = json!({"resourceType": "Bundle", "type": "batch", "entry": [create]});
+        batch[name] = value;
+        let refused = client.post("/", batch.to_string()).await.expect(422).json();
+        let path = format!("Bundle.{name}");
+        assert!(refused["issue"][0]["expression"][0].as_str().unwrap().starts_with(&path), "{refused}");
+    }
+    assert_eq!(client.get("/Patient").await.expect(200).json()["total"], 0, "nothing was made");
+    let mut unknown = create.clone();
+    unknown["unknown"] = json!(1);
+    let mut beside = create.clone();
+    beside["request"]["ifMatch"] = json!(1);
+    let mut broken = create.clone();
+    broken["resource"]["gender"] = json!("none of the codes");
+    let batch = json!({"resourceType": "Bundle", "type": "batch", "entry": [unknown, create, beside, broken]});
+    let answered = client.post("/", batch.to_string()).await.expect(200).json();
+    let statuses: Vec<&str> = answered["entry"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["response"]["status"].as_str().unwrap())
+        .collect();
+    let refused = "422 Unprocessable Entity";
+    assert_eq!(statuses, [refused, "201 Created", refused, refused], "{answered}");
+    let place = &answered["entry"][0]["response"]["outcome"]["issue"][0]["expression"][0];
+    assert_eq!(place, "Bundle.entry[0].unknown");
+    assert_eq!(client.get("/Patient").await.expect(200).json()["total"], 1);
+}

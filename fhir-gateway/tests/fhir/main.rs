@@ -21,6 +21,8 @@ mod processes;
 mod related;
 mod resources;
 mod search;
+mod smart;
+mod tls;
 mod xml;
 
 use serde_json::json;

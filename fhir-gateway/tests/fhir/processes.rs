@@ -13,7 +13,7 @@ use careledger_gateway::{
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use super::support::{self, BODY_BYTES_MAX, Client, World, exchange, opened};
+use super::support::{self, BODY_BYTES_MAX, Client, SCOPE, World, exchange, opened};
 
 /// An organization, and another process of it, each with a client.
 struct Two {
@@ -30,7 +30,7 @@ struct Two {
 }
 
 async fn two() -> Option<Two> {
-    let (world, config, ledger_url) = opened().await;
+    let (world, config, ledger_url) = opened(Vec::new()).await;
     if config.organizations[0].postgres.is_none() {
         println!("SKIPPED, not passed: no PostgreSQL server is named; `cargo verify` starts one");
         return None;
@@ -39,7 +39,7 @@ async fn two() -> Option<Two> {
     let organization = another(&config, &ledger_url, folder.path()).await.unwrap();
     let gateway = Arc::new(Gateway::new([Arc::clone(&organization)], BODY_BYTES_MAX));
     let one = world.client("ehr").await;
-    let token = exchange(&organization, &world.assertion("ehr")).await.unwrap();
+    let token = exchange(&organization, &world.assertion("ehr"), SCOPE).await.unwrap();
     let other = Client::of(&gateway, token).await;
     Some(Two { world, config, ledger_url, _folder: folder, organization, gateway, one, other })
 }
@@ -153,8 +153,8 @@ async fn an_account_is_given_to_one_patient_by_whichever_process_is_first() {
 async fn an_assertion_that_one_process_took_is_refused_by_the_other() {
     let Some(Two { world, organization, gateway, .. }) = two().await else { return };
     let assertion = world.assertion("ehr");
-    assert!(exchange(&world.organization, &assertion).await.is_ok());
-    assert_eq!(exchange(&organization, &assertion).await, Err("invalid_client"));
+    assert!(exchange(&world.organization, &assertion, SCOPE).await.is_ok());
+    assert_eq!(exchange(&organization, &assertion, SCOPE).await, Err("invalid_client"));
     // A token is one of the organization, whichever process issued it.
     let token = world.token("ehr").await;
     let client = Client::of(&gateway, token).await;

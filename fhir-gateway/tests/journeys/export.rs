@@ -77,7 +77,7 @@ fn patient(number: usize) -> Change {
 
 async fn begun(organization: &Organization) -> String {
     let caller = organization.authority.acting(CLIENT, SCOPES).unwrap();
-    let locks = Locks::default();
+    let locks = Locks::of(organization.records.clone());
     let context = Context { organization, conditions: &locks, caller: &caller, prefer: Prefer::default(), key: None };
     let document = || Err(Refusal::NotFound);
     let sent = Sent { is_empty: true, document: &document, pairs: &[] };

@@ -92,7 +92,7 @@ impl Site {
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let server = server::serve(gateway, address, 1).expect("the address is free");
+                let server = server::serve(gateway, address, 1, None).expect("the address is free");
                 sender.send(server.handle()).expect("the starter waits");
                 server.await
             })
@@ -242,16 +242,21 @@ pub fn configuration(
         data: path("data"),
         postgres: None,
         clients: vec![client("ehr", "system/*.cruds", None), client("portal", "patient/*.cruds", Some("local"))],
+        issuers: Vec::new(),
     };
     let peer = |(organization, url): &(Address, String)| config::Peer { organization: *organization, url: url.clone() };
     config::Config {
         ledger: config::LedgerKind::Comet,
+        trusted_authorities: None,
         server: config::Server {
             listen: address,
             base_url: format!("http://{address}"),
             body_bytes_max: 16 * 1024 * 1024,
             workers: 1,
             operations_listen: None,
+            proxy_terminates_tls: false,
+            allowed_origins: Vec::new(),
+            tls: None,
         },
         auth: config::Auth {
             token_seconds: 3_600,

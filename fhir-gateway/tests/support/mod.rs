@@ -14,7 +14,7 @@ use serde_json::Value;
 
 mod world;
 
-pub use world::{BODY_BYTES_MAX, FHIR, World, exchange, opened, world};
+pub use world::{BODY_BYTES_MAX, FHIR, SCOPE, World, exchange, opened, world, world_that_trusts};
 
 impl World {
     /// A client with a token.

@@ -27,7 +27,7 @@ const CLIENT_KEY: &[u8] = include_bytes!("../../src/auth/testdata/p384.pem");
 const PASSPHRASE: &str = "a passphrase for tests";
 
 /// All that a client may do.
-const SCOPE: &str = "system/*.cruds patient/*.cruds";
+pub const SCOPE: &str = "system/*.cruds patient/*.cruds";
 
 /// Variable that names the server for tests: an address of a role that may make databases.
 const SERVER: &str = "CARELEDGER_TEST_POSTGRES";
@@ -43,13 +43,19 @@ pub struct World {
 
 /// Starts an organization.
 pub async fn world() -> World {
-    opened().await.0
+    world_that_trusts(Vec::new()).await
 }
 
-/// Starts an organization; with its configuration, and where its ledger's RPC is.
-pub async fn opened() -> (World, Config, String) {
+/// Starts an organization that accepts tokens of these issuers.
+pub async fn world_that_trusts(issuers: Vec<config::Issuer>) -> World {
+    opened(issuers).await.0
+}
+
+/// The same, with its configuration, and where its ledger's RPC is.
+pub async fn opened(issuers: Vec<config::Issuer>) -> (World, Config, String) {
     let folder = tempfile::tempdir().unwrap();
     let mut config = configuration(folder.path());
+    config.organizations[0].issuers = issuers;
     config.organizations[0].postgres = database(folder.path()).await;
     let keys = OrganizationKeys::random();
     keystore::create(&config.organizations[0].keystore, PASSPHRASE.as_bytes(), &keys).unwrap();
@@ -95,12 +101,16 @@ fn configuration(folder: &Path) -> Config {
     };
     Config {
         ledger: config::LedgerKind::Embedded,
+        trusted_authorities: None,
         server: config::Server {
             listen: "127.0.0.1:0".parse().unwrap(),
             base_url: "http://localhost".parse().unwrap(),
             body_bytes_max: BODY_BYTES_MAX,
             workers: 1,
             operations_listen: None,
+            proxy_terminates_tls: false,
+            allowed_origins: Vec::new(),
+            tls: None,
         },
         auth: config::Auth {
             token_seconds: 300,
@@ -122,6 +132,7 @@ fn configuration(folder: &Path) -> Config {
                 client("reader", "system/Patient.rs"),
                 client("portal", "patient/*.cruds"),
             ],
+            issuers: Vec::new(),
         }],
         peers: Vec::new(),
     }
@@ -168,16 +179,12 @@ impl World {
 
     /// The same, with less than the client may have.
     pub async fn token_for(&self, client: &str, scope: &str) -> String {
-        exchange_for(&self.organization, &self.assertion(client), scope).await.unwrap()
+        exchange(&self.organization, &self.assertion(client), scope).await.unwrap()
     }
 }
 
 /// Exchanges an assertion for a token; the error's code where it is refused.
-pub async fn exchange(organization: &Organization, assertion: &str) -> Result<String, &'static str> {
-    exchange_for(organization, assertion, SCOPE).await
-}
-
-async fn exchange_for(organization: &Organization, assertion: &str, scope: &str) -> Result<String, &'static str> {
+pub async fn exchange(organization: &Organization, assertion: &str, scope: &str) -> Result<String, &'static str> {
     let form = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("grant_type", "client_credentials")
         .append_pair("scope", scope)
