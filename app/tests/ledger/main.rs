@@ -18,6 +18,7 @@ mod identity;
 mod insurance;
 mod keys;
 mod matrix;
+mod once;
 mod passkeys;
 mod privacy;
 mod purity;
