@@ -8,7 +8,8 @@ const SEEDS: u64 = 100;
 
 /// Answers that these seeds give. A simulation in which one of them never comes does not try the
 /// rule behind it any more.
-const ANSWERS: [&str; 73] = [
+const ANSWERS: [&str; 88] = [
+    "AccessDisputed",
     "AccessLogGap",
     "AddressInUse",
     "AlreadyApproved",
@@ -18,6 +19,8 @@ const ANSWERS: [&str; 73] = [
     "AlreadyRegistered",
     "AlreadyVoted",
     "BatchExists",
+    "ClaimAlreadyConfirmed",
+    "CommitmentExists",
     "CountersignatureExpired",
     "CountersignatureMismatch",
     "DuplicateRecord",
@@ -30,9 +33,11 @@ const ANSWERS: [&str; 73] = [
     "GuardianshipEnded",
     "IdTaken",
     "InvalidField",
+    "InvalidPlan",
     "KeyInUse",
     "KeyNotProven",
     "LastFullKey",
+    "MalformedProof",
     "NoRecovery",
     "NotAClaimant",
     "NotAFullKey",
@@ -42,13 +47,17 @@ const ANSWERS: [&str; 73] = [
     "NotInBatch",
     "NotOnLegalHold",
     "NotRecoverable",
+    "NotTheIssuer",
     "NotTheSubject",
     "NothingChanges",
     "OrganizationExpired",
     "OrganizationSuspended",
     "OwnEmergency",
     "ParameterOutOfRange",
+    "PlanExists",
+    "PlanOfAnotherInsurer",
     "PractitionerNotEnrolled",
+    "ProofRefused",
     "ProposalClosed",
     "ProposalExpired",
     "RecordExists",
@@ -59,18 +68,23 @@ const ANSWERS: [&str; 73] = [
     "RequestExists",
     "RequestExpired",
     "RequestMismatch",
+    "StaleAttestationRoot",
+    "StaleEnrolmentRoot",
     "StandingRefuses",
     "SubjectClaimed",
     "SubjectExists",
     "SubjectNotClaimed",
     "TooMuchPowerMoves",
+    "UnknownAttestation",
     "UnknownBatch",
+    "UnknownCircuit",
     "UnknownCountersignature",
     "UnknownEmergency",
     "UnknownGrant",
     "UnknownGuardian",
     "UnknownKey",
     "UnknownOrganization",
+    "UnknownPlan",
     "UnknownPractitioner",
     "UnknownProposal",
     "UnknownRecord",
@@ -79,14 +93,24 @@ const ANSWERS: [&str; 73] = [
     "UnknownSubject",
     "UnknownValidator",
     "WiderThanGrant",
+    "WrongOrganizationKind",
     "WrongUpgrade",
     "WrongVersion",
     "ok",
 ];
 
 /// Answers to the proposals of those who do as they like.
-const PROPOSALS: [&str; 7] =
-    ["BadSignature", "Malformed", "TooLarge", "UnknownAccount", "UnknownKey", "WrongSequence", "ok"];
+const PROPOSALS: [&str; 9] = [
+    "BadSignature",
+    "EventAlreadyClaimed",
+    "Malformed",
+    "PeriodClaimUsed",
+    "TooLarge",
+    "UnknownAccount",
+    "UnknownKey",
+    "WrongSequence",
+    "ok",
+];
 
 #[test]
 fn replicas_and_model_agree_whatever_happens() {

@@ -16,6 +16,7 @@ mod governance;
 mod guardian;
 mod identity;
 mod insurance;
+mod insurance_words;
 mod keys;
 mod matrix;
 mod once;
@@ -29,7 +30,6 @@ mod replay;
 mod script;
 mod sponsors;
 mod standing;
-mod trapdoor;
 mod world;
 
 use script::check;
