@@ -2,6 +2,7 @@
 //! other and with the model. `careledgerd sim --seeds 5000` runs many.
 
 use careledger_app::sim::{self, Report, Script};
+use rayon::prelude::*;
 
 /// Seeds that every run of the tests plays.
 const SEEDS: u64 = 100;
@@ -115,8 +116,9 @@ const PROPOSALS: [&str; 9] = [
 #[test]
 fn replicas_and_model_agree_whatever_happens() {
     let mut sum = Report::default();
-    for seed in 0..SEEDS {
-        sum.add(&sim::run(seed).unwrap_or_else(|failure| panic!("{failure}")));
+    let played: Vec<_> = (0..SEEDS).into_par_iter().map(sim::run).collect();
+    for report in played {
+        sum.add(&report.unwrap_or_else(|failure| panic!("{failure}")));
     }
     let missing: Vec<_> = ANSWERS.iter().filter(|answer| !sum.answers.contains_key(*answer)).collect();
     assert!(missing.is_empty() && sum.kept_out > 0, "never seen: {missing:?} in {sum:?}");
