@@ -61,10 +61,26 @@ mod vote;
 
 pub(crate) use commitment_tree::node as commitment_tree_node;
 
+/// Something that can be used once on a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    /// Path at which the state notes the use.
+    pub path: Vec<u8>,
+    /// What to answer who uses it again.
+    pub used: Reject,
+}
+
 /// One thing that a transaction can do. From phase to phase power rises and frequency falls.
 pub trait Action: Sized {
     /// The message that asks for it.
     type Message;
+
+    /// What the message uses that can be used once; nothing where the message cannot be understood. Cheap:
+    /// nobody has signed the message yet. A transaction that uses anything again may be in no block, so
+    /// `check` and `execute` never see one. `execute` must write at every path.
+    fn once(_message: &Self::Message) -> Vec<Once> {
+        Vec::new()
+    }
 
     /// Shape and ranges. Sees no state.
     fn parse(sender: &Sender, message: Self::Message) -> Result<Self, Reject>;
@@ -93,6 +109,11 @@ macro_rules! actions {
                 match message {
                     $(Message::$name(message) => $name::parse(sender, message).map(Self::$name),)*
                 }
+            }
+
+            /// See [`Action::once`].
+            pub fn once(message: &Message) -> Vec<Once> {
+                match message { $(Message::$name(message) => $name::once(message),)* }
             }
 
             /// See [`Action::check`].

@@ -4,6 +4,8 @@
 //! Nothing that a node answers is believed by [`Client::get_proven`] beyond the header it names:
 //! the value follows from it by an ICS23 proof. [`crate::light`] says who signed that header.
 
+mod delivery;
+
 use std::{
     str::FromStr as _,
     sync::{
@@ -16,10 +18,9 @@ use std::{
 use careledger_wire::{
     ids::{Address, TransactionHash},
     proto::{
-        query::{Pairs, PathRequest, PathResponse, TransactionResult},
+        query::{Pairs, PathRequest, PathResponse},
         tx::{BaseAccount, QueryAccountRequest, QueryAccountResponse, SimulateRequest, SimulateResponse},
     },
-    transaction,
 };
 use prost::Message as _;
 use tendermint::block::Height;
@@ -28,8 +29,7 @@ use tendermint_rpc::{
 };
 
 use crate::{
-    query::{ACCOUNT, KEY, NOT_FOUND, PATH, SIMULATE, SUBSPACE, TRANSACTION, continuation},
-    reject::Reject,
+    query::{ACCOUNT, KEY, NOT_FOUND, PATH, SIMULATE, SUBSPACE, continuation},
     store::tree,
 };
 
@@ -167,52 +167,6 @@ impl Client {
         let any = response.account.ok_or(ClientError::Answer(ACCOUNT))?;
         let account = BaseAccount::decode(any.value.as_slice()).map_err(unread)?;
         Ok(Some(Account { number: account.account_number, sequence: account.sequence }))
-    }
-
-    /// Hands a signed transaction to the node and returns its hash once the node accepted it for
-    /// a later block. Sending the same bytes again is safe and gives the same hash.
-    pub async fn broadcast(&self, transaction: &[u8]) -> Result<TransactionHash, ClientError> {
-        let hash = transaction::hash(transaction);
-        match self.call(|| self.rpc.broadcast_tx_sync(transaction)).await {
-            Ok(answer) if answer.code.is_ok() => Ok(hash),
-            Ok(answer) if answer.code.value() == Reject::TooManyWaiting.code() => Err(ClientError::Busy),
-            Ok(answer) => Err(ClientError::Refused { code: answer.code.value(), log: answer.log }),
-            Err(error) => {
-                let reason = error.to_string();
-                if reason.contains("tx already exists in cache") {
-                    Ok(hash)
-                } else if reason.contains("mempool is full") {
-                    Err(ClientError::Busy)
-                } else {
-                    Err(self.unreachable(&error))
-                }
-            }
-        }
-    }
-
-    /// What became of a transaction; `None` while it is in no block, or long after.
-    pub async fn result(&self, hash: &TransactionHash) -> Result<Option<TransactionResult>, ClientError> {
-        let answer = self.find(TRANSACTION, hash.to_vec()).await?.filter(|answer| !answer.value.is_empty());
-        let Some(answer) = answer else { return Ok(None) };
-        let read = TransactionResult::decode(answer.value.as_slice());
-        read.map(Some).map_err(|_| ClientError::Answer(TRANSACTION))
-    }
-
-    /// Waits until the transaction is in a block, at most `deadline`. A result whose code is not 0
-    /// is a refusal that stands in the block: it is returned, not an error.
-    pub async fn wait(&self, hash: &TransactionHash, deadline: Duration) -> Result<TransactionResult, ClientError> {
-        let until = Instant::now() + deadline;
-        let mut pause = POLL_FIRST;
-        loop {
-            if let Some(result) = self.result(hash).await? {
-                return Ok(result);
-            }
-            if Instant::now() >= until {
-                return Err(ClientError::NotCommitted(*hash));
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(POLL_LONGEST);
-        }
     }
 
     /// The value under a key of the newest state, on the node's word alone.

@@ -7,6 +7,7 @@
 mod authentication;
 mod execution;
 mod fairness;
+mod once;
 mod quotas;
 mod reading;
 mod work;
@@ -241,7 +242,8 @@ impl<S: Store> Machine<S> {
     }
 
     /// ProcessProposal: whether every transaction may be in this block. A transaction that fails
-    /// with a code may; one that is malformed, replayed or not signed may not.
+    /// with a code may; one that is malformed, replayed or not signed, or uses again what can be used
+    /// once, may not.
     pub fn process(&self, transactions: &[Vec<u8>], height: u64, time: i64) -> Result<(), Reject> {
         if self.candidate.lock().as_ref().is_some_and(|candidate| candidate.is_of(height, time, transactions)) {
             return Ok(());

@@ -12,11 +12,13 @@ mod messages;
 mod model;
 mod network;
 mod random;
+mod request;
 mod script;
 mod sending;
 mod shrink;
 mod stories;
 mod telling;
+pub mod trapdoor;
 
 use std::collections::BTreeMap;
 

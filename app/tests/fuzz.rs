@@ -4,7 +4,7 @@
 //! To add inputs for what is new: `UPDATE_CORPUS=1`, which writes those of `seeds` that are missing.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -43,6 +43,8 @@ mod driver;
 #[path = "../../tests/fuzz/ledger.rs"]
 mod ledger;
 
+use driver::Seed;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz")
 }
@@ -55,20 +57,8 @@ fn no_bytes_of_a_stranger_stop_the_ledger() {
 }
 
 #[test]
-fn every_target_has_its_committed_inputs_and_its_program() {
-    for (target, name, bytes) in seeds() {
-        let path = driver::corpus(&root(), target).join(&name);
-        if env::var_os("UPDATE_CORPUS").is_some() {
-            fs::create_dir_all(driver::corpus(&root(), target)).expect("the corpus can be written");
-            if !path.exists() {
-                fs::write(&path, &bytes).expect("the corpus can be written");
-            }
-        }
-        assert!(path.exists(), "{target}/{name} is missing: run with UPDATE_CORPUS=1");
-    }
-    for (target, ..) in ledger::TARGETS {
-        assert!(root().join(format!("fuzz_targets/{target}.rs")).exists(), "libFuzzer does not run {target}");
-    }
+fn every_target_of_the_ledger_has_its_committed_inputs_and_its_program() {
+    driver::check_committed(&root(), seeds(), ledger::TARGETS);
 }
 
 fn golden(name: &str) -> Value {
@@ -144,8 +134,6 @@ fn golden_proof() -> [u8; 128] {
     let [Message::ProveEligibility(message)] = transaction.messages() else { panic!("one message") };
     message.proof.as_slice().try_into().expect("128 bytes")
 }
-
-type Seed = (&'static str, String, Vec<u8>);
 
 fn seeds() -> Vec<Seed> {
     let mut seeds = transaction_seeds();

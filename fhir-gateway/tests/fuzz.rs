@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     io::Read as _,
     path::{Path, PathBuf},
 };
@@ -30,6 +30,8 @@ mod driver;
 #[path = "../../tests/fuzz/gateway.rs"]
 mod gateway;
 
+use driver::Seed;
+
 /// Largest resource of Synthea's that becomes an input, in bytes.
 const RESOURCE_BYTES_MAX: usize = 3_000;
 
@@ -45,23 +47,9 @@ fn no_bytes_of_a_stranger_stop_the_gateway() {
 }
 
 #[test]
-fn every_target_has_its_committed_inputs_and_its_program() {
-    for (target, name, bytes) in seeds() {
-        let path = driver::corpus(&root(), target).join(&name);
-        if env::var_os("UPDATE_CORPUS").is_some() {
-            fs::create_dir_all(driver::corpus(&root(), target)).expect("the corpus can be written");
-            if !path.exists() {
-                fs::write(&path, &bytes).expect("the corpus can be written");
-            }
-        }
-        assert!(path.exists(), "{target}/{name} is missing: run with UPDATE_CORPUS=1");
-    }
-    for (target, ..) in gateway::TARGETS {
-        assert!(root().join(format!("fuzz_targets/{target}.rs")).exists(), "libFuzzer does not run {target}");
-    }
+fn every_target_of_the_gateway_has_its_committed_inputs_and_its_program() {
+    driver::check_committed(&root(), seeds(), gateway::TARGETS);
 }
-
-type Seed = (&'static str, String, Vec<u8>);
 
 fn seeds() -> Vec<Seed> {
     let mut seeds = resource_seeds();

@@ -14,6 +14,9 @@ use std::{
 /// broken, on bytes that it accepts or refuses alike.
 pub type Target = fn(&[u8]) -> bool;
 
+/// A committed input: of which target, its name, its bytes.
+pub type Seed = (&'static str, String, Vec<u8>);
+
 /// Longest mutated input, in bytes: no slower than what is committed.
 const BYTES_MAX: usize = 8 * 1024;
 /// Inputs that the run has added to those committed.
@@ -42,7 +45,7 @@ impl Random {
 }
 
 /// Folder of the inputs of a target, named by the fuzzer's habit.
-pub fn corpus(root: &Path, target: &str) -> PathBuf {
+fn corpus(root: &Path, target: &str) -> PathBuf {
     root.join("corpus").join(target)
 }
 
@@ -59,6 +62,26 @@ fn inputs(root: &Path, target: &str) -> Vec<(String, Vec<u8>)> {
         .collect();
     inputs.sort();
     inputs
+}
+
+/// Every one of `seeds` is committed, and each target has its program for libFuzzer. `UPDATE_CORPUS=1` writes
+/// what is missing of the former.
+///
+/// # Panics
+/// Where something is missing, with its name.
+pub fn check_committed(root: &Path, seeds: Vec<Seed>, targets: &[(&str, Target, usize)]) {
+    for (target, name, bytes) in seeds {
+        let folder = corpus(root, target);
+        let path = folder.join(&name);
+        if env::var_os("UPDATE_CORPUS").is_some() && !path.exists() {
+            fs::create_dir_all(&folder).expect("the corpus can be written");
+            fs::write(&path, &bytes).expect("the corpus can be written");
+        }
+        assert!(path.exists(), "{target}/{name} is missing: run with UPDATE_CORPUS=1");
+    }
+    for (target, ..) in targets {
+        assert!(root.join(format!("fuzz_targets/{target}.rs")).exists(), "libFuzzer does not run {target}");
+    }
 }
 
 /// Plays every committed input of a target and `executions` mutations, and says how many there were.

@@ -15,7 +15,7 @@ use careledger_zk::{
     verify::PROOF_BYTES,
 };
 
-use super::{Action, commitment_tree, fields, standing};
+use super::{Action, Once, commitment_tree, fields, standing};
 use crate::{
     keys::{self, TreeId},
     limits::{AS_OF_AHEAD_DAYS_MAX, AS_OF_BEHIND_DAYS_MAX, PROOF_SECONDS_MAX},
@@ -99,30 +99,34 @@ impl ProveEligibility {
         Ok(())
     }
 
-    fn check_unused(&self, state: &impl StateRead) -> Result<(), Reject> {
-        let is_used = |nullifier| state.has(&keys::nullifier(&fields::field_bytes(nullifier)));
-        if is_used(self.event_nullifier) {
-            return Err(Reject::EventAlreadyClaimed);
-        }
-        if is_used(self.period_nullifier) {
-            return Err(Reject::PeriodClaimUsed);
-        }
-        if state.has(&keys::eligibility(&self.insurer, &self.claim)) {
-            return Err(Reject::ClaimAlreadyConfirmed);
-        }
-        Ok(())
+    fn check_unconfirmed(&self, state: &impl StateRead) -> Result<(), Reject> {
+        let is_confirmed = state.has(&keys::eligibility(&self.insurer, &self.claim));
+        if is_confirmed { Err(Reject::ClaimAlreadyConfirmed) } else { Ok(()) }
     }
+}
+
+/// The nullifiers of the event and of the period: two different ones.
+fn nullifiers(message: &MsgProveEligibility) -> Result<[Element; 2], Reject> {
+    let event = fields::element("event_nullifier", &message.event_nullifier)?;
+    let period = fields::element("period_nullifier", &message.period_nullifier)?;
+    if event == period { Err(Reject::InvalidField("period_nullifier")) } else { Ok([event, period]) }
 }
 
 impl Action for ProveEligibility {
     type Message = MsgProveEligibility;
 
+    /// Both nullifiers, whichever proof shows them.
+    fn once(message: &Self::Message) -> Vec<Once> {
+        let Ok([event, period]) = nullifiers(message) else { return Vec::new() };
+        let path = |nullifier| keys::nullifier(&fields::field_bytes(nullifier)).into_bytes();
+        vec![
+            Once { path: path(event), used: Reject::EventAlreadyClaimed },
+            Once { path: path(period), used: Reject::PeriodClaimUsed },
+        ]
+    }
+
     fn parse(sender: &Sender, message: Self::Message) -> Result<Self, Reject> {
-        let event_nullifier = fields::element("event_nullifier", &message.event_nullifier)?;
-        let period_nullifier = fields::element("period_nullifier", &message.period_nullifier)?;
-        if event_nullifier == period_nullifier {
-            return Err(Reject::InvalidField("period_nullifier"));
-        }
+        let [event_nullifier, period_nullifier] = nullifiers(&message)?;
         Ok(Self {
             sender: *sender,
             insurer: fields::id("insurer", &message.insurer)?,
@@ -153,7 +157,7 @@ impl Action for ProveEligibility {
         self.check_plan(block, state)?;
         self.check_date(block)?;
         self.check_roots(block, state)?;
-        self.check_unused(state)?;
+        self.check_unconfirmed(state)?;
         block.verifier.verify(&key.key, &self.claimed(block.chain_id))
     }
 

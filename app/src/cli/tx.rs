@@ -133,8 +133,8 @@ impl Tx {
     }
 
     async fn send(&self, client: &Client, bytes: &[u8], ids: Map<String, Value>) -> Result<()> {
-        let hash = client.broadcast(bytes).await?;
-        let result = client.wait(&hash, Duration::from_secs(self.signing.deadline)).await?;
+        let hash = transaction::hash(bytes);
+        let result = client.deliver(bytes, Duration::from_secs(self.signing.deadline)).await?;
         let mut shown = Map::new();
         shown.insert("hash".to_owned(), json!(hash));
         shown.insert("height".to_owned(), json!(result.height));

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::{
     authentication::{self, SignatureRule, Signatures},
-    block_digest, quotas,
+    block_digest, once, quotas,
     reading::Read,
     work::Work,
 };
@@ -229,8 +229,12 @@ impl<'a, S: Store> Execution<'a, S> {
         if let Err(reject) = quotas::check(parties.payer(), read.gas(), self.context.height, self.quotas.as_ref()) {
             return Delivered::NotAuthentic(reject);
         }
+        if let Err(reject) = once::check(read.once(), state) {
+            return Delivered::NotAuthentic(reject);
+        }
         authentication::consume(transaction, parties, read.gas(), &self.context, self.quotas.as_ref(), state);
         if trial == Trial::Cheap && read.work() != Work::default() {
+            once::reserve(read.once(), state);
             return Delivered::Executed;
         }
         let understood = read.understand(transaction).as_deref().map_err(|reject| *reject);

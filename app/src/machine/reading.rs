@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use super::work::Work;
 use crate::{
-    actions::AnyAction,
+    actions::{AnyAction, Once},
     limits::{MESSAGES_PER_TRANSACTION_MAX, READ_TRANSACTION_BYTES_MAX, READ_TRANSACTIONS_MAX, TX_BYTES_MAX},
     proofs::Remembered,
     reject::Reject,
@@ -27,6 +27,7 @@ pub(super) struct Read {
     bytes: usize,
     transaction: Result<Transaction, Reject>,
     work: Work,
+    once: Vec<Once>,
     /// What it asks for; none before its signature held. Understanding it can cost much more than
     /// a signature, which is not done for what nobody signed.
     actions: OnceLock<Result<Vec<AnyAction>, Reject>>,
@@ -46,8 +47,9 @@ impl Read {
                 if messages > MESSAGES_PER_TRANSACTION_MAX { Err(Reject::TooManyMessages) } else { Ok(transaction) }
             })
         };
-        let work = transaction.as_ref().map(|transaction| Work::of(transaction.messages())).unwrap_or_default();
-        Self { hash, bytes: bytes.len(), transaction, work, actions: OnceLock::new() }
+        let messages = transaction.as_ref().map(Transaction::messages).unwrap_or_default();
+        let (work, once) = (Work::of(messages), messages.iter().flat_map(AnyAction::once).collect());
+        Self { hash, bytes: bytes.len(), transaction, work, once, actions: OnceLock::new() }
     }
 
     /// Reads a transaction.
@@ -88,6 +90,11 @@ impl Read {
     /// What it costs besides its bytes and its signature.
     pub(super) fn work(&self) -> Work {
         self.work
+    }
+
+    /// What it uses that can be used once.
+    pub(super) fn once(&self) -> &[Once] {
+        &self.once
     }
 
     /// What it asks for. To be called once its signature held.

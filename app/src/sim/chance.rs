@@ -4,7 +4,8 @@ use super::{
     generate::{Generator, usual},
     model::batched,
     script::{
-        Actor, Decision, GUARDIANS, IDS, Key, ORGANIZATIONS, PATIENTS, PRACTITIONERS, Request, Subject, VALIDATORS,
+        Actor, COMMITMENTS, Decision, Flaw, GUARDIANS, IDS, Key, LOGGED, ORGANIZATIONS, PATIENTS, PLANS, PRACTITIONERS,
+        Proof, Request, Subject, VALIDATORS, Which,
     },
 };
 
@@ -28,7 +29,9 @@ impl Generator {
                 // Few contents, so that registrars agree sometimes.
                 // Rounded, for the same reason.
                 let until = if self.random.happens(40) { self.now / 300 * 300 + 500 } else { self.months_later() };
-                let request = Request::Register { organization, content: 0, until, emergency: self.random.happens(60) };
+                // Now and then one becomes another kind of organization.
+                let content = u8::from(self.random.happens(6));
+                let request = Request::Register { organization, content, until, emergency: self.random.happens(60) };
                 let registrar = self.registrar();
                 (self.mostly(registrar), request)
             }
@@ -182,6 +185,54 @@ impl Generator {
         }
     }
 
+    pub(super) fn insurance(&mut self) -> (Actor, Request) {
+        let (attester, insurer) = (self.random.below(2), Actor::Organization(INSURER));
+        let (commitment, plan) = (self.random.below(COMMITMENTS), self.random.below(PLANS));
+        match self.random.below(20) {
+            0..2 => (self.mostly(insurer), Request::Publish { plan, is_sound: self.random.happens(80) }),
+            2..7 => (self.mostly(Actor::Organization(attester)), Request::Attest { commitment }),
+            7..10 => {
+                let second = self.random.happens(30).then(|| self.random.below(COMMITMENTS));
+                let registrar = self.registrar();
+                let by = if self.random.happens(75) { Actor::Organization(attester) } else { registrar };
+                (self.mostly(by), Request::Unattest { first: commitment, second })
+            }
+            10..12 => (self.mostly(insurer), Request::Cover { commitment }),
+            12..17 => (Actor::Organization(self.organization()), Request::Prove(self.proof())),
+            _ => {
+                let subject = self.subject();
+                let (sequence, index) = (self.random.below(4), self.random.below(LOGGED + 1));
+                let is_sound = self.random.happens(80);
+                (self.mostly(Actor::Patient(subject.patient)), Request::Dispute { subject, sequence, index, is_sound })
+            }
+        }
+    }
+
+    /// Mostly one that holds, of few events and claims, so that they meet.
+    pub(super) fn proof(&mut self) -> Proof {
+        let [insurer, publisher] =
+            [(); 2].map(|()| if self.random.happens(94) { INSURER } else { self.random.below(ORGANIZATIONS) });
+        let days = if self.random.happens(85) { 0 } else { i64::from(self.random.below(8)) - 5 };
+        let until = if self.random.happens(85) { self.now + 3 * DAY } else { self.end() };
+        Proof {
+            insurer,
+            publisher,
+            plan: self.random.below(PLANS),
+            attested: Which::Back(self.random.below(2) / (1 + self.random.below(3))),
+            enrolled: Which::Back(self.random.below(2) / (1 + self.random.below(3))),
+            event: self.random.below(5),
+            period: self.random.below(5),
+            claim: self.random.below(6),
+            as_of: self.now + days * DAY,
+            until,
+            flaw: self.random.happens(20).then(|| self.flaw()),
+        }
+    }
+
+    fn flaw(&mut self) -> Flaw {
+        [Flaw::Garbage, Flaw::OfAnother, Flaw::UnknownKey][usize::from(self.random.below(3))]
+    }
+
     pub(super) fn governance(&mut self) -> (Actor, Request) {
         let registrar = self.registrar();
         let by = self.mostly(registrar);
@@ -221,6 +272,9 @@ impl Generator {
         }
     }
 }
+
+/// The organization that mostly insures.
+pub(super) const INSURER: u8 = 2;
 
 /// The organization that usually asks with the request of this number.
 fn asker(request: u8) -> u8 {

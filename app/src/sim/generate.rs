@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Events of one script, about.
-const EVENTS: usize = 170;
+const EVENTS: usize = 190;
 const DAY: i64 = 86_400;
 
 /// A script that is being made, and how late it is in it.
@@ -73,6 +73,18 @@ impl Generator {
         self.events.push(Event::Send { signing, requests: vec![request], delivery: Delivery::Ordered });
     }
 
+    /// The same until a time, in any order.
+    pub(super) fn send_unordered(&mut self, actor: Actor, request: Request, until: i64) {
+        let signing = Signing { actor, key: Key::Of(actor), sponsor: None, is_sponsored: true };
+        self.events.push(Event::Send { signing, requests: vec![request], delivery: Delivery::Unordered { until } });
+    }
+
+    /// A proposer offers everything that waits, in another order.
+    pub(super) fn offer(&mut self) {
+        let order = self.random.below(200);
+        self.events.push(Event::Byzantine { order, rubbish: Rubbish::Nothing });
+    }
+
     /// The same with another key.
     pub(super) fn send_with(&mut self, actor: Actor, key: Key, request: Request) {
         let signing = Signing { actor, key, sponsor: None, is_sponsored: true };
@@ -83,6 +95,12 @@ impl Generator {
     pub(super) fn decide(&mut self, seconds: i64) {
         (self.now, self.height) = (self.now + seconds, self.height + 1);
         self.events.push(Event::Decide { proposer: 0, lookers: 15, seconds, crash: None });
+    }
+
+    /// Blocks at the same second, without transactions.
+    pub(super) fn wait(&mut self, blocks: u8) {
+        self.height += u64::from(blocks);
+        self.events.push(Event::Wait { blocks });
     }
 
     /// Seconds after genesis that the next block has at least.
@@ -217,10 +235,11 @@ impl Generator {
 
     fn request(&mut self) -> (Actor, Request) {
         match self.random.below(100) {
-            0..14 => self.identity(),
-            14..26 => self.keys(),
-            26..66 => self.consent(),
-            66..87 => self.record(),
+            0..13 => self.identity(),
+            13..24 => self.keys(),
+            24..60 => self.consent(),
+            60..79 => self.record(),
+            79..88 => self.insurance(),
             _ => self.governance(),
         }
     }

@@ -1,191 +1,159 @@
-//! The ledger's state against the model's.
+//! The ledger's state against the model's, in both directions: what the model holds stands in the state, with
+//! every field that the model knows, and nothing else stands there.
 
-use careledger_wire::{
-    access_log,
-    ids::{Address, Digest},
-    proto::state::{self, AccessLogBatch},
+mod accounts;
+mod consent;
+mod governance;
+mod insurance;
+mod records;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
 };
+
+use careledger_wire::ids::{Address, TransactionHash};
 
 use super::{
-    messages::{grant_id, id, validator},
-    model::{Account, Record},
-    network::{Network, Violation},
-    script::{Actor, Key},
+    messages::{id, named},
+    network::{Network, START, Violation},
+    script::{Actor, Key, Subject},
 };
-use crate::{accounts, governance, keys, state::StateRead as _, store::memory::MemoryStore};
+use crate::{
+    keys::{self, Value},
+    state::StateRead as _,
+    store::memory::MemoryStore,
+};
 
-/// An id as a key names it.
-fn named<T: for<'a> TryFrom<&'a [u8]>>(bytes: Vec<u8>) -> T {
-    T::try_from(bytes.as_slice()).ok().expect("ids of simulations have 32 bytes")
+/// Areas that are not looked at path by path: what genesis wrote, and nodes, for which their roots answer.
+const NOT_JUDGED: [&[u8]; 4] = [b"chain", b"verifying-key/", b"attestation-node/", b"enrolment-node/"];
+
+/// Looks at one state, and notes the first thing that is not as the model says.
+struct Judge<'a> {
+    network: &'a Network,
+    state: &'a MemoryStore,
+    seen: BTreeSet<Vec<u8>>,
+    odd: Option<String>,
 }
 
 impl Network {
     /// What the ledger holds is what the model holds.
     pub(super) fn compare_states(&self) -> Result<(), Violation> {
         let state = self.replicas[0].machine.store();
-        let found = self
-            .odd_account(state)
-            .or_else(|| self.odd_identity(state))
-            .or_else(|| self.odd_consent(state))
-            .or_else(|| self.odd_record(state))
-            .or_else(|| self.odd_log(state))
-            .or_else(|| self.odd_governance(state));
-        match found {
+        let mut judge = Judge { network: self, state, seen: BTreeSet::new(), odd: None };
+        judge.accounts();
+        judge.identity();
+        judge.consent();
+        judge.records();
+        judge.insurance();
+        judge.governance();
+        judge.executed();
+        judge.nothing_else();
+        match judge.odd {
             Some(found) => self.broken("the ledger holds what the model holds", found),
             None => Ok(()),
         }
     }
+}
 
-    fn account(&self, actor: Actor) -> Address {
-        self.signer(Key::Of(actor)).address()
+impl Judge<'_> {
+    /// Something stands at the path, and `known` finds nothing to change: it sets every field that the model knows.
+    fn holds<V: Value + Clone + PartialEq + fmt::Debug>(
+        &mut self,
+        key: &keys::Key<V>,
+        what: impl fmt::Display,
+        known: impl FnOnce(&mut V),
+    ) {
+        self.seen.insert(key.as_bytes().to_vec());
+        let found = self.state.get(key);
+        let mut expected = found.clone().unwrap_or_default();
+        known(&mut expected);
+        if found.as_ref() != Some(&expected) {
+            self.note(format!("{what}: found {found:?}, expected {expected:?}"));
+        }
     }
 
-    /// Account, keys and recovery.
-    fn odd_account(&self, state: &MemoryStore) -> Option<String> {
-        self.model.accounts.iter().find_map(|(actor, account)| {
-            let address = self.account(*actor);
-            let found = state.get(&keys::account(&address)).unwrap_or_default();
-            let held: Vec<(Vec<u8>, bool)> = accounts::keys_of(&found)
-                .into_iter()
-                .map(|key| (key.key.clone(), key.authority() == careledger_wire::proto::accounts::KeyAuthority::Full))
-                .collect();
-            let Account { number, sequence, keys: expected } = account;
-            let same_keys = held.len() == expected.len()
-                && expected
-                    .iter()
-                    .all(|(key, is_full)| held.contains(&(self.signer(*key).public_key().to_vec(), *is_full)));
-            let guarded = self.model.guarded.get(actor).cloned().unwrap_or_default();
-            let guardians = state.get(&keys::guardians(&address)).unwrap_or_default();
-            let same_round = (guardians.round, guardians.is_recovering) == (guarded.round, guarded.is_recovering);
-            let is_odd = (found.number, found.sequence) != (*number, *sequence) || !same_keys || !same_round;
-            is_odd.then(|| format!("account of {actor}: {found:?} {guardians:?}, expected {account:?} {guarded:?}"))
-        })
+    fn note(&mut self, found: String) {
+        self.odd.get_or_insert(found);
     }
 
-    fn odd_identity(&self, state: &MemoryStore) -> Option<String> {
-        for (organization, expected) in &self.model.organizations {
-            let found = state.get(&keys::organization(&self.account(Actor::Organization(*organization))));
-            let found = found.unwrap_or_default();
-            let said = (found.evidence, found.emergency, found.suspended != 0);
-            if said != (vec![expected.content + 1; 32], expected.emergency, expected.suspended) {
-                return Some(format!("organization-{organization}: {said:?}, expected {expected:?}"));
-            }
+    /// Every unordered transaction until it expires, and none that never was.
+    fn executed(&mut self) {
+        let remembered: BTreeMap<u64, (i64, i64)> = self
+            .state
+            .scan(keys::UNORDERED, None, usize::MAX)
+            .into_iter()
+            .map(|(path, value)| {
+                let expiry = keys::unordered_expiry(&path).expect("unordered paths carry their expiry");
+                let hash = &path[path.len() - TransactionHash::LENGTH..];
+                let identity = u64::from_be_bytes(*hash.first_chunk().expect("a hash is longer"));
+                let executed: careledger_wire::proto::state::Executed =
+                    prost::Message::decode(value.as_slice()).expect("what the ledger wrote");
+                self.seen.insert(path);
+                (identity, (expiry - START, executed.height))
+            })
+            .collect();
+        let now = self.network.time - START;
+        let executed = self.network.model.executed.iter().map(|(identity, (until, height))| {
+            (*identity, (*until, i64::try_from(*height).expect("a simulation has few blocks")))
+        });
+        let executed: BTreeMap<u64, (i64, i64)> = executed.collect();
+        let is_known = remembered.iter().all(|(identity, one)| executed.get(identity) == Some(one));
+        let is_kept = executed.iter().all(|(identity, one)| one.0 <= now || remembered.get(identity) == Some(one));
+        if !is_known || !is_kept {
+            self.note(format!("unordered transactions: found {remembered:?}, expected {executed:?}, it is {now}"));
         }
-        for ((organization, practitioner), expected) in &self.model.practitioners {
-            let key = keys::practitioner(
-                &self.account(Actor::Organization(*organization)),
-                &self.account(Actor::Practitioner(*practitioner)),
-            );
-            let found = state.get(&key).unwrap_or_default();
-            if (found.suspended_at != 0) != expected.suspended {
-                return Some(format!("practitioner-{practitioner} of {organization}: {found:?}"));
-            }
-        }
-        self.model.subjects.iter().find_map(|(subject, is_claimed)| {
-            let found = state.get(&keys::subject(&self.subject(*subject)));
-            let is_odd = found.map(|found| !found.encryption_key.is_empty()) != Some(*is_claimed);
-            is_odd.then(|| format!("{subject:?}: claimed should be {is_claimed}"))
-        })
     }
 
-    fn odd_consent(&self, state: &MemoryStore) -> Option<String> {
-        for ((subject, grant), expected) in &self.model.grants {
-            let key = keys::consent(&self.subject(*subject), &named(grant_id(*grant)));
-            let found = state.get(&key).unwrap_or_default();
-            let said = (found.revoked_at != 0, found.amendments, found.closures.len(), found.by_guardian);
-            let should =
-                (expected.is_revoked, u32::from(expected.amendments), expected.reinstatements, expected.by_guardian);
-            if said != should || found.expires_at != super::network::START + expected.until {
-                return Some(format!("grant {grant} of {subject:?}: {found:?}, expected {expected:?}"));
-            }
+    /// Whatever stands in the state and was not looked at is more than the model holds.
+    fn nothing_else(&mut self) {
+        let is_more =
+            |path: &&Vec<u8>| !self.seen.contains(*path) && !NOT_JUDGED.iter().any(|area| path.starts_with(area));
+        if let Some(path) = self.state.pairs().keys().find(is_more) {
+            self.note(format!("the model holds nothing at {}", path.escape_ascii()));
         }
-        for ((subject, guardian), expected) in &self.model.guardians {
-            let key = keys::guardianship(&self.subject(*subject), &self.account(Actor::Guardian(*guardian)));
-            let found = state.get(&key).unwrap_or_default();
-            let until = expected.in_force.map_or(0, |(until, _)| super::network::START + until);
-            if found.until != until {
-                return Some(format!("guardian-{guardian} of {subject:?}: {found:?}, expected {expected:?}"));
-            }
-        }
-        for ((subject, emergency), expected) in &self.model.emergencies {
-            let found = state.get(&keys::emergency(&self.subject(*subject), &named(id("emergency", *emergency))));
-            if found.map(|found| found.outcome != 0) != Some(expected.is_reviewed) {
-                return Some(format!("emergency {emergency} of {subject:?}: expected {expected:?}"));
-            }
-        }
-        self.model.standing.iter().find_map(|((subject, standing), expected)| {
-            let found = state.get(&keys::standing(&self.subject(*subject), &named(id("standing", *standing))));
-            let is_odd = found.map(|found| found.uses) != Some(expected.uses.into());
-            is_odd.then(|| format!("standing approval {standing} of {subject:?}: expected {expected:?}"))
-        })
     }
 
-    fn odd_record(&self, state: &MemoryStore) -> Option<String> {
-        for ((organization, record), expected) in &self.model.records {
-            let key = keys::record(&self.account(Actor::Organization(*organization)), &named(id("record", *record)));
-            let found: state::Record = state.get(&key).unwrap_or_default();
-            let said = (found.version, found.entered_in_error, found.shredded_at != 0);
-            let held = (found.held_by_custodian, found.held_by_registrars);
-            let Record { version, marked, is_shredded, held_by_custodian, held_by_registrars } = *expected;
-            if said != (version.into(), marked.into(), is_shredded) || held != (held_by_custodian, held_by_registrars) {
-                return Some(format!(
-                    "record {record} of organization-{organization}: {found:?}, expected {expected:?}"
-                ));
-            }
-        }
-        self.model.countersignatures.iter().find_map(|((organization, record, by), expected)| {
-            let [organization, by] = [organization, by].map(|number| self.account(Actor::Organization(*number)));
-            let found = state.get(&keys::countersignature(&organization, &named(id("record", *record)), &by));
-            let said = found.map(|found| (found.version, found.given_at != 0));
-            let is_odd = said != Some((expected.version.into(), expected.is_given));
-            is_odd.then(|| format!("countersignature of record {record}: {said:?}, expected {expected:?}"))
-        })
+    fn address(&self, actor: Actor) -> Address {
+        self.network.signer(Key::Of(actor)).address()
     }
 
-    /// From the second format on, each log has the root of its batches.
-    fn odd_log(&self, state: &MemoryStore) -> Option<String> {
-        self.model.logs.iter().find_map(|(organization, expected)| {
-            let address = self.account(Actor::Organization(*organization));
-            let batches: Vec<AccessLogBatch> = (1..=expected.len() as u64)
-                .filter_map(|sequence| state.get(&keys::access_log_batch(&address, sequence)))
-                .collect();
-            let leaf = |batch: &AccessLogBatch| {
-                access_log::batch_leaf(&named(batch.root.clone()), batch.count, batch.period_start, batch.period_end)
-            };
-            let leaves: Vec<Digest> = batches.iter().map(leaf).collect();
-            let tree = state.get(&keys::access_log_tree(&address));
-            let should = (self.model.format > 1 && !leaves.is_empty())
-                .then(|| (leaves.len() as u64, access_log::root(&leaves).to_vec()));
-            let is_odd = leaves.len() != expected.len() || tree.map(|tree| (tree.size, tree.root)) != should;
-            is_odd.then(|| format!("access log of organization-{organization}: {} batches", expected.len()))
-        })
+    fn organization(&self, number: u8) -> Address {
+        self.address(Actor::Organization(number))
     }
 
-    fn odd_governance(&self, state: &MemoryStore) -> Option<String> {
-        let governance = governance::of(state);
-        let said = (
-            governance.state_version.max(1),
-            (governance.upgrade_version != 0).then_some((governance.upgrade_version, governance.upgrade_height)),
-            governance.offences_tolerated,
-            governance::unordered_seconds(state),
-        );
-        let parameters = &self.model.parameters;
-        let should =
-            (self.model.format, self.model.scheduled, parameters.offences_tolerated, parameters.unordered_seconds);
-        if said != should {
-            return Some(format!("governance: {said:?}, expected {should:?}"));
-        }
-        let mut powers: Vec<_> = self.model.validators.iter().map(|(key, power)| (validator(*key), *power)).collect();
-        powers.sort();
-        let known = governance::validators(state).into_iter().map(|(key, validator)| (key, validator.power));
-        if !known.eq(powers) {
-            return Some("the validators' powers are others".to_owned());
-        }
-        self.model.proposals.iter().find_map(|(proposal, expected)| {
-            let found = state.get(&keys::proposal(&named(id("proposal", *proposal)))).unwrap_or_default();
-            let is_open = found.status() == state::ProposalStatus::Open;
-            let is_odd = (found.approvals.len(), is_open) != (expected.approvals.len(), expected.is_open);
-            is_odd.then(|| format!("proposal {proposal}: {found:?}, expected {expected:?}"))
-        })
+    fn addresses<'b>(&self, actors: impl IntoIterator<Item = &'b Actor>) -> Vec<Vec<u8>> {
+        actors.into_iter().map(|actor| self.address(*actor).to_vec()).collect()
+    }
+
+    fn subject(&self, subject: Subject) -> careledger_wire::ids::SubjectId {
+        self.network.subject(subject)
+    }
+}
+
+/// An id as a key names it.
+fn key_id<T: for<'a> TryFrom<&'a [u8]>>(kind: &str, number: u8) -> T {
+    named(id(kind, number))
+}
+
+/// Unix seconds.
+fn at(time: i64) -> i64 {
+    START + time
+}
+
+/// A time that says whether something happened; the model knows no more of it.
+fn happened(time: &mut i64, has: bool) {
+    if (*time != 0) != has {
+        *time = i64::from(has);
+    }
+}
+
+/// A list whose order the model does not know.
+fn as_set<T: Ord + Clone>(list: &mut Vec<T>, mut expected: Vec<T>) {
+    let mut found = list.clone();
+    found.sort();
+    expected.sort();
+    if found != expected {
+        *list = expected;
     }
 }

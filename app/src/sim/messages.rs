@@ -1,10 +1,11 @@
 //! Requests as messages.
 
-mod custody;
+pub(super) mod custody;
 mod governance;
+pub(super) mod insurance;
 
 use careledger_wire::{
-    commitment,
+    access_log, commitment,
     ids::{SubjectId, ValidatorKey},
     message::Message,
     proto::{
@@ -28,9 +29,10 @@ use careledger_wire::{
 };
 
 use super::{
-    model::AUTOMATIC_SECONDS,
+    model::{AUTOMATIC_SECONDS, Kind, kind},
     network::{CHAIN, Network, START},
-    script::{AUTOMATIC_FROM, Actor, Key, Request, Subject},
+    request::Area,
+    script::{AUTOMATIC_FROM, Actor, Key, LOGGED, Request, Subject},
 };
 
 impl Network {
@@ -50,39 +52,15 @@ impl Network {
 
     pub(super) fn message(&self, actor: Actor, request: Request) -> Message {
         let sender = self.signer(Key::Of(actor)).address().to_string();
-        match request {
-            Request::Register { .. }
-            | Request::Suspend { .. }
-            | Request::Enrol { .. }
-            | Request::SuspendPractitioner { .. }
-            | Request::Open { .. }
-            | Request::Claim { .. } => self.identity_message(sender, request),
-            Request::AddKey { .. }
-            | Request::RemoveKey { .. }
-            | Request::SetGuardians { .. }
-            | Request::ApproveRecovery { .. }
-            | Request::AttestRecovery { .. }
-            | Request::VetoRecovery
-            | Request::FinishRecovery { .. } => self.keys_message(sender, actor, request),
-            Request::BreakGlass { .. }
-            | Request::Review { .. }
-            | Request::ApproveStanding { .. }
-            | Request::WithdrawStanding { .. }
-            | Request::Appoint { .. } => self.beyond_message(sender, request),
-            Request::Batch { .. }
-            | Request::Extract { .. }
-            | Request::AskSignature { .. }
-            | Request::Countersign { .. }
-            | Request::Shred { .. }
-            | Request::Hold { .. }
-            | Request::Release { .. } => self.custody_message(sender, request),
-            Request::Propose { .. } | Request::Vote { .. } | Request::Rescind { .. } => {
-                self.governance_message(sender, request)
-            }
-            Request::Anchor { .. } | Request::Supersede { .. } | Request::Mark { .. } | Request::Log { .. } => {
-                record_message(sender, request)
-            }
-            _ => self.consent_message(sender, request),
+        match request.area() {
+            Area::Identity => self.identity_message(sender, request),
+            Area::Keys => self.keys_message(sender, actor, request),
+            Area::Consent => self.consent_message(sender, request),
+            Area::Beyond => self.beyond_message(sender, request),
+            Area::Records => record_message(sender, request),
+            Area::Custody => self.custody_message(sender, request),
+            Area::Insurance => self.insurance_message(sender, actor, request),
+            Area::Governance => self.governance_message(sender, request),
         }
     }
 
@@ -91,7 +69,7 @@ impl Network {
             Request::Register { organization, content, until, emergency } => MsgRegisterOrganization {
                 sender,
                 organization: self.organization(organization),
-                kind: OrganizationKind::Provider.into(),
+                kind: kind_of(organization, content).into(),
                 encryption_key: vec![7; 32],
                 evidence: vec![content + 1; 32],
                 expires_at: START + until,
@@ -296,8 +274,8 @@ fn record_message(sender: String, request: Request) -> Message {
         Request::Log { sequence, from, to } => MsgAnchorAccessLog {
             sender,
             sequence: sequence.into(),
-            root: vec![sequence; 32],
-            count: 1,
+            root: access_log::root(&insurance::accesses(sequence)).to_vec(),
+            count: LOGGED.into(),
             period_start: START + from,
             period_end: START + to,
         }
@@ -308,6 +286,20 @@ fn record_message(sender: String, request: Request) -> Message {
 
 fn unknown(request: Request) -> Message {
     unreachable!("{request:?} is made elsewhere")
+}
+
+/// What an organization of this number that registers with this content is.
+pub(super) fn kind_of(organization: u8, content: u8) -> OrganizationKind {
+    match kind(organization, content) {
+        Kind::Provider => OrganizationKind::Provider,
+        Kind::Laboratory => OrganizationKind::Laboratory,
+        Kind::Insurer => OrganizationKind::Insurer,
+    }
+}
+
+/// An id as a key names it.
+pub(super) fn named<T: for<'a> TryFrom<&'a [u8]>>(bytes: Vec<u8>) -> T {
+    T::try_from(bytes.as_slice()).ok().expect("ids of simulations have 32 bytes")
 }
 
 /// The 32 bytes of an id.
@@ -326,6 +318,6 @@ pub(super) fn validator(key: u8) -> ValidatorKey {
 }
 
 /// What a version of a record commits to.
-fn commitment_of(record: u8, version: u8) -> Vec<u8> {
+pub(super) fn commitment_of(record: u8, version: u8) -> Vec<u8> {
     commitment::hash("careledger/simulation-commitment/1", &[&[record, version]]).to_vec()
 }

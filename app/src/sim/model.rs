@@ -4,18 +4,20 @@
 mod consent;
 mod governance;
 mod identity;
+mod insurance;
 mod keys;
 mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::script::{Actor, Key, REGISTRARS, REGISTRARS_FIRST, Request, Subject, VALIDATORS_FIRST};
+use super::{
+    request::Area,
+    script::{Actor, Key, REGISTRARS, REGISTRARS_FIRST, Request, Subject, VALIDATORS_FIRST},
+};
 
-pub(super) use consent::{AUTOMATIC_SECONDS, Grant};
-pub(super) use governance::Proposal;
-pub(super) use identity::Organization;
-pub(super) use keys::{Account, Guarded};
-pub(super) use records::{Record, batched};
+pub(super) use consent::{AUTOMATIC_SECONDS, REVIEW};
+pub(super) use insurance::{Kind, Leaves, Spent, Tree, kind};
+pub(super) use records::batched;
 
 /// Registrars that must agree, at genesis.
 pub(super) const THRESHOLD: u8 = 2;
@@ -29,39 +31,50 @@ pub(super) type Answer = Result<(), &'static str>;
 /// What the ledger should hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Model {
-    pub(super) accounts: BTreeMap<Actor, Account>,
+    pub(super) accounts: BTreeMap<Actor, keys::Account>,
     /// Keys that are or were of an account whose address is another.
-    bound: BTreeSet<Key>,
-    pub(super) guarded: BTreeMap<Actor, Guarded>,
-    recoveries: BTreeMap<(Actor, Key), keys::Recovery>,
-    pub(super) organizations: BTreeMap<u8, Organization>,
-    approvals: BTreeMap<identity::Registration, BTreeSet<u8>>,
+    pub(super) bound: BTreeMap<Key, Actor>,
+    pub(super) guarded: BTreeMap<Actor, keys::Guarded>,
+    pub(super) recoveries: BTreeMap<(Actor, Key), keys::Recovery>,
+    pub(super) organizations: BTreeMap<u8, identity::Organization>,
+    pub(super) approvals: BTreeMap<identity::Registration, BTreeSet<u8>>,
     pub(super) practitioners: BTreeMap<(u8, u8), identity::Enrolment>,
     /// Whether it is claimed.
     pub(super) subjects: BTreeMap<Subject, bool>,
-    requests: BTreeMap<u8, consent::Asked>,
-    pub(super) grants: BTreeMap<(Subject, u8), Grant>,
+    pub(super) requests: BTreeMap<u8, consent::Asked>,
+    pub(super) grants: BTreeMap<(Subject, u8), consent::Grant>,
     pub(super) guardians: BTreeMap<(Subject, u8), consent::Guardianship>,
     pub(super) emergencies: BTreeMap<(Subject, u8), consent::Emergency>,
     pub(super) standing: BTreeMap<(Subject, u8), consent::Standing>,
-    pub(super) records: BTreeMap<(u8, u8), Record>,
-    batches: BTreeSet<(u8, u8)>,
+    pub(super) records: BTreeMap<(u8, u8), records::Record>,
+    pub(super) batches: BTreeSet<(u8, u8)>,
     pub(super) countersignatures: BTreeMap<(u8, u8, u8), records::Countersignature>,
     /// Begin and end of each batch of an access log.
     pub(super) logs: BTreeMap<u8, Vec<(i64, i64)>>,
+    /// When each was disputed: subject, batch and place in it.
+    pub(super) disputes: BTreeMap<(Subject, (u8, u8)), i64>,
+    pub(super) plans: BTreeSet<(u8, u8)>,
+    pub(super) attestations: Tree,
+    pub(super) enrolments: BTreeMap<u8, Tree>,
+    /// By which claim, at which height.
+    pub(super) spent: BTreeMap<Spent, (u8, u64)>,
+    pub(super) confirmed: BTreeMap<(u8, u8), insurance::Confirmed>,
     /// Who may be a registrar, in the order of their addresses.
     ranks: Vec<u8>,
-    registrars: BTreeSet<u8>,
-    threshold: u8,
-    registrar_generation: u64,
+    pub(super) registrars: BTreeSet<u8>,
+    pub(super) threshold: u8,
+    pub(super) registrar_generation: u64,
     pub(super) validators: BTreeMap<u8, u64>,
-    validators_changed_at: u64,
+    pub(super) validators_changed_at: u64,
     pub(super) parameters: governance::Parameters,
-    pub(super) proposals: BTreeMap<u8, Proposal>,
+    pub(super) proposals: BTreeMap<u8, governance::Proposal>,
     pub(super) format: u32,
     /// Version and height.
     pub(super) scheduled: Option<(u32, u64)>,
-    executed: BTreeSet<u64>,
+    /// Time and height of the upgrade to each format.
+    pub(super) upgraded: BTreeMap<u32, Moment>,
+    /// When each unordered transaction expires, and the height at which it was executed.
+    pub(super) executed: BTreeMap<u64, (i64, u64)>,
 }
 
 /// A transaction as the model sees it.
@@ -88,7 +101,7 @@ pub(super) enum Replay {
 }
 
 /// A block as far as rules know of it. Seconds after genesis.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {
     pub(super) time: i64,
     pub(super) height: u64,
@@ -122,7 +135,7 @@ impl Model {
 
     fn open(&mut self, actor: Actor) {
         let number = self.accounts.len() as u64;
-        self.accounts.entry(actor).or_insert(Account { number, ..Account::default() });
+        self.accounts.entry(actor).or_insert(keys::Account { number, ..keys::Account::default() });
     }
 
     /// What comes before the transactions of a block.
@@ -131,6 +144,7 @@ impl Model {
             && height == block.height
         {
             (self.format, self.scheduled) = (version, None);
+            self.upgraded.insert(version, block);
         }
     }
 
@@ -141,7 +155,7 @@ impl Model {
             Replay::Sequence(sequence) => sequence == account.sequence,
             Replay::Until(until) => {
                 let latest = time + self.parameters.unordered_seconds;
-                time < until && until <= latest && !self.executed.contains(&sent.identity)
+                time < until && until <= latest && !self.executed.contains_key(&sent.identity)
             }
         };
         let is_paid = sent.sponsor.is_none_or(|(sponsor, number)| {
@@ -155,7 +169,8 @@ impl Model {
             is_known && is_ordered && stands && self.authority(sponsor, Key::Of(sponsor)).is_some()
         });
         let is_the_accounts = self.authority(sent.actor, sent.key).is_some();
-        sent.is_sound && is_fresh && is_paid && is_the_accounts && sent.number == account.number
+        let is_right = sent.is_sound && sent.number == account.number;
+        is_right && is_fresh && is_paid && is_the_accounts && !self.uses_again(sent)
     }
 
     /// What it comes to in a block that may hold it: all of its requests, or none.
@@ -166,8 +181,8 @@ impl Model {
                     account.sequence += 1;
                 }
             }
-            Replay::Until(_) => {
-                self.executed.insert(sent.identity);
+            Replay::Until(until) => {
+                self.executed.insert(sent.identity, (until, block.height));
             }
         }
         self.shows_its_key(sent.actor);
@@ -184,33 +199,13 @@ impl Model {
     }
 
     fn request(&mut self, by: By, request: Request) -> Answer {
-        match request {
-            Request::Register { .. }
-            | Request::Suspend { .. }
-            | Request::Enrol { .. }
-            | Request::SuspendPractitioner { .. }
-            | Request::Open { .. }
-            | Request::Claim { .. } => self.identity(by, request),
-            Request::AddKey { .. }
-            | Request::RemoveKey { .. }
-            | Request::SetGuardians { .. }
-            | Request::ApproveRecovery { .. }
-            | Request::AttestRecovery { .. }
-            | Request::VetoRecovery
-            | Request::FinishRecovery { .. } => self.keys(by, request),
-            Request::Anchor { .. }
-            | Request::Supersede { .. }
-            | Request::Mark { .. }
-            | Request::Batch { .. }
-            | Request::Extract { .. }
-            | Request::AskSignature { .. }
-            | Request::Countersign { .. }
-            | Request::Shred { .. }
-            | Request::Hold { .. }
-            | Request::Release { .. }
-            | Request::Log { .. } => self.record(by, request),
-            Request::Propose { .. } | Request::Vote { .. } | Request::Rescind { .. } => self.govern(by, request),
-            _ => self.consent(by, request),
+        match request.area() {
+            Area::Identity => self.identity(by, request),
+            Area::Keys => self.keys(by, request),
+            Area::Consent | Area::Beyond => self.consent(by, request),
+            Area::Records | Area::Custody => self.record(by, request),
+            Area::Insurance => self.insurance(by, request),
+            Area::Governance => self.govern(by, request),
         }
     }
 }
@@ -235,6 +230,8 @@ fn shape(actor: Actor, request: &Request) -> Answer {
         Request::Log { from, to, .. } => to < from,
         Request::SetGuardians { guardians, threshold, delay } => keys::are_wrong(actor, guardians, threshold, delay),
         Request::Propose { decision, .. } => return governance::shape(decision),
+        Request::Publish { is_sound: false, .. } => return Err("InvalidPlan"),
+        Request::Unattest { first, second } => second == Some(first),
         _ => false,
     };
     if is_wrong { Err("InvalidField") } else { Ok(()) }

@@ -1,16 +1,19 @@
 //! Replicas, the calls that consensus makes to them, and the judge.
 
-use std::{collections::BTreeMap, fmt};
+use std::{cell::RefCell, collections::BTreeMap, fmt};
 
 use careledger_wire::commitment;
+use careledger_zk::field::Element;
 
 use super::{
-    Report, messages,
-    model::{Answer, Model, Moment, POWER, Sent, THRESHOLD},
+    Report,
+    messages::{self, insurance::Forest},
+    model::{Answer, Leaves, Model, Moment, POWER, Sent, THRESHOLD},
     script::{
         Actor, Crash, Event, GUARDIANS, Key, ORGANIZATIONS, PATIENTS, PRACTITIONERS, REGISTRARS, REGISTRARS_FIRST,
         REPLICAS, SPARE_KEYS, Script, VALIDATORS_FIRST,
     },
+    trapdoor,
 };
 use crate::{
     genesis::{Consensus, Genesis},
@@ -71,6 +74,8 @@ pub(super) struct Network {
     pub(super) time: i64,
     event: usize,
     pub(super) report: Report,
+    /// Roots that were computed, which takes long.
+    pub(super) roots: RefCell<BTreeMap<(Forest, Leaves), Element>>,
 }
 
 /// Plays a script to its end, or to the first thing that must not happen.
@@ -111,6 +116,7 @@ impl Network {
             time: START,
             event: 0,
             report: Report::default(),
+            roots: RefCell::default(),
         }
     }
 
@@ -131,6 +137,12 @@ impl Network {
             Event::Abandon { proposer, lookers } => self.abandon(*proposer, *lookers),
             Event::Byzantine { order, rubbish } => self.byzantine(*order, *rubbish),
             Event::Decide { proposer, lookers, seconds, crash } => self.decide(*proposer, *lookers, *seconds, *crash),
+            Event::Wait { blocks } => {
+                let waiting = std::mem::take(&mut self.pool);
+                (0..*blocks).try_for_each(|_| self.decide(0, 0, 0, None))?;
+                self.pool = waiting;
+                Ok(())
+            }
             Event::Join { giver, place, altered } => self.join(*giver, *place, *altered),
         }
     }
@@ -330,6 +342,7 @@ pub(super) fn start<S: Store>(store: S, first_format: u32) -> Machine<S> {
     let genesis = Genesis {
         registrars: (0..REGISTRARS_FIRST).map(address).collect(),
         registrar_threshold: THRESHOLD.into(),
+        verifying_keys: vec![hex::encode(trapdoor::key().encode())],
         state_version: first_format,
         ..Genesis::default()
     };
@@ -342,7 +355,7 @@ pub(super) fn start<S: Store>(store: S, first_format: u32) -> Machine<S> {
 }
 
 /// The keys of everybody, and those that are nobody's yet.
-fn signers() -> BTreeMap<Key, Signer> {
+pub(super) fn signers() -> BTreeMap<Key, Signer> {
     let numbered = |count, actor: fn(u8) -> Actor| (0..count).map(actor).map(Key::Of);
     let keys = numbered(REGISTRARS, Actor::Registrar)
         .chain(numbered(ORGANIZATIONS, Actor::Organization))

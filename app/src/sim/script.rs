@@ -1,6 +1,7 @@
 //! What happens in a simulation: who sends what, and what goes wrong.
 
 use super::generate;
+pub use super::request::{Decision, Flaw, Proof, Request, Which};
 
 /// Accounts that are registrars at genesis, or become it by vote.
 pub(super) const REGISTRARS: u8 = 5;
@@ -27,6 +28,11 @@ pub(super) const BATCHED: u8 = 4;
 pub(super) const BATCHED_FROM: u8 = 100;
 /// From here on, numbers of grants are those of requests under standing approvals.
 pub(super) const AUTOMATIC_FROM: u8 = 100;
+/// Accesses of one batch of an access log.
+pub(super) const LOGGED: u8 = 3;
+/// Plans of one insurer, and commitments to attest or to enrol.
+pub(super) const PLANS: u8 = 2;
+pub(super) const COMMITMENTS: u8 = 5;
 /// Replicas at the beginning.
 pub(super) const REPLICAS: u8 = 4;
 
@@ -52,208 +58,6 @@ pub enum Actor {
 pub enum Key {
     Of(Actor),
     Spare(u8),
-}
-
-/// What registrars vote on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Decision {
-    /// Bits of [`REGISTRARS`], and how many must agree.
-    Registrars {
-        set: u8,
-        threshold: u8,
-    },
-    Validator {
-        key: u8,
-        power: u64,
-    },
-    OffencesTolerated(u64),
-    UnorderedSeconds(u64),
-    ProposalSeconds(u64),
-    /// Height 0 calls it off.
-    Upgrade {
-        version: u32,
-        height: u64,
-    },
-}
-
-/// What is asked for. Ends are seconds after genesis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
-    Register {
-        organization: u8,
-        content: u8,
-        until: i64,
-        emergency: bool,
-    },
-    Suspend {
-        organization: u8,
-    },
-    Enrol {
-        practitioner: u8,
-        until: i64,
-    },
-    SuspendPractitioner {
-        practitioner: u8,
-    },
-    Open {
-        patient: u8,
-    },
-    Claim {
-        subject: Subject,
-    },
-    AddKey {
-        key: Key,
-        is_full: bool,
-        is_proven: bool,
-    },
-    RemoveKey {
-        key: Key,
-    },
-    SetGuardians {
-        guardians: [Actor; 2],
-        threshold: u8,
-        delay: i64,
-    },
-    ApproveRecovery {
-        account: Actor,
-        key: Key,
-    },
-    AttestRecovery {
-        account: Actor,
-        key: Key,
-    },
-    VetoRecovery,
-    FinishRecovery {
-        account: Actor,
-        key: Key,
-        is_proven: bool,
-    },
-    Ask {
-        subject: Subject,
-        request: u8,
-        until: i64,
-        standing: Option<u8>,
-        terms: u8,
-    },
-    Grant {
-        subject: Subject,
-        grant: u8,
-        grantee: u8,
-        from: i64,
-        until: i64,
-        request: Option<u8>,
-        delegable: bool,
-    },
-    Revoke {
-        subject: Subject,
-        grant: u8,
-    },
-    Amend {
-        subject: Subject,
-        grant: u8,
-        version: u8,
-        from: i64,
-        until: i64,
-        delegable: bool,
-    },
-    Reinstate {
-        subject: Subject,
-        grant: u8,
-    },
-    Delegate {
-        subject: Subject,
-        parent: u8,
-        grant: u8,
-        grantee: u8,
-        from: i64,
-        until: i64,
-    },
-    Appoint {
-        subject: Subject,
-        guardian: u8,
-        until: i64,
-        evidence: u8,
-    },
-    BreakGlass {
-        subject: Subject,
-        emergency: u8,
-        practitioner: u8,
-    },
-    Review {
-        subject: Subject,
-        emergency: u8,
-    },
-    ApproveStanding {
-        subject: Subject,
-        standing: u8,
-        grantee: u8,
-        terms: u8,
-        until: i64,
-        uses: u8,
-    },
-    WithdrawStanding {
-        subject: Subject,
-        standing: u8,
-    },
-    Anchor {
-        record: u8,
-        another: u8,
-    },
-    Supersede {
-        record: u8,
-        version: u8,
-    },
-    Mark {
-        record: u8,
-        version: u8,
-    },
-    Batch {
-        batch: u8,
-    },
-    /// Without a sound path it is that of another record.
-    Extract {
-        batch: u8,
-        index: u8,
-        is_sound: bool,
-    },
-    AskSignature {
-        record: u8,
-        version: u8,
-        countersigner: u8,
-        until: i64,
-    },
-    Countersign {
-        organization: u8,
-        record: u8,
-        version: u8,
-    },
-    Shred {
-        record: u8,
-    },
-    Hold {
-        organization: u8,
-        record: u8,
-    },
-    Release {
-        organization: u8,
-        record: u8,
-    },
-    Log {
-        sequence: u8,
-        from: i64,
-        to: i64,
-    },
-    Propose {
-        proposal: u8,
-        until: i64,
-        decision: Decision,
-    },
-    Vote {
-        proposal: u8,
-    },
-    Rescind {
-        proposal: u8,
-    },
 }
 
 /// How a transaction comes.
@@ -322,6 +126,8 @@ pub enum Event {
     Byzantine { order: u8, rubbish: Rubbish },
     /// A block is proposed, decided and executed by all.
     Decide { proposer: u8, lookers: u8, seconds: i64, crash: Option<(u8, Crash)> },
+    /// Blocks without transactions; what waits goes on waiting.
+    Wait { blocks: u8 },
     /// A new replica takes the place of one, from a snapshot of another.
     Join { giver: u8, place: u8, altered: bool },
 }

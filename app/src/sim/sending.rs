@@ -9,7 +9,7 @@ use careledger_wire::{
 use super::{
     model::{Replay, Sent},
     network::{CHAIN, Network, START, Waiting},
-    script::{Actor, Delivery, Key, Request, Signing},
+    script::{Actor, Delivery, Key, Proof, Request, Signing, Which},
 };
 use crate::wallet::Signer;
 
@@ -49,6 +49,7 @@ impl Network {
             Replay::Until(until) => transaction::Replay::UntilTime(START + until),
         };
         let chain = if delivery == Delivery::AnotherChain { "careledger-dev-other" } else { CHAIN };
+        let requests: Vec<Request> = requests.iter().map(|request| self.named(*request)).collect();
         let messages: Vec<Message> = requests.iter().map(|request| self.message(actor, *request)).collect();
         let (number, public) = (self.number(actor), |key| PublicKey::Secp256k1(self.signer(key).public_key()));
         let mut unsigned = Unsigned::with_key(&messages, &public(key), chain, number, signed_for);
@@ -72,8 +73,19 @@ impl Network {
         let identity = u64::from_be_bytes(*hash(&bytes).as_bytes().first_chunk().expect("a hash is longer"));
         let sponsor = sponsor.map(|sponsor| (sponsor, self.number(sponsor)));
         let is_sound = is_whole && (is_sponsored || sponsor.is_none());
-        let sent = Sent { identity, actor, key, requests: requests.to_vec(), number, replay, sponsor, is_sound };
+        let sent = Sent { identity, actor, key, requests, number, replay, sponsor, is_sound };
         (Waiting { bytes, sent }, if delivery == Delivery::Twice { 2 } else { 1 })
+    }
+
+    /// A proof names the trees that stand when it is signed, or stood before, whatever comes until its block.
+    fn named(&self, request: Request) -> Request {
+        let Request::Prove(proof) = request else { return request };
+        let enrolments = self.model.enrolments.get(&proof.insurer);
+        Request::Prove(Proof {
+            attested: self.model.attestations.number(proof.attested),
+            enrolled: enrolments.map_or(Which::Number(None), |tree| tree.number(proof.enrolled)),
+            ..proof
+        })
     }
 
     fn signature(&self, key: Key, unsigned: &Unsigned, number: u64) -> Signature {

@@ -2,15 +2,18 @@
 //! them makes them end otherwise.
 
 use super::{
+    chance::INSURER,
     generate::{Generator, usual},
-    script::{Actor, Decision, Key, ORGANIZATIONS, PATIENTS, REGISTRARS_FIRST, Request},
+    script::{
+        Actor, COMMITMENTS, Decision, Key, ORGANIZATIONS, PATIENTS, PLANS, Proof, REGISTRARS_FIRST, Request, Which,
+    },
 };
 
 const DAY: i64 = 86_400;
 
 /// Adds one of them.
 pub(super) fn tell(generator: &mut Generator) {
-    match generator.random.below(20) {
+    match generator.random.below(26) {
         0 => recovery_by_guardians(generator),
         1 => recovery_in_person(generator),
         2 => emergency(generator),
@@ -23,6 +26,9 @@ pub(super) fn tell(generator: &mut Generator) {
         12 => resignation(generator),
         13..15 => custody(generator),
         15..17 => question(generator),
+        17..20 => insured(generator),
+        20 => withdrawn(generator),
+        21..23 => disputed(generator),
         _ => accreditation(generator),
     }
 }
@@ -204,7 +210,9 @@ fn custody(generator: &mut Generator) {
     generator.send(holder, Request::Hold { organization, record });
     generator.send(own, Request::Shred { record });
     generator.decide(1);
-    generator.send(holder, Request::Release { organization, record });
+    for _ in 0..1 + generator.random.below(2) {
+        generator.send(holder, Request::Release { organization, record });
+    }
     generator.send(own, Request::Shred { record });
 }
 
@@ -282,4 +290,85 @@ fn standing(generator: &mut Generator) {
     generator.decide(seconds);
     let asks = Request::Ask { subject, request: 6, until: until + 50, standing: Some(standing), terms: 0 };
     generator.send(Actor::Organization(grantee), asks);
+}
+
+/// A plan is published, facts attested, a member enrolled; proofs come, and some of them meet.
+fn insured(generator: &mut Generator) {
+    let (insurer, plan) = (Actor::Organization(INSURER), generator.random.below(PLANS));
+    // The insurer may not; who is none may not enrol.
+    let attester = Actor::Organization(generator.random.below(ORGANIZATIONS));
+    let enroller = if generator.random.happens(85) { insurer } else { attester };
+    generator.send(insurer, Request::Publish { plan, is_sound: true });
+    let [enrolled, attested, further] = [(); 3].map(|()| generator.random.below(COMMITMENTS));
+    generator.send(enroller, Request::Cover { commitment: enrolled });
+    generator.send(attester, Request::Attest { commitment: attested });
+    generator.decide(1);
+    let whole = Proof { publisher: INSURER, plan, ..generator.proof() };
+    let until = generator.now() + DAY;
+    let whole = Proof { attested: Which::Back(0), enrolled: Which::Back(0), as_of: generator.now(), until, ..whole };
+    let until = generator.now() + 60;
+    generator.send_unordered(attester, Request::Prove(whole), until);
+    // Of the same event, of the same claim of the period, or of neither.
+    let other = Proof { claim: whole.claim + 1, ..whole };
+    let second = match generator.random.below(3) {
+        0 => Proof { period: whole.period + 1, ..other },
+        1 => Proof { event: whole.event + 1, ..other },
+        _ => Proof { event: whole.event + 1, period: whole.period + 1, ..whole },
+    };
+    generator.send_unordered(insurer, Request::Prove(second), until);
+    generator.offer();
+    if generator.random.happens(40) {
+        generator.send(attester, Request::Attest { commitment: further });
+    }
+    generator.decide(1);
+    generator.send_unordered(insurer, Request::Prove(Proof { claim: whole.claim + 2, ..whole }), until);
+    generator.offer();
+}
+
+/// What was attested is revoked, by its issuer or by a registrar; a proof that was made before comes in time
+/// for it, or too late.
+fn withdrawn(generator: &mut Generator) {
+    let (issuer, commitment) = (generator.random.below(2), generator.random.below(COMMITMENTS));
+    let plan = generator.random.below(PLANS);
+    generator.send(Actor::Organization(INSURER), Request::Publish { plan, is_sound: true });
+    generator.send(Actor::Organization(INSURER), Request::Cover { commitment });
+    generator.send(Actor::Organization(issuer), Request::Attest { commitment });
+    generator.decide(1);
+    let by = if generator.random.happens(50) {
+        generator.send(Actor::Registrar(0), Request::Suspend { organization: issuer });
+        generator.decide(1);
+        Actor::Registrar(1)
+    } else {
+        Actor::Organization(issuer)
+    };
+    generator.send(by, Request::Unattest { first: commitment, second: None });
+    generator.decide(1);
+    // At the end of the time for which a tree is known that another replaced.
+    let blocks = if generator.random.happens(60) { 98 + generator.random.below(3) } else { 0 };
+    generator.wait(blocks);
+    let until = generator.now() + DAY;
+    let proof = Proof { insurer: INSURER, publisher: INSURER, plan, flaw: None, until, ..generator.proof() };
+    // Without the newest leaf the tree is the one from before it, and the newest tree is the one that was replaced.
+    let attested = Which::Back(generator.random.below(2));
+    let proof = Proof { attested, enrolled: Which::Back(0), as_of: generator.now(), ..proof };
+    generator.send(Actor::Organization(INSURER), Request::Prove(proof));
+    generator.decide(0);
+    generator.send(Actor::Organization(INSURER), Request::Prove(Proof { claim: 7, ..proof }));
+}
+
+/// A custodian anchors who looked, and the patient disputes one access, or one that was none.
+fn disputed(generator: &mut Generator) {
+    let patient = patient(generator);
+    let (subject, now) = (usual(patient), generator.now());
+    let (custodian, sequence) = (Actor::Organization(subject.organization), 1 + generator.random.below(3));
+    for log in 1..=sequence {
+        generator.send(custodian, Request::Log { sequence: log, from: now, to: now });
+        generator.decide(1);
+    }
+    for index in 0..1 + generator.random.below(3) {
+        let is_sound = generator.random.happens(75);
+        let dispute = Request::Dispute { subject, sequence, index, is_sound };
+        generator.send(Actor::Patient(patient), dispute);
+        generator.send(Actor::Patient(patient), dispute);
+    }
 }

@@ -72,6 +72,7 @@ impl fmt::Display for Event {
                     None => Ok(()),
                 }
             }
+            Self::Wait { blocks } => write!(formatter, "{blocks} blocks without transactions are decided"),
             Self::Join { giver, place, altered } => {
                 let how = if *altered { " after an altered chunk" } else { "" };
                 write!(formatter, "replica {place} is new and joins from a snapshot of {giver}{how}")

@@ -3,13 +3,13 @@
 use careledger_app::{
     genesis::{Genesis, GenesisError, GenesisKind, GenesisOrganization},
     machine::Machine,
+    sim::trapdoor,
     store::memory::MemoryStore,
 };
 use careledger_wire::ids::{Digest, EncryptionKey};
 
 use crate::{
     script::run,
-    trapdoor,
     world::{CHAIN, START, World, address, genesis, machine},
 };
 

@@ -87,7 +87,7 @@ fn validator(name: &str) -> ValidatorKey {
 }
 
 /// A chain under CometBFT with these validators.
-fn under(validators: &[(&str, u64)]) -> World {
+pub fn under(validators: &[(&str, u64)]) -> World {
     let consensus = Consensus {
         validators: validators.iter().map(|(name, power)| (validator(name), *power)).collect(),
         evidence: Some(EvidenceParameters { age_blocks: 5_000, age_seconds: 9_000, bytes: 10_000 }),

@@ -16,8 +16,10 @@ mod governance;
 mod guardian;
 mod identity;
 mod insurance;
+mod insurance_words;
 mod keys;
 mod matrix;
+mod once;
 mod passkeys;
 mod privacy;
 mod purity;
@@ -28,7 +30,6 @@ mod replay;
 mod script;
 mod sponsors;
 mod standing;
-mod trapdoor;
 mod world;
 
 use script::check;

@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use careledger_app::{keys, keys::TreeId, machine::Machine, state::StateRead as _, store::memory::MemoryStore};
+use careledger_app::{keys, machine::Machine, store::memory::MemoryStore};
 use careledger_wire::{
     commitment,
     ids::{Address, SubjectId},
@@ -22,25 +22,15 @@ use careledger_wire::{
             MsgClaimSubject, MsgEnrolPractitioner, MsgOpenSubject, MsgRegisterOrganization, MsgSuspendOrganization,
             OrganizationKind, PractitionerRole, SuspensionReason,
         },
-        insurance::{
-            Interval, MsgAnchorAttestation, MsgAnchorEnrolment, MsgProveEligibility, MsgPublishPlan,
-            MsgRevokeAttestation,
-        },
         records::{Anchor, MsgAnchorRecords, MsgMarkEnteredInError, MsgSupersedeRecords, Supersession},
     },
 };
-use careledger_zk::{
-    binding,
-    date::Day,
-    field::Element,
-    plan::{self, Terms},
-    statement::{CIRCUIT_ID, PublicInputs},
-    tree,
-};
+use careledger_zk::field::Element;
 
+pub use crate::insurance_words::{plan_commitment, roots};
 use crate::{
-    trapdoor,
-    world::{CHAIN, START, World, address, bytes, element, key, name_of, signature},
+    insurance_words,
+    world::{CHAIN, START, World, address, bytes, key, name_of, signature},
 };
 
 /// A registered clinic, lab and insurer; Alice's and Bob's subjects at the clinic, claimed; a doctor.
@@ -206,21 +196,15 @@ pub fn message(world: &World, noted: Option<(Element, Element)>, sender: &str, p
         "logs" => MsgAnchorAccessLog {
             sender: from,
             sequence: words.at(1).parse().expect("a sequence"),
-            root: bytes("root").to_vec(),
+            root: words.named("root"),
             count: words.after("count").map_or(1, |count| count.parse().expect("a count")),
             period_start: words.time("from", 0),
             period_end: words.time("to", 0),
         }
         .into(),
-        "publishes" => publish(from, &words).into(),
-        "attests" => MsgAnchorAttestation { sender: from, commitment: element(words.at(1)).to_vec() }.into(),
-        "unattests" => MsgRevokeAttestation {
-            sender: from,
-            commitments: words.plain().map(|name| element(name).to_vec()).collect(),
+        "publishes" | "attests" | "unattests" | "covers" | "proves" => {
+            insurance_words::message(words.at(0), from, noted, &words)
         }
-        .into(),
-        "covers" => MsgAnchorEnrolment { sender: from, commitment: element(words.at(1)).to_vec() }.into(),
-        "proves" => prove(from, noted, &words).into(),
         "adds" => add_key(from, &words).into(),
         "guards" => guard(from, &words).into(),
         "approves" => {
@@ -312,7 +296,7 @@ impl<'a> Words<'a> {
     }
 
     /// The words after the verb that are no option.
-    fn plain(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+    pub fn plain(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.words[1..].iter().copied().filter(|word| !word.contains('='))
     }
 
@@ -386,118 +370,6 @@ fn versioned(word: &str) -> (&str, u32) {
 fn supersession(word: &str, words: &Words<'_>) -> Supersession {
     let (record, version) = versioned(word);
     Supersession { record: bytes(record).to_vec(), version, commitment: words.named("next") }
-}
-
-fn intervals() -> Vec<Interval> {
-    let of = |low, high, class, wait_days, cap| Interval { low, high, class, wait_days, cap };
-    vec![of(0, (1 << 60) - 1, 0, 0, 0), of(1 << 60, u64::MAX, 1, 30, 500_000)]
-}
-
-fn publish(from: String, words: &Words<'_>) -> MsgPublishPlan {
-    let mut intervals = intervals();
-    if words.after("with") == Some("gap") {
-        intervals[1].low += 1;
-    }
-    MsgPublishPlan {
-        sender: from,
-        policy_id: bytes(words.at(1)).to_vec(),
-        intervals,
-        claims_per_period: 2,
-        period_days: 365,
-        terms: bytes("contract").to_vec(),
-        claim_within_days: 90,
-        age_days_min: 0,
-        age_days_max: 40_000,
-    }
-}
-
-/// The commitment of the plan `name` of the insurer `insurer`.
-pub fn plan_commitment(insurer: &str, name: &str) -> Element {
-    let interval = |interval: &Interval| plan::Interval {
-        lo: interval.low,
-        hi: interval.high,
-        class: interval.class,
-        wait_days: interval.wait_days,
-        cap: interval.cap,
-    };
-    plan::Plan {
-        policy_id: binding::policy_id_of(address(insurer).as_bytes(), &bytes(name)),
-        scope: binding::scope_of(address(insurer).as_bytes()),
-        intervals: intervals().iter().map(interval).collect(),
-        terms: Terms {
-            claims_per_period: 2,
-            period_days: 365,
-            claim_within_days: 90,
-            age_days_min: 0,
-            age_days_max: 40_000,
-        },
-    }
-    .commitment()
-}
-
-/// Current roots of the attestations and of an insurer's enrolments.
-pub fn roots(world: &World, insurer: &Address) -> (Element, Element) {
-    let root = |id: TreeId| match world.machine.store().get(&id.tree()) {
-        Some(tree) => Element::from_bytes(tree.root.as_slice().try_into().expect("32 bytes")).expect("canonical"),
-        None => tree::empty_root(),
-    };
-    (root(TreeId::Attestations), root(TreeId::Enrolments(*insurer)))
-}
-
-/// `proves <plan> claim c event e period p` with options: `insurer=`, `made-for=` (insurer in the
-/// proof), `made-by=` (submitter in the proof), `made-on=` (chain), `expires=`, `made-until=`,
-/// `days=`, `roots=noted`, `circuit=`, `random=`, `proof=garbage`.
-fn prove(from: String, noted: Option<(Element, Element)>, words: &Words<'_>) -> MsgProveEligibility {
-    let insurer = words.option("insurer").unwrap_or("payer");
-    let (attestation_root, enrolment_root) = match words.option("roots") {
-        Some("noted") => noted.expect("note roots comes before"),
-        _ => roots(words.world, &address(insurer)),
-    };
-    let days: i64 = words.option("days").map_or(0, |days| days.parse().expect("days"));
-    let today = Day::from_unix_seconds((START + words.world.time) as u64).expect("a day").number();
-    let as_of = Day::from_number((i64::from(today) + days) as u32).expect("a day");
-    let seconds = |name: &str, default: i64| words.option(name).map_or(default, |time| time.parse().expect("seconds"));
-    let expires_at = START + seconds("expires", 1_000);
-    let nullifier = |word| Element::from_bytes(&element(words.after(word).expect(word))).expect("canonical");
-    let claim = bytes(words.after("claim").expect("claim"));
-    let inputs = PublicInputs {
-        att_root: attestation_root,
-        enr_root: enrolment_root,
-        policy: plan_commitment("payer", words.at(1)),
-        as_of,
-        null_event: nullifier("event"),
-        null_period: nullifier("period"),
-        amount_commit: Element::from_bytes(&element("amount")).expect("canonical"),
-        ctx: binding::context(
-            words.option("made-on").unwrap_or(CHAIN),
-            &CIRCUIT_ID,
-            address(words.option("made-for").unwrap_or(insurer)).as_bytes(),
-            &words.option("made-claim").map_or(claim, bytes),
-            address(words.option("made-by").unwrap_or(words.sender)).as_bytes(),
-            (START + seconds("made-until", expires_at - START)) as u64,
-        ),
-    };
-    let randomness = words.option("random").map_or(0, |number| number.parse().expect("a number"));
-    let mut proof = trapdoor::prove(&inputs, randomness).to_vec();
-    if words.option("proof") == Some("garbage") {
-        proof.fill(0xff);
-    }
-    let circuit = words.option("circuit").map_or_else(|| trapdoor::circuit().to_vec(), |name| bytes(name).to_vec());
-    MsgProveEligibility {
-        sender: from,
-        insurer: address(insurer).to_vec(),
-        plan: inputs.policy.to_bytes().to_vec(),
-        circuit,
-        as_of: as_of.number(),
-        attestation_root: attestation_root.to_bytes().to_vec(),
-        enrolment_root: enrolment_root.to_bytes().to_vec(),
-        event_nullifier: inputs.null_event.to_bytes().to_vec(),
-        period_nullifier: inputs.null_period.to_bytes().to_vec(),
-        amount_commitment: inputs.amount_commit.to_bytes().to_vec(),
-        claim: claim.to_vec(),
-        expires_at,
-        proof,
-    }
 }
 
 /// The path of a named grant.

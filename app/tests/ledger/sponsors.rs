@@ -117,7 +117,7 @@ fn quotas() -> GenesisQuotas {
     GenesisQuotas { window_blocks: 200, claimant_bytes: QUOTA_BYTES_MIN, ..GenesisQuotas::default() }
 }
 
-fn bounded() -> World {
+pub fn bounded() -> World {
     let genesis = Genesis { quotas: Some(quotas()), ..genesis() };
     let mut world = World { machine: machine(&genesis), replica: machine(&genesis), time: 0 };
     assert!(run(&mut world, FAMILIAR).iter().all(|answer| *answer == "ok"));

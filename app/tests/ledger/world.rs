@@ -6,6 +6,7 @@ use careledger_app::{
     genesis::{Consensus, Genesis},
     machine::{Block, CheckKind, Machine, Outcome},
     reject::Reject,
+    sim::trapdoor,
     store::memory::MemoryStore,
 };
 use careledger_wire::{
@@ -17,7 +18,7 @@ use careledger_wire::{
 use secp256k1::{SecretKey, ecdsa};
 use sha2::{Digest as _, Sha256};
 
-use crate::{passkeys, trapdoor};
+use crate::passkeys;
 
 pub const CHAIN: &str = "careledger-dev-1";
 /// 2027-01-15T08:00:00Z: second 0 of every script.

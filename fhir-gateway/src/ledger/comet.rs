@@ -12,7 +12,6 @@ use careledger_app::client::{Client, ClientError};
 use careledger_wire::{
     ids::TransactionHash,
     proto::query::{PathRequest, PathResponse, TransactionResult},
-    transaction,
 };
 
 use super::{OpenError, Proven, refused};
@@ -51,23 +50,9 @@ impl Comet {
 
     /// Broadcasts a transaction and waits for its block.
     pub async fn deliver(&self, bytes: &[u8], deadline: Duration) -> Result<TransactionResult, Refusal> {
-        let hash = transaction::hash(bytes);
-        if let Err(error) = self.client.broadcast(bytes).await {
-            // What is refused now may be refused because it already took effect.
-            if let ClientError::Refused { .. } = &error
-                && let Some(result) = self.result(&hash).await?
-            {
-                return Ok(self.saw(result));
-            }
-            return Err(refusal(error));
-        }
-        let result = self.client.wait(&hash, deadline).await.map_err(refusal)?;
-        Ok(self.saw(result))
-    }
-
-    fn saw(&self, result: TransactionResult) -> TransactionResult {
+        let result = self.client.deliver(bytes, deadline).await.map_err(refusal)?;
         self.time.fetch_max(result.time, Ordering::Relaxed);
-        result
+        Ok(result)
     }
 
     /// The value under a key of the newest state, on the node's word.

@@ -159,8 +159,7 @@ async fn registered(client: &Client, organization: &Signer) -> Result<Account> {
 async fn send(client: &Client, chain_id: &str, signer: &Signer, messages: &[Message]) -> Result<()> {
     let account = account(client, signer).await?;
     let bytes = sign(signer, chain_id, account.number, Replay::Sequence(account.sequence), messages);
-    let hash = client.broadcast(&bytes).await?;
-    let result = client.wait(&hash, DEADLINE).await?;
+    let result = client.deliver(&bytes, DEADLINE).await?;
     match result.code {
         0 => Ok(()),
         code => Err(Failure::new(format!("refused with code {code}: {}", result.log))),

@@ -21,15 +21,14 @@ impl Network {
     pub(super) fn custody_message(&self, sender: String, request: Request) -> Message {
         match request {
             Request::Batch { batch } => {
-                let root = access_log::root(&leaves(batch)).to_vec();
-                MsgAnchorBatch { sender, root, count: BATCHED.into() }.into()
+                MsgAnchorBatch { sender, root: batch_root(batch).to_vec(), count: BATCHED.into() }.into()
             }
             Request::Extract { batch, index, is_sound } => {
                 let place = usize::from(if is_sound { index } else { index + 1 });
                 let path = access_log::inclusion_path(&leaves(batch), place).unwrap_or_default();
                 MsgExtractRecord {
                     sender,
-                    batch: access_log::root(&leaves(batch)).to_vec(),
+                    batch: batch_root(batch).to_vec(),
                     record: id("record", batched(batch, index)),
                     commitment: commitment_of(batched(batch, index), 1),
                     index: index.into(),
@@ -65,6 +64,11 @@ impl Network {
             other => unknown(other),
         }
     }
+}
+
+/// What a batch is anchored by.
+pub(in crate::sim) fn batch_root(batch: u8) -> Digest {
+    access_log::root(&leaves(batch))
 }
 
 /// The leaves of a batch.

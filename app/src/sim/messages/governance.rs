@@ -30,7 +30,8 @@ impl Network {
         }
     }
 
-    fn decision(&self, decision: Decision) -> content::Decision {
+    /// A decision as proposals carry it.
+    pub(in crate::sim) fn decision(&self, decision: Decision) -> content::Decision {
         let parameter = |parameter: Parameter, value| {
             content::Decision::Parameter(ParameterChange { parameter: parameter.into(), value })
         };

@@ -4,7 +4,7 @@ use super::{Answer, By, DAY, Model, ends};
 use crate::sim::script::{AUTOMATIC_FROM, Actor, Request, Subject};
 
 /// Time for the review of an emergency.
-const REVIEW: i64 = 7 * DAY;
+pub(in crate::sim) const REVIEW: i64 = 7 * DAY;
 /// Longest grant of a standing approval in a simulation.
 pub(in crate::sim) const AUTOMATIC_SECONDS: i64 = 200;
 /// Emergencies of one organization that may wait for their review.
@@ -12,20 +12,24 @@ const UNREVIEWED_MAX: usize = 16;
 
 /// A request for access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Asked {
-    by: u8,
-    subject: Subject,
-    until: i64,
-    is_answered: bool,
+pub(in crate::sim) struct Asked {
+    pub(in crate::sim) by: u8,
+    pub(in crate::sim) subject: Subject,
+    pub(in crate::sim) until: i64,
+    pub(in crate::sim) terms: u8,
+    /// The standing approval that it was asked under.
+    pub(in crate::sim) standing: Option<u8>,
+    /// The grant that answered it.
+    pub(in crate::sim) answer: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sim) struct Grant {
-    grantee: u8,
-    from: i64,
+    pub(in crate::sim) grantee: u8,
+    pub(in crate::sim) from: i64,
     pub(in crate::sim) until: i64,
-    is_delegable: bool,
-    parent: Option<u8>,
+    pub(in crate::sim) is_delegable: bool,
+    pub(in crate::sim) parent: Option<u8>,
     pub(in crate::sim) is_revoked: bool,
     /// How often it was changed since it was given.
     pub(in crate::sim) amendments: u8,
@@ -37,23 +41,24 @@ pub(in crate::sim) struct Grant {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::sim) struct Guardianship {
     pub(in crate::sim) in_force: Option<(i64, u8)>,
-    by_custodian: Option<(i64, u8)>,
-    by_patient: Option<(i64, u8)>,
+    pub(in crate::sim) by_custodian: Option<(i64, u8)>,
+    pub(in crate::sim) by_patient: Option<(i64, u8)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sim) struct Emergency {
-    by: u8,
-    review_by: i64,
-    pub(in crate::sim) is_reviewed: bool,
+    pub(in crate::sim) by: u8,
+    pub(in crate::sim) practitioner: u8,
+    pub(in crate::sim) review_by: i64,
+    pub(in crate::sim) reviewer: Option<Actor>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sim) struct Standing {
-    grantee: u8,
-    terms: u8,
-    until: i64,
-    uses_max: u8,
+    pub(in crate::sim) grantee: u8,
+    pub(in crate::sim) terms: u8,
+    pub(in crate::sim) until: i64,
+    pub(in crate::sim) uses_max: u8,
     pub(in crate::sim) uses: u8,
 }
 
@@ -80,7 +85,7 @@ impl Model {
     pub(super) fn consent(&mut self, by: By, request: Request) -> Answer {
         match request {
             Request::Ask { subject, request, until, standing, terms } => {
-                self.ask(by, subject, request, until, standing.map(|standing| (standing, terms)))
+                self.ask(by, request, Asked { by: 0, subject, until, terms, standing, answer: None })
             }
             Request::Grant { subject, grant, grantee, from, until, request, delegable } => {
                 let power = self.acts_for(by, subject)?;
@@ -90,7 +95,7 @@ impl Model {
                     return Err("GrantExists");
                 }
                 if let Some(id) = request {
-                    self.answer(id, subject, grantee, by.time)?;
+                    self.answer(id, subject, (grantee, grant), by.time)?;
                 }
                 let by_guardian = power.is_some();
                 let given = Grant { from, is_delegable: delegable, by_guardian, ..grant_to(grantee, until) };
@@ -139,7 +144,8 @@ impl Model {
         }
     }
 
-    fn ask(&mut self, by: By, subject: Subject, id: u8, until: i64, under: Option<(u8, u8)>) -> Answer {
+    fn ask(&mut self, by: By, id: u8, asked: Asked) -> Answer {
+        let Asked { subject, until, terms, .. } = asked;
         let organization = self.organization(by)?;
         ends(until, by.time)?;
         if !self.subjects.contains_key(&subject) {
@@ -148,7 +154,7 @@ impl Model {
         if self.requests.contains_key(&id) {
             return Err("RequestExists");
         }
-        if let Some((standing, terms)) = under {
+        if let Some(standing) = asked.standing {
             let grant = (subject, AUTOMATIC_FROM + id);
             let approval = self.standing.get_mut(&(subject, standing)).ok_or("UnknownStanding")?;
             let is_for = approval.grantee == organization && approval.terms == terms;
@@ -162,22 +168,23 @@ impl Model {
             let end = (by.time + AUTOMATIC_SECONDS).min(approval.until);
             self.grants.insert(grant, Grant { from: by.time, ..grant_to(organization, end) });
         }
-        self.requests.insert(id, Asked { by: organization, subject, until, is_answered: under.is_some() });
+        let answer = asked.standing.map(|_| AUTOMATIC_FROM + id);
+        self.requests.insert(id, Asked { by: organization, answer, ..asked });
         Ok(())
     }
 
-    fn answer(&mut self, id: u8, subject: Subject, grantee: u8, time: i64) -> Answer {
+    fn answer(&mut self, id: u8, subject: Subject, (grantee, grant): (u8, u8), time: i64) -> Answer {
         let request = self.requests.get_mut(&id).ok_or("UnknownRequest")?;
         if (request.by, request.subject) != (grantee, subject) {
             return Err("RequestMismatch");
         }
-        if request.is_answered {
+        if request.answer.is_some() {
             return Err("RequestAnswered");
         }
         if request.until <= time {
             return Err("RequestExpired");
         }
-        request.is_answered = true;
+        request.answer = Some(grant);
         Ok(())
     }
 
@@ -259,13 +266,13 @@ impl Model {
                 if by.actor == Actor::Organization(found.by) {
                     return Err("OwnEmergency");
                 }
-                if found.is_reviewed {
+                if found.reviewer.is_some() {
                     return Err("EmergencyReviewed");
                 }
                 if !is_registrar && found.review_by <= by.time {
                     return Err("EmergencyReviewOverdue");
                 }
-                found.is_reviewed = true;
+                found.reviewer = Some(by.actor);
                 Ok(())
             }
             Request::ApproveStanding { subject, standing, grantee, terms, until, uses } => {
@@ -292,7 +299,7 @@ impl Model {
         if !self.organizations.get(&organization).is_some_and(|found| found.emergency) {
             return Err("EmergencyNotAccredited");
         }
-        let own = self.emergencies.values().filter(|other| other.by == organization && !other.is_reviewed);
+        let own = self.emergencies.values().filter(|other| other.by == organization && other.reviewer.is_none());
         let deadlines: Vec<i64> = own.map(|other| other.review_by).collect();
         if deadlines.iter().any(|deadline| *deadline <= by.time) {
             return Err("EmergencyReviewOverdue");
@@ -310,7 +317,7 @@ impl Model {
         if self.emergencies.contains_key(&(subject, emergency)) {
             return Err("IdTaken");
         }
-        let opened = Emergency { by: organization, review_by: by.time + REVIEW, is_reviewed: false };
+        let opened = Emergency { by: organization, practitioner, review_by: by.time + REVIEW, reviewer: None };
         self.emergencies.insert((subject, emergency), opened);
         Ok(())
     }

@@ -13,7 +13,7 @@ const UPGRADE_BLOCKS_MAX: u64 = 10_000_000;
 pub(in crate::sim) struct Parameters {
     pub(in crate::sim) offences_tolerated: u64,
     pub(in crate::sim) unordered_seconds: i64,
-    proposal_seconds: i64,
+    pub(in crate::sim) proposal_seconds: i64,
 }
 
 impl Default for Parameters {
@@ -24,12 +24,14 @@ impl Default for Parameters {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::sim) struct Proposal {
-    by: u8,
-    until: i64,
-    decision: Decision,
+    pub(in crate::sim) by: u8,
+    pub(in crate::sim) until: i64,
+    pub(in crate::sim) decision: Decision,
     pub(in crate::sim) approvals: BTreeSet<u8>,
     pub(in crate::sim) is_open: bool,
-    generation: u64,
+    /// Its proposer took it back.
+    pub(in crate::sim) is_withdrawn: bool,
+    pub(in crate::sim) generation: u64,
 }
 
 /// Ranges, whatever the ledger holds.
@@ -65,14 +67,17 @@ impl Model {
                 if self.proposals.contains_key(&proposal) {
                     return Err("ProposalExists");
                 }
-                self.can_be(decision, by.height)?;
+                let height = by.height;
+                self.can_be(decision, height)?;
                 let approvals = [registrar].into();
                 let generation = self.registrar_generation;
                 let is_open = self.threshold > 1;
-                let made = Proposal { by: registrar, until, decision, approvals, is_open, generation };
+                let is_withdrawn = false;
+                let by = registrar;
+                let made = Proposal { by, until, decision, approvals, is_open, is_withdrawn, generation };
                 self.proposals.insert(proposal, made);
                 if !is_open {
-                    self.become_so(decision, by.height);
+                    self.become_so(decision, height);
                 }
                 Ok(())
             }
@@ -98,7 +103,8 @@ impl Model {
                 if !found.approvals.remove(&registrar) {
                     return Err("NotApproved");
                 }
-                found.is_open = found.by != registrar;
+                found.is_withdrawn = found.by == registrar;
+                found.is_open = !found.is_withdrawn;
                 self.proposals.insert(proposal, found);
                 Ok(())
             }

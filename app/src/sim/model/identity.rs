@@ -9,7 +9,7 @@ pub(in crate::sim) struct Organization {
     pub(in crate::sim) until: i64,
     pub(in crate::sim) emergency: bool,
     pub(in crate::sim) suspended: bool,
-    generation: u64,
+    pub(in crate::sim) generation: u64,
 }
 
 /// What registrars agree on: organization, content, end, capability; and what stood before: the
@@ -50,7 +50,7 @@ impl Model {
     }
 
     pub(super) fn is_unused(&self, actor: Actor) -> bool {
-        !self.accounts.contains_key(&actor) && !self.bound.contains(&Key::Of(actor))
+        !self.accounts.contains_key(&actor) && !self.bound.contains_key(&Key::Of(actor))
     }
 
     /// Whether the patient has claimed the subject, by whose key it is asked.

@@ -20,21 +20,21 @@ pub(in crate::sim) struct Account {
 /// Who may restore an account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::sim) struct Guarded {
-    guardians: BTreeSet<Actor>,
-    threshold: u8,
-    delay: i64,
+    pub(in crate::sim) guardians: BTreeSet<Actor>,
+    pub(in crate::sim) threshold: u8,
+    pub(in crate::sim) delay: i64,
     pub(in crate::sim) round: u64,
     pub(in crate::sim) is_recovering: bool,
 }
 
 /// What was approved of a recovery.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Recovery {
-    round: u64,
-    approvals: BTreeSet<Actor>,
-    approved_from: Option<i64>,
-    attestations: BTreeSet<u8>,
-    attested_from: Option<i64>,
+pub(in crate::sim) struct Recovery {
+    pub(in crate::sim) round: u64,
+    pub(in crate::sim) approvals: BTreeSet<Actor>,
+    pub(in crate::sim) approved_from: Option<i64>,
+    pub(in crate::sim) attestations: BTreeSet<u8>,
+    pub(in crate::sim) attested_from: Option<i64>,
 }
 
 /// Two guardians, another than oneself, one or two of whom suffice, after one to ninety days.
@@ -65,13 +65,13 @@ impl Model {
     fn is_nobodys(&self, key: Key) -> bool {
         match key {
             Key::Of(actor) => self.is_unused(actor),
-            Key::Spare(_) => !self.bound.contains(&key),
+            Key::Spare(_) => !self.bound.contains_key(&key),
         }
     }
 
     fn bind(&mut self, actor: Actor, key: Key) {
         if key != Key::Of(actor) {
-            self.bound.insert(key);
+            self.bound.insert(key, actor);
         }
     }
 

@@ -19,7 +19,7 @@ pub(in crate::sim) struct Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sim) struct Countersignature {
     pub(in crate::sim) version: u8,
-    until: i64,
+    pub(in crate::sim) until: i64,
     pub(in crate::sim) is_given: bool,
 }
 

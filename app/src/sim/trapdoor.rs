@@ -1,5 +1,6 @@
-//! A verifying key whose secret the tests know, so that they can prove any statement at once.
-//! Its proofs pass the real verifier; that real provers cannot do this is the circuit's test.
+//! A verifying key whose secret everybody knows, so that simulations and tests prove any statement at once.
+//! Its proofs pass the real verifier; that real provers cannot do this is the circuit's test. It is a development
+//! key: a chain takes it only if it is named so and its genesis has it.
 
 use std::sync::LazyLock;
 

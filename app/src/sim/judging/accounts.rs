@@ -1,0 +1,139 @@
+//! Accounts, their keys and recovery; organizations, their staff, and subjects.
+
+use careledger_wire::proto::{
+    accounts::{KeyAuthority, KeyKind},
+    identity::{PractitionerRole, SuspensionReason},
+    state::{AccountKey, AccountRole, Registration},
+};
+use prost::Message as _;
+
+use super::{Judge, as_set, at, happened};
+use crate::{
+    accounts, keys,
+    sim::{messages::kind_of, script::Actor},
+    state::StateRead as _,
+};
+
+impl Judge<'_> {
+    pub(super) fn accounts(&mut self) {
+        let network = self.network;
+        for (actor, account) in &network.model.accounts {
+            let expected = account.keys.iter().map(|(key, is_full)| AccountKey {
+                kind: KeyKind::Secp256k1.into(),
+                key: network.signer(*key).public_key().to_vec(),
+                authority: if *is_full { KeyAuthority::Full } else { KeyAuthority::Device }.into(),
+            });
+            let mut expected: Vec<AccountKey> = expected.collect();
+            expected.sort_by(|one, other| one.key.cmp(&other.key));
+            self.holds(&keys::account(&self.address(*actor)), format_args!("account of {actor}"), |found| {
+                (found.number, found.sequence) = (account.number, account.sequence);
+                found.set_role(role(*actor));
+                // Nobody binds, and there are no quotas.
+                (found.quota_window, found.quota_used_bytes) = (0, 0);
+                found.bound_to.clear();
+                let mut held = accounts::keys_of(found);
+                held.sort_by(|one, other| one.key.cmp(&other.key));
+                if held != expected {
+                    found.keys.clone_from(&expected);
+                }
+            });
+        }
+        for (key, actor) in &network.model.bound {
+            let owner = self.address(*actor).to_vec();
+            let path = keys::key_owner(&network.signer(*key).address());
+            self.holds(&path, format_args!("owner of {key}"), |found| found.account = owner);
+        }
+        for (actor, guarded) in &network.model.guarded {
+            let expected = self.addresses(&guarded.guardians);
+            self.holds(&keys::guardians(&self.address(*actor)), format_args!("guardians of {actor}"), |found| {
+                as_set(&mut found.guardians, expected);
+                (found.threshold, found.delay_seconds) = (guarded.threshold.into(), guarded.delay);
+                (found.round, found.is_recovering) = (guarded.round, guarded.is_recovering);
+            });
+        }
+        for ((actor, key), recovery) in &network.model.recoveries {
+            let approvals = self.addresses(&recovery.approvals);
+            let organizations: Vec<Actor> =
+                recovery.attestations.iter().map(|number| Actor::Organization(*number)).collect();
+            let attestations = self.addresses(&organizations);
+            let path = keys::recovery(&self.address(*actor), &network.signer(*key).address());
+            self.holds(&path, format_args!("recovery of {actor} by {key}"), |found| {
+                found.round = recovery.round;
+                as_set(&mut found.approvals, approvals);
+                as_set(&mut found.attestations, attestations);
+                found.approved_from = recovery.approved_from.map_or(0, at);
+                found.attested_from = recovery.attested_from.map_or(0, at);
+            });
+        }
+    }
+
+    pub(super) fn identity(&mut self) {
+        let model = &self.network.model;
+        for (organization, expected) in &model.organizations {
+            let path = keys::organization(&self.organization(*organization));
+            self.holds(&path, format_args!("organization-{organization}"), |found| {
+                found.set_kind(kind_of(*organization, expected.content));
+                (found.encryption_key, found.evidence) = (vec![7; 32], vec![expected.content + 1; 32]);
+                (found.expires_at, found.generation) = (at(expected.until), expected.generation);
+                found.emergency = expected.emergency;
+                found.set_suspended(if expected.suspended {
+                    SuspensionReason::UnderInvestigation
+                } else {
+                    SuspensionReason::Unspecified
+                });
+            });
+        }
+        for ((organization, practitioner), expected) in &model.practitioners {
+            let own = self.organization(*organization);
+            let path = keys::practitioner(&own, &self.address(Actor::Practitioner(*practitioner)));
+            self.holds(&path, format_args!("practitioner-{practitioner} of organization-{organization}"), |found| {
+                found.organization = own.to_vec();
+                found.set_role(PractitionerRole::Physician);
+                (found.qualification, found.expires_at) = (vec![9; 32], at(expected.until));
+                happened(&mut found.suspended_at, expected.suspended);
+            });
+        }
+        for (subject, is_claimed) in &model.subjects {
+            let organization = self.organization(subject.organization).to_vec();
+            let claimant = self.address(Actor::Patient(subject.patient)).to_vec();
+            self.holds(&keys::subject(&self.subject(*subject)), format_args!("{subject:?}"), |found| {
+                (found.organization, found.claimant) = (organization, claimant);
+                found.encryption_key = if *is_claimed { vec![8; 32] } else { Vec::new() };
+            });
+        }
+        self.registrations();
+    }
+
+    /// What registrars approved and is not decided. Its paths are hashes of the content: who approved is compared.
+    fn registrations(&mut self) {
+        let mut found = Vec::new();
+        for (path, value) in self.state.scan(b"registration/", None, usize::MAX) {
+            let mut approvals = Registration::decode(value.as_slice()).expect("what the ledger wrote").approvals;
+            approvals.sort();
+            found.push(approvals);
+            self.seen.insert(path);
+        }
+        let mut expected = Vec::new();
+        for approvals in self.network.model.approvals.values().filter(|approvals| !approvals.is_empty()) {
+            let registrars: Vec<Actor> = approvals.iter().map(|number| Actor::Registrar(*number)).collect();
+            let mut approvals = self.addresses(&registrars);
+            approvals.sort();
+            expected.push(approvals);
+        }
+        found.sort();
+        expected.sort();
+        if found != expected {
+            self.note(format!("{} registrations wait for approvals, expected {}", found.len(), expected.len()));
+        }
+    }
+}
+
+fn role(actor: Actor) -> AccountRole {
+    match actor {
+        Actor::Registrar(_) => AccountRole::Registrar,
+        Actor::Organization(_) => AccountRole::Organization,
+        Actor::Patient(_) => AccountRole::Claimant,
+        Actor::Practitioner(_) => AccountRole::Practitioner,
+        Actor::Guardian(_) => AccountRole::Guardian,
+    }
+}
