@@ -31,10 +31,11 @@ use crate::{
 
 pub mod event;
 mod leaf;
+mod of_patients;
 #[cfg(test)]
 mod tests;
 
-pub use leaf::{Access, Action, Agent, AnchoredBatch, Disclosure, Entity, Inclusion, Leaf, Outcome, Verdict};
+pub use leaf::{Access, Action, Agent, AnchoredBatch, Disclosure, Entity, Inclusion, Leaf, Origin, Outcome, Verdict};
 
 /// Leaves that are read at once.
 const LEAVES_PER_PAGE: usize = 1000;
@@ -81,6 +82,7 @@ impl AuditLog {
             wake: Arc::default(),
             batch_leaves: settings.batch_leaves.into(),
         });
+        core.list_older()?;
         let interval = Duration::from_secs(settings.batch_seconds.into());
         tokio::spawn(anchor_now_and_then(Arc::downgrade(&core), Arc::clone(&core.wake), interval));
         Ok(Self { core })
@@ -95,6 +97,7 @@ impl AuditLog {
             let leaf = Leaf::new(number, clock(), access);
             let key = number.to_be_bytes();
             let mut batch = Batch::default();
+            self.core.list(&leaf, &mut batch);
             batch.put(Space::Leaf, key, envelope::seal_value(&self.core.leaf_key, &leaf.bytes(), &key));
             *last = number;
             (number, self.core.store.commit(batch, durability))
@@ -115,9 +118,9 @@ impl AuditLog {
 
     /// Logs what another organization was told, durably: the answer waits for it.
     pub async fn disclosed(&self, disclosure: Disclosure) -> Result<(), Refusal> {
-        let Disclosure { organization, practitioner, purpose, grant, resource_type, ids, patient, verdict } =
+        let Disclosure { organization, practitioner, purpose, grant, resource_type, ids, patient, verdict, origin } =
             disclosure;
-        let entity = |id| Entity { resource_type: resource_type.clone(), id, version: None };
+        let entity = |id| Entity { resource_type: resource_type.clone(), id, version: None, query: None };
         let entities =
             if ids.is_empty() { vec![entity(None)] } else { ids.into_iter().map(Some).map(entity).collect() };
         let access = Access {
@@ -131,6 +134,7 @@ impl AuditLog {
             patient,
             entities,
             grant: Some(grant),
+            origin,
         };
         self.record(access, Durability::Synced).await?;
         Ok(())
@@ -141,23 +145,6 @@ impl AuditLog {
         let key = number.to_be_bytes();
         let sealed = self.core.store.get(Space::Leaf, &key)?;
         sealed.map(|sealed| self.core.open(&key, &sealed)).transpose()
-    }
-
-    /// At most `limit` leaves that `wanted` keeps, newest first, numbered below `before`.
-    pub fn leaves(
-        &self,
-        before: Option<u64>,
-        limit: usize,
-        mut wanted: impl FnMut(&Leaf) -> bool,
-    ) -> Result<Vec<Leaf>, Refusal> {
-        let newest = *self.core.last.lock();
-        let mut found = Vec::new();
-        let mut number = before.map_or(newest, |before| before.saturating_sub(1).min(newest));
-        while number > 0 && found.len() < limit {
-            found.extend(self.leaf(number)?.filter(|leaf| wanted(leaf)));
-            number -= 1;
-        }
-        Ok(found)
     }
 
     /// Anchors every leaf that is not anchored yet, in batches. Returns how many leaves that was.

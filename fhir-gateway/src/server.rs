@@ -12,7 +12,7 @@ pub mod route;
 use std::{collections::HashMap, pin::pin, sync::Arc, time::Instant};
 
 use actix_web::{
-    App, HttpRequest, HttpResponse, HttpServer,
+    App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer,
     dev::{Decompress, Server},
     http::{Method, StatusCode, header},
     middleware::Compress,
@@ -94,6 +94,7 @@ pub fn serve(
 async fn handle(request: HttpRequest, payload: web::Payload, gateway: web::Data<Gateway>) -> HttpResponse {
     let began = Instant::now();
     let id = request_id(&request);
+    request.extensions_mut().insert(headers::RequestId(id.clone()));
     let gateway = gateway.into_inner();
     let mut response = match answer(&request, payload, &gateway).await {
         Ok(response) => response,
@@ -208,8 +209,15 @@ async fn interact(
         wanted => wanted?,
     };
     let (prefer, key) = (headers::prefer(request), headers::idempotency_key(request)?);
-    let context = Context { organization, conditions, caller: &caller, prefer, key };
-    respond(run(&context, route, request, &pairs, accept, &body).await?, wanted)
+    let origin = &headers::origin(request);
+    let context = Context { organization, conditions, caller: &caller, prefer, key, origin };
+    match run(&context, route, request, &pairs, accept, &body).await {
+        Ok(answer) => respond(answer, wanted),
+        Err(refusal) => {
+            let (action, resource_type, id) = route.audited();
+            Err(interactions::refused(&context, action, resource_type, id, refusal).await)
+        }
+    }
 }
 
 /// The body, unpacked; not one byte more than `limit` is kept.

@@ -71,8 +71,14 @@ fn access(patient: &str) -> Access {
         agent: Agent::Client("ehr".to_owned()),
         purpose: Some("TREAT".to_owned()),
         patient: Some(patient.to_owned()),
-        entities: vec![Entity { resource_type: "Observation".to_owned(), id: Some("o".to_owned()), version: Some(2) }],
+        entities: vec![Entity {
+            resource_type: "Observation".to_owned(),
+            id: Some("o".to_owned()),
+            version: Some(2),
+            query: None,
+        }],
         grant: None,
+        origin: Origin::default(),
     }
 }
 
@@ -166,8 +172,7 @@ async fn leaves_are_found_newest_first() {
         world.log().record(access(patient), Durability::Ordered).await.unwrap();
     }
     let numbers = |before, limit| -> Vec<u64> {
-        let of_a = |leaf: &Leaf| leaf.access.patient.as_deref() == Some("a");
-        world.log().leaves(before, limit, of_a).unwrap().iter().map(|leaf| leaf.number).collect()
+        world.log().newest(&["a"], before, limit).unwrap().iter().map(|leaf| leaf.number).collect()
     };
     assert_eq!(numbers(None, 2), [5, 3]);
     assert_eq!(numbers(Some(3), 2), [1]);
@@ -186,6 +191,7 @@ async fn a_leaf_is_rendered_as_an_audit_event() {
         ids: vec!["b".to_owned()],
         patient: Some("p".to_owned()),
         verdict: Verdict::Denied(Rule::NotRevoked),
+        origin: Origin::default(),
     };
     world.log().disclosed(denied).await.unwrap();
     let event = world.log().leaf(1).unwrap().unwrap().event("http://127.0.0.1:8080/riverside/fhir");
@@ -195,7 +201,8 @@ async fn a_leaf_is_rendered_as_an_audit_event() {
     assert_eq!((at("/outcome").as_str(), at("/outcomeDesc").as_str()), ("4", "refused: the consent was revoked"));
     assert_eq!(at("/purposeOfEvent/0/coding/0/code"), "TREAT");
     assert_eq!(at("/entity/0/what/reference"), "Patient/p");
-    assert_eq!(at("/entity/1/what/reference"), "Binary/b");
+    assert_eq!(at("/entity/1/what/identifier/value"), GrantId::new([4; 32]).to_string());
+    assert_eq!(at("/entity/1/detail/0/valueString"), "Binary/b");
     assert_eq!(at("/agent/0/who/identifier/value"), Address::new([2; 20]).to_string());
     assert_eq!(event::number("leaf-1"), Some(1));
     for id in ["leaf-01", "leaf-+1", "leaf-", "1", "leaf-1x"] {
@@ -211,10 +218,49 @@ fn a_leaf_with_control_characters_is_still_shown_as_valid_fhir() {
         agent: Agent::Client("ehr\0".to_owned()),
         purpose: Some("TRE\u{1}AT".to_owned()),
         patient: Some("p1".to_owned()),
-        entities: vec![Entity { resource_type: "Binary\n".to_owned(), id: Some("\0".to_owned()), version: None }],
+        entities: vec![Entity {
+            resource_type: "Binary\n".to_owned(),
+            id: Some("\0".to_owned()),
+            version: None,
+            query: None,
+        }],
         grant: None,
+        origin: Origin::default(),
     };
     let event = Leaf::new(1, 1_000_000, access).event("http://here/fhir");
     let document = crate::json::Document::parse(event.to_string()).unwrap();
     assert!(!document.to_value().to_string().contains("\\u0000"));
+}
+
+#[test]
+fn a_leaf_of_an_earlier_version_keeps_its_hash() {
+    let text = r#"{"number":3,"time":1000000,"access":{"action":"Execute","outcome":"Permitted","agent":{"Client":"ehr"},"purpose":null,"patient":"p1","entities":[{"resource_type":"Condition","id":null,"version":null}],"grant":null},"salt":"00"}"#;
+    let leaf: Leaf = serde_json::from_str(text).unwrap();
+    assert_eq!(String::from_utf8(leaf.bytes()).unwrap(), text);
+    let event = leaf.event("http://here/fhir");
+    assert_eq!(event["entity"][1]["query"], "Q29uZGl0aW9u", "what it was about, as a query");
+}
+
+#[tokio::test]
+async fn a_log_without_a_list_of_patients_gets_one_when_it_is_opened() {
+    let mut world = World::new();
+    for patient in ["a", "b", "a"] {
+        world.log().record(access(patient), Durability::Synced).await.unwrap();
+    }
+    let core = &world.log().core;
+    let mut rows = Batch::default();
+    for (key, _) in core.store.scan(Space::State, b"access-log/of/", None, 10).unwrap() {
+        rows.delete(Space::State, key);
+    }
+    rows.delete(Space::State, *b"access-log/listed");
+    assert_eq!(rows.changes().len(), 4);
+    core.store.commit(rows, Durability::Synced).await.unwrap();
+    assert_eq!(world.log().count(&["a"]), Ok(0));
+    world.restart();
+    assert_eq!(world.log().count(&["a"]), Ok(2));
+    assert_eq!((world.log().count(&["a", "b", "a"]), world.log().count(&[])), (Ok(3), Ok(3)));
+    let numbers = |patients: &[&str]| {
+        world.log().newest(patients, None, 10).unwrap().iter().map(|leaf| leaf.number).collect::<Vec<_>>()
+    };
+    assert_eq!((numbers(&["a"]), numbers(&["b", "a"]), numbers(&["c"])), (vec![3, 1], vec![3, 2, 1], vec![]));
 }

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::resources::parameters;
 
 /// Raised with every change to [`TABLES`].
-const SCHEMA_VERSION: u32 = 4;
+const SCHEMA_VERSION: u32 = 5;
 
 /// `resource.number` is given at a resource's first version and never changes: it orders pages.
 /// `revision` keeps by what a resource was sorted when a search began. `history` has every version,

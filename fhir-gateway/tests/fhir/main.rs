@@ -14,6 +14,7 @@ mod conditions;
 mod consent;
 mod doors;
 mod fidelity;
+mod guides;
 mod histories;
 mod patches;
 mod related;
