@@ -2,7 +2,9 @@
 
 mod balp;
 mod mhd;
+mod pcf;
 mod profile;
+mod us_core;
 
 use std::path::Path;
 
