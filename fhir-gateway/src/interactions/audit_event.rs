@@ -71,13 +71,14 @@ pub async fn search(context: &Context<'_>, query: &Query, path: &str) -> Result<
     if query.only_count && names_patients_only(query) {
         return counted(context, query, path);
     }
+    let patients = patients(context, query);
     let (wanted, most) =
         if query.only_count { (usize::MAX, COUNTED_MAX) } else { (query.count as usize, LOOKED_AT_MAX) };
     let mut found: Vec<(u64, Vec<u8>)> = Vec::new();
     let mut before = query.cursor.and_then(|cursor| u64::try_from(cursor.after).ok());
     let (mut is_whole, mut looked_at) = (false, 0);
     while found.len() <= wanted && !is_whole && looked_at < most {
-        let leaves = context.organization.audit.newest(&query.patients(), before, CHUNK)?;
+        let leaves = context.organization.audit.newest(&patients, before, CHUNK)?;
         is_whole = leaves.len() < CHUNK;
         looked_at += leaves.len();
         before = leaves.last().map_or(before, |leaf| Some(leaf.number));
@@ -141,9 +142,16 @@ fn names_patients_only(query: &Query) -> bool {
     }
 }
 
+/// Of whom leaves are read: who is limited to one patient has nobody else's read, not even to find
+/// that they do not match.
+fn patients<'a>(context: &'a Context<'_>, query: &'a Query) -> Vec<&'a str> {
+    let own = context.caller.compartment(Interaction::Search, "AuditEvent");
+    own.map_or_else(|| query.patients(), |own| vec![own])
+}
+
 /// How many leaves are about the patients, without reading one.
 fn counted(context: &Context<'_>, query: &Query, path: &str) -> Result<Answer, Refusal> {
-    let total = context.organization.audit.count(&query.patients())?;
+    let total = context.organization.audit.count(&patients(context, query))?;
     let mut bundle = Writer::new("searchset");
     bundle.total(total);
     bundle.links(&super::search::links(context, query, path, None));

@@ -221,6 +221,9 @@ pub async fn check(context: &Context<'_>, proposed: &[Proposed]) -> Result<(), R
             continue;
         }
         let value = document.to_value();
+        if is_as_before(context, &at.change, &value).await? {
+            continue;
+        }
         for content in Element::resource(&value).get("content").items() {
             let attachment = content.get("attachment");
             if attachment.get("hash").is_missing() && attachment.get("size").is_missing() {
@@ -235,6 +238,20 @@ pub async fn check(context: &Context<'_>, proposed: &[Proposed]) -> Result<(), R
         }
     }
     Ok(())
+}
+
+/// Whether an update leaves the contents what they are: of what is kept nothing is said anew, so
+/// that a document whose Binary has changed since can still be superseded.
+async fn is_as_before(context: &Context<'_>, change: &Change, value: &Value) -> Result<bool, Refusal> {
+    let Change::Update { resource_type, id, expected, .. } = change else { return Ok(false) };
+    match context.organization.records.any_version(resource_type, id, *expected).await?.content {
+        Content::Json(bytes) => {
+            let before: Value =
+                serde_json::from_slice(&bytes).map_err(|_| Refusal::Internal("a DocumentReference does not parse"))?;
+            Ok(before["content"] == value["content"])
+        }
+        Content::Raw { .. } | Content::Deleted => Ok(false),
+    }
 }
 
 /// The document of an attachment, where it is at hand.

@@ -11,7 +11,7 @@ use crate::{
     auth::{clock, scopes::Interaction},
     format::FHIR_JSON,
     hooks::Proposed,
-    interactions::{Answer, Context, commit, kept, local_patient, operation, permit, permit_about},
+    interactions::{Answer, Context, commit, idempotency, kept, local_patient, operation, permit, permit_about},
     json::{Document, Node},
     mapping::{
         cda,
@@ -41,6 +41,9 @@ pub async fn generate(context: &Context<'_>, parameters: &Document) -> Result<An
     let patient = patient(context, &sent).await?;
     permit_about(context, "DocumentReference", Interaction::Create, patient.as_deref())?;
     let (id, now) = (super::super::create::id_of_new(context, "DocumentReference"), clock());
+    if context.key.is_some() && is_again(context, &id, &sent).await? {
+        return answer(&id);
+    }
     let attachment = Attachment {
         binary: id.clone(),
         content_type: sent.content_type.clone(),
@@ -62,8 +65,25 @@ pub async fn generate(context: &Context<'_>, parameters: &Document) -> Result<An
         proposed.push(create(resource_type, Content::Json(made.bytes().clone()), Some(made)));
     }
     commit(context, proposed).await?;
+    answer(&id)
+}
+
+fn answer(id: &str) -> Result<Answer, Refusal> {
     let reference = json!({"valueReference": {"reference": format!("DocumentReference/{id}")}});
     operation::parameters_of(&[("DocumentReference", reference)])
+}
+
+/// Whether an earlier try under the same key stored this document.
+async fn is_again(context: &Context<'_>, id: &str, sent: &Sent) -> Result<bool, Refusal> {
+    let records = &context.organization.records;
+    if records.settled("Binary", id).await?.is_none() {
+        return Ok(false);
+    }
+    let (content_type, bytes) = (sent.content_type.clone(), sent.bytes.clone().into());
+    if records.any_version("Binary", id, 1).await?.content == (Content::Raw { content_type, bytes }) {
+        return Ok(true);
+    }
+    Err(idempotency::another_body())
 }
 
 fn read(context: &Context<'_>, parameters: &Document) -> Result<Sent, Refusal> {

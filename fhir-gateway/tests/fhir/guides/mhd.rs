@@ -146,6 +146,22 @@ async fn a_document_that_replaces_another_supersedes_it() {
 }
 
 #[actix_web::test]
+async fn a_document_whose_binary_has_changed_since_can_still_be_superseded() {
+    let (_world, client) = recipient().await;
+    let bundle = example("mhd/Bundle-ex-comprehensiveProvideDocumentBundleSimple.json");
+    let answer = client.post("/", bundle.to_string()).await.expect(200).json();
+    let (document, binary) = (local(&answer["entry"][1]), local(&answer["entry"][2]));
+    let png = [("content-type", "image/png")];
+    client.send("PUT", &format!("/{binary}"), &png, [1u8]).await.expect(200);
+    let merge = [("content-type", "application/json")];
+    let changed = async |body: Value| client.send("PATCH", &format!("/{document}"), &merge, body.to_string()).await;
+    changed(json!({"status": "superseded"})).await.expect(200);
+    let mut content = client.get(&format!("/{document}")).await.expect(200).json()["content"].clone();
+    content[0]["attachment"]["title"] = json!("Another");
+    changed(json!({"content": content})).await.expect(422);
+}
+
+#[actix_web::test]
 async fn iti_65_refuses_what_the_profile_that_a_bundle_claims_does_not_allow() {
     let (_world, client) = recipient().await;
     type Change = fn(&mut Value);
@@ -452,6 +468,15 @@ async fn iti_106_makes_the_metadata_of_a_document() {
         assert_eq!(made.pointer(path).and_then(Value::as_str), Some(expected), "{path}");
     }
     assert_eq!(count(&client, "List?code=submissionset").await, 3);
+    // Under its key it is generated once.
+    let key = [("idempotency-key", "one")];
+    let keyed = async |parameters: &Value| {
+        client.send("POST", "/DocumentReference/$generate-metadata", &key, parameters.to_string()).await
+    };
+    let text = example("mhd/Parameters-ex-input-binary.json");
+    assert_eq!(keyed(&text).await.expect(200).json(), keyed(&text).await.expect(200).json());
+    keyed(&parameters).await.expect(422);
+    assert_eq!(count(&client, "List?code=submissionset").await, 4);
     for body in [json!({"resourceType": "Parameters"}), json!({"resourceType": "Bundle", "type": "document"})] {
         client.post("/DocumentReference/$generate-metadata", body.to_string()).await.expect(422);
     }
