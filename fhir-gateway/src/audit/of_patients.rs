@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use careledger_wire::{commitment, ids::Digest};
+use futures::executor::block_on;
 
 use super::{AuditLog, Core, LEAVES_PER_PAGE, Leaf, number_of};
 use crate::{
@@ -89,8 +90,9 @@ impl Core {
             if is_done {
                 batch.put(Space::State, LISTED, []);
             }
-            // In order with everything that follows: the mark is never there without the rows.
-            drop(self.store.commit(batch, Durability::Ordered));
+            // The mark is never there without the rows, and nobody asks before both are. The store
+            // writes on a thread of its own, so that waiting here holds nothing up that it waits for.
+            block_on(self.store.commit(batch, Durability::Ordered))?;
             if is_done {
                 return Ok(());
             }
