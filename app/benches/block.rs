@@ -8,6 +8,8 @@
 
 #[path = "scene.rs"]
 mod scene;
+#[path = "signature.rs"]
+mod signature;
 
 use std::time::{Duration, Instant};
 
@@ -21,10 +23,8 @@ use careledger_wire::{
         consent::{MsgRequestAccess, MsgRevokeConsent},
         records::{Anchor, MsgAnchorRecords, MsgSupersedeRecords, Supersession},
     },
-    transaction::Transaction,
 };
 use rayon::prelude::*;
-use secp256k1::{PublicKey, ecdsa, ecdsa::Signature};
 
 /// Records before the blocks that are measured.
 const RECORDS: [u64; 3] = [10_000, 100_000, 1_000_000];
@@ -83,16 +83,6 @@ fn transaction(records: u64, block: u64, place: u64) -> Vec<u8> {
     }
 }
 
-fn verify(bytes: &[u8]) -> bool {
-    let transaction = Transaction::decode(bytes).expect("a transaction of ours");
-    let account = if transaction.signer() == scene::address("clinic") { scene::CLINIC } else { scene::PATIENT };
-    let digest = secp256k1::Message::from_digest(transaction.sign_digest(scene::CHAIN, account.1));
-    let key = PublicKey::from_byte_array_compressed(*transaction.sender().key.as_bytes()).expect("a key of ours");
-    let signature = transaction.sender().signature.as_ref().expect("a signed transaction").encode();
-    let signature = Signature::from_compact(&signature).expect("a signature of ours");
-    ecdsa::verify(&signature, digest, &key).is_ok()
-}
-
 fn run(machine: &mut Machine<DiskStore>, transactions: Vec<Vec<u8>>) -> (Duration, Duration) {
     let block = Block { height: machine.height() + 1, time: scene::NOW, transactions };
     let started = Instant::now();
@@ -118,7 +108,7 @@ fn measure(records: u64) -> [Duration; 3] {
         let transactions: Vec<Vec<u8>> =
             (0..1_000_u64).into_par_iter().map(|place| transaction(records, block, place)).collect();
         let started = Instant::now();
-        assert!(transactions.par_iter().all(|bytes| verify(bytes)));
+        assert!(transactions.par_iter().all(|bytes| signature::holds(bytes)));
         let signatures = started.elapsed();
         let (computed, durable) = run(&mut machine, transactions);
         best = [best[0].min(signatures), best[1].min(computed), best[2].min(durable)];

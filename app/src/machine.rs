@@ -11,11 +11,8 @@ mod quotas;
 mod reading;
 mod work;
 
-use std::sync::Arc;
-
 use careledger_wire::{proto::state::Quotas, transaction::hash};
 use parking_lot::Mutex;
-use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 pub use crate::types::{Block, CheckKind, Event, Finalized, Misbehavior, Outcome, ProofOperation, Prove, QueryAnswer};
@@ -226,7 +223,7 @@ impl<S: Store> Machine<S> {
         let mut block = execution.begin();
         let mut room = max_bytes.min(governance::block_bytes(&self.store));
         let mut kept = Vec::with_capacity(transactions.len());
-        let reads: Vec<Arc<Read>> = transactions.par_iter().map(|bytes| self.reading.read(bytes)).collect();
+        let reads = self.reading.read_all(&transactions);
         execution.work_ahead(&reads);
         for place in fairness::order(&reads, room) {
             let (read, bytes) = (&reads[place], transactions[place].len());
@@ -258,11 +255,10 @@ impl<S: Store> Machine<S> {
             return Err(Reject::Malformed);
         }
         let execution = self.execution(height, time, time).ok_or(Reject::UnknownAccount)?;
-        let well_formed = |bytes: &Vec<u8>| {
-            let read = self.reading.read(bytes);
-            read.transaction().map(|_| Arc::clone(&read))
-        };
-        let reads = transactions.par_iter().map(well_formed).collect::<Result<Vec<_>, Reject>>()?;
+        let reads = self.reading.read_all(transactions);
+        if let Some(reject) = reads.iter().find_map(|read| read.transaction().err()) {
+            return Err(reject);
+        }
         // Every transaction counts here, so a block with too much work is refused before any of it.
         reads.iter().map(|read| read.work()).fold(Work::default(), Work::and).check_block()?;
         execution.work_ahead(&reads);
@@ -343,7 +339,7 @@ impl<S: Store> Machine<S> {
     fn execute(&self, block: &Block) -> Candidate {
         let execution = self.execution(block.height, block.time, block.time).expect("genesis comes before blocks");
         let mut running = execution.begin();
-        let reads: Vec<Arc<Read>> = block.transactions.par_iter().map(|bytes| self.reading.read(bytes)).collect();
+        let reads = self.reading.read_all(&block.transactions);
         execution.work_ahead(&reads);
         for read in reads {
             // The block is decided: what should not be in it still gets its code, as everywhere.

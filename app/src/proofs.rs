@@ -1,6 +1,6 @@
 //! Eligibility proofs: verdicts are a pure function of key, statement and proof, and remembered.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
 
 use careledger_wire::ids::CircuitId;
 use careledger_zk::{
@@ -56,7 +56,7 @@ impl ProofVerifier {
     /// A batch gives each proof the verdict that it has by itself.
     pub fn verify_ahead(&self, key: &[u8], circuit: &CircuitId, claimed: &[Claimed]) {
         let fresh: Vec<_> = {
-            let mut verdicts = self.verdicts.lock();
+            let verdicts = self.verdicts.lock();
             claimed
                 .iter()
                 .map(|claimed| (digest(claimed), claimed))
@@ -96,8 +96,19 @@ impl<K: Ord, V: Clone> Remembered<K, V> {
         Self { young: BTreeMap::new(), old: BTreeMap::new(), generation_max: (entries_max / 2).max(1) }
     }
 
-    pub(crate) fn get(&mut self, key: &K) -> Option<V> {
+    pub(crate) fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
         self.young.get(key).or_else(|| self.old.get(key)).cloned()
+    }
+
+    pub(crate) fn forget<Q: Ord + ?Sized>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
+        self.young.remove(key);
+        self.old.remove(key);
     }
 
     pub(crate) fn insert(&mut self, key: K, value: V) {
@@ -121,5 +132,9 @@ mod tests {
             assert_eq!(remembered.get(&number), Some(number));
         }
         assert_eq!(remembered.get(&0), None);
+        remembered.insert(998, 0);
+        assert_eq!(remembered.get(&998), Some(0), "the newest value counts, also where both generations know the key");
+        remembered.forget(&998);
+        assert_eq!(remembered.get(&998), None);
     }
 }

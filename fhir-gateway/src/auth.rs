@@ -172,6 +172,15 @@ impl Authority {
         self.caller(token.trim(), clock())
     }
 
+    /// A client as it may act now under scopes that it was given before, for work that outlives its token;
+    /// `None` where it is registered no more, or for none of them.
+    pub fn acting(&self, client: &str, scopes: &str) -> Option<Caller> {
+        let client = self.clients.get(client)?;
+        let scopes = Scopes::granted(&client.scopes, scopes);
+        let caller = Caller { client: client.id.clone(), scopes, patient: client.patient.clone() };
+        (!caller.scopes.is_empty()).then_some(caller)
+    }
+
     /// The caller that a token was issued to. `now` in Unix seconds.
     pub fn caller(&self, token: &str, now: i64) -> Result<Caller, Refusal> {
         let caller = self.token_key.open(token, now)?;

@@ -5,9 +5,11 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 pub mod consent;
+mod export;
 mod import;
 mod init;
 mod run;
+mod session;
 mod token;
 
 use run::Loss;
@@ -56,6 +58,9 @@ enum Command {
     /// Sends resources from NDJSON files or Bundles to a running gateway, with progress; goes on where it
     /// was stopped.
     Import(import::Import),
+    /// Puts an organization's resources into a folder, as NDJSON files of one type each, with progress; goes on
+    /// where it was stopped.
+    Export(export::Export),
     /// Works with the organizations' keys.
     #[command(subcommand)]
     Keys(Keys),
@@ -103,6 +108,7 @@ pub fn run() -> ExitCode {
         Command::Verify(with) => run::verify(&with.config),
         Command::Token(token) => token.run(),
         Command::Import(import) => import.run(),
+        Command::Export(export) => export.run(),
         Command::Keys(Keys::Show(with)) => run::show_keys(&with.config),
         Command::Consent(command) => command.run().map(|printed| println!("{printed:#}")).map_err(Failure::from),
     };
@@ -156,9 +162,19 @@ mod tests {
         let mut command = super::Arguments::command();
         command.clone().debug_assert();
         let help = command.render_long_help().to_string();
-        for word in
-            ["init", "start", "check", "reindex", "verify", "token", "import", "keys", "consent", "gateway.toml"]
-        {
+        for word in [
+            "init",
+            "start",
+            "check",
+            "reindex",
+            "verify",
+            "token",
+            "import",
+            "export",
+            "keys",
+            "consent",
+            "gateway.toml",
+        ] {
             assert!(help.contains(word), "{word}");
         }
     }

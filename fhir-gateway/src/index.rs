@@ -6,6 +6,7 @@
 
 mod compare;
 pub mod compartment;
+pub mod export;
 pub mod extract;
 pub mod history;
 pub mod include;
@@ -211,6 +212,16 @@ impl Index {
     /// Whether the caller may see any version of a resource.
     pub fn has_history(&self, versions: &history::Versions) -> Result<bool, Refusal> {
         self.with_reader(|reader| history::exists(reader, versions))
+    }
+
+    /// One part of a type, in the order of ids, for an export.
+    pub fn export(&self, wanted: &export::Wanted) -> Result<Vec<export::Row>, Refusal> {
+        self.with_reader(|reader| export::part(reader, wanted))
+    }
+
+    /// Time of the newest version that is visible, Unix seconds; 0 where there is none.
+    pub fn newest(&self) -> Result<i64, Refusal> {
+        self.with_reader(export::newest)
     }
 
     /// Up to `limit` resources, deleted ones too, numbered above `after`.

@@ -11,6 +11,7 @@
 //!   files it names turn FHIR into ledger messages.
 //! - [`records`]: seal, store, anchor, index, answer; [`envelope`], [`vault`] and [`keys`] below it.
 //! - [`index`] and [`search`]: the derived, encrypted search index.
+//! - [`export`]: bulk exports, made in the background and decided once more when they are fetched.
 //! - [`ledger`]: the chain, in this process or behind CometBFT.
 //! - [`decide`], [`release`], [`remote`]: reads across organizations.
 //! - [`operations`]: health, readiness and metrics, for the operator.
@@ -26,6 +27,7 @@ pub mod config;
 pub mod damage;
 pub mod decide;
 pub mod envelope;
+pub mod export;
 pub mod format;
 pub mod hooks;
 pub mod http_client;

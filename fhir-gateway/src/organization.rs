@@ -12,6 +12,7 @@ use crate::{
     audit::AuditLog,
     auth::{Authority, ClientError},
     config::{self, Config},
+    export::{self, Exports},
     index::Index,
     keys::{
         OrganizationKeys,
@@ -103,6 +104,8 @@ pub struct Organization {
     pub authority: Authority,
     /// Who looked at what.
     pub audit: AuditLog,
+    /// Bulk exports.
+    pub exports: Exports,
 }
 
 impl Organization {
@@ -116,7 +119,9 @@ impl Organization {
         settings: &config::Organization,
         ledger: Ledger,
     ) -> Result<(Arc<Self>, Repaired), OpenError> {
-        Self::open_with(config, settings, ledger, Vault::Whole).await
+        let (organization, repaired) = Self::open_with(config, settings, ledger, Vault::Whole).await?;
+        tokio::spawn(export::run::work(Arc::downgrade(&organization)));
+        Ok((organization, repaired))
     }
 
     /// As [`Self::open`], also where the vault lacks what was acknowledged.
@@ -153,11 +158,13 @@ impl Organization {
                 return Err(OpenError::Lacking { organization: name, folder, lacking });
             }
         }
+        let exports = Exports::open(&keys, Arc::clone(&store)).map_err(refused)?;
         let authority =
             Authority::open(&settings.clients, &config.auth, config.token_url(&name), &keys, Arc::clone(&store))?;
         let network =
             Network::new(peers(config)?, &settings.data).map_err(|error| OpenError::Folder(name.clone(), error))?;
-        let organization = Arc::new(Self { name, base_url, keys, records, index, ledger, network, authority, audit });
+        let organization =
+            Arc::new(Self { name, base_url, keys, records, index, ledger, network, authority, audit, exports });
         organization.report_standing().await;
         tokio::spawn(Outbox::deliver(Arc::clone(&organization)));
         Ok((organization, repaired))

@@ -181,6 +181,17 @@ impl Records {
         Ok(current.is_some_and(|(current, _)| current >= version))
     }
 
+    /// Marks of the versions that are prepared and not visible yet, at most `limit`.
+    pub fn waiting(&self, limit: usize) -> Result<Vec<Vec<u8>>, Refusal> {
+        let marks = self.core.store.scan(Space::Pending, &[], None, limit)?;
+        Ok(marks.into_iter().map(|(mark, _)| mark).collect())
+    }
+
+    /// Whether the version of that mark still waits for the ledger.
+    pub fn is_waiting(&self, mark: &[u8]) -> Result<bool, Refusal> {
+        Ok(self.core.store.get(Space::Pending, mark)?.is_some())
+    }
+
     /// Sequence of the last visible change; 0 where there is none.
     pub async fn last_change(&self) -> u64 {
         *self.core.sequence.lock().await

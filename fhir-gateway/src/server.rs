@@ -6,6 +6,7 @@
 //! Absent on purpose: cross-origin headers (browsers of other origins are kept out unless a proxy
 //! says otherwise), and the content or the query of requests in logs.
 
+mod export;
 pub mod headers;
 pub mod route;
 
@@ -189,6 +190,20 @@ async fn interact(
     let Served { organization, conditions } = gateway.served(name)?;
     let caller = organization.authority.authenticate(request)?;
     let route = Route::of(request.method(), segments)?;
+    if route.is_of_exports() {
+        let (prefer, key) = (headers::prefer(request), None);
+        let origin = &headers::origin(request);
+        let context = Context { organization, conditions, caller: &caller, prefer, key, origin };
+        let body = read(request, payload, gateway.body_bytes_max).await?;
+        let answered = export::answer(&context, organization, route, request, &body).await;
+        return match answered {
+            Ok(response) => Ok(response),
+            Err(refusal) => {
+                let (action, resource_type, id) = route.audited();
+                Err(interactions::refused(&context, action, resource_type, id, refusal).await)
+            }
+        };
+    }
     let is_binary =
         matches!(route, Route::Read { resource_type: "Binary", .. } | Route::Vread { resource_type: "Binary", .. });
     let mut pairs = headers::pairs(request.query_string());
@@ -293,6 +308,9 @@ async fn run(
             by_condition(context, route, request, body).await
         }
         Route::History { of } => interactions::history::history(context, of, pairs).await,
+        Route::Export { .. } | Route::ExportStatus { .. } | Route::ExportFile { .. } => {
+            Err(Refusal::Internal("a route of exports has answers of its own"))
+        }
         Route::Operation { resource_type, id, name } => {
             let document = || headers::document(request, body);
             let sent = Sent { is_empty: body.is_empty(), document: &document, pairs };

@@ -41,11 +41,13 @@ pub enum Space {
     Batch,
     /// Everything else, below an ASCII prefix of its user.
     State,
+    /// Bulk exports: what was asked for and how far it is, and sealed lists of what is in their files.
+    Export,
 }
 
 impl Space {
     /// Every space.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Body,
         Self::Wrap,
         Self::Entry,
@@ -57,6 +59,7 @@ impl Space {
         Self::Leaf,
         Self::Batch,
         Self::State,
+        Self::Export,
     ];
 
     /// Its name on disk; never renamed.
@@ -73,6 +76,7 @@ impl Space {
             Self::Leaf => "leaf",
             Self::Batch => "batch",
             Self::State => "state",
+            Self::Export => "export",
         }
     }
 }

@@ -1,10 +1,15 @@
 //! `careledger-gateway` as a process of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+
 use std::{
+    collections::BTreeSet,
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -51,42 +56,147 @@ fn get(address: SocketAddr, path: &str, token: &str) -> Option<String> {
     Some(answer)
 }
 
+/// What `init` made in a folder, with an address for the operator's tools.
+struct Home {
+    folder: PathBuf,
+    listen: SocketAddr,
+    operations: SocketAddr,
+}
+
+fn gateway() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_careledger-gateway"))
+}
+
+impl Home {
+    fn make(folder: PathBuf) -> Self {
+        // Held together, so that they differ.
+        let free = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [listen, rpc, operations] = free.each_ref().map(|listener| listener.local_addr().unwrap());
+        drop(free);
+        let made = gateway()
+            .args(["init", "--organization", "riverside=provider", "--listen", &listen.to_string()])
+            .args(["--rpc-listen", &rpc.to_string(), "--folder"])
+            .arg(&folder)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let home = Self { folder, listen, operations };
+        let text = fs::read_to_string(home.configuration()).unwrap();
+        let server = format!("[server]\noperations_listen = \"{operations}\"\n");
+        fs::write(home.configuration(), text.replacen("[server]\n", &server, 1)).unwrap();
+        home
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.folder.join("gateway.toml")
+    }
+
+    /// Starts the gateway, and waits until it is ready.
+    fn start(&self) -> Running {
+        let started = gateway().args(["start", "--config"]).arg(self.configuration()).stderr(Stdio::null()).spawn();
+        let mut running = Running(started.unwrap());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while get(self.operations, "/ready", "").is_none_or(|answer| !answer.ends_with("ready\n")) {
+            assert!(running.0.try_wait().unwrap().is_none(), "the gateway ended");
+            assert!(Instant::now() < deadline, "the gateway is not ready in time");
+            thread::sleep(POLL);
+        }
+        running
+    }
+
+    /// A command that is a client of the gateway.
+    fn client(&self, command: &str) -> Command {
+        let mut client = gateway();
+        client.args([command, "--client", "ehr", "--url", &format!("http://{}/riverside", self.listen), "--key"]);
+        client.arg(self.folder.join("riverside/ehr.pem"));
+        client
+    }
+}
+
+/// Whether a command succeeded, and everything that it said.
+fn said(output: Output) -> (bool, String) {
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    (output.status.success(), said)
+}
+
+/// Ids of the resources in the files of a folder whose names begin so, and how many lines they have.
+fn resources(folder: &Path, stem: &str) -> (BTreeSet<String>, usize) {
+    let is_one = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with(stem) && name.ends_with(".ndjson")
+    };
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(is_one);
+    let text: String = files.map(|file| fs::read_to_string(file).unwrap()).collect();
+    let id = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
+    (text.lines().map(id).collect(), text.lines().count())
+}
+
+/// A killed gateway goes on with the exports that it had, and the command that waits for one does not notice.
+#[test]
+fn an_export_is_whole_although_the_gateway_was_killed_in_the_middle() {
+    const BUNDLES: usize = 4;
+    const PATIENTS: usize = 300;
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::make(folder.path().join("gateway"));
+    let running = home.start();
+    let bundle = |number: usize| {
+        let entries = (0..PATIENTS).map(|patient| {
+            let id = format!("p-{number}-{patient}");
+            let resource = serde_json::json!({"resourceType": "Patient", "id": id, "active": true});
+            serde_json::json!({"resource": resource, "request": {"method": "PUT", "url": format!("Patient/{id}")}})
+        });
+        let entries: Vec<_> = entries.collect();
+        serde_json::json!({"resourceType": "Bundle", "type": "transaction", "entry": entries}).to_string()
+    };
+    let file = folder.path().join("patients.ndjson");
+    fs::write(&file, (0..BUNDLES).map(bundle).collect::<Vec<_>>().join("\n")).unwrap();
+    let (succeeded, told) = said(home.client("import").arg(&file).output().unwrap());
+    assert!(succeeded, "{told}");
+
+    let to = folder.path().join("exported");
+    let mut export = home.client("export");
+    let export = export.arg(&to).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // As soon as the gateway has said that it began.
+    while !fs::read_to_string(to.join("export.json")).is_ok_and(|note| note.contains("bulk/")) {
+        assert!(Instant::now() < deadline, "the export does not begin");
+        thread::sleep(POLL / 10);
+    }
+    drop(running);
+    let running = home.start();
+    let (succeeded, told) = said(export.wait_with_output().unwrap());
+    assert!(succeeded, "{told}");
+    let whole = resources(&to, "Patient-");
+    assert_eq!((whole.0.len(), whole.1), (BUNDLES * PATIENTS, BUNDLES * PATIENTS), "each once: {told}");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&to), mode(&to.join("Patient-00000.ndjson"))), (0o700, 0o600));
+
+    let again = || said(home.client("export").arg(&to).output().unwrap());
+    let (succeeded, told) = again();
+    assert!(succeeded && told.contains("complete"), "{told}");
+    // Stopped before its last file; meanwhile the gateway has forgotten the export.
+    let note = fs::read_to_string(to.join("export.json")).unwrap();
+    fs::write(to.join("export.json"), note.replace("\"complete\": true", "\"complete\": false")).unwrap();
+    let (succeeded, told) = again();
+    assert!(succeeded && told.contains("beginning anew"), "{told}");
+    assert_eq!(resources(&to, "Patient-"), whole);
+    let (succeeded, told) = said(home.client("export").args(["--types", "Practitioner"]).arg(&to).output().unwrap());
+    assert!(!succeeded && told.contains("holds another export"), "{told}");
+    drop(running);
+}
+
 /// What the operator's tools read, from a gateway that runs.
 #[test]
 fn a_gateway_that_init_made_passes_its_check_and_says_that_it_is_ready() {
     let folder = tempfile::tempdir().unwrap();
-    let home = folder.path().join("gateway");
-    let gateway = || Command::new(env!("CARGO_BIN_EXE_careledger-gateway"));
-    // Held together, so that they differ.
-    let free = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let [listen, rpc, operations] = free.each_ref().map(|listener| listener.local_addr().unwrap());
-    drop(free);
-    let made = gateway()
-        .args(["init", "--organization", "riverside=provider", "--listen", &listen.to_string()])
-        .args(["--rpc-listen", &rpc.to_string(), "--folder"])
-        .arg(&home)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let file = home.join("gateway.toml");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replacen("[server]\n", &format!("[server]\noperations_listen = \"{operations}\"\n"), 1))
-        .unwrap();
-
-    let check = || gateway().args(["check", "--config"]).arg(&file).output().unwrap();
+    let home = Home::make(folder.path().join("gateway"));
+    let check = || gateway().args(["check", "--config"]).arg(home.configuration()).output().unwrap();
     let checked = check();
-    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
-    assert!(checked.status.success() && said.contains("riverside: keystore opens, account care1"), "{said}");
+    let told = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success() && told.contains("riverside: keystore opens, account care1"), "{told}");
 
-    let started = gateway().args(["start", "--config"]).arg(&file).stderr(Stdio::null()).spawn();
-    let mut running = Running(started.unwrap());
-    let ask = |path: &str| get(operations, path, "");
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while ask("/ready").is_none_or(|answer| !answer.ends_with("ready\n")) {
-        assert!(running.0.try_wait().unwrap().is_none(), "the gateway ended");
-        assert!(Instant::now() < deadline, "the gateway is not ready in time");
-        thread::sleep(POLL);
-    }
+    let running = home.start();
+    let ask = |path: &str| get(home.operations, path, "");
     assert!(ask("/health").is_some_and(|answer| answer.ends_with("alive\n")));
     assert!(ask("/metrics").is_some_and(|answer| answer.contains("careledger_gateway_ledger_block_time_seconds")));
 
@@ -97,33 +207,25 @@ fn a_gateway_that_init_made_passes_its_check_and_says_that_it_is_ready() {
         r#"{"resourceType":"Patient","gender":"female"}"#,
     ];
     fs::write(&file, lines.join("\n")).unwrap();
-    let import = || {
-        let mut import = gateway();
-        import.args(["import", "--client", "ehr", "--url", &format!("http://{listen}/riverside"), "--key"]);
-        let output = import.arg(home.join("riverside/ehr.pem")).arg(&file).output().unwrap();
-        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
-        (output.status.success(), said)
-    };
-    let (succeeded, said) = import();
-    assert!(!succeeded && said.contains("line 2: 4") && said.contains("3 of 3"), "{said}");
+    let import = || said(home.client("import").arg(&file).output().unwrap());
+    let (succeeded, told) = import();
+    assert!(!succeeded && told.contains("line 2: 4") && told.contains("3 of 3"), "{told}");
     let refused = fs::read_to_string(folder.path().join("patients.ndjson.refused.ndjson")).unwrap();
     assert_eq!(refused.trim_end(), lines[1]);
     // Stopped after the first line, as a kill would leave it: nothing is stored twice.
     fs::write(folder.path().join("patients.ndjson.imported"), "1\n").unwrap();
-    let (_, said) = import();
-    assert!(said.contains("going on after 1 of 3"), "{said}");
-    let mut token = gateway();
-    token.args(["token", "--client", "ehr", "--url", &format!("http://{listen}/riverside"), "--key"]);
-    let token = String::from_utf8(token.arg(home.join("riverside/ehr.pem")).output().unwrap().stdout).unwrap();
-    let found = get(listen, "/riverside/fhir/Patient?_summary=count", token.trim_end()).unwrap();
+    let (_, told) = import();
+    assert!(told.contains("going on after 1 of 3"), "{told}");
+    let token = String::from_utf8(home.client("token").output().unwrap().stdout).unwrap();
+    let found = get(home.listen, "/riverside/fhir/Patient?_summary=count", token.trim_end()).unwrap();
     assert!(found.contains(r#""total":2"#), "{found}");
     let metrics = ask("/metrics").unwrap();
     let put = r#"careledger_gateway_requests_total{method="PUT",status="201"} 1"#;
     assert!(metrics.lines().any(|line| line == put), "{metrics}");
     drop(running);
 
-    fs::remove_file(home.join("riverside/ehr.jwks.json")).unwrap();
+    fs::remove_file(home.folder.join("riverside/ehr.jwks.json")).unwrap();
     let checked = check();
-    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
-    assert!(!checked.status.success() && said.contains("keys of client ehr"), "{said}");
+    let told = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(!checked.status.success() && told.contains("keys of client ehr"), "{told}");
 }

@@ -49,5 +49,6 @@ pub fn build(places: &Places) -> Result<(), Failure> {
         let minutes = FIRST_BUILD_CORE_MINUTES.div_ceil(cores);
         say!("building CareLedger: about {minutes} minutes on {cores} cores, once");
     }
-    toolbox::cargo_here(places).args(["build", "--locked", "--bins"]).args(WHOLE).run()
+    let profile = ["--profile", places.profile.name()];
+    toolbox::cargo_here(places).args(["build", "--locked", "--bins"]).args(profile).args(WHOLE).run()
 }

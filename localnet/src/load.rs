@@ -20,6 +20,9 @@ mod kvstore;
 /// Connections that send at the same time.
 const CONNECTIONS: usize = 16;
 
+/// More transactions than a mempool holds.
+const NEVER_FULL: &str = "1000000";
+
 /// What a load gave.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Measured {
@@ -27,6 +30,9 @@ pub struct Measured {
     pub transactions: u64,
     /// Per second, from the first block with one to the last.
     pub committed_tx_per_s: f64,
+    /// Records of the batches in them, per second.
+    #[serde(default)]
+    pub records_per_s: f64,
     /// Average time between blocks, in milliseconds.
     pub block_interval_ms: f64,
     /// Longest time between two blocks, in milliseconds.
@@ -46,14 +52,44 @@ pub enum Comparison {
     Kvstore,
 }
 
+/// What is sent to CareLedger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sent {
+    /// A patient's consent in each transaction, about 350 bytes.
+    Consents,
+    /// The root over 10,000 records in each transaction.
+    Batches,
+}
+
+/// Whether senders wait for the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// They pause where a mempool is getting full: what is measured is what the network takes.
+    Bounded,
+    /// They never pause: mempools are full all the time.
+    Flood,
+}
+
+/// How to load a network.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How long to send.
+    pub duration: Duration,
+    /// The node program.
+    pub node: NodeKind,
+    /// What is sent.
+    pub sent: Sent,
+    /// How fast.
+    pub pace: Pace,
+}
+
 /// Starts a network (and one for the comparison), loads each, prints what they gave.
-pub fn run(places: &Places, seconds: u64, app: App, node: NodeKind, comparison: Comparison) -> Result<(), Failure> {
-    let duration = Duration::from_secs(seconds);
+pub fn run(places: &Places, app: App, plan: &Plan, comparison: Comparison) -> Result<(), Failure> {
     let baseline = match comparison {
         Comparison::None => None,
-        Comparison::Kvstore => Some(measure(places, App::Kvstore, node, duration)?),
+        Comparison::Kvstore => Some(measure(places, App::Kvstore, plan)?),
     };
-    let measured = measure(places, app, node, duration)?;
+    let measured = measure(places, app, plan)?;
     if let Some(baseline) = baseline {
         let ratio = measured.committed_tx_per_s / baseline.committed_tx_per_s;
         say!("ratio: {ratio:.2} of the key-value store built into CometBFT");
@@ -61,13 +97,13 @@ pub fn run(places: &Places, seconds: u64, app: App, node: NodeKind, comparison: 
     Ok(())
 }
 
-fn measure(places: &Places, app: App, node: NodeKind, duration: Duration) -> Result<Measured, Failure> {
-    let network = start(places, node, app)?;
+fn measure(places: &Places, app: App, plan: &Plan) -> Result<Measured, Failure> {
+    let network = start(places, plan.node, app)?;
     let record = network.record();
     let addresses: Vec<_> = (0..record.manifest.validators).map(|index| record.rpc_address(index)).collect();
     let measured = match app {
-        App::Careledger => careledger(places, network.home(), &addresses, duration)?,
-        App::Kvstore | App::SocketKvstore => kvstore::load(&addresses, CONNECTIONS, duration)?,
+        App::Careledger => careledger(places, network.home(), &addresses, plan)?,
+        App::Kvstore | App::SocketKvstore => kvstore::load(&addresses, CONNECTIONS, plan.duration)?,
     };
     // What was measured counts only if all validators made the same of it.
     network.check_agreement()?;
@@ -82,13 +118,25 @@ fn measure(places: &Places, app: App, node: NodeKind, duration: Duration) -> Res
         measured.commit_p50_ms,
         measured.commit_p99_ms,
     );
+    if measured.records_per_s > 0.0 {
+        say!("{:.0} records/s in them", measured.records_per_s);
+    }
     Ok(measured)
 }
 
-/// Loads CareLedger's nodes with signed consents, through `careledgerd load`.
-fn careledger(places: &Places, home: &Path, rpc: &[String], duration: Duration) -> Result<Measured, Failure> {
+/// Loads CareLedger's nodes with signed transactions, through `careledgerd load`.
+fn careledger(places: &Places, home: &Path, rpc: &[String], plan: &Plan) -> Result<Measured, Failure> {
+    let sent = match plan.sent {
+        Sent::Consents => "consents",
+        Sent::Batches => "batches",
+    };
+    let pace: &[&str] = match plan.pace {
+        Pace::Bounded => &[],
+        Pace::Flood => &["--mempool", NEVER_FULL],
+    };
     let answer = Program::new(places.built("careledgerd"))
-        .args(["load", "--node", &rpc[0], "--seconds", &duration.as_secs().to_string()])
+        .args(["load", "--node", &rpc[0], "--seconds", &plan.duration.as_secs().to_string(), "--send", sent])
+        .args(pace)
         .args(["--connections", &CONNECTIONS.to_string(), "--from", &registrar(0), "--home"])
         .arg(client_home(home))
         .args(rpc[1..].iter().flat_map(|node| ["--also-node", node]))

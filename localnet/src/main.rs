@@ -11,13 +11,13 @@ use clap::{Parser, Subcommand};
 use crate::binaries::Built;
 use crate::demo::Afterwards;
 use crate::failure::Failure;
-use crate::load::Comparison;
+use crate::load::{Comparison, Pace, Plan, Sent};
 use crate::manifest::Manifest;
 use crate::network::agreement::Agreed;
 use crate::network::join::Joining;
 use crate::network::record::{App, NodeKind};
 use crate::network::{Earlier, Network, Options};
-use crate::places::Places;
+use crate::places::{Places, Profile};
 use crate::rpc::Rpc;
 use crate::supervisor::Lifetime;
 
@@ -181,6 +181,15 @@ struct Load {
     /// The node program: ours, or the stock `cometbft`.
     #[arg(long, value_enum, default_value = "careledger")]
     node: NodeKind,
+    /// What is sent to CareLedger.
+    #[arg(long, value_enum, default_value = "consents")]
+    send: Sent,
+    /// Sends without pausing where mempools are full.
+    #[arg(long)]
+    flood: bool,
+    /// How CareLedger is built: as an operator would, unless said otherwise.
+    #[arg(long, value_enum, default_value = "release")]
+    profile: Profile,
     /// Also measures CometBFT's built-in key-value store, and prints the ratio.
     #[arg(long)]
     kvstore: bool,
@@ -229,7 +238,14 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Join(join) => join_network(&places, &open(&join.at)?, join.once),
         Command::Load(load) => {
             let comparison = if load.kvstore { Comparison::Kvstore } else { Comparison::None };
-            load::run(&places, load.seconds, load.app, load.node, comparison)
+            let places = Places { profile: load.profile, ..places };
+            let plan = Plan {
+                duration: Duration::from_secs(load.seconds),
+                node: load.node,
+                sent: load.send,
+                pace: if load.flood { Pace::Flood } else { Pace::Bounded },
+            };
+            load::run(&places, load.app, &plan, comparison)
         }
         Command::DockerCheck { base } => docker::check(&places, &base),
         Command::Moves { rpc, within_seconds } => network::moves(&Rpc::new(rpc), Duration::from_secs(within_seconds)),

@@ -19,6 +19,35 @@ pub struct Places {
     pub target: PathBuf,
     /// What outlives a checkout: tools that were installed for it.
     pub cache: PathBuf,
+    /// How our own programs are built.
+    pub profile: Profile,
+}
+
+/// How our own programs are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Profile {
+    /// As for the demo and the tests: dependencies are optimised, our own code is not.
+    Dev,
+    /// As for those who run a network. Builds everything once more.
+    Release,
+}
+
+impl Profile {
+    /// The folder in cargo's target folder.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+        }
+    }
+
+    /// Cargo's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Release => "release",
+        }
+    }
 }
 
 impl Places {
@@ -39,12 +68,12 @@ impl Places {
         let cache = env::var_os("XDG_CACHE_HOME")
             .map_or_else(|| Path::new(&home).join(".cache"), PathBuf::from)
             .join("careledger");
-        Ok(Self { program, repository, target, cache })
+        Ok(Self { program, repository, target, cache, profile: Profile::Dev })
     }
 
     /// A program that cargo built.
     pub fn built(&self, program: &str) -> PathBuf {
-        self.target.join("debug").join(program)
+        self.target.join(self.profile.folder()).join(program)
     }
 
     /// The Go module with CometBFT and our node program.

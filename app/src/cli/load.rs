@@ -11,7 +11,7 @@ mod rpc;
 use std::{iter, time::Duration};
 
 use careledger_app::wallet::Role;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{
@@ -19,11 +19,12 @@ use super::{
     keys::{self, Passphrase},
 };
 
-/// Send a bounded load of signed consents and print what the network made of it.
+/// Send a bounded load of signed transactions and print what the network made of it.
 ///
-/// Registers one organization with the registrar's key, opens and claims subjects, signs consents
-/// of them, then sends for a time. Prints one JSON line: committed transactions per second, mean
-/// block interval and the longest, and the time from sending to being in a block (half and 99 of 100 are faster).
+/// Registers organizations with the registrar's key, has subjects opened and claimed, signs consents
+/// of them or anchors of batches, then sends for a time. Prints one JSON line: committed transactions per
+/// second and the records in them, mean block interval and the longest, and the time from sending to being in
+/// a block (half and 99 of 100 are faster).
 /// For networks made to be measured: what it writes stays on the ledger.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -48,10 +49,13 @@ pub struct Load {
     /// Connections that send at once.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
     connections: u32,
+    /// What is sent.
+    #[arg(long, value_enum, default_value = "consents")]
+    send: Kind,
     /// Subjects whose consents are sent.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     subjects: u32,
-    /// Consents that are signed beforehand; sending stops when they are used up.
+    /// Transactions that are signed beforehand; sending stops when they are used up.
     #[arg(long, value_name = "N")]
     transactions: Option<u32>,
     /// Transactions that may wait in a node's mempool before the load on it pauses.
@@ -59,7 +63,16 @@ pub struct Load {
     mempool: u64,
 }
 
-/// Consents signed for each second of sending, where nothing else is said.
+/// What a load is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// A patient's consent in each transaction.
+    Consents,
+    /// The root over a batch of 10,000 records in each transaction.
+    Batches,
+}
+
+/// Transactions signed for each second of sending, where nothing else is said.
 const SIGNED_PER_SECOND: u32 = 3_000;
 
 impl Load {
@@ -67,11 +80,23 @@ impl Load {
         let wallet = keys::keystore(&self.home).open(&self.from, &self.passphrase.read()?)?;
         let seconds = u32::try_from(self.seconds).map_err(Failure::new)?;
         let count = self.transactions.unwrap_or(seconds * SIGNED_PER_SECOND);
-        eprintln!("registering an organization and {} subjects", self.subjects);
-        let claimants =
-            super::block_on(prepare::claimants(&self.node.node, &wallet.signer(Role::Account), self.subjects))?;
-        eprintln!("signing {count} consents");
-        let consents = prepare::consents(&claimants, count);
+        let registrar = wallet.signer(Role::Account);
+        let url = &self.node.node;
+        let transactions = match self.send {
+            Kind::Consents => {
+                eprintln!("registering an organization and {} subjects", self.subjects);
+                let claimants = super::block_on(prepare::claimants(url, &registrar, self.subjects))?;
+                eprintln!("signing {count} consents");
+                prepare::consents(&claimants, count)
+            }
+            Kind::Batches => {
+                eprintln!("registering {} organizations", prepare::CUSTODIANS);
+                let custodians = super::block_on(prepare::custodians(url, &registrar))?;
+                eprintln!("signing {count} anchors of batches");
+                prepare::batches(&custodians, count)
+            }
+        };
+        let records = if self.send == Kind::Batches { prepare::BATCH_RECORDS } else { 0 };
         eprintln!("sending for at most {seconds} s over {} connections", self.connections);
         let plan = measure::Plan {
             urls: iter::once(self.node.node.clone()).chain(self.also_nodes).collect(),
@@ -79,11 +104,12 @@ impl Load {
             duration: Duration::from_secs(self.seconds),
             mempool_max: self.mempool,
         };
-        let measured = measure::run(&plan, &consents).map_err(Failure::new)?;
+        let measured = measure::run(&plan, &transactions).map_err(Failure::new)?;
         println!(
             "{}",
             json!({
                 "committed_tx_per_s": measured.committed_per_second(),
+                "records_per_s": measured.committed_per_second() * f64::from(records),
                 "block_interval_ms": measured.block_interval_ms(),
                 "block_interval_max_ms": measured.longest_interval_ms(),
                 "commit_p50_ms": measured.latency_ms(50),

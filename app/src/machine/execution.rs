@@ -149,7 +149,9 @@ impl<'a, S: Store> Execution<'a, S> {
                 read.work() == Work::default() || sum.check_block().is_ok()
             })
             .collect();
-        reads.par_iter().zip(has_room).for_each(|(read, has_room)| {
+        // What was understood was signed; it came through this node's mempool.
+        let fresh: Vec<_> = reads.iter().zip(has_room).filter(|(read, _)| !read.is_understood()).collect();
+        fresh.into_par_iter().for_each(|(read, has_room)| {
             let Ok(transaction) = read.transaction() else { return };
             if authentication::is_signed_now(transaction, self.context.chain_id, self.signatures, self.store)
                 && has_room
@@ -231,9 +233,8 @@ impl<'a, S: Store> Execution<'a, S> {
         if trial == Trial::Cheap && read.work() != Work::default() {
             return Delivered::Executed;
         }
-        let actions = read.understand(transaction).clone();
-        let done = actions.and_then(|actions| self.execute(actions, state));
-        match done {
+        let understood = read.understand(transaction).as_deref().map_err(|reject| *reject);
+        match understood.and_then(|actions| self.execute(actions, state)) {
             Ok(changes) => {
                 state.apply(changes);
                 Delivered::Executed
@@ -242,11 +243,11 @@ impl<'a, S: Store> Execution<'a, S> {
         }
     }
 
-    fn execute<B: StateRead>(&self, actions: Vec<AnyAction>, state: &Overlay<'_, B>) -> Result<Changes, Reject> {
+    fn execute<B: StateRead>(&self, actions: &[AnyAction], state: &Overlay<'_, B>) -> Result<Changes, Reject> {
         let mut tried = Overlay::new(state);
         for action in actions {
             action.check(&self.context, &tried)?;
-            action.execute(&self.context, &mut tried);
+            action.clone().execute(&self.context, &mut tried);
         }
         Ok(tried.into_changes())
     }

@@ -10,6 +10,7 @@ use careledger_wire::{
     transaction::{Transaction, TransactionError, hash},
 };
 use parking_lot::Mutex;
+use rayon::prelude::*;
 
 use super::work::Work;
 use crate::{
@@ -102,8 +103,7 @@ impl Read {
         self.actions.get().and_then(|actions| actions.as_deref().ok()).unwrap_or_default()
     }
 
-    /// Whether what it asks for was looked at.
-    #[cfg(test)]
+    /// Whether what it asks for was looked at: then its signature held.
     pub(super) fn is_understood(&self) -> bool {
         self.actions.get().is_some()
     }
@@ -124,15 +124,26 @@ impl Reading {
     /// The transaction of these bytes.
     pub(super) fn read(&self, bytes: &[u8]) -> Arc<Read> {
         let hash = hash(bytes);
-        if bytes.len() > READ_TRANSACTION_BYTES_MAX {
-            return Arc::new(Read::new(hash, bytes, Transaction::decode));
-        }
-        if let Some(read) = self.lately.lock().get(&hash) {
-            return read;
-        }
+        self.known(&hash).unwrap_or_else(|| self.read_anew(hash, bytes))
+    }
+
+    /// The transactions of a block: those that were not read before on every core.
+    pub(super) fn read_all(&self, transactions: &[Vec<u8>]) -> Vec<Arc<Read>> {
+        let known: Vec<_> = transactions.iter().map(|bytes| (hash(bytes), bytes)).collect();
+        let mut reads: Vec<_> = known.iter().map(|(hash, _)| self.known(hash)).collect();
+        let unknown: Vec<_> = reads.iter_mut().zip(&known).filter(|(read, _)| read.is_none()).collect();
+        unknown.into_par_iter().for_each(|(read, (hash, bytes))| *read = Some(self.read_anew(*hash, bytes)));
+        reads.into_iter().map(|read| read.expect("what was not known was read")).collect()
+    }
+
+    fn known(&self, hash: &TransactionHash) -> Option<Arc<Read>> {
+        self.lately.lock().get(hash)
+    }
+
+    fn read_anew(&self, hash: TransactionHash, bytes: &[u8]) -> Arc<Read> {
         let read = Arc::new(Read::new(hash, bytes, Transaction::decode));
         // What cannot be a transaction is refused once and not seen again.
-        if read.transaction.is_ok() {
+        if bytes.len() <= READ_TRANSACTION_BYTES_MAX && read.transaction.is_ok() {
             self.lately.lock().insert(hash, Arc::clone(&read));
         }
         read

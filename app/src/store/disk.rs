@@ -18,6 +18,7 @@
 
 mod layout;
 mod open_error;
+mod recent;
 mod results;
 mod rollback;
 mod snapshots;
@@ -32,6 +33,7 @@ use layout::{FAMILIES, FORMAT, META, REPLACED, STATE, TIP, Tip, database, famili
 
 pub use open_error::OpenError;
 use open_error::not_opened;
+use recent::Recent;
 pub use rollback::{Undo, UndoError};
 pub use snapshots::Schedule;
 use snapshots::Snapshots;
@@ -79,6 +81,8 @@ pub struct DiskStore {
     tip: Tip,
     /// The heights that can be proven.
     window: Window,
+    /// What `state` holds at some keys.
+    recent: Recent,
     /// Rows of `replaced` below this height are removed. Only saves looking there again.
     pruned_height: u64,
     /// Those for others, if this node takes any.
@@ -106,6 +110,7 @@ impl DiskStore {
         }
         self.write(batch);
         self.window = Window::default();
+        self.recent = Recent::default();
         self.pruned_height = 0;
         self.tip.oldest = 0;
     }
@@ -119,7 +124,8 @@ impl DiskStore {
     fn of(db: DB, retention: Retention) -> Result<Self, OpenError> {
         let retention = Retention { heights: retention.heights.max(2), ..retention };
         let tip = Tip { format: FORMAT, height: 0, time: 0, app_hash: [0; 32], oldest: 0, chain: None };
-        let mut store = Self { db, retention, tip, window: Window::default(), pruned_height: 0, snapshots: None };
+        let (window, recent) = (Window::default(), Recent::default());
+        let mut store = Self { db, retention, tip, window, recent, pruned_height: 0, snapshots: None };
         let Some(bytes) = store.read(META, TIP) else { return Ok(store) };
         let format = bytes.first_chunk().map(|first| u32::from_le_bytes(*first)).ok_or(OpenError::Damaged)?;
         if format != FORMAT {
@@ -216,12 +222,12 @@ impl DiskStore {
     }
 
     /// Adds the new state to the batch, and what it replaces where an older height is retained.
-    fn write_state(&self, batch: &mut WriteBatch, height: u64, changes: Changes, oldest: u64) {
+    fn write_state(&self, batch: &mut WriteBatch, height: u64, changes: &Changes, oldest: u64) {
         let (state, replaced) = (self.family(STATE), self.family(REPLACED));
         for (key, value) in changes {
             if height > oldest {
-                let old = borsh::to_vec(&self.get_bytes(&key)).expect("a vector grows as needed");
-                batch.put_cf(replaced, replaced_key(height, &key), old);
+                let old = borsh::to_vec(&self.get_bytes(key)).expect("a vector grows as needed");
+                batch.put_cf(replaced, replaced_key(height, key), old);
             }
             match value {
                 Some(value) => batch.put_cf(state, key, value),
@@ -253,7 +259,7 @@ impl DiskStore {
 
 impl StateRead for DiskStore {
     fn get_bytes(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.read(STATE, key)
+        self.recent.get(key, || self.read(STATE, key))
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Pairs {
@@ -314,7 +320,7 @@ impl Store for DiskStore {
         let oldest = self.window.oldest();
         let mut batch = WriteBatch::default();
         let pruned_height = self.prune_replaced(&mut batch, oldest);
-        self.write_state(&mut batch, height, changes, oldest);
+        self.write_state(&mut batch, height, &changes, oldest);
         self.write_results(&mut batch, height, results);
         let tip = Tip { height, time, app_hash, oldest, ..self.tip.clone() };
         self.write_tip(&mut batch, &tip);
@@ -322,6 +328,7 @@ impl Store for DiskStore {
             batch.delete_cf(self.family(META), tip_key(left));
         }
         self.write(batch);
+        self.recent.update(&changes);
         self.tip = tip;
         self.pruned_height = pruned_height;
         // A genesis is nobody's to join from: no header seals it, and CometBFT drops a peer that offers height 0.

@@ -76,6 +76,9 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// What no request asked for, such as a job that goes on by itself.
+    pub const UNKNOWN: &'static Self = &Self { address: None, request: None };
+
     fn is_unknown(&self) -> bool {
         *self == Self::default()
     }

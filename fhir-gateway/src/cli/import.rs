@@ -7,24 +7,22 @@ use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader, Read, Write as _},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use flate2::read::MultiGzDecoder;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Failure, token::Token};
-use crate::{format::FHIR_JSON, http_client};
+use super::{
+    Failure,
+    session::{PAUSE, Session, TRIES, diagnostics, is_passing},
+    token::Token,
+};
+use crate::format::FHIR_JSON;
 
-/// Tries of one request that the server or the network did not answer for good.
-const TRIES: u32 = 6;
-/// Pause after the first of them; twice as long after each.
-const PAUSE: Duration = Duration::from_millis(500);
-/// A token is asked for again after this time: well before the five minutes that it lives by default.
-const TOKEN_AGE_MAX: Duration = Duration::from_secs(120);
 /// Requests between two lines of progress, and between two notes of how far a file is.
 const PROGRESS_STEP: usize = 100;
 
@@ -98,11 +96,7 @@ impl Import {
         if done > 0 {
             println!("{shown}: going on after {done} of {total}");
         }
-        let session = Session {
-            access: &self.access,
-            http: http_client::build(Client::builder)?,
-            token: tokio::sync::Mutex::new(None),
-        };
+        let session = Session::new(&self.access)?;
         let (mut refused, began, before) = (0, Instant::now(), done);
         let waiting = pieces.into_iter().skip(done).map(|piece| session.deliver(piece));
         let mut sent = stream::iter(waiting).buffered(usize::from(self.connections));
@@ -124,24 +118,7 @@ impl Import {
     }
 }
 
-/// What a file's requests share.
-struct Session<'a> {
-    access: &'a Token,
-    http: Client,
-    token: tokio::sync::Mutex<Option<(String, Instant)>>,
-}
-
 impl Session<'_> {
-    async fn token(&self) -> Result<String, Failure> {
-        let mut held = self.token.lock().await;
-        if let Some((token, _)) = held.as_ref().filter(|(_, since)| since.elapsed() < TOKEN_AGE_MAX) {
-            return Ok(token.clone());
-        }
-        let token = self.access.exchange().await?;
-        *held = Some((token.clone(), Instant::now()));
-        Ok(token)
-    }
-
     /// Sends a piece until it is answered for good.
     async fn deliver(&self, piece: Piece) -> Result<Sent, Failure> {
         let mut pause = PAUSE;
@@ -164,7 +141,7 @@ impl Session<'_> {
     }
 
     async fn attempt(&self, piece: &Piece) -> Result<reqwest::Result<(StatusCode, String)>, Failure> {
-        let url = format!("{}/fhir/{}", self.access.base_url(), piece.path);
+        let url = format!("{}/{}", self.fhir_url(), piece.path);
         let request = match &piece.put {
             Some(id) => self.http.put(format!("{url}/{id}")),
             None => self.http.post(url).header("Idempotency-Key", key(piece)),
@@ -179,25 +156,10 @@ impl Session<'_> {
     }
 }
 
-/// Whether the same request may be answered otherwise later.
-fn is_passing(status: StatusCode) -> bool {
-    status == StatusCode::TOO_MANY_REQUESTS
-        || status == StatusCode::UNAUTHORIZED
-        || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
-}
-
 /// The same line of the same text has the same key, whatever the file is called.
 fn key(piece: &Piece) -> String {
     let line = u64::try_from(piece.line).expect("a file's lines are counted").to_be_bytes();
     hex::encode(Sha256::new().chain_update(line).chain_update(&piece.body).finalize())
-}
-
-/// What an OperationOutcome says.
-fn diagnostics(body: &str) -> String {
-    let outcome: Value = serde_json::from_str(body).unwrap_or_default();
-    let issues = outcome["issue"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let said: Vec<&str> = issues.iter().filter_map(|issue| issue["diagnostics"].as_str()).collect();
-    said.join("; ")
 }
 
 /// The requests of a file.

@@ -32,6 +32,11 @@ const INSTANTIATES: &[&str] = &[
     "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.UnContained",
     "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD.DocumentResponder",
 ];
+/// What the operations of Bulk Data Access are defined by.
+const BULK_DATA: &str = "http://hl7.org/fhir/uv/bulkdata";
+/// The operations of Bulk Data Access: at which type (none: at the server), and the last part of the definition.
+const EXPORTS: [(Option<&str>, &str); 3] =
+    [(None, "export"), (Some("Patient"), "patient-export"), (Some("Group"), "group-export")];
 /// When the statement last changed in meaning, Unix seconds.
 const CHANGED: i64 = 1_795_305_600;
 
@@ -52,12 +57,14 @@ pub fn capabilities(base_url: &str) -> Answer {
         }]}],
         "description": "SMART Backend Services; see .well-known/smart-configuration",
     });
+    let bulk_data = format!("{BULK_DATA}/CapabilityStatement/bulk-data");
+    let instantiates: Vec<&str> = INSTANTIATES.iter().copied().chain([bulk_data.as_str()]).collect();
     let statement = json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
         "date": instant(CHANGED),
         "kind": "instance",
-        "instantiates": INSTANTIATES,
+        "instantiates": instantiates,
         "software": {"name": "CareLedger FHIR gateway", "version": env!("CARGO_PKG_VERSION")},
         "implementation": {"description": "CareLedger FHIR gateway", "url": base_url},
         "fhirVersion": FHIR_VERSION,
@@ -70,9 +77,18 @@ pub fn capabilities(base_url: &str) -> Answer {
             "resource": types,
             "compartment": ["http://hl7.org/fhir/CompartmentDefinition/patient"],
             "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "history-system"}],
+            "operation": exports(None),
         }],
     });
     Answer::fhir(StatusCode::OK, statement.to_string().into_bytes())
+}
+
+/// `$export` of a type, or of the server.
+fn exports(resource_type: Option<&str>) -> Vec<Value> {
+    let own = EXPORTS.iter().filter(|(at, _)| *at == resource_type);
+    let operation =
+        |name: &str| json!({"name": "export", "definition": format!("{BULK_DATA}/OperationDefinition/{name}")});
+    own.map(|(_, name)| operation(name)).collect()
 }
 
 /// The references that point at each type, as `_revinclude` names them.
@@ -111,6 +127,7 @@ fn of_type(resource: &Resource) -> Value {
     let operation = |name: &str| json!({"name": name, "definition": operation::definition_of(name)});
     let mut operations: Vec<Value> = operation::names(resource.name).map(operation).collect();
     operations.push(json!({"name": operation::VALIDATE, "definition": VALIDATE_DEFINITION}));
+    operations.extend(exports(Some(resource.name)));
     let mut described = json!({
         "type": resource.name,
         "interaction": interactions,

@@ -100,7 +100,7 @@ pub async fn docref(context: &Context<'_>, sent: &Sent<'_>) -> Result<Answer, Re
 }
 
 /// The inputs of an operation: of its address, and of a Parameters resource in its body.
-fn inputs(sent: &Sent<'_>) -> Result<Vec<(String, String)>, Refusal> {
+pub(super) fn inputs(sent: &Sent<'_>) -> Result<Vec<(String, String)>, Refusal> {
     let mut inputs = sent.pairs.to_vec();
     if sent.is_empty {
         return Ok(inputs);

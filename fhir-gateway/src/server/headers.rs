@@ -44,6 +44,12 @@ pub fn prefer(request: &HttpRequest) -> Prefer {
     prefer
 }
 
+/// Whether the client takes an answer that is made later (RFC 7240, `respond-async`).
+pub fn is_async(request: &HttpRequest) -> bool {
+    let headers = request.headers().get_all("prefer").filter_map(|value| value.to_str().ok());
+    headers.flat_map(|value| value.split([',', ';'])).any(|preference| preference.trim() == "respond-async")
+}
+
 /// What the client accepts: all of `Accept`, or what `_format` names among `pairs`, which goes before it.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use actix_web::http::Method;
 
 use crate::{
     audit::Action,
-    interactions::{READ_ONLY, history, operation},
+    interactions::{READ_ONLY, export, history, operation},
     outcome::Refusal,
     resources::{Access, resource},
 };
@@ -30,6 +30,9 @@ pub enum Route<'a> {
     SearchCompartment { id: &'a str, resource_type: &'a str },
     SearchCompartmentByPost { id: &'a str, resource_type: &'a str },
     Operation { resource_type: &'a str, id: Option<&'a str>, name: &'a str },
+    Export { of: export::Of<'a> },
+    ExportStatus { job: &'a str },
+    ExportFile { job: &'a str, file: &'a str },
 }
 
 impl<'a> Route<'a> {
@@ -52,6 +55,14 @@ impl<'a> Route<'a> {
             [] | [""] => vec![(Method::POST, Self::Bundle)],
             ["_history"] => vec![(Method::GET, Self::History { of: history::Of::All })],
             ["_search"] => return Err(Refusal::Unsupported("a search over all types")),
+            ["$export"] => Self::export(export::Of::System),
+            ["Patient", "$export"] => Self::export(export::Of::Patients),
+            ["Group", id, "$export"] => Self::export(export::Of::Group(id)),
+            ["bulk", job] => {
+                let status = Self::ExportStatus { job };
+                vec![(Method::GET, status), (Method::DELETE, status)]
+            }
+            ["bulk", job, file] => vec![(Method::GET, Self::ExportFile { job, file })],
             [name] if name.starts_with('$') => return Err(Refusal::Unsupported("the operation")),
             [resource_type, "_search"] => vec![(Method::POST, Self::SearchByPost { resource_type })],
             [resource_type, "_history"] => {
@@ -94,6 +105,15 @@ impl<'a> Route<'a> {
             segments.first().and_then(|name| resource(name)).is_some_and(|of| of.access == Access::ReadOnly);
         table.retain(|(_, route)| !is_read_only || route.only_reads());
         Ok(table)
+    }
+
+    fn export(of: export::Of<'a>) -> Vec<(Method, Self)> {
+        [Method::GET, Method::POST].map(|method| (method, Self::Export { of })).into()
+    }
+
+    /// Whether it is about an export, which has headers and bodies of its own.
+    pub fn is_of_exports(&self) -> bool {
+        matches!(self, Self::Export { .. } | Self::ExportStatus { .. } | Self::ExportFile { .. })
     }
 
     fn operation(resource_type: &'a str, id: Option<&'a str>, name: &'a str) -> Result<Vec<(Method, Self)>, Refusal> {
@@ -148,6 +168,9 @@ impl<'a> Route<'a> {
             Self::DeleteByCondition { resource_type } => (Action::Delete, resource_type, None),
             Self::History { of: history::Of::Resource(resource_type, id) } => (Action::Read, resource_type, Some(id)),
             Self::History { of: history::Of::Type(resource_type) } => (Action::Execute, resource_type, None),
+            Self::Export { of: export::Of::Group(id) } => (Action::Execute, "Group", Some(id)),
+            Self::Export { .. } | Self::ExportStatus { .. } => (Action::Execute, "Resource", None),
+            Self::ExportFile { .. } => (Action::Read, "Resource", None),
             Self::History { of: history::Of::All } => (Action::Execute, "Resource", None),
             Self::Compartment { id }
             | Self::SearchCompartment { id, .. }
@@ -191,6 +214,7 @@ fn listed(table: &[(Method, Route<'_>)]) -> &'static str {
         (true, true, true) => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
         (true, false, true) => "GET, HEAD, PUT, PATCH, DELETE, OPTIONS",
         (true, true, false) => "GET, HEAD, POST, OPTIONS",
+        (true, false, false) if has(&Method::DELETE) => "GET, HEAD, DELETE, OPTIONS",
         (true, false, false) => READ_ONLY,
         (false, true, _) => "POST, OPTIONS",
         (false, false, _) => "OPTIONS",
@@ -245,6 +269,14 @@ mod tests {
                 "Patient/1/$subject",
                 Ok(Route::Operation { resource_type: "Patient", id: Some("1"), name: "$subject" }),
             ),
+            (Method::GET, "$export", Ok(Route::Export { of: export::Of::System })),
+            (Method::POST, "Patient/$export", Ok(Route::Export { of: export::Of::Patients })),
+            (Method::GET, "Group/1/$export", Ok(Route::Export { of: export::Of::Group("1") })),
+            (Method::PUT, "$export", not_allowed("GET, HEAD, POST, OPTIONS")),
+            (Method::DELETE, "bulk/1", Ok(Route::ExportStatus { job: "1" })),
+            (Method::PUT, "bulk/1", not_allowed("GET, HEAD, DELETE, OPTIONS")),
+            (Method::GET, "bulk/1/0.ndjson", Ok(Route::ExportFile { job: "1", file: "0.ndjson" })),
+            (Method::DELETE, "bulk/1/0.ndjson", not_allowed("GET, HEAD, OPTIONS")),
             (Method::GET, "Patient/1/*", Ok(Route::Compartment { id: "1" })),
             (
                 Method::GET,
@@ -263,7 +295,7 @@ mod tests {
     fn what_fhir_has_and_this_server_does_not_is_named_and_not_absent() {
         for path in [
             "_search",
-            "$export",
+            "$match",
             "Patient/$match",
             "Patient/1/$match",
             "Encounter/1/Observation",

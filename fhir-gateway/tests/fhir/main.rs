@@ -13,6 +13,7 @@ mod compartments;
 mod conditions;
 mod consent;
 mod doors;
+mod export;
 mod fidelity;
 mod guides;
 mod histories;

@@ -5,6 +5,7 @@
 mod chain;
 mod damage;
 mod exchange;
+mod export;
 mod insurance;
 mod ledger;
 mod limits;

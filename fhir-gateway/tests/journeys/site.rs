@@ -153,6 +153,16 @@ impl Site {
         self.send(self.http.delete(self.address(path))).await
     }
 
+    /// Starts an export; gives the path of its status below the FHIR endpoint.
+    pub async fn export(&self, path: &str) -> String {
+        let request = self.http.get(self.address(path)).header("prefer", "respond-async");
+        let request = request.header("authorization", format!("Bearer {}", self.token));
+        let response = request.send().await.expect("the gateway answers");
+        assert_eq!(response.status().as_u16(), 202);
+        let location = response.headers().get("content-location").expect("a status address");
+        location.to_str().expect("text").trim_start_matches(&self.address("")).to_owned()
+    }
+
     /// `POST` of a resource.
     pub async fn post(&self, path: &str, body: &Value) -> Reply {
         self.body(self.http.post(self.address(path)), body).await

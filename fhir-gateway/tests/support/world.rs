@@ -115,6 +115,11 @@ fn jwks() -> String {
 impl World {
     /// An access token, by the exchange that clients do.
     pub async fn token(&self, client: &str) -> String {
+        self.token_for(client, "system/*.cruds patient/*.cruds").await
+    }
+
+    /// The same, with less than the client may have.
+    pub async fn token_for(&self, client: &str, scope: &str) -> String {
         let url = self.organization.authority.token_url();
         let mut header = Header::new(Algorithm::ES384);
         header.kid = Some("one".to_owned());
@@ -125,7 +130,7 @@ impl World {
         let assertion = jsonwebtoken::encode(&header, &claims, &key).unwrap();
         let form = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "client_credentials")
-            .append_pair("scope", "system/*.cruds patient/*.cruds")
+            .append_pair("scope", scope)
             .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
             .append_pair("client_assertion", &assertion)
             .finish();

@@ -2,8 +2,9 @@
 //
 // CometBFT's own socket client asks its timer for 20 nanoseconds where 20 milliseconds were meant, so a
 // loaded node spends a third of its time in that timer, and each CheckTx drags a Flush of its own along.
-// This client writes whatever is waiting in one go and flushes when nothing more waits. The protocol on the
-// wire is the same, so the application cannot tell the two apart.
+// This client writes whatever is waiting in one go and flushes when nothing more waits; under load the
+// CheckTx of a moment go together. The protocol on the wire is the same, so the application cannot tell the
+// two apart.
 package abciclient
 
 import (
@@ -27,6 +28,9 @@ const (
 	queueRequestsMax = 1024
 	// bufferBytes is the size of the read and of the write buffer, one write(2) of a loaded node.
 	bufferBytes = 64 * 1024
+	// checkInterval is the time between two writes of CheckTx alone: each wakes the application and the node
+	// once, which costs as much as checking. An idle connection writes at once, and so does every other call.
+	checkInterval = 2 * time.Millisecond
 	// responseBytesMax bounds one response: the largest is a block's results, tens of megabytes at most.
 	responseBytesMax = 256 * 1024 * 1024
 	// dialRetryInterval is short because a supervisor starts node and application side by side.
@@ -50,6 +54,8 @@ type Client struct {
 	network, address string
 	// onFault runs once, before the client stops because of a fault. May be nil.
 	onFault func(error)
+	// checkInterval is that of the package, or a test's.
+	checkInterval time.Duration
 
 	connection net.Conn
 	queue      chan *abcicli.ReqRes
@@ -71,6 +77,9 @@ func New(network, address string, onFault func(error)) *Client {
 		network: network,
 		address: address,
 		onFault: onFault,
+
+		checkInterval: checkInterval,
+
 		queue:   make(chan *abcicli.ReqRes, queueRequestsMax),
 		closing: make(chan struct{}),
 	}
@@ -143,15 +152,17 @@ func (client *Client) SetResponseCallback(callback abcicli.Callback) {
 	client.callback = callback
 }
 
-// write sends what is queued. It flushes when the queue is empty and not before: under load many requests
-// share a system call and a Flush, and an idle connection never delays a request.
+// write sends what is queued. It flushes when the queue is empty and not before, and CheckTx alone not sooner
+// than checkInterval after the last flush: under load many requests share a system call and a Flush, and an
+// idle connection never delays a request.
 func (client *Client) write() {
 	buffer := bufio.NewWriterSize(client.connection, bufferBytes)
 	messages := protoio.NewDelimitedWriter(buffer)
+	var flushed time.Time
 	for {
 		select {
 		case request := <-client.queue:
-			if err := client.writeBatch(messages, request); err != nil {
+			if err := client.writeBatch(messages, request, flushed.Add(client.checkInterval)); err != nil {
 				client.stopFor(fmt.Errorf("write request: %w", err))
 				return
 			}
@@ -159,21 +170,29 @@ func (client *Client) write() {
 				client.stopFor(fmt.Errorf("flush requests: %w", err))
 				return
 			}
+			flushed = time.Now()
 		case <-client.closing:
 			return
 		}
 	}
 }
 
-func (client *Client) writeBatch(messages protoio.Writer, request *abcicli.ReqRes) error {
+// writeBatch writes request and what follows it; CheckTx alone waits for more until checksDue.
+func (client *Client) writeBatch(messages protoio.Writer, request *abcicli.ReqRes, checksDue time.Time) error {
+	checksAlone := true
 	for {
 		if err := client.writeRequest(messages, request); err != nil {
 			return err
 		}
-		_, flushed := request.Request.Value.(*types.Request_Flush)
+		_, isCheck := request.Request.Value.(*types.Request_CheckTx)
+		_, isFlush := request.Request.Value.(*types.Request_Flush)
+		checksAlone = checksAlone && isCheck
 		next := client.next()
+		if next == nil && checksAlone {
+			next = client.nextBefore(checksDue)
+		}
 		if next == nil {
-			if flushed {
+			if isFlush {
 				return nil
 			}
 			// An application may hold responses back until it is asked to flush.
@@ -195,6 +214,24 @@ func (client *Client) next() *abcicli.ReqRes {
 	case request := <-client.queue:
 		return request
 	default:
+		return nil
+	}
+}
+
+// nextBefore returns the next request that is queued before due, or nil.
+func (client *Client) nextBefore(due time.Time) *abcicli.ReqRes {
+	wait := time.Until(due)
+	if wait <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case request := <-client.queue:
+		return request
+	case <-timer.C:
+		return nil
+	case <-client.closing:
 		return nil
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/cometbft/cometbft/abci/example/kvstore"
 	"github.com/cometbft/cometbft/abci/server"
 	"github.com/cometbft/cometbft/abci/types"
+	"github.com/cometbft/cometbft/libs/protoio"
 )
 
 // deadline only turns a hang into a failure; no test waits for it.
@@ -354,5 +356,54 @@ func TestTheFifoKeepsOrderAcrossReuse(t *testing.T) {
 	}
 	if popped != pushed {
 		t.Fatalf("popped %d of %d", popped, pushed)
+	}
+}
+
+func TestChecksOfAMomentGoTogetherAndEveryOtherCallGoesAtOnce(t *testing.T) {
+	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "abci.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	client := New("unix", listener.Addr().String(), nil)
+	// Only another call than CheckTx ends the moment.
+	client.checkInterval = time.Hour
+	if err := client.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Stop() })
+	peer, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = peer.Close() })
+	if err := peer.SetDeadline(time.Now().Add(deadline)); err != nil {
+		t.Fatal(err)
+	}
+	arrived := func() string {
+		request := &types.Request{}
+		if _, err := protoio.NewDelimitedReader(peer, 1024).ReadMsg(request); err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimPrefix(fmt.Sprintf("%T", request.Value), "*types.Request_")
+	}
+	check := func() {
+		if _, err := client.CheckTxAsync(context.Background(), &types.RequestCheckTx{Tx: []byte("a=b")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check()
+	if first, flush := arrived(), arrived(); first != "CheckTx" || flush != "Flush" {
+		t.Fatalf("an idle connection wrote %s, %s", first, flush)
+	}
+	check()
+	check()
+	go func() { _, _ = client.Echo(context.Background(), "now") }()
+	var later []string
+	for range 4 {
+		later = append(later, arrived())
+	}
+	if got := strings.Join(later, " "); got != "CheckTx CheckTx Echo Flush" {
+		t.Fatalf("wrote %s", got)
 	}
 }

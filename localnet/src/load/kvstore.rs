@@ -113,6 +113,7 @@ fn summarize(blocks: &[(Instant, usize)], mut latencies: Vec<Duration>) -> Resul
     Ok(Measured {
         transactions: latencies.len() as u64,
         // What the first block holds was sent before the span began.
+        records_per_s: 0.0,
         committed_tx_per_s: (latencies.len() - in_first) as f64 / span,
         block_interval_max_ms: blocks
             .windows(2)

@@ -1,4 +1,4 @@
-//! What is there before the clock starts: an organization, claimed subjects, signed consents.
+//! What is there before the clock starts: organizations, claimed subjects, signed transactions.
 
 use std::time::Duration;
 
@@ -11,12 +11,16 @@ use careledger_wire::{
     commitment,
     ids::{Address, SubjectId},
     message::Message,
-    proto::{consent, identity},
+    proto::{consent, identity, records},
     transaction::{Replay, Unsigned},
 };
 
 use crate::cli::{Failure, Result, parse::now};
 
+/// Organizations that anchor batches: several, because what one account may have waiting is bounded.
+pub const CUSTODIANS: usize = 16;
+/// Records of a batch.
+pub const BATCH_RECORDS: u32 = 10_000;
 /// Longest that one step of the preparation may wait for its block.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// How long the signed consents can be sent.
@@ -31,25 +35,51 @@ pub struct Claimant {
     grantee: Address,
 }
 
+/// An organization that anchors.
+pub struct Custodian {
+    signer: Signer,
+    account_number: u64,
+    chain_id: String,
+}
+
+/// Registers organizations that anchor batches.
+pub async fn custodians(url: &str, registrar: &Signer) -> Result<Vec<Custodian>> {
+    let client = Client::new(url)?;
+    let chain_id = client.chain_id().await?;
+    let signers: Vec<Signer> = (0..CUSTODIANS).map(|_| Signer::random()).collect();
+    for chunk in signers.chunks(MESSAGES_PER_TRANSACTION_MAX) {
+        let register: Vec<_> = chunk.iter().map(|signer| registration(registrar, signer)).collect();
+        send(&client, &chain_id, registrar, &register).await?;
+    }
+    let mut custodians = Vec::with_capacity(signers.len());
+    for signer in signers {
+        let account_number = registered(&client, &signer).await?.number;
+        custodians.push(Custodian { signer, account_number, chain_id: chain_id.clone() });
+    }
+    Ok(custodians)
+}
+
+/// `count` anchors of whole batches, each of the next organization in turn.
+pub fn batches(custodians: &[Custodian], count: u32) -> Vec<Vec<u8>> {
+    let replay = Replay::UntilTime(now() + VALID_SECONDS);
+    let sign_one = |custodian: &Custodian| {
+        let anchor = records::MsgAnchorBatch {
+            sender: custodian.signer.address().to_string(),
+            root: rand::random::<[u8; 32]>().to_vec(),
+            count: BATCH_RECORDS,
+        };
+        sign(&custodian.signer, &custodian.chain_id, custodian.account_number, replay, &[anchor.into()])
+    };
+    custodians.iter().cycle().take(count as usize).map(sign_one).collect()
+}
+
 /// Registers an organization and has `count` subjects opened and claimed.
 pub async fn claimants(url: &str, registrar: &Signer, count: u32) -> Result<Vec<Claimant>> {
     let client = Client::new(url)?;
     let chain_id = client.chain_id().await?;
     let organization = Signer::random();
-    let register = identity::MsgRegisterOrganization {
-        sender: registrar.address().to_string(),
-        organization: organization.address().to_vec(),
-        kind: identity::OrganizationKind::Provider.into(),
-        encryption_key: vec![9; 32],
-        evidence: vec![1; 32],
-        expires_at: now() + 30 * 86_400,
-        emergency: false,
-    };
-    send(&client, &chain_id, registrar, &[register.into()]).await?;
-    if client.account(&organization.address()).await?.is_none() {
-        return Err(Failure::new("one registrar is not enough on this chain")
-            .next("measure a network whose registrar_threshold is 1"));
-    }
+    send(&client, &chain_id, registrar, &[registration(registrar, &organization)]).await?;
+    registered(&client, &organization).await?;
     let signers: Vec<Signer> = (0..count).map(|_| Signer::random()).collect();
     for chunk in signers.chunks(MESSAGES_PER_TRANSACTION_MAX) {
         let open = chunk.iter().map(|signer| {
@@ -103,6 +133,27 @@ pub fn consents(claimants: &[Claimant], count: u32) -> Vec<Vec<u8>> {
         sign(&claimant.signer, &claimant.chain_id, claimant.account_number, replay, &[grant.into()])
     };
     claimants.iter().cycle().take(count as usize).map(sign_one).collect()
+}
+
+fn registration(registrar: &Signer, organization: &Signer) -> Message {
+    let register = identity::MsgRegisterOrganization {
+        sender: registrar.address().to_string(),
+        organization: organization.address().to_vec(),
+        kind: identity::OrganizationKind::Provider.into(),
+        encryption_key: vec![9; 32],
+        evidence: vec![1; 32],
+        expires_at: now() + 30 * 86_400,
+        emergency: false,
+    };
+    register.into()
+}
+
+/// The account of an organization that one registrar just registered.
+async fn registered(client: &Client, organization: &Signer) -> Result<Account> {
+    client.account(&organization.address()).await?.ok_or_else(|| {
+        Failure::new("one registrar is not enough on this chain")
+            .next("measure a network whose registrar_threshold is 1")
+    })
 }
 
 async fn send(client: &Client, chain_id: &str, signer: &Signer, messages: &[Message]) -> Result<()> {

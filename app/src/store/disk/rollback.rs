@@ -104,8 +104,8 @@ impl DiskStore {
         self.snapshots.as_ref().map_or(Ok(()), |snapshots: &Snapshots| snapshots.remove_from(undo.height))?;
         let mut batch = WriteBatch::default();
         let (state, replaced) = (self.family(STATE), self.family(REPLACED));
-        for (key, value) in undo.changes {
-            batch.delete_cf(replaced, replaced_key(undo.height, &key));
+        for (key, value) in &undo.changes {
+            batch.delete_cf(replaced, replaced_key(undo.height, key));
             match value {
                 Some(value) => batch.put_cf(state, key, value),
                 None => batch.delete_cf(state, key),
@@ -119,6 +119,7 @@ impl DiskStore {
         batch.delete_cf(self.family(META), tip_key(undo.height));
         self.write_tip(&mut batch, &undo.before);
         self.write(batch);
+        self.recent.update(&undo.changes);
         self.tip = undo.before;
         self.window.pop();
         Ok(())

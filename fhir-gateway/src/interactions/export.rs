@@ -1,0 +1,311 @@
+//! `$export`, its status and its files (HL7 Bulk Data Access 2.0): docs/api/export.md
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{Context, everything::inputs, kept, local_patient, operation::Sent, permit, readable, sight};
+use crate::{
+    audit::Action,
+    auth::{clock, scopes::Interaction},
+    export::{
+        job::{End, Job, Kind, Order, Scope, filters},
+        lines, run,
+    },
+    format,
+    index::{Index, range},
+    json::instant,
+    keys::random,
+    outcome::Refusal,
+    records::Content,
+    resources::{Access, Resource, resources},
+    search::{elements, printable},
+};
+
+/// Whose records are to be exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of<'a> {
+    /// Everybody's, and what is about nobody.
+    System,
+    /// All Patients'.
+    Patients,
+    /// Those of the members of the Group of this id.
+    Group(&'a str),
+}
+
+/// Most Patients that a request names.
+const PATIENTS_MAX: usize = 10_000;
+/// Most filters of a request.
+const FILTERS_MAX: usize = 100;
+/// Most versions that may be on their way to the ledger when an export begins.
+const WAITING_MAX: usize = 10_000;
+/// Seconds after which it is worth to ask again while there are more.
+const RETRY_SECONDS: u64 = 10;
+/// What `_outputFormat` may be.
+const FORMATS: [&str; 3] = ["application/fhir+ndjson", "application/ndjson", "ndjson"];
+
+/// How an export is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// It goes on.
+    Running {
+        /// How far it is, in words.
+        progress: String,
+        /// Seconds after which it is worth to ask again.
+        retry_after: i64,
+    },
+    /// Its files can be had.
+    Complete {
+        /// The manifest.
+        manifest: Value,
+        /// Until when, Unix seconds.
+        expires_at: i64,
+    },
+}
+
+/// Starts an export; gives its id.
+///
+/// # Errors
+/// [`Refusal::Forbidden`] for a token without system scopes to read and search; [`Refusal::TooMany`].
+pub async fn begin(context: &Context<'_>, of: Of<'_>, sent: &Sent<'_>, request: &str) -> Result<String, Refusal> {
+    let organization = context.organization;
+    let inputs = inputs(sent)?;
+    // Before anything is looked up: whoever may export nothing learns nothing of what there is.
+    let allowed = allowed(context);
+    if allowed.is_empty() {
+        return Err(Refusal::Forbidden("system/*.rs".to_owned()));
+    }
+    let scope = match of {
+        Of::System => Scope::System,
+        Of::Patients => Scope::Patients,
+        Of::Group(id) => group(context, id).await?,
+    };
+    let asked = Asked::read(&inputs, &organization.base_url, !sent.is_empty)?;
+    let types = asked.types(context, &scope, &allowed)?;
+    let Asked { filters, since, elements, patients, .. } = asked;
+    let order = Order { scope, request: request.to_owned(), types, filters, since, elements, patients };
+    check(context, &order).await?;
+    // In this order: what is committed after the time is read has a later one, or is on its way already.
+    // The ledger's client may know of no block yet where the process is new: then what is visible does.
+    let newest = organization.index.run(Index::newest).await?;
+    let transaction_time = organization.ledger.time().max(newest);
+    let waiting: Vec<String> = organization.records.waiting(WAITING_MAX)?.iter().map(hex::encode).collect();
+    if waiting.len() == WAITING_MAX {
+        return Err(Refusal::TooMany { retry_after: RETRY_SECONDS });
+    }
+    let id = hex::encode(random::<16>());
+    run::log(organization, Action::Execute, &context.caller.client, &order.scope, None).await?;
+    let job = Job {
+        id: id.clone(),
+        client: context.caller.client.clone(),
+        scopes: context.caller.scopes.to_string(),
+        order,
+        began: clock(),
+        transaction_time,
+        waiting,
+        step: 0,
+        after: String::new(),
+        files: Vec::new(),
+        failures: 0,
+        retry_at: 0,
+        end: None,
+    };
+    organization.exports.begin(job).await?;
+    Ok(id)
+}
+
+/// The types of which the caller may read and search everything: an export is nothing for a patient's own client.
+fn allowed(context: &Context<'_>) -> Vec<&'static Resource> {
+    let readable = sight(context, Interaction::Read).whole;
+    let searchable = sight(context, Interaction::Search).whole;
+    let is_allowed = |kind: &&Resource| readable.contains(&kind.name) && searchable.contains(&kind.name);
+    resources().filter(|kind| kind.access == Access::Full).filter(is_allowed).collect()
+}
+
+async fn group(context: &Context<'_>, id: &str) -> Result<Scope, Refusal> {
+    permit(context, "Group", Interaction::Read)?;
+    let group = context.organization.records.latest("Group", id).await?;
+    readable(context, &group).await?;
+    if group.content == Content::Deleted {
+        return Err(Refusal::Gone);
+    }
+    Ok(Scope::Group { id: id.to_owned(), version: group.version })
+}
+
+/// What the parameters say.
+#[derive(Default)]
+struct Asked {
+    types: Option<BTreeSet<String>>,
+    filters: Vec<(String, String)>,
+    since: Option<i64>,
+    elements: Vec<String>,
+    patients: Option<Vec<String>>,
+}
+
+impl Asked {
+    /// Nothing is passed over: an export without a filter that was asked for would hold more than was asked for.
+    fn read(inputs: &[(String, String)], base_url: &str, is_post: bool) -> Result<Self, Refusal> {
+        let mut asked = Self::default();
+        for (name, text) in inputs {
+            let wrong = |what: &str| Refusal::BadRequest(format!("{name} must be {what}"));
+            match name.as_str() {
+                "_outputFormat" if FORMATS.contains(&text.replace(' ', "+").as_str()) => {}
+                "_outputFormat" => return Err(wrong("application/fhir+ndjson, application/ndjson or ndjson")),
+                "_format" if format::of_parameter(text).is_some() => {}
+                "_type" => {
+                    let named = text.split(',').map(|name| name.trim().to_owned());
+                    asked.types.get_or_insert_default().extend(named);
+                }
+                "_since" => {
+                    // A plus sign that was not escaped in the URL arrives as a space.
+                    let range = range::date(&text.replace(' ', "+")).ok_or_else(|| wrong("a date or an instant"))?;
+                    asked.since = Some(range.low.div_euclid(1000));
+                }
+                "_elements" => asked.elements.extend(elements(text)?),
+                "_typeFilter" => asked.filters.extend(filters(text)?),
+                "patient" if is_post => {
+                    let id = local_patient(text, base_url).ok_or_else(|| wrong("a reference to a Patient"))?;
+                    asked.patients.get_or_insert_default().push(id);
+                }
+                _ => return Err(Refusal::UnsupportedParameter(printable(name))),
+            }
+        }
+        if asked.filters.len() > FILTERS_MAX || asked.patients.as_ref().is_some_and(|named| named.len() > PATIENTS_MAX)
+        {
+            return Err(Refusal::BadRequest(format!(
+                "more than {FILTERS_MAX} filters or more than {PATIENTS_MAX} patients"
+            )));
+        }
+        Ok(asked)
+    }
+
+    /// The types to export, in the order of their names.
+    fn types(&self, context: &Context<'_>, scope: &Scope, allowed: &[&Resource]) -> Result<Vec<String>, Refusal> {
+        let fits = |kind: &Resource| *scope == Scope::System || kind.name == "Patient" || !kind.compartment.is_empty();
+        let Some(named) = &self.types else {
+            let all: Vec<String> = allowed.iter().filter(|kind| fits(kind)).map(|kind| kind.name.to_owned()).collect();
+            return if all.is_empty() { Err(Refusal::Forbidden("system/*.rs".to_owned())) } else { Ok(all) };
+        };
+        for name in named {
+            let kind = kept(name).ok().filter(|kind| kind.access == Access::Full);
+            let kind = kind
+                .ok_or_else(|| Refusal::UnsupportedValue("_type names a type that is not exported here".to_owned()))?;
+            for interaction in [Interaction::Read, Interaction::Search] {
+                permit(context, kind.name, interaction)?;
+            }
+            if !allowed.iter().any(|other| other.name == kind.name) {
+                return Err(Refusal::Forbidden(format!("system/{}.rs", kind.name)));
+            }
+            if !fits(kind) {
+                return Err(Refusal::UnsupportedValue(
+                    "_type names a type that is in no patient's compartment; the system's $export has it".to_owned(),
+                ));
+            }
+        }
+        Ok(named.iter().cloned().collect())
+    }
+}
+
+/// Refuses what could not be carried out, before it begins.
+async fn check(context: &Context<'_>, order: &Order) -> Result<(), Refusal> {
+    let base_url = &context.organization.base_url;
+    if let Some((name, _)) = order.filters.iter().find(|(name, _)| !order.types.contains(name)) {
+        return Err(Refusal::BadRequest(format!("_typeFilter names {}, which is not exported", printable(name))));
+    }
+    for kind in order.types.iter().filter_map(|name| kept(name).ok()) {
+        for query in order.queries(kind, base_url)? {
+            for searched in query.types() {
+                permit(context, searched, Interaction::Search)?;
+            }
+        }
+    }
+    let Some(named) = &order.patients else { return Ok(()) };
+    if order.scope == Scope::System {
+        return Err(Refusal::UnsupportedParameter("patient".to_owned()));
+    }
+    let members = lines::members(context, order).await?.unwrap_or_default();
+    for id in named {
+        let is_member = members.contains(id);
+        let found =
+            if is_member { context.organization.records.read("Patient", id).await } else { Err(Refusal::NotFound) };
+        let is_there = match found {
+            Ok(stored) => readable(context, &stored).await.is_ok(),
+            Err(Refusal::NotFound | Refusal::Gone) => false,
+            Err(other) => return Err(other),
+        };
+        if !is_there {
+            return Err(Refusal::Rule("patient names one who is not among those that are exported".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// How an export of the caller is.
+///
+/// # Errors
+/// [`Refusal::NotFound`] for one that is not the caller's, as for none; [`Refusal::Internal`] where it failed.
+pub fn status(context: &Context<'_>, id: &str) -> Result<Status, Refusal> {
+    let job = context.organization.exports.of_client(id, &context.caller.client)?;
+    match job.end {
+        Some((_, End::Complete)) => {
+            let expires_at = job.expires_at();
+            Ok(Status::Complete { manifest: manifest(&context.organization.base_url, &job), expires_at })
+        }
+        Some((_, End::Failed)) => Err(Refusal::Internal("an export could not be finished")),
+        None => {
+            let (step, steps) = (job.step, job.order.steps().len());
+            let progress = format!("{step} of {steps} steps");
+            // The longer it takes, the less often it is worth to ask.
+            let retry_after = (clock() - job.began).div_euclid(4).clamp(1, 60);
+            Ok(Status::Running { progress, retry_after })
+        }
+    }
+}
+
+/// What clients get at the end.
+fn manifest(base_url: &str, job: &Job) -> Value {
+    let files = |kinds: &[Kind]| -> Vec<Value> {
+        let of_kind = job.files.iter().enumerate().filter(|(_, file)| kinds.contains(&file.kind));
+        of_kind
+            .map(|(at, file)| {
+                let resource_type = if file.kind == Kind::Deleted { "Bundle" } else { &file.resource_type };
+                json!({"type": resource_type, "url": format!("{base_url}/bulk/{}/{at}.ndjson", job.id)})
+            })
+            .collect()
+    };
+    json!({
+        "transactionTime": instant(job.transaction_time),
+        "request": job.order.request,
+        "requiresAccessToken": true,
+        "output": files(&[Kind::Output, Kind::Elsewhere]),
+        "deleted": files(&[Kind::Deleted]),
+        "error": files(&[Kind::Error]),
+    })
+}
+
+/// Ends an export of the caller and removes its files.
+///
+/// # Errors
+/// As [`status`].
+pub async fn remove(context: &Context<'_>, id: &str) -> Result<(), Refusal> {
+    context.organization.exports.remove(id, &context.caller.client).await
+}
+
+/// The number of a file in its address.
+pub fn number(name: &str) -> Option<u32> {
+    let digits = name.strip_suffix(".ndjson")?;
+    digits.parse().ok().filter(|number: &u32| number.to_string() == digits)
+}
+
+/// The export of a file that is fetched, and which of its files that is. The fetch is logged first.
+///
+/// # Errors
+/// [`Refusal::NotFound`] where there is none, or it has not ended.
+pub async fn file(context: &Context<'_>, id: &str, name: &str) -> Result<(Job, u32), Refusal> {
+    let job = context.organization.exports.of_client(id, &context.caller.client)?;
+    let is_complete = matches!(job.end, Some((_, End::Complete)));
+    let number = number(name).filter(|number| is_complete && (*number as usize) < job.files.len());
+    let number = number.ok_or(Refusal::NotFound)?;
+    run::log(context.organization, Action::Read, &context.caller.client, &job.order.scope, None).await?;
+    Ok((job, number))
+}

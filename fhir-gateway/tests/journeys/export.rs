@@ -1,0 +1,148 @@
+//! A bulk export through the lives of a gateway that ends at any moment.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use careledger_gateway::{
+    config::Config,
+    export::{
+        job::{End, Job},
+        lines::Reading,
+    },
+    interactions::{
+        Context, Prefer,
+        condition::Locks,
+        export::{self, Of},
+        operation::Sent,
+    },
+    keys::{OrganizationKeys, OrganizationSigner},
+    organization::Organization,
+    outcome::Refusal,
+    records::{Change, Content},
+};
+use careledger_wire::proto::identity::OrganizationKind;
+
+use super::{chain, site};
+
+const CLIENT: &str = "ehr";
+const SCOPES: &str = "system/*.rs";
+/// More than three steps of one type.
+const PATIENTS: usize = 1_700;
+/// Resources of one transaction.
+const AT_ONCE: usize = 200;
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(1);
+
+/// A gateway without sockets, started again and again.
+struct Restarted {
+    folder: tempfile::TempDir,
+    registrar: OrganizationSigner,
+    config: Config,
+}
+
+impl Restarted {
+    fn new() -> Self {
+        let (folder, registrar) = (tempfile::tempdir().unwrap(), OrganizationSigner::random());
+        let hospital = OrganizationKeys::random();
+        let address = "127.0.0.1:0".parse().unwrap();
+        let config = site::configuration(folder.path(), "hospital", &hospital, address, &[]);
+        let world = Self { folder, registrar, config };
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let (ledger, _) = chain::embedded(&world.folder.path().join("ledger"), &world.registrar);
+            chain::register(&ledger, &world.registrar, &hospital, OrganizationKind::Provider).await.unwrap();
+        });
+        world
+    }
+
+    /// One life: when it is over, its tasks are dropped where they are, and what they held in memory is gone.
+    fn live<T>(&self, work: impl AsyncFnOnce(Arc<Organization>) -> T) -> T {
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let (ledger, _) = chain::embedded(&self.folder.path().join("ledger"), &self.registrar);
+            let (organization, _) =
+                Organization::open(&self.config, &self.config.organizations[0], ledger).await.unwrap();
+            work(organization).await
+        })
+    }
+}
+
+fn patient(number: usize) -> Change {
+    let id = format!("p{number}");
+    let body = format!(r#"{{"resourceType":"Patient","id":"{id}"}}"#);
+    let content = Content::Json(body.into_bytes().into());
+    Change::Create { resource_type: "Patient".to_owned(), id, content, patient: None }
+}
+
+async fn begun(organization: &Organization) -> String {
+    let caller = organization.authority.acting(CLIENT, SCOPES).unwrap();
+    let locks = Locks::default();
+    let context = Context { organization, conditions: &locks, caller: &caller, prefer: Prefer::default(), key: None };
+    let document = || Err(Refusal::NotFound);
+    let sent = Sent { is_empty: true, document: &document, pairs: &[] };
+    export::begin(&context, Of::System, &sent, "http://here/$export").await.unwrap()
+}
+
+/// How far an export is.
+fn place(job: &Job) -> (usize, String, bool) {
+    (job.step, job.after.clone(), job.end.is_some())
+}
+
+/// The export as soon as it has moved on from where this life found it.
+async fn moved(organization: &Organization, id: &str) -> Job {
+    let begin = organization.exports.of_client(id, CLIENT).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let job = organization.exports.of_client(id, CLIENT).unwrap();
+        if place(&job) != place(&begin) || job.end.is_some() {
+            return job;
+        }
+        assert!(Instant::now() < deadline, "the export does not move");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// How often each resource of a type is in the files of an export.
+async fn exported(organization: &Arc<Organization>, job: &Job) -> BTreeMap<String, usize> {
+    let caller = organization.authority.acting(CLIENT, SCOPES).unwrap();
+    let mut found = BTreeMap::new();
+    for number in 0..job.files.len() {
+        let number = u32::try_from(number).unwrap();
+        let bytes = Reading::begin(organization, &caller, job.clone(), number).unwrap().whole().await.unwrap();
+        for line in String::from_utf8(bytes).unwrap().lines() {
+            let resource: serde_json::Value = serde_json::from_str(line).unwrap();
+            *found.entry(resource["id"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    found
+}
+
+#[test]
+fn an_export_that_is_stopped_again_and_again_has_every_resource_once() {
+    let world = Restarted::new();
+    let id = world.live(async |organization| {
+        for first in (0..PATIENTS).step_by(AT_ONCE) {
+            let changes = (first..PATIENTS.min(first + AT_ONCE)).map(patient).collect();
+            organization.records.commit(changes, Vec::new()).await.unwrap();
+        }
+        begun(&organization).await
+    });
+    let mut lives = 0;
+    loop {
+        let job = world.live(async |organization| moved(&organization, &id).await);
+        lives += 1;
+        if let Some((_, end)) = job.end {
+            assert_eq!(end, End::Complete);
+            break;
+        }
+        assert!(lives < 200, "the export does not end");
+    }
+    let found = world.live(async |organization| {
+        let job = organization.exports.of_client(&id, CLIENT).unwrap();
+        exported(&organization, &job).await
+    });
+    assert_eq!(found.len(), PATIENTS);
+    assert!(found.values().all(|count| *count == 1), "{found:?}");
+    println!("{lives} lives");
+}
