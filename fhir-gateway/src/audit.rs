@@ -31,10 +31,11 @@ use crate::{
 
 pub mod event;
 mod leaf;
+mod of_patients;
 #[cfg(test)]
 mod tests;
 
-pub use leaf::{Access, Action, Agent, AnchoredBatch, Disclosure, Entity, Inclusion, Leaf, Outcome, Verdict};
+pub use leaf::{Access, Action, Agent, AnchoredBatch, Disclosure, Entity, Inclusion, Leaf, Origin, Outcome, Verdict};
 
 /// Leaves that are read at once.
 const LEAVES_PER_PAGE: usize = 1000;
@@ -69,7 +70,7 @@ struct Core {
 
 impl AuditLog {
     /// Opens the log and starts to anchor its batches. Must run inside a tokio runtime.
-    pub fn open(
+    pub async fn open(
         keys: Arc<OrganizationKeys>,
         store: Arc<dyn Store>,
         ledger: Ledger,
@@ -88,6 +89,7 @@ impl AuditLog {
         };
         *core.last.lock() = core.newest()?;
         let core = Arc::new(core);
+        core.list_older().await?;
         let interval = Duration::from_secs(settings.batch_seconds.into());
         tokio::spawn(anchor_now_and_then(Arc::downgrade(&core), Arc::clone(&core.wake), interval));
         Ok(Self { core })
@@ -141,9 +143,9 @@ impl AuditLog {
 
     /// Logs what another organization was told, durably: the answer waits for it.
     pub async fn disclosed(&self, disclosure: Disclosure) -> Result<(), Refusal> {
-        let Disclosure { organization, practitioner, purpose, grant, resource_type, ids, patient, verdict } =
+        let Disclosure { organization, practitioner, purpose, grant, resource_type, ids, patient, verdict, origin } =
             disclosure;
-        let entity = |id| Entity { resource_type: resource_type.clone(), id, version: None };
+        let entity = |id| Entity { resource_type: resource_type.clone(), id, version: None, query: None };
         let entities =
             if ids.is_empty() { vec![entity(None)] } else { ids.into_iter().map(Some).map(entity).collect() };
         let access = Access {
@@ -157,6 +159,7 @@ impl AuditLog {
             patient,
             entities,
             grant: Some(grant),
+            origin,
         };
         self.record(access, Durability::Synced).await?;
         Ok(())
@@ -167,23 +170,6 @@ impl AuditLog {
         let key = number.to_be_bytes();
         let sealed = self.core.store.get(Space::Leaf, &key)?;
         sealed.map(|sealed| self.core.open(&key, &sealed)).transpose()
-    }
-
-    /// At most `limit` leaves that `wanted` keeps, newest first, numbered below `before`.
-    pub fn leaves(
-        &self,
-        before: Option<u64>,
-        limit: usize,
-        mut wanted: impl FnMut(&Leaf) -> bool,
-    ) -> Result<Vec<Leaf>, Refusal> {
-        let newest = if self.core.store.is_shared() { self.core.newest()? } else { *self.core.last.lock() };
-        let mut found = Vec::new();
-        let mut number = before.map_or(newest, |before| before.saturating_sub(1).min(newest));
-        while number > 0 && found.len() < limit {
-            found.extend(self.leaf(number)?.filter(|leaf| wanted(leaf)));
-            number -= 1;
-        }
-        Ok(found)
     }
 
     /// Anchors every leaf that is not anchored yet, in batches. Returns how many leaves that was.
@@ -239,6 +225,7 @@ impl Core {
     fn written(&self, number: u64, access: Access) -> Batch {
         let (leaf, key) = (Leaf::new(number, clock(), access), number.to_be_bytes());
         let mut batch = Batch::default();
+        self.list(&leaf, &mut batch);
         batch.put_new(Space::Leaf, key, envelope::seal_value(&self.leaf_key, &leaf.bytes(), &key));
         batch
     }

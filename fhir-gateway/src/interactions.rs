@@ -10,10 +10,12 @@ mod commit;
 pub mod condition;
 pub mod create;
 pub mod delete;
+pub mod documents;
 pub mod everything;
 pub mod export;
 pub mod history;
 pub mod idempotency;
+mod logging;
 pub mod openapi;
 pub mod operation;
 pub mod patch;
@@ -31,7 +33,7 @@ use actix_web::{http::StatusCode, web::Bytes};
 use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
 
 use crate::{
-    audit::{Access as Accessed, Action, Agent, Entity, Outcome},
+    audit::Origin,
     auth::{Caller, scopes::Interaction},
     index::{
         extract::{self, Term},
@@ -44,10 +46,10 @@ use crate::{
     resources::{Access, Resource, resource, resources},
     search::Handling,
     validate::{self as validation, Link},
-    vault::Durability,
 };
 
 pub use commit::commit;
+pub use logging::{log, log_access, log_for, log_patients, refused};
 
 /// Methods of an address whose resource clients may only read.
 pub const READ_ONLY: &str = "GET, HEAD, OPTIONS";
@@ -65,6 +67,8 @@ pub struct Context<'a> {
     pub prefer: Prefer,
     /// Under which key it creates, where it names one.
     pub key: Option<idempotency::Key<'a>>,
+    /// Where the request came from.
+    pub origin: &'a Origin,
 }
 
 /// `Prefer`.
@@ -331,60 +335,4 @@ pub async fn readable(context: &Context<'_>, stored: &Stored) -> Result<BTreeSet
     let own = context.caller.compartment(Interaction::Read, &stored.resource_type);
     let is_own = |own: &str| patients.len() == 1 && patients.contains(own);
     if own.is_none_or(is_own) { Ok(patients) } else { Err(Refusal::NotFound) }
-}
-
-/// Logs what the caller did to `stored`, before the caller learns of it.
-pub async fn log(context: &Context<'_>, action: Action, stored: &Stored) -> Result<(), Refusal> {
-    log_for(context, action, stored, &patients_of_version(context, stored).await?).await
-}
-
-/// As [`log`], where it is known whom `stored` is about.
-pub async fn log_for(
-    context: &Context<'_>,
-    action: Action,
-    stored: &Stored,
-    patients: &BTreeSet<String>,
-) -> Result<(), Refusal> {
-    let entity = Entity {
-        resource_type: stored.resource_type.clone(),
-        id: Some(stored.id.clone()),
-        version: Some(stored.version),
-    };
-    log_patients(context, action, patients, &entity).await
-}
-
-/// Logs one access for each of the patients whom it showed, or one that names nobody: each of them
-/// finds it in their own part of the log.
-pub async fn log_patients(
-    context: &Context<'_>,
-    action: Action,
-    patients: &BTreeSet<String>,
-    entity: &Entity,
-) -> Result<(), Refusal> {
-    if patients.is_empty() {
-        return log_access(context, action, None, entity.clone()).await;
-    }
-    for patient in patients {
-        log_access(context, action, Some(patient), entity.clone()).await?;
-    }
-    Ok(())
-}
-
-/// Logs one access.
-pub async fn log_access(
-    context: &Context<'_>,
-    action: Action,
-    patient: Option<&str>,
-    entity: Entity,
-) -> Result<(), Refusal> {
-    let access = Accessed {
-        action,
-        outcome: Outcome::Permitted,
-        agent: Agent::Client(context.caller.client.clone()),
-        purpose: None,
-        patient: patient.map(str::to_string),
-        entities: vec![entity],
-        grant: None,
-    };
-    context.organization.audit.record(access, Durability::Ordered).await.map(|_| ())
 }

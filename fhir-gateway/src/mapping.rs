@@ -6,11 +6,14 @@
 //! - [`task`]: an access request.
 //! - [`facts`]: what an access decision needs to know of a record.
 //! - [`patient`], [`practitioner`]: accounts that a resource names.
+//! - [`document`], [`cda`]: what a document says of itself, and what IHE MHD says of documents.
 //! - [`plan`], [`coverage`], [`attestation`], [`eligibility`]: insurance.
 
 pub mod attestation;
+pub mod cda;
 pub mod consent;
 pub mod coverage;
+pub mod document;
 pub mod element;
 pub mod eligibility;
 pub mod facts;

@@ -167,7 +167,7 @@ impl Organization {
             Vault::AsItIs => Records::open_unindexed(parts.0, parts.1, parts.2, parts.3).await,
         };
         let (records, repaired) = opened.map_err(refused)?;
-        let audit = AuditLog::open(Arc::clone(&keys), Arc::clone(&store), ledger.clone(), &config.audit);
+        let audit = AuditLog::open(Arc::clone(&keys), Arc::clone(&store), ledger.clone(), &config.audit).await;
         let audit = audit.map_err(refused)?;
         if expected == Vault::Whole {
             let lacking = Lacking::of(&records, &index, &audit).await.map_err(refused)?;

@@ -15,7 +15,7 @@ use self::{
     messages::Sealed,
     signed::{Headers, Request, SignatureError},
 };
-use crate::{ledger, organization::Organization, outcome::Refusal};
+use crate::{ledger, organization::Organization, outcome::Refusal, server::headers::origin};
 
 pub mod answer;
 pub mod messages;
@@ -42,7 +42,7 @@ pub async fn handle(
     let signed = Request { chain_id: organization.ledger.chain_id(), recipient: &own, path: request.path(), body };
     let (acceptance, now) = (organization.network.acceptance(), ledger::clock());
     let (address, exchange) = acceptance.verify(&signed, &headers, now).map_err(unauthorized)?;
-    let asker = answer::asker(organization, address).await?;
+    let asker = answer::asker(organization, address, origin(request)).await?;
     let asker = asker.ok_or(Refusal::Unauthorized("the signing organization is not registered on the ledger"))?;
     let account = organization.ledger.get(&keys::account(&address)).await?;
     let key = PublicKey::Secp256k1(headers.key);

@@ -19,7 +19,7 @@ use std::{
 };
 
 use actix_web::{
-    App, HttpRequest, HttpResponse, HttpServer,
+    App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer,
     dev::Server,
     http::{Method, StatusCode, header},
     middleware::Compress,
@@ -125,6 +125,7 @@ pub fn serve(
 async fn handle(request: HttpRequest, payload: web::Payload, gateway: web::Data<Gateway>) -> HttpResponse {
     let began = Instant::now();
     let id = request_id(&request);
+    request.extensions_mut().insert(headers::RequestId(id.clone()));
     let gateway = gateway.into_inner();
     let mut response = match answer(&request, payload, &gateway).await {
         Ok(response) => response,
@@ -231,9 +232,17 @@ async fn interact(
     let route = Route::of(request.method(), segments)?;
     if route.is_of_exports() {
         let (prefer, key) = (headers::prefer(request), None);
-        let context = Context { organization, conditions, caller: &caller, prefer, key };
+        let origin = &headers::origin(request);
+        let context = Context { organization, conditions, caller: &caller, prefer, key, origin };
         let body = read(request, payload, gateway.body_bytes_max).await?;
-        return export::answer(&context, organization, route, request, &body).await;
+        let answered = export::answer(&context, organization, route, request, &body).await;
+        return match answered {
+            Ok(response) => Ok(response),
+            Err(refusal) => {
+                let (action, resource_type, id) = route.audited();
+                Err(interactions::refused(&context, action, resource_type, id, refusal).await)
+            }
+        };
     }
     let is_binary =
         matches!(route, Route::Read { resource_type: "Binary", .. } | Route::Vread { resource_type: "Binary", .. });
@@ -255,8 +264,15 @@ async fn interact(
         wanted => wanted?,
     };
     let (prefer, key) = (headers::prefer(request), headers::idempotency_key(request)?);
-    let context = Context { organization, conditions, caller: &caller, prefer, key };
-    respond(run(&context, route, request, &pairs, accept, &body).await?, wanted)
+    let origin = &headers::origin(request);
+    let context = Context { organization, conditions, caller: &caller, prefer, key, origin };
+    match run(&context, route, request, &pairs, accept, &body).await {
+        Ok(answer) => respond(answer, wanted),
+        Err(refusal) => {
+            let (action, resource_type, id) = route.audited();
+            Err(interactions::refused(&context, action, resource_type, id, refusal).await)
+        }
+    }
 }
 
 async fn run(

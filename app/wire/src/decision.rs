@@ -12,7 +12,8 @@ mod rules;
 use std::collections::BTreeSet;
 
 pub use self::rules::{
-    broken_by_emergency, broken_by_grant, has_overdue_review, is_in_good_standing, out_of_force, out_of_power,
+    OPEN_LABELS, broken_by_emergency, broken_by_grant, has_overdue_review, is_in_good_standing, out_of_force,
+    out_of_power,
 };
 use self::rules::{guardian_rules, own};
 use crate::{

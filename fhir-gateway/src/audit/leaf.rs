@@ -57,6 +57,31 @@ pub struct Entity {
     pub id: Option<String>,
     /// Version.
     pub version: Option<u32>,
+    /// What a search asked: its address and the names of its parameters. Never their values, which
+    /// name people to whoever may read the line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+}
+
+/// Where a request came from. A leaf is hashed as it is written, so that what older ones do not
+/// have is left out, not written as nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Network address of whoever connected: of a proxy, where one stands before the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// `X-Request-Id` of the answer; the log of the gateway has it, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+}
+
+impl Origin {
+    /// What no request asked for, such as a job that goes on by itself.
+    pub const UNKNOWN: &'static Self = &Self { address: None, request: None };
+
+    fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What happened, as the code that decided it says it.
@@ -76,6 +101,9 @@ pub struct Access {
     pub entities: Vec<Entity>,
     /// By which grant.
     pub grant: Option<GrantId>,
+    /// Where it came from.
+    #[serde(default, skip_serializing_if = "Origin::is_unknown")]
+    pub origin: Origin,
 }
 
 /// What another organization was told about a patient, or was not told.
@@ -97,6 +125,8 @@ pub struct Disclosure {
     pub patient: Option<String>,
     /// What was decided.
     pub verdict: Verdict,
+    /// Where the request came from.
+    pub origin: Origin,
 }
 
 /// What was decided about a disclosure.

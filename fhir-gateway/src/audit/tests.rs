@@ -22,14 +22,14 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    async fn new() -> Self {
         let keys = Arc::new(OrganizationKeys::random());
         let mut world = Self { folder: tempfile::tempdir().unwrap(), keys, running: None };
-        world.restart();
+        world.restart().await;
         world
     }
 
-    fn restart(&mut self) {
+    async fn restart(&mut self) {
         self.running = None;
         let organization = serde_json::json!({
             "address": self.keys.signer.address(),
@@ -50,7 +50,7 @@ impl World {
         let ledger = Ledger::open_embedded(&self.folder.path().join("ledger"), &settings).unwrap();
         let store = Arc::new(LocalStore::open(&self.folder.path().join("vault")).unwrap());
         let settings = config::Audit { batch_leaves: 5, batch_seconds: 3600 };
-        let log = AuditLog::open(Arc::clone(&self.keys), store, ledger.clone(), &settings).unwrap();
+        let log = AuditLog::open(Arc::clone(&self.keys), store, ledger.clone(), &settings).await.unwrap();
         self.running = Some((log, ledger));
     }
 
@@ -71,19 +71,25 @@ fn access(patient: &str) -> Access {
         agent: Agent::Client("ehr".to_owned()),
         purpose: Some("TREAT".to_owned()),
         patient: Some(patient.to_owned()),
-        entities: vec![Entity { resource_type: "Observation".to_owned(), id: Some("o".to_owned()), version: Some(2) }],
+        entities: vec![Entity {
+            resource_type: "Observation".to_owned(),
+            id: Some("o".to_owned()),
+            version: Some(2),
+            query: None,
+        }],
         grant: None,
+        origin: Origin::default(),
     }
 }
 
 #[tokio::test]
 async fn every_leaf_is_anchored_and_proven_also_across_a_restart() {
-    let mut world = World::new();
+    let mut world = World::new().await;
     for number in 1..=7 {
         assert_eq!(world.log().record(access("p"), Durability::Synced).await.unwrap(), number);
     }
     world.log().anchor().await.unwrap();
-    world.restart();
+    world.restart().await;
     assert_eq!(world.log().record(access("p"), Durability::Ordered).await.unwrap(), 8);
     world.log().anchor().await.unwrap();
     assert_eq!(world.log().anchor().await.unwrap(), 0, "nothing is anchored twice");
@@ -106,7 +112,7 @@ async fn every_leaf_is_anchored_and_proven_also_across_a_restart() {
 /// A process that dies after the ledger took a batch and before it knew.
 #[tokio::test]
 async fn a_batch_whose_answer_was_lost_is_not_anchored_twice() {
-    let mut world = World::new();
+    let mut world = World::new().await;
     world.log().record(access("p"), Durability::Synced).await.unwrap();
     let core = &world.log().core;
     let batch = core.gather(0).unwrap().unwrap();
@@ -114,7 +120,7 @@ async fn a_batch_whose_answer_was_lost_is_not_anchored_twice() {
     intent.put(Space::Batch, 1u64.to_be_bytes(), serde_json::to_vec(&batch).unwrap());
     core.store.commit(intent, Durability::Synced).await.unwrap();
     core.submit(1, &batch).await.unwrap();
-    world.restart();
+    world.restart().await;
     world.log().record(access("p"), Durability::Synced).await.unwrap();
     assert_eq!(world.log().anchor().await.unwrap(), 1);
     assert_eq!(world.on_ledger(1).await.unwrap().root, batch.root.as_bytes());
@@ -125,26 +131,26 @@ async fn a_batch_whose_answer_was_lost_is_not_anchored_twice() {
 /// A process that dies before the ledger was asked.
 #[tokio::test]
 async fn a_batch_that_was_only_intended_is_anchored_at_the_next_turn() {
-    let mut world = World::new();
+    let mut world = World::new().await;
     world.log().record(access("p"), Durability::Synced).await.unwrap();
     let core = &world.log().core;
     let batch = core.gather(0).unwrap().unwrap();
     let mut intent = Batch::default();
     intent.put(Space::Batch, 1u64.to_be_bytes(), serde_json::to_vec(&batch).unwrap());
     core.store.commit(intent, Durability::Synced).await.unwrap();
-    world.restart();
+    world.restart().await;
     world.log().anchor().await.unwrap();
     assert_eq!(world.on_ledger(1).await.unwrap().root, batch.root.as_bytes());
 }
 
 #[tokio::test]
 async fn a_line_that_could_not_be_written_is_refused_and_leaves_no_gap() {
-    let world = World::new();
+    let world = World::new().await;
     let full = Arc::new(AtomicBool::new(false));
     let store = Arc::new(Filling::new(&world.folder.path().join("other"), &full));
     let ledger = world.running.as_ref().unwrap().1.clone();
     let settings = config::Audit { batch_leaves: 5, batch_seconds: 3600 };
-    let log = AuditLog::open(Arc::clone(&world.keys), store, ledger, &settings).unwrap();
+    let log = AuditLog::open(Arc::clone(&world.keys), store, ledger, &settings).await.unwrap();
     assert_eq!(log.record(access("p"), Durability::Synced).await, Ok(1));
     full.store(true, Ordering::Relaxed);
     for durability in [Durability::Synced, Durability::Ordered] {
@@ -161,13 +167,12 @@ async fn a_line_that_could_not_be_written_is_refused_and_leaves_no_gap() {
 
 #[tokio::test]
 async fn leaves_are_found_newest_first() {
-    let world = World::new();
+    let world = World::new().await;
     for patient in ["a", "b", "a", "c", "a"] {
         world.log().record(access(patient), Durability::Ordered).await.unwrap();
     }
     let numbers = |before, limit| -> Vec<u64> {
-        let of_a = |leaf: &Leaf| leaf.access.patient.as_deref() == Some("a");
-        world.log().leaves(before, limit, of_a).unwrap().iter().map(|leaf| leaf.number).collect()
+        world.log().newest(&["a"], before, limit).unwrap().iter().map(|leaf| leaf.number).collect()
     };
     assert_eq!(numbers(None, 2), [5, 3]);
     assert_eq!(numbers(Some(3), 2), [1]);
@@ -176,7 +181,7 @@ async fn leaves_are_found_newest_first() {
 
 #[tokio::test]
 async fn a_leaf_is_rendered_as_an_audit_event() {
-    let world = World::new();
+    let world = World::new().await;
     let denied = Disclosure {
         organization: Address::new([2; 20]),
         practitioner: Address::new([3; 20]),
@@ -186,6 +191,7 @@ async fn a_leaf_is_rendered_as_an_audit_event() {
         ids: vec!["b".to_owned()],
         patient: Some("p".to_owned()),
         verdict: Verdict::Denied(Rule::NotRevoked),
+        origin: Origin::default(),
     };
     world.log().disclosed(denied).await.unwrap();
     let event = world.log().leaf(1).unwrap().unwrap().event("http://127.0.0.1:8080/riverside/fhir");
@@ -195,7 +201,8 @@ async fn a_leaf_is_rendered_as_an_audit_event() {
     assert_eq!((at("/outcome").as_str(), at("/outcomeDesc").as_str()), ("4", "refused: the consent was revoked"));
     assert_eq!(at("/purposeOfEvent/0/coding/0/code"), "TREAT");
     assert_eq!(at("/entity/0/what/reference"), "Patient/p");
-    assert_eq!(at("/entity/1/what/reference"), "Binary/b");
+    assert_eq!(at("/entity/1/what/identifier/value"), GrantId::new([4; 32]).to_string());
+    assert_eq!(at("/entity/1/detail/0/valueString"), "Binary/b");
     assert_eq!(at("/agent/0/who/identifier/value"), Address::new([2; 20]).to_string());
     assert_eq!(event::number("leaf-1"), Some(1));
     for id in ["leaf-01", "leaf-+1", "leaf-", "1", "leaf-1x"] {
@@ -211,10 +218,49 @@ fn a_leaf_with_control_characters_is_still_shown_as_valid_fhir() {
         agent: Agent::Client("ehr\0".to_owned()),
         purpose: Some("TRE\u{1}AT".to_owned()),
         patient: Some("p1".to_owned()),
-        entities: vec![Entity { resource_type: "Binary\n".to_owned(), id: Some("\0".to_owned()), version: None }],
+        entities: vec![Entity {
+            resource_type: "Binary\n".to_owned(),
+            id: Some("\0".to_owned()),
+            version: None,
+            query: None,
+        }],
         grant: None,
+        origin: Origin::default(),
     };
     let event = Leaf::new(1, 1_000_000, access).event("http://here/fhir");
     let document = crate::json::Document::parse(event.to_string()).unwrap();
     assert!(!document.to_value().to_string().contains("\\u0000"));
+}
+
+#[test]
+fn a_leaf_of_an_earlier_version_keeps_its_hash() {
+    let text = r#"{"number":3,"time":1000000,"access":{"action":"Execute","outcome":"Permitted","agent":{"Client":"ehr"},"purpose":null,"patient":"p1","entities":[{"resource_type":"Condition","id":null,"version":null}],"grant":null},"salt":"00"}"#;
+    let leaf: Leaf = serde_json::from_str(text).unwrap();
+    assert_eq!(String::from_utf8(leaf.bytes()).unwrap(), text);
+    let event = leaf.event("http://here/fhir");
+    assert_eq!(event["entity"][1]["query"], "Q29uZGl0aW9u", "what it was about, as a query");
+}
+
+#[tokio::test]
+async fn a_log_without_a_list_of_patients_gets_one_when_it_is_opened() {
+    let mut world = World::new().await;
+    for patient in ["a", "b", "a"] {
+        world.log().record(access(patient), Durability::Synced).await.unwrap();
+    }
+    let core = &world.log().core;
+    let mut rows = Batch::default();
+    for (key, _) in core.store.scan(Space::State, b"access-log/of/", None, 10).unwrap() {
+        rows.delete(Space::State, key);
+    }
+    rows.delete(Space::State, *b"access-log/listed");
+    assert_eq!(rows.changes().len(), 4);
+    core.store.commit(rows, Durability::Synced).await.unwrap();
+    assert_eq!(world.log().count(&["a"]), Ok(0));
+    world.restart().await;
+    assert_eq!(world.log().count(&["a"]), Ok(2));
+    assert_eq!((world.log().count(&["a", "b", "a"]), world.log().count(&[])), (Ok(3), Ok(3)));
+    let numbers = |patients: &[&str]| {
+        world.log().newest(patients, None, 10).unwrap().iter().map(|leaf| leaf.number).collect::<Vec<_>>()
+    };
+    assert_eq!((numbers(&["a"]), numbers(&["b", "a"]), numbers(&["c"])), (vec![3, 1], vec![3, 2, 1], vec![]));
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::job::{File, Job, Kind, Line, Order, Scope};
 use crate::{
+    audit::Origin,
     auth::{Caller, scopes::Interaction},
     interactions::{
         Context, Prefer, bundle::Size, condition::Locks, local_patient, permit, readable, search::elsewhere, served,
@@ -72,7 +73,14 @@ impl Reading {
 
     fn context(&self) -> Context<'_> {
         let organization = &self.organization;
-        Context { organization, conditions: &self.locks, caller: &self.caller, prefer: Prefer::default(), key: None }
+        Context {
+            organization,
+            conditions: &self.locks,
+            caller: &self.caller,
+            prefer: Prefer::default(),
+            key: None,
+            origin: Origin::UNKNOWN,
+        }
     }
 
     /// The next bytes; none at the end.

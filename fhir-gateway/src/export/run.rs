@@ -12,7 +12,7 @@ use super::{
     lines,
 };
 use crate::{
-    audit::{Access, Action, Agent, Entity, Outcome},
+    audit::{Access, Action, Agent, Entity, Origin, Outcome},
     auth::{clock, scopes::Interaction},
     index::{
         Index,
@@ -124,7 +124,14 @@ async fn attempt(organization: &Organization, mut job: Job) -> Result<Attempt, R
         return Ok(Attempt::Moved);
     };
     let locks = Locks::of(organization.records.clone());
-    let context = Context { organization, conditions: &locks, caller: &caller, prefer: Prefer::default(), key: None };
+    let context = Context {
+        organization,
+        conditions: &locks,
+        caller: &caller,
+        prefer: Prefer::default(),
+        key: None,
+        origin: Origin::UNKNOWN,
+    };
     (job.waiting, job.failures) = (Vec::new(), 0);
     let Some(step) = job.order.steps().get(job.step).copied() else {
         job.end = Some((clock(), End::Complete));
@@ -176,11 +183,14 @@ pub async fn log(
     scope: &Scope,
     patient: Option<&str>,
 ) -> Result<(), Refusal> {
-    let operation = Entity { resource_type: "$export".to_owned(), id: None, version: None };
+    let operation = Entity { resource_type: "$export".to_owned(), id: None, version: None, query: None };
     let group = match scope {
-        Scope::Group { id, version } => {
-            Some(Entity { resource_type: "Group".to_owned(), id: Some(id.clone()), version: Some(*version) })
-        }
+        Scope::Group { id, version } => Some(Entity {
+            resource_type: "Group".to_owned(),
+            id: Some(id.clone()),
+            version: Some(*version),
+            query: None,
+        }),
         Scope::System | Scope::Patients => None,
     };
     let access = Access {
@@ -191,6 +201,7 @@ pub async fn log(
         patient: patient.map(str::to_owned),
         entities: std::iter::once(operation).chain(group).collect(),
         grant: None,
+        origin: Origin::default(),
     };
     organization.audit.record(access, Durability::Ordered).await.map(|_| ())
 }

@@ -1,11 +1,14 @@
 //! What search parameters find in a resource.
 
+use std::collections::BTreeSet;
+
 use super::range::{self, Range};
 use crate::{
     json::{Document, Node, Value},
     resources::{
         Resource,
         parameters::{Parameter, Path, SearchType, Step},
+        resource,
     },
 };
 
@@ -65,12 +68,41 @@ pub fn terms(document: &Document, resource: &Resource, base_url: &str) -> Vec<(i
         let mut terms = of_parameter(document, parameter, base_url);
         found.extend(terms.drain(..).map(|term| (parameter.number, term)));
     }
+    of_contained(document, resource, base_url, &mut found);
     found
+}
+
+/// What a chain into contained resources asks for: a resource that is contained is found by no
+/// search of its own (FHIR R4, 3.1.1.4.17), but a chain looks into it.
+fn of_contained(document: &Document, resource: &Resource, base_url: &str, found: &mut Vec<(i64, Term)>) {
+    let Some(contained) = document.root().get("contained") else { return };
+    let of_id = |id: &str| contained.items().iter().find(|inner| inner.text("id") == Some(id));
+    for parameter in resource.parameters.iter().filter(|found| found.search_type == SearchType::Reference) {
+        let mut seen = BTreeSet::new();
+        for path in &parameter.paths {
+            walk(document.root(), &path.steps, &mut |node| {
+                let id = node.text("reference").and_then(|reference| reference.strip_prefix('#'));
+                let Some(inner) = id.filter(|id| seen.insert((*id).to_owned())).and_then(of_id) else { return };
+                let Some(kind) = inner.text("resourceType").and_then(self::resource) else { return };
+                if path.target.is_some_and(|target| target != kind.name) {
+                    return;
+                }
+                for sought in &kind.parameters {
+                    let terms = of_node(inner, sought, base_url);
+                    found.extend(terms.into_iter().map(|term| (parameter.into_contained(sought), term)));
+                }
+            });
+        }
+    }
 }
 
 /// What one parameter finds.
 pub fn of_parameter(document: &Document, parameter: &Parameter, base_url: &str) -> Vec<Term> {
-    let mut terms = of_paths(document.root(), &parameter.paths, parameter.search_type, base_url);
+    of_node(document.root(), parameter, base_url)
+}
+
+fn of_node(root: &Node, parameter: &Parameter, base_url: &str) -> Vec<Term> {
+    let mut terms = of_paths(root, &parameter.paths, parameter.search_type, base_url);
     if parameter.is_phonetic() {
         let sounds = |term: &Term| match term {
             Term::Text(text) => text.split_whitespace().filter_map(sound).map(Term::Text).collect(),
@@ -80,7 +112,7 @@ pub fn of_parameter(document: &Document, parameter: &Parameter, base_url: &str) 
     }
     if let Some(composite) = &parameter.composite {
         for part in &composite.parts {
-            walk(document.root(), &part.base, &mut |node| {
+            walk(root, &part.base, &mut |node| {
                 let [first, second] = composite.types;
                 let seconds = of_paths(node, &part.second, second, base_url);
                 for first in of_paths(node, &part.first, first, base_url) {
@@ -335,7 +367,6 @@ fn without_accent(letter: char) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::resource;
 
     fn found(text: &str, code: &str) -> Vec<Term> {
         let document = Document::parse(text.as_bytes().to_vec()).expect("JSON");

@@ -7,7 +7,7 @@ use super::database::{Answer, Connection, Purpose, Value};
 use crate::resources::parameters;
 
 /// Raised with every change to [`TABLES`].
-const SCHEMA_VERSION: u32 = 5;
+const SCHEMA_VERSION: u32 = 6;
 
 /// Type of a column. Text is compared by its bytes in both databases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

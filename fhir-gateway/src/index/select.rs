@@ -1,7 +1,7 @@
 //! Searches as SQL. Pages neither skip nor repeat, whatever is written between them: a search
 //! sees the resources that existed when it began, in the order that they then had.
 
-use sea_query::{Cond, Expr, ExprTrait as _, Order, Query as Build, SelectStatement};
+use sea_query::{Cond, Expr, ExprTrait as _, Order, Query as Build, SelectStatement, UnionType};
 
 use super::{
     compare::{compare, updated},
@@ -9,8 +9,11 @@ use super::{
     sight::Sight,
 };
 use crate::{
-    resources::{Resource, parameters::SearchType},
-    search::{Criterion, Cursor, Modifier, Query, Sort, SortKey, Subject, Wanted},
+    resources::{
+        Resource,
+        parameters::{Parameter, SearchType},
+    },
+    search::{Criterion, Cursor, Link, Modifier, Query, Sort, SortKey, Subject, Wanted},
 };
 
 /// The number of the resource that a search looks at.
@@ -270,14 +273,8 @@ fn condition(criterion: &Criterion, role: Role, resource: &Resource, sight: Opti
         Subject::Compartment(numbers) => (None, Expr::col("parameter").is_in(numbers.iter().copied())),
         Subject::Parameter(parameter) => (Some(parameter), Expr::col("parameter").eq(parameter.number)),
     };
-    let table = match (parameter.map(|parameter| parameter.search_type), criterion.modifier) {
-        (Some(SearchType::Token), Modifier::Text) => "text",
-        (Some(SearchType::Reference), Modifier::Identifier) => "token",
-        (Some(search_type), _) => columns(search_type).0,
-        (None, _) => "reference",
-    };
     let mut rows = Build::select();
-    rows.from(table).and_where(found);
+    rows.from(table_of(parameter.copied(), criterion.modifier)).and_where(found);
     if criterion.modifier == Modifier::Missing {
         let there = of_this_resource(rows);
         let is_missing = criterion.wanted.contains(&Wanted::Missing(true));
@@ -292,11 +289,43 @@ fn condition(criterion: &Criterion, role: Role, resource: &Resource, sight: Opti
         any.add(Cond::all().add(Expr::col("type").eq(link.resource.name)).add(is_named))
     });
     rows.cond_where(any);
-    Cond::all().add(match (criterion.modifier, role) {
-        (Modifier::Not, _) => of_this_resource(rows).not(),
-        (_, Role::Lists) => Expr::col(NUMBER).in_subquery(rows.column("resource").take()),
-        (_, Role::Checks) => of_this_resource(rows),
-    })
+    let contained = parameter.into_iter().flat_map(|by| criterion.links.iter().filter_map(|link| within(by, link)));
+    match (criterion.modifier, role) {
+        (Modifier::Not, _) => Cond::all().add(of_this_resource(rows).not()),
+        (_, Role::Lists) => {
+            let mut listed = rows.column("resource").take();
+            for mut inner in contained {
+                listed.union(UnionType::All, inner.column("resource").take());
+            }
+            Cond::all().add(Expr::col(NUMBER).in_subquery(listed))
+        }
+        (_, Role::Checks) => {
+            contained.fold(Cond::any().add(of_this_resource(rows)), |any, inner| any.add(of_this_resource(inner)))
+        }
+    }
+}
+
+/// The table that has what a criterion compares.
+fn table_of(parameter: Option<&Parameter>, modifier: Modifier) -> &'static str {
+    match (parameter.map(|parameter| parameter.search_type), modifier) {
+        (Some(SearchType::Token), Modifier::Text) => "text",
+        (Some(SearchType::Reference), Modifier::Identifier) => "token",
+        (Some(search_type), _) => columns(search_type).0,
+        (None, _) => "reference",
+    }
+}
+
+/// A chain's last step into a contained resource, which no search lists: its rows are its
+/// container's. Without columns yet. None where what is sought is that something is not there.
+fn within(by: &Parameter, link: &Link) -> Option<SelectStatement> {
+    let Criterion { subject: Subject::Parameter(sought), modifier, wanted, links } = &*link.inner else { return None };
+    if !links.is_empty() || matches!(modifier, Modifier::Not | Modifier::Missing) {
+        return None;
+    }
+    let mut rows = Build::select();
+    rows.from(table_of(Some(sought), *modifier)).and_where(Expr::col("parameter").eq(by.into_contained(sought)));
+    rows.cond_where(wanted.iter().fold(Cond::any(), |any, wanted| any.add(compare(wanted, *modifier))));
+    Some(rows)
 }
 
 /// `_has`: whether a resource that meets the inner criterion, and that the caller may see, refers to

@@ -39,6 +39,13 @@ pub async fn batch(context: &Context<'_>, bundle: &Document) -> Result<Answer, R
 
 async fn run(context: &Context<'_>, bundle: &Document, entry: &Result<Entry, Refusal>) -> Result<Answer, Refusal> {
     let entry = entry.as_ref().map_err(Clone::clone)?;
+    match write_or_read(context, bundle, entry).await {
+        Ok(answer) => Ok(answer),
+        Err(refusal) => Err(entry.refused(context, refusal).await),
+    }
+}
+
+async fn write_or_read(context: &Context<'_>, bundle: &Document, entry: &Entry) -> Result<Answer, Refusal> {
     let context = &Context { key: context.key.map(|key| key.of_entry(entry.at)), ..*context };
     let incoming = || entry.incoming(bundle);
     let patch = || Patch::of_resource(incoming()?.document()?);

@@ -11,7 +11,6 @@ use super::{Answer, operation};
 use crate::{
     format::{FHIR_JSON, FHIR_XML},
     json::instant,
-    naming::OPERATION,
     resources::{Access, Resource, parameters::SearchType, resources},
 };
 
@@ -19,6 +18,20 @@ use crate::{
 const FHIR_VERSION: &str = "4.0.1";
 /// The definition of `$validate`.
 const VALIDATE_DEFINITION: &str = "http://hl7.org/fhir/OperationDefinition/Resource-validate";
+/// Guides that are implemented, as far as their pages in docs/api say.
+const GUIDES: &[&str] = &[
+    "https://profiles.ihe.net/ITI/BALP/ImplementationGuide/ihe.iti.balp",
+    "https://profiles.ihe.net/ITI/MHD/ImplementationGuide/ihe.iti.mhd",
+];
+/// Statements of guides whose every demand is met. Each has a test with the guide's own examples.
+const INSTANTIATES: &[&str] = &[
+    "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient",
+    "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.Comprehensive",
+    "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.Generate",
+    "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.Simplified",
+    "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.UnContained",
+    "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD.DocumentResponder",
+];
 /// What the operations of Bulk Data Access are defined by.
 const BULK_DATA: &str = "http://hl7.org/fhir/uv/bulkdata";
 /// The operations of Bulk Data Access: at which type (none: at the server), and the last part of the definition.
@@ -44,17 +57,20 @@ pub fn capabilities(base_url: &str, origins: &[String]) -> Answer {
         }]}],
         "description": "SMART Backend Services; see .well-known/smart-configuration",
     });
+    let bulk_data = format!("{BULK_DATA}/CapabilityStatement/bulk-data");
+    let instantiates: Vec<&str> = INSTANTIATES.iter().copied().chain([bulk_data.as_str()]).collect();
     let statement = json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
         "date": instant(CHANGED),
         "kind": "instance",
+        "instantiates": instantiates,
         "software": {"name": "CareLedger FHIR gateway", "version": env!("CARGO_PKG_VERSION")},
         "implementation": {"description": "CareLedger FHIR gateway", "url": base_url},
-        "instantiates": [format!("{BULK_DATA}/CapabilityStatement/bulk-data")],
         "fhirVersion": FHIR_VERSION,
         "format": [FHIR_JSON, "json", FHIR_XML, "xml"],
         "patchFormat": ["application/json-patch+json", FHIR_JSON, FHIR_XML, "application/merge-patch+json"],
+        "implementationGuide": GUIDES,
         "rest": [{
             "mode": "server",
             "security": security,
@@ -98,12 +114,17 @@ fn of_type(resource: &Resource) -> Value {
     let interactions: Vec<Value> = interactions.iter().map(|code| json!({"code": code})).collect();
     let is_writable = resource.access == Access::Full;
     let mut parameters = vec![json!({"name": "_id", "type": "token"}), json!({"name": "_lastUpdated", "type": "date"})];
-    let own = resource.parameters.iter();
-    parameters.extend(own.map(|parameter| json!({"name": parameter.code, "type": parameter.search_type.code()})));
+    parameters.extend(resource.parameters.iter().map(|parameter| {
+        let mut described = json!({"name": parameter.code, "type": parameter.search_type.code()});
+        if let Some(definition) = parameter.definition {
+            described["definition"] = json!(definition);
+        }
+        described
+    }));
     let references = resource.parameters.iter().filter(|parameter| parameter.search_type == SearchType::Reference);
     let includes = references.map(|parameter| format!("{}:{}", resource.name, parameter.code));
     let includes: Vec<String> = std::iter::once("*".to_owned()).chain(includes).collect();
-    let operation = |name: &str| json!({"name": name, "definition": format!("{OPERATION}:{name}")});
+    let operation = |name: &str| json!({"name": name, "definition": operation::definition_of(name)});
     let mut operations: Vec<Value> = operation::names(resource.name).map(operation).collect();
     operations.push(json!({"name": operation::VALIDATE, "definition": VALIDATE_DEFINITION}));
     operations.extend(exports(Some(resource.name)));

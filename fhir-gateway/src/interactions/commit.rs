@@ -1,7 +1,9 @@
 //! What every interaction that writes ends with: everything that was proposed takes effect, with what
 //! it asks for on the ledger, or nothing does (docs/api/http.md).
 
-use super::{Context, binary::permit_pointers, log};
+use std::collections::BTreeSet;
+
+use super::{Context, binary::permit_pointers, documents, log, log_for};
 use crate::{
     audit::Action,
     hooks::{self, Effects, Proposed},
@@ -13,13 +15,15 @@ use crate::{
 /// Commits all of `proposed` with what the hooks ask for, or nothing. Gives what was stored, in
 /// the order of `proposed`.
 pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Vec<Stored>, Refusal> {
+    let asked = proposed.len();
+    let proposed = documents::complete(context, proposed).await?;
     permit_pointers(context, &proposed).await?;
+    documents::check(context, &proposed).await?;
     let accounts = hooks::patient::accounts(&proposed)?;
     let _held = context.conditions.hold_accounts(&accounts).await?;
     let effects = hooks::before_commit(context.organization, &proposed).await?;
     relay(context, &proposed, &effects).await?;
     let places = Places::of(&proposed);
-    let asked = proposed.len();
     let changes = proposed.into_iter().map(|proposed| proposed.change).chain(effects.also).collect();
     let committed = context.organization.records.commit(changes, effects.messages).await;
     let mut stored = committed.map_err(|refusal| places.refused(context, refusal))?;
@@ -30,12 +34,28 @@ pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Ve
             _ => Action::Update,
         };
         log(context, action, version).await?;
+        log_moved(context, action, version).await?;
     }
     for work in effects.after {
         work(stored.clone()).await;
     }
     stored.truncate(asked);
     Ok(stored)
+}
+
+/// A version that is about somebody else than the one before it is in the log of that patient, too.
+async fn log_moved(context: &Context<'_>, action: Action, version: &Stored) -> Result<(), Refusal> {
+    if version.version == 1 || version.resource_type == "Patient" {
+        return Ok(());
+    }
+    let records = &context.organization.records;
+    let before = records.any_version(&version.resource_type, &version.id, version.version - 1).await?;
+    match before.about() {
+        Some(patient) if version.about() != Some(patient) => {
+            log_for(context, action, version, &BTreeSet::from([patient.to_owned()])).await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Relays what patients signed, after everything of the request was rehearsed: each of these is a

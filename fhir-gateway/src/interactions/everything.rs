@@ -254,7 +254,8 @@ async fn page(context: &Context<'_>, asked: &Asked, includes: &[Include]) -> Res
     };
     let shown = local.iter().chain(&beside).filter_map(|stored| stored.about().map(str::to_owned));
     let patients: BTreeSet<String> = shown.chain([asked.patient.clone()]).collect();
-    let entity = Entity { resource_type: "Patient".to_owned(), id: Some(asked.patient.clone()), version: None };
+    let query = Some(search::without_values(&asked.path, asked.applied.iter().map(|(name, _)| name.as_str())));
+    let entity = Entity { resource_type: "Patient".to_owned(), id: Some(asked.patient.clone()), version: None, query };
     log_patients(context, Action::Execute, &patients, &entity).await?;
     let mut bundle = Writer::new("searchset");
     bundle.total(total);

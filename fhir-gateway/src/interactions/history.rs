@@ -74,6 +74,10 @@ pub async fn history(context: &Context<'_>, of: Of<'_>, pairs: &[(String, String
         resource_type: resource_type.unwrap_or("Resource").to_owned(),
         id: id.map(str::to_owned),
         version: None,
+        query: id.is_none().then(|| match resource_type {
+            Some(name) => format!("{name}/_history"),
+            None => "_history".to_owned(),
+        }),
     };
     let action = if id.is_some() { Action::Read } else { Action::Execute };
     log_patients(context, action, &patients, &entity).await?;

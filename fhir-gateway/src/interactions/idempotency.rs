@@ -6,8 +6,11 @@
 
 use careledger_wire::commitment;
 
-use super::{Accepted, Context};
-use crate::{outcome::Refusal, records::Stored};
+use super::{Accepted, Context, documents};
+use crate::{
+    outcome::Refusal,
+    records::{Content, Stored},
+};
 
 /// Longest key, in bytes.
 pub const KEY_LENGTH_MAX: usize = 128;
@@ -68,6 +71,13 @@ pub async fn earlier(
     }
     let stored = records.any_version(resource_type, id, 1).await?;
     if stored.content == accepted.content {
+        return Ok(Some(stored));
+    }
+    // Of a document that came with its data, what is stored points at it.
+    if let Some(document) = accepted.document.as_ref().filter(|_| resource_type == "DocumentReference")
+        && let Some(published) = documents::published(document, id)?
+        && stored.content == Content::Json(published.document.bytes().clone())
+    {
         return Ok(Some(stored));
     }
     Err(another_body())

@@ -5,14 +5,16 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Context, Incoming, audit_event, check, create, everything, log, permit, served, validate};
+use super::{
+    Answer, Context, Incoming, audit_event, check, create, documents, everything, log, permit, served, validate,
+};
 use crate::{
     audit::Action,
     auth::scopes::Interaction,
     hooks::{attest, coverage, eligibility, plan},
     json::Document,
     mapping::eligibility as claim,
-    naming,
+    naming::{self, OPERATION},
     outcome::Refusal,
     records::{Content, Stored},
     resources::elements::definition,
@@ -38,6 +40,7 @@ enum Operation {
     Attest,
     Docref,
     Everything,
+    GenerateMetadata,
     Inclusion,
     Opening,
     Plan,
@@ -50,6 +53,7 @@ const OPERATIONS: &[(&str, bool, &str, Operation)] = &[
     ("Coverage", true, "opening", Operation::Opening),
     ("CoverageEligibilityRequest", false, "submit", Operation::Submit),
     ("DocumentReference", false, "docref", Operation::Docref),
+    ("DocumentReference", false, "generate-metadata", Operation::GenerateMetadata),
     ("InsurancePlan", true, "plan", Operation::Plan),
     ("Patient", true, "attest", Operation::Attest),
     ("Patient", true, "everything", Operation::Everything),
@@ -65,6 +69,16 @@ pub fn names(resource_type: &str) -> impl Iterator<Item = &'static str> {
 pub fn on(resource_type: &str) -> impl Iterator<Item = (bool, &'static str)> {
     let own = OPERATIONS.iter().filter(move |(of, ..)| *of == resource_type);
     own.map(|(_, on_resource, name, _)| (*on_resource, *name)).chain([(false, VALIDATE), (true, VALIDATE)])
+}
+
+/// The canonical URL of what an operation's name stands for: a guide's, or one of our own.
+pub fn definition_of(name: &str) -> String {
+    match name {
+        "docref" => "http://hl7.org/fhir/us/core/OperationDefinition/docref".to_owned(),
+        "everything" => "http://hl7.org/fhir/OperationDefinition/Patient-everything".to_owned(),
+        "generate-metadata" => "https://profiles.ihe.net/ITI/MHD/OperationDefinition/generate-metadata".to_owned(),
+        _ => format!("{OPERATION}:{name}"),
+    }
 }
 
 /// Whether there is such an operation on a type, or on its resources. `name` starts with a dollar sign.
@@ -107,6 +121,7 @@ pub async fn run(
         (Some(Operation::Plan), Some(id)) => plan(context, id).await,
         (Some(Operation::Everything), Some(id)) => everything::everything(context, id, sent).await,
         (Some(Operation::Docref), None) => everything::docref(context, sent).await,
+        (Some(Operation::GenerateMetadata), None) => documents::generate::generate(context, &(sent.document)()?).await,
         (Some(Operation::Submit), None) => submit(context, sent).await,
         _ => Err(Refusal::Unsupported("the operation")),
     }

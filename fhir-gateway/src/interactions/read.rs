@@ -91,8 +91,12 @@ async fn elsewhere(
 ) -> Result<Answer, Refusal> {
     let own = context.caller.compartment(Interaction::Read, resource_type);
     let opened = merge::read(context.organization, resource_type, remote, own).await?;
-    let entity =
-        Entity { resource_type: resource_type.to_owned(), id: Some(id.to_owned()), version: Some(opened.version) };
+    let entity = Entity {
+        resource_type: resource_type.to_owned(),
+        id: Some(id.to_owned()),
+        version: Some(opened.version),
+        query: None,
+    };
     log_access(context, Action::Read, Some(&opened.patient), entity).await?;
     let (version, last_modified) = (Some(opened.version), Some(opened.last_updated));
     if wanted.is_known(opened.version, opened.last_updated) {

@@ -112,7 +112,9 @@ async fn run(context: &Context<'_>, query: &Query, place: &Place) -> Result<Answ
     if patients.is_empty() {
         patients.extend(query.patients().into_iter().map(str::to_owned).chain(place.patient.clone()));
     }
-    let entity = Entity { resource_type: resource_type.to_owned(), id: None, version: None };
+    let names = query.applied.iter().map(|(name, _)| name.as_str());
+    let asked = Some(without_values(&place.path, names));
+    let entity = Entity { resource_type: resource_type.to_owned(), id: None, version: None, query: asked };
     log_patients(context, Action::Execute, &patients, &entity).await?;
     let total = page.total.map(|total| total + found.len() as u64);
     let mut bundle = Writer::new("searchset");
@@ -148,6 +150,12 @@ fn entry(
     let mode = if is_match { "match" } else { "include" };
     bundle.entry(Some(&full_url), Some(&bytes), &[("search", json!({"mode": mode}))]);
     Ok(())
+}
+
+/// What a search asks, for the access log: where, and by which parameters; not for what.
+pub fn without_values<'a>(path: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.filter(|name| *name != CURSOR).collect();
+    if names.is_empty() { path.to_owned() } else { format!("{path}?{}", names.join("&")) }
 }
 
 /// What stands on the page, as it is now.

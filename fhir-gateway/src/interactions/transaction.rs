@@ -15,8 +15,8 @@ use actix_web::http::StatusCode;
 
 use super::{
     Answer, Context, accepted, batch::IN_BUNDLES, bundle::Writer, commit, condition, create::id_of_new, delete,
-    everything, history, idempotency, kept, log, operation, patch, permit, permit_about, read, search, update, vread,
-    writable,
+    documents, everything, history, idempotency, kept, log, operation, patch, permit, permit_about, read, search,
+    update, vread, writable,
 };
 use crate::{
     audit::Action,
@@ -51,6 +51,7 @@ enum Plan {
 /// Runs a transaction.
 pub async fn transaction(context: &Context<'_>, bundle: &Document) -> Result<Answer, Refusal> {
     let links = validate::resource(bundle)?;
+    documents::provide::check(bundle)?;
     let entries = entries(bundle)?.into_iter().collect::<Result<Vec<_>, _>>()?;
     let keyed: Vec<Option<String>> = entries.iter().map(|entry| keyed(context, entry)).collect();
     let conditions: Vec<(&str, &str)> = entries.iter().filter_map(Entry::condition).collect();
@@ -283,7 +284,10 @@ async fn respond(
             Plan::Exists(id) => existing(context, entry.resource_type(), id).await,
             Plan::Stored(stored, status) => again(context, *status, stored).await,
             Plan::Nothing => Ok(Answer::status(StatusCode::NO_CONTENT)),
-            Plan::Get => get(context, entry).await,
+            Plan::Get => match get(context, entry).await {
+                Err(refusal) => Err(entry.refused(context, refusal).await),
+                answer => answer,
+            },
         };
         match answer {
             Ok(answer) => response.answer(None, &answer),

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use careledger_wire::terms::Terms;
 use careledger_wire::{
     commitment::{self, Salt},
+    decision::OPEN_LABELS,
     ids::{Address, Digest, GrantId},
     proto::identity::PractitionerRole,
     terms,
@@ -94,7 +95,7 @@ pub fn permit(consent: &Value) -> Result<Permit, Refusal> {
         return Err(provision.get("type").refuse("must be permit: everything else is denied without being asked"));
     }
     understood(&root, &provision)?;
-    if let Some(nested) = provision.get("provision").items().next() {
+    if let Some(nested) = provision.get("provision").items().find(|nested| !is_said_already(nested, &provision)) {
         return Err(nested.refuse("nested provisions cannot be granted; post one Consent for each"));
     }
     let window = period::period(&provision.get("period"))?;
@@ -117,6 +118,19 @@ pub fn permit(consent: &Value) -> Result<Permit, Refusal> {
         patient: local.ok_or_else(|| patient.get("reference").refuse("must be a Patient of this server"))?.to_owned(),
         delegable: delegable.is_some_and(|extension| extension.get("valueBoolean").value().as_bool() == Some(true)),
     })
+}
+
+/// Whether a nested provision denies labels that are not opened: it changes nothing.
+fn is_said_already(nested: &Element<'_>, provision: &Element<'_>) -> bool {
+    let is_plain = |name: &String| ["id", "type", "securityLabel"].contains(&name.as_str());
+    let has_no_more = nested.value().as_object().is_some_and(|members| members.keys().all(is_plain));
+    let opened: Vec<&str> =
+        provision.get("securityLabel").items().filter_map(|label| label.get("code").text()).collect();
+    let denied: Vec<Option<&str>> = nested.get("securityLabel").items().map(|label| label.get("code").text()).collect();
+    // What carries no label, or one of the ordinary ones, is open to every Consent.
+    let is_closed =
+        |code: &Option<&str>| code.is_some_and(|code| !OPEN_LABELS.contains(&code) && !opened.contains(&code));
+    nested.get("type").text() == Some("deny") && has_no_more && !denied.is_empty() && denied.iter().all(is_closed)
 }
 
 /// Refuses what would narrow the Consent and is not part of the terms: whoever signs it must get

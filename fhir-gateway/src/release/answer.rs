@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::messages::{Answer, Read, Released, Right, Search};
 use crate::{
-    audit::{Disclosure, Verdict},
+    audit::{Disclosure, Origin, Verdict},
     decide::{self, Ask, Beyond, Candidate, Facts, Parent, Rule},
     mapping::{consent, facts},
     naming,
@@ -38,14 +38,16 @@ pub struct Asker {
     pub standing: state::Organization,
     /// The key that answers are sealed to.
     pub key: EncryptionKey,
+    /// Where its request came from.
+    pub origin: Origin,
 }
 
 /// The organization behind a signature; `None` where the ledger knows no such organization.
-pub async fn asker(organization: &Organization, address: Address) -> Result<Option<Asker>, Refusal> {
+pub async fn asker(organization: &Organization, address: Address, origin: Origin) -> Result<Option<Asker>, Refusal> {
     let standing = organization.ledger.get_proven(&keys::organization(&address)).await?.value;
     Ok(standing.and_then(|standing| {
         let key = EncryptionKey::try_from(standing.encryption_key.as_slice()).ok()?;
-        Some(Asker { address, standing, key })
+        Some(Asker { address, standing, key, origin })
     }))
 }
 
@@ -280,6 +282,7 @@ async fn log(
         ids,
         patient,
         verdict,
+        origin: asker.origin.clone(),
     };
     organization.audit.disclosed(disclosure).await
 }

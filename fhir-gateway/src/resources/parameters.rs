@@ -1,9 +1,17 @@
-//! Search parameters and the paths they read, from `definitions/search.txt`.
+//! Search parameters and the paths they read: FHIR's own from `definitions/search.txt`, those that
+//! implementation guides add from `definitions/guides.txt`.
 
 use std::collections::{BTreeSet, HashMap};
 
 const SEARCH: &str = include_str!("../../definitions/search.txt");
+const GUIDES: &str = include_str!("../../definitions/guides.txt");
 const COMPARTMENTS: &str = include_str!("../../definitions/compartments.txt");
+
+/// The number of the first parameter of a guide: above every line of FHIR's own table.
+const FIRST_OF_GUIDES: usize = 100_000;
+
+/// Above every number of a parameter.
+const CHAINED: i64 = 1_000_000;
 
 /// How a parameter is searched (FHIR R4, Search, 3.1.1.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +98,8 @@ pub struct Parameter {
     pub composite: Option<Composite>,
     /// Its number in the index: the line of the table that it comes from.
     pub number: i64,
+    /// Canonical URL of its SearchParameter, where a guide defines it.
+    pub definition: Option<&'static str>,
 }
 
 impl Parameter {
@@ -97,13 +107,20 @@ impl Parameter {
     pub fn is_phonetic(&self) -> bool {
         self.code == "phonetic"
     }
+
+    /// The number under which the index has what `inner` finds in a contained resource that this
+    /// parameter refers to.
+    pub fn into_contained(&self, inner: &Self) -> i64 {
+        (self.number + 1) * CHAINED + inner.number
+    }
 }
 
 /// The parameters of every resource type.
 pub fn all() -> HashMap<&'static str, Vec<Parameter>> {
     let mut all: HashMap<&'static str, Vec<Parameter>> = HashMap::new();
     let mut current = "";
-    for (number, line) in SEARCH.lines().enumerate() {
+    let of_guides = GUIDES.lines().enumerate().map(|(at, line)| (FIRST_OF_GUIDES + at, line));
+    for (number, line) in SEARCH.lines().enumerate().chain(of_guides) {
         match line.strip_prefix(' ') {
             None => current = line,
             Some(line) => {
@@ -128,10 +145,17 @@ pub fn compartments() -> HashMap<&'static str, BTreeSet<&'static str>> {
 /// A number that changes when the table does: an index made with another table must be rebuilt.
 pub fn fingerprint() -> u32 {
     // FNV-1a: short, stable, and no attacker chooses the table.
-    SEARCH.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    SEARCH
+        .bytes()
+        .chain(GUIDES.bytes())
+        .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 fn read(line: &'static str, number: i64) -> Option<Parameter> {
+    let (line, definition) = match line.split_once(" @") {
+        Some((line, definition)) => (line, Some(definition)),
+        None => (line, None),
+    };
     let mut words = line.split(' ');
     let code = words.next()?;
     let search_type = read_type(words.next()?)?;
@@ -139,10 +163,10 @@ fn read(line: &'static str, number: i64) -> Option<Parameter> {
         let types = [read_type(words.next()?)?, read_type(words.next()?)?];
         let parts = words.map(read_part).collect::<Option<Vec<_>>>()?;
         let composite = Some(Composite { types, parts });
-        return Some(Parameter { code, search_type, paths: Vec::new(), composite, number });
+        return Some(Parameter { code, search_type, paths: Vec::new(), composite, number, definition });
     }
     let paths = words.map(read_path).collect::<Option<Vec<_>>>()?;
-    Some(Parameter { code, search_type, paths, composite: None, number })
+    Some(Parameter { code, search_type, paths, composite: None, number, definition })
 }
 
 fn read_type(word: &str) -> Option<SearchType> {
@@ -166,7 +190,7 @@ fn read_part(word: &'static str) -> Option<CompositePart> {
     let (base, first, second) = (parts.next()?, parts.next()?, parts.next()?);
     let base = match base {
         "." => Vec::new(),
-        steps => steps.split('.').map(read_step).collect::<Option<Vec<_>>>()?,
+        steps => read_steps(steps)?,
     };
     let paths = |text: &'static str| text.split(',').map(read_path).collect::<Option<Vec<_>>>();
     Some(CompositePart { base, first: paths(first)?, second: paths(second)? })
@@ -178,8 +202,18 @@ fn read_path(word: &'static str) -> Option<Path> {
         Some((leaf, target)) => (leaf, Some(target)),
         None => (leaf, None),
     };
-    let steps = steps.split('.').map(read_step).collect::<Option<Vec<_>>>()?;
+    let steps = read_steps(steps)?;
     Some(Path { steps, leaf, target })
+}
+
+/// Steps are parted by dots; those within a filter, such as a URL's, part nothing.
+fn read_steps(steps: &'static str) -> Option<Vec<Step>> {
+    let mut is_filter = false;
+    let parts = steps.split(move |letter: char| {
+        is_filter = (is_filter || letter == '[') && letter != ']';
+        letter == '.' && !is_filter
+    });
+    parts.map(read_step).collect()
 }
 
 fn read_step(step: &'static str) -> Option<Step> {
@@ -204,9 +238,28 @@ mod tests {
         let patient = parameter("Observation", "patient");
         assert_eq!(patient.paths[0].target, Some("Patient"));
         assert_eq!(parameter("Observation", "date").paths.len(), 4);
+        let designation = parameter("List", "designationType");
+        let url = "https://profiles.ihe.net/ITI/MHD/StructureDefinition/ihe-designationType";
+        let extension = Step { name: "extension", only: Some(("url", url)) };
+        let value = Step { name: "valueCodeableConcept", only: None };
+        assert_eq!(designation.paths[0].steps, [extension, value]);
+        assert!(designation.definition.is_some_and(|url| url.ends_with("SearchParameter/List-DesignationType")));
         let pair = parameter("Observation", "component-code-value-quantity").composite.expect("a composite");
         assert_eq!(pair.types, [SearchType::Token, SearchType::Quantity]);
         assert_eq!(pair.parts[0].base, vec![Step { name: "component", only: None }]);
         assert!(compartments()["Observation"].contains("performer"));
+    }
+
+    #[test]
+    fn no_two_parameters_have_the_same_number_or_the_same_name_in_a_type() {
+        let all = all();
+        for (resource, parameters) in &all {
+            let codes: BTreeSet<&str> = parameters.iter().map(|parameter| parameter.code).collect();
+            assert_eq!(codes.len(), parameters.len(), "{resource}");
+        }
+        let numbers: BTreeSet<i64> = all.values().flatten().map(|parameter| parameter.number).collect();
+        assert_eq!(numbers.len(), all.values().map(Vec::len).sum::<usize>());
+        assert!(numbers.last().is_some_and(|last| *last < CHAINED));
+        assert!(SEARCH.lines().count() < FIRST_OF_GUIDES);
     }
 }

@@ -3,6 +3,7 @@
 use actix_web::{HttpMessage as _, HttpRequest, http::header, web::Bytes};
 
 use crate::{
+    audit::Origin,
     format::{self, FHIR_JSON, FHIR_XML, Format, Wanted},
     interactions::{
         Incoming, Prefer, Returning, idempotency::Key, transaction::entry::version_of, update::Preconditions,
@@ -99,6 +100,10 @@ pub fn document(request: &HttpRequest, body: &Bytes) -> Result<Document, Refusal
 /// # Errors
 /// [`Refusal::UnsupportedMedia`] where the body is none.
 pub fn form(request: &HttpRequest, body: &Bytes) -> Result<Vec<(String, String)>, Refusal> {
+    // All parameters may stand in the address; then there is no form.
+    if body.is_empty() {
+        return Ok(Vec::new());
+    }
     if request.content_type() != "application/x-www-form-urlencoded" {
         return Err(Refusal::UnsupportedMedia(FORM_WANTED));
     }
@@ -214,6 +219,17 @@ pub fn without_parameters(request: &HttpRequest, route: &Route<'_>, handling: Ha
     match (unread, handling) {
         (Some((name, _)), Handling::Strict) => Err(Refusal::UnsupportedParameter(printable(&name))),
         _ => Ok(()),
+    }
+}
+
+/// The id of a request, as its answer and the log name it.
+pub struct RequestId(pub String);
+
+/// Where a request came from.
+pub fn origin(request: &HttpRequest) -> Origin {
+    Origin {
+        address: request.peer_addr().map(|peer| peer.ip().to_string()),
+        request: request.extensions().get::<RequestId>().map(|id| id.0.clone()),
     }
 }
 

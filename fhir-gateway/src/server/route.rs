@@ -3,6 +3,7 @@
 use actix_web::http::Method;
 
 use crate::{
+    audit::Action,
     interactions::{READ_ONLY, export, history, operation},
     outcome::Refusal,
     resources::{Access, resource},
@@ -159,6 +160,38 @@ impl<'a> Route<'a> {
                 | Self::PatchByCondition { .. }
                 | Self::DeleteByCondition { .. }
         )
+    }
+
+    /// As what the access log names it: what is done, with which type and id.
+    pub fn audited(&self) -> (Action, &'a str, Option<&'a str>) {
+        match *self {
+            Self::Bundle => (Action::Execute, "Bundle", None),
+            Self::Search { resource_type } | Self::SearchByPost { resource_type } => {
+                (Action::Execute, resource_type, None)
+            }
+            Self::Create { resource_type } => (Action::Create, resource_type, None),
+            Self::Read { resource_type, id } | Self::Vread { resource_type, id, .. } => {
+                (Action::Read, resource_type, Some(id))
+            }
+            Self::Update { resource_type, id } | Self::Patch { resource_type, id } => {
+                (Action::Update, resource_type, Some(id))
+            }
+            Self::UpdateByCondition { resource_type } | Self::PatchByCondition { resource_type } => {
+                (Action::Update, resource_type, None)
+            }
+            Self::Delete { resource_type, id } => (Action::Delete, resource_type, Some(id)),
+            Self::DeleteByCondition { resource_type } => (Action::Delete, resource_type, None),
+            Self::History { of: history::Of::Resource(resource_type, id) } => (Action::Read, resource_type, Some(id)),
+            Self::History { of: history::Of::Type(resource_type) } => (Action::Execute, resource_type, None),
+            Self::Export { of: export::Of::Group(id) } => (Action::Execute, "Group", Some(id)),
+            Self::Export { .. } | Self::ExportStatus { .. } => (Action::Execute, "Resource", None),
+            Self::ExportFile { .. } => (Action::Read, "Resource", None),
+            Self::History { of: history::Of::All } => (Action::Execute, "Resource", None),
+            Self::Compartment { id }
+            | Self::SearchCompartment { id, .. }
+            | Self::SearchCompartmentByPost { id, .. } => (Action::Execute, "Patient", Some(id)),
+            Self::Operation { resource_type, id, .. } => (Action::Execute, resource_type, id),
+        }
     }
 
     /// Whether parameters may stand in a form in place of the address.

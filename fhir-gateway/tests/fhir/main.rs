@@ -15,6 +15,7 @@ mod consent;
 mod doors;
 mod export;
 mod fidelity;
+mod guides;
 mod histories;
 mod patches;
 mod processes;

@@ -255,6 +255,7 @@ impl Restarted {
             patient: Some(id),
             entities: Vec::new(),
             grant: None,
+            origin: Default::default(),
         };
         organization.audit.record(access, Durability::Ordered).await.unwrap();
         organization.audit.anchor().await.unwrap();

@@ -78,7 +78,14 @@ fn patient(number: usize) -> Change {
 async fn begun(organization: &Organization) -> String {
     let caller = organization.authority.acting(CLIENT, SCOPES).unwrap();
     let locks = Locks::of(organization.records.clone());
-    let context = Context { organization, conditions: &locks, caller: &caller, prefer: Prefer::default(), key: None };
+    let context = Context {
+        organization,
+        conditions: &locks,
+        caller: &caller,
+        prefer: Prefer::default(),
+        key: None,
+        origin: careledger_gateway::audit::Origin::UNKNOWN,
+    };
     let document = || Err(Refusal::NotFound);
     let sent = Sent { is_empty: true, document: &document, pairs: &[] };
     export::begin(&context, Of::System, &sent, "http://here/$export").await.unwrap()

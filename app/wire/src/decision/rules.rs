@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Codes of v3 Confidentiality that close nothing.
-const OPEN_LABELS: [&str; 4] = ["U", "L", "M", "N"];
+pub const OPEN_LABELS: [&str; 4] = ["U", "L", "M", "N"];
 
 /// The first rule of a grant, then of the grant that it was delegated from, that does not hold.
 /// Without `facts` those that hold or not whatever the record is; then `None` says that the grant

@@ -2,8 +2,9 @@
 
 use super::resolve::Edits;
 use crate::{
+    audit::Action,
     index::range,
-    interactions::{Incoming, update::Preconditions},
+    interactions::{self, Context, Incoming, update::Preconditions},
     json::{Document, Edit, Node},
     outcome::Refusal,
 };
@@ -95,6 +96,19 @@ impl Entry {
             target,
             resource,
         })
+    }
+
+    /// Logs that the entry was refused for who asks, and gives the refusal back.
+    pub async fn refused(&self, context: &Context<'_>, refusal: Refusal) -> Refusal {
+        let Target { resource_type, id, query, below, .. } = &self.target;
+        let action = match self.method.as_str() {
+            "POST" => Action::Create,
+            "PUT" | "PATCH" => Action::Update,
+            "DELETE" => Action::Delete,
+            _ if query.is_some() || below.is_some() || id.is_none() => Action::Execute,
+            _ => Action::Read,
+        };
+        interactions::refused(context, action, resource_type, id.as_deref(), refusal).await
     }
 
     /// The type that `request.url` names.
