@@ -53,6 +53,7 @@ pub mod proofs;
 pub mod query;
 #[deny(clippy::float_arithmetic)]
 pub mod reject;
+mod remembered;
 #[deny(clippy::float_arithmetic)]
 pub mod signatures;
 pub mod sim;

@@ -1,6 +1,6 @@
 //! Eligibility proofs: verdicts are a pure function of key, statement and proof, and remembered.
 
-use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use careledger_wire::ids::CircuitId;
 use careledger_zk::{
@@ -11,7 +11,7 @@ use careledger_zk::{
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
-use crate::{limits::VERIFIED_PROOFS_MAX, reject::Reject};
+use crate::{limits::VERIFIED_PROOFS_MAX, reject::Reject, remembered::Remembered};
 
 /// A proof and what it should prove.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,60 +81,4 @@ impl ProofVerifier {
 fn digest(claimed: &Claimed) -> [u8; 32] {
     let hasher = Sha256::new().chain_update(claimed.circuit.as_bytes()).chain_update(claimed.inputs.to_bytes());
     hasher.chain_update(claimed.proof).finalize().into()
-}
-
-/// A bounded memory of two generations: when the younger is full, the older is forgotten.
-pub(crate) struct Remembered<K, V> {
-    young: BTreeMap<K, V>,
-    old: BTreeMap<K, V>,
-    generation_max: usize,
-}
-
-impl<K: Ord, V: Clone> Remembered<K, V> {
-    /// Holds at most `entries_max`.
-    pub(crate) fn new(entries_max: usize) -> Self {
-        Self { young: BTreeMap::new(), old: BTreeMap::new(), generation_max: (entries_max / 2).max(1) }
-    }
-
-    pub(crate) fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<V>
-    where
-        K: Borrow<Q>,
-    {
-        self.young.get(key).or_else(|| self.old.get(key)).cloned()
-    }
-
-    pub(crate) fn forget<Q: Ord + ?Sized>(&mut self, key: &Q)
-    where
-        K: Borrow<Q>,
-    {
-        self.young.remove(key);
-        self.old.remove(key);
-    }
-
-    pub(crate) fn insert(&mut self, key: K, value: V) {
-        if self.young.len() >= self.generation_max {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(key, value);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_bounded_and_recent() {
-        let mut remembered = Remembered::new(10);
-        for number in 0..1_000 {
-            remembered.insert(number, number);
-            assert!(remembered.young.len() + remembered.old.len() <= 10);
-            assert_eq!(remembered.get(&number), Some(number));
-        }
-        assert_eq!(remembered.get(&0), None);
-        remembered.insert(998, 0);
-        assert_eq!(remembered.get(&998), Some(0), "the newest value counts, also where both generations know the key");
-        remembered.forget(&998);
-        assert_eq!(remembered.get(&998), None);
-    }
 }

@@ -16,8 +16,8 @@ use super::work::Work;
 use crate::{
     actions::{AnyAction, Once},
     limits::{MESSAGES_PER_TRANSACTION_MAX, READ_TRANSACTION_BYTES_MAX, READ_TRANSACTIONS_MAX, TX_BYTES_MAX},
-    proofs::Remembered,
     reject::Reject,
+    remembered::Remembered,
     types::Sender,
 };
 

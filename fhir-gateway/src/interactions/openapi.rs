@@ -150,10 +150,11 @@ fn described(method: &Method, route: &Route<'_>, segments: &[&str]) -> Value {
     let mut responses: Map<String, Value> =
         errors.iter().map(|status| (status.to_string(), response(*status))).collect();
     responses.extend(successes(route));
-    let by = if matches!(route, Route::Operation { .. }) && method == Method::GET {
-        "operation-by-get"
-    } else {
-        name_of(route)
+    let by = match route {
+        Route::Operation { .. } if method == Method::GET => "operation-by-get",
+        Route::Export { .. } if method == Method::POST => "export-by-post",
+        Route::ExportStatus { .. } if method == Method::DELETE => "export-removal",
+        _ => name_of(route),
     };
     let name = [by, &segments.join("-").replace(['{', '}', '$', '*'], "")].join("-");
     let mut described = json!({

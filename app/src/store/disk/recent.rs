@@ -5,7 +5,7 @@
 
 use parking_lot::Mutex;
 
-use crate::{proofs::Remembered, state::Changes};
+use crate::{remembered::Remembered, state::Changes};
 
 /// Keys that are remembered.
 const KEYS_MAX: usize = 65_536;
