@@ -65,11 +65,13 @@ pub fn envelope(bundle: &Document) -> Vec<(Option<usize>, Refusal)> {
     let walk = Walk::of(bundle, ENVELOPE_FINDINGS_MAX, Resources::PassedOver);
     // What comes after so many was not looked at.
     let is_cut = walk.is_full();
-    let by_entry = |finding: Finding| {
+    let by_entry = |(at, finding): (usize, Finding)| {
         let entry = finding.path.strip_prefix("Bundle.entry[").and_then(|rest| rest.split_once(']')?.0.parse().ok());
-        (entry.filter(|_| !is_cut), finding.refusal(bundle))
+        // To find a position is to read all that stands before it.
+        let refusal = if at < FINDINGS_MAX { finding.refusal(bundle) } else { finding.refusal_without_position() };
+        (entry.filter(|_| !is_cut), refusal)
     };
-    walk.findings.into_iter().map(by_entry).collect()
+    walk.findings.into_iter().enumerate().map(by_entry).collect()
 }
 
 /// What is done with the resources within a resource.
@@ -93,6 +95,10 @@ impl Finding {
     fn refusal(self, document: &Document) -> Refusal {
         let position = Some(document.position(self.offset));
         Refusal::Invalid { path: self.path, problem: self.problem.into_owned(), position }
+    }
+
+    fn refusal_without_position(self) -> Refusal {
+        Refusal::Invalid { path: self.path, problem: self.problem.into_owned(), position: None }
     }
 }
 

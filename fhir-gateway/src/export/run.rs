@@ -146,7 +146,7 @@ async fn attempt(organization: &Organization, mut job: Job) -> Result<Attempt, R
     let unseen = organization.exports.unseen(&job.id, found.patients)?;
     // Before the files can be had.
     for patient in &unseen {
-        log(organization, Action::Execute, &job.client, &job.order.scope, Some(patient)).await?;
+        log(organization, Action::Execute, &job.client, &job.order.scope, Some(patient), Origin::UNKNOWN).await?;
     }
     match found.next {
         Some(next) => job.after = next,
@@ -182,6 +182,7 @@ pub async fn log(
     client: &str,
     scope: &Scope,
     patient: Option<&str>,
+    origin: &Origin,
 ) -> Result<(), Refusal> {
     let operation = Entity { resource_type: "$export".to_owned(), id: None, version: None, query: None };
     let group = match scope {
@@ -201,7 +202,7 @@ pub async fn log(
         patient: patient.map(str::to_owned),
         entities: std::iter::once(operation).chain(group).collect(),
         grant: None,
-        origin: Origin::default(),
+        origin: origin.clone(),
     };
     organization.audit.record(access, Durability::Ordered).await.map(|_| ())
 }

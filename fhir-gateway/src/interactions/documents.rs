@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::{Context, kept, permit, update};
+use super::{Context, kept, permit, permit_about, readable, update};
 use crate::{
     auth::{clock, scopes::Interaction},
     hooks::Proposed,
@@ -127,8 +127,10 @@ fn publish(
     id: &str,
     published: Published,
 ) -> Result<[Proposed; 2], Refusal> {
-    permit(context, "Binary", Interaction::Create)?;
-    permit(context, "List", Interaction::Create)?;
+    for resource_type in ["Binary", "List"] {
+        permit(context, resource_type, Interaction::Create)?;
+        permit_about(context, resource_type, Interaction::Create, proposed.change.patient())?;
+    }
     let Published { document, content_type, bytes } = published;
     let patient = proposed.change.patient().map(str::to_owned);
     let list = submission_set(id, &document.to_value(), &context.organization.address(), clock());
@@ -282,7 +284,11 @@ async fn bytes_of(
         return Ok(None);
     }
     match context.organization.records.read("Binary", id).await {
-        Ok(stored) => bytes_in(&stored.content),
+        Ok(stored) => match readable(context, &stored).await {
+            Ok(_) => bytes_in(&stored.content),
+            Err(Refusal::NotFound) => Ok(None),
+            Err(other) => Err(other),
+        },
         Err(Refusal::NotFound | Refusal::Gone) => Ok(None),
         Err(other) => Err(other),
     }

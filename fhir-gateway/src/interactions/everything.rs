@@ -253,10 +253,19 @@ async fn page(context: &Context<'_>, asked: &Asked, includes: &[Include]) -> Res
         _ => Elsewhere::default(),
     };
     let shown = local.iter().chain(&beside).filter_map(|stored| stored.about().map(str::to_owned));
-    let patients: BTreeSet<String> = shown.chain([asked.patient.clone()]).collect();
-    let query = Some(search::without_values(&asked.path, asked.applied.iter().map(|(name, _)| name.as_str())));
-    let entity = Entity { resource_type: "Patient".to_owned(), id: Some(asked.patient.clone()), version: None, query };
-    log_patients(context, Action::Execute, &patients, &entity).await?;
+    let others: BTreeSet<String> = shown.filter(|patient| *patient != asked.patient).collect();
+    // The lines of others who stand on the page do not name whose compartment it is.
+    let path = format!("Patient/*/{}", asked.path.rsplit('/').next().unwrap_or_default());
+    let query = Some(search::without_values(&path, asked.applied.iter().map(|(name, _)| name.as_str())));
+    let entity = |id: Option<&str>| {
+        let (id, query) = (id.map(str::to_owned), query.clone());
+        Entity { resource_type: "Patient".to_owned(), id, version: None, query }
+    };
+    let own = BTreeSet::from([asked.patient.clone()]);
+    log_patients(context, Action::Execute, &own, &entity(Some(&asked.patient))).await?;
+    if !others.is_empty() {
+        log_patients(context, Action::Execute, &others, &entity(None)).await?;
+    }
     let mut bundle = Writer::new("searchset");
     bundle.total(total);
     bundle.links(&links(context, asked, next));

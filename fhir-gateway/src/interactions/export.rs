@@ -74,6 +74,10 @@ pub async fn begin(context: &Context<'_>, of: Of<'_>, sent: &Sent<'_>, request: 
     if organization.records.are_shared() {
         return Err(Refusal::Unsupported("an export from an organization whose gateway is several processes"));
     }
+    // The worker acts for registered clients: what an identity provider vouches for ends with its token.
+    if organization.authority.acting(&context.caller.client, &context.caller.scopes.to_string()).is_none() {
+        return Err(Refusal::Forbidden("system/*.rs".to_owned()));
+    }
     let inputs = inputs(sent)?;
     // Before anything is looked up: whoever may export nothing learns nothing of what there is.
     let allowed = allowed(context);
@@ -99,7 +103,7 @@ pub async fn begin(context: &Context<'_>, of: Of<'_>, sent: &Sent<'_>, request: 
         return Err(Refusal::TooMany { retry_after: RETRY_SECONDS });
     }
     let id = hex::encode(random::<16>());
-    run::log(organization, Action::Execute, &context.caller.client, &order.scope, None).await?;
+    run::log(organization, Action::Execute, &context.caller.client, &order.scope, None, context.origin).await?;
     let job = Job {
         id: id.clone(),
         client: context.caller.client.clone(),
@@ -311,6 +315,7 @@ pub async fn file(context: &Context<'_>, id: &str, name: &str) -> Result<(Job, u
     let is_complete = matches!(job.end, Some((_, End::Complete)));
     let number = number(name).filter(|number| is_complete && (*number as usize) < job.files.len());
     let number = number.ok_or(Refusal::NotFound)?;
-    run::log(context.organization, Action::Read, &context.caller.client, &job.order.scope, None).await?;
+    run::log(context.organization, Action::Read, &context.caller.client, &job.order.scope, None, context.origin)
+        .await?;
     Ok((job, number))
 }

@@ -113,7 +113,9 @@ async fn run(context: &Context<'_>, query: &Query, place: &Place) -> Result<Answ
         patients.extend(query.patients().into_iter().map(str::to_owned).chain(place.patient.clone()));
     }
     let names = query.applied.iter().map(|(name, _)| name.as_str());
-    let asked = Some(without_values(&place.path, names));
+    // The line may be in the log of others who stand on the page: it names nobody.
+    let path = if place.patient.is_some() { format!("Patient/*/{resource_type}") } else { place.path.clone() };
+    let asked = Some(without_values(&path, names));
     let entity = Entity { resource_type: resource_type.to_owned(), id: None, version: None, query: asked };
     log_patients(context, Action::Execute, &patients, &entity).await?;
     let total = page.total.map(|total| total + found.len() as u64);

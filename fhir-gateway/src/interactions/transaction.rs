@@ -51,8 +51,9 @@ enum Plan {
 /// Runs a transaction.
 pub async fn transaction(context: &Context<'_>, bundle: &Document) -> Result<Answer, Refusal> {
     let links = validate::resource(bundle)?;
+    let entries = entries(bundle)?;
     documents::provide::check(bundle)?;
-    let entries = entries(bundle)?.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let entries = entries.into_iter().collect::<Result<Vec<_>, _>>()?;
     let keyed: Vec<Option<String>> = entries.iter().map(|entry| keyed(context, entry)).collect();
     let conditions: Vec<(&str, &str)> = entries.iter().filter_map(Entry::condition).collect();
     let ids = entries.iter().zip(&keyed).filter_map(|(entry, id)| Some((entry.resource_type(), id.as_deref()?)));

@@ -13,7 +13,7 @@ const NAMESPACE: &str = "urn:hl7-org:v3";
 /// Elements within one another that are followed; headers have far fewer.
 const DEPTH_MAX: usize = 64;
 /// Identifiers of the patient that are looked at.
-const IDENTIFIERS_MAX: usize = 16;
+pub(super) const IDENTIFIERS_MAX: usize = 16;
 
 /// Code systems that FHIR calls otherwise than by their OID.
 const SYSTEMS: &[(&str, &str)] = &[

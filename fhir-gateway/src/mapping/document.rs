@@ -176,7 +176,7 @@ fn identifiers_of(entries: &[Value], reference: Option<&str>) -> Vec<(String, St
     };
     let found = entries.iter().find(is_it).and_then(|entry| entry["resource"]["identifier"].as_array());
     let pair = |identifier: &Value| Some((identifier["system"].as_str()?.into(), identifier["value"].as_str()?.into()));
-    found.into_iter().flatten().filter_map(pair).collect()
+    found.into_iter().flatten().filter_map(pair).take(super::cda::IDENTIFIERS_MAX).collect()
 }
 
 #[cfg(test)]

@@ -34,8 +34,12 @@ fn observation(id: &str, patient: &str, code: &str) -> Value {
 }
 
 /// Three patients, of whom two are members of a Group.
-async fn filled() -> (World, Client) {
+async fn filled() -> Option<(World, Client)> {
     let world = world().await;
+    if world.organization.records.are_shared() {
+        println!("SKIPPED, not passed: where processes share a vault there is no export");
+        return None;
+    }
     let ehr = world.client("ehr").await;
     put(&ehr, json!({"resourceType": "Practitioner", "id": "doctor"})).await;
     for n in ["1", "2", "3"] {
@@ -51,7 +55,7 @@ async fn filled() -> (World, Client) {
         "member": [member("1", false), member("2", false), member("3", true)]}),
     )
     .await;
-    (world, ehr)
+    Some((world, ehr))
 }
 
 /// The status address of an export that was started.
@@ -113,7 +117,7 @@ const OF_TWO: [&str; 6] = [
 
 #[actix_web::test]
 async fn an_export_has_what_was_asked_for_once_and_nothing_else() {
-    let (_world, ehr) = filled().await;
+    let Some((_world, ehr)) = filled().await else { return };
     let everybody = [
         &OF_TWO[..2],
         &["Observation/height3"],
@@ -171,7 +175,7 @@ async fn an_export_has_what_was_asked_for_once_and_nothing_else() {
 
 #[actix_web::test]
 async fn a_later_export_goes_on_where_an_earlier_one_ended_and_names_what_was_deleted() {
-    let (_world, ehr) = filled().await;
+    let Some((_world, ehr)) = filled().await else { return };
     let first = finished(&ehr, &started(&ehr, "GET", "/Patient/$export", String::new()).await).await;
     let until = |resource: Value| resource["meta"]["lastUpdated"].as_str().unwrap().to_owned();
     let latest = until(ehr.get("/Group/g").await.expect(200).json());
@@ -208,7 +212,7 @@ async fn a_later_export_goes_on_where_an_earlier_one_ended_and_names_what_was_de
 
 #[actix_web::test]
 async fn a_file_is_decided_again_when_it_is_fetched() {
-    let (world, ehr) = filled().await;
+    let Some((world, ehr)) = filled().await else { return };
     let status = started(&ehr, "GET", "/Group/g/$export?_type=Observation,Patient", String::new()).await;
     let manifest = finished(&ehr, &status).await;
     assert_eq!(lines(&ehr, &manifest, "output").await, OF_TWO);
@@ -229,7 +233,7 @@ async fn a_file_is_decided_again_when_it_is_fetched() {
 
 #[actix_web::test]
 async fn another_clients_export_is_as_absent_as_none_and_a_removed_one_too() {
-    let (world, ehr) = filled().await;
+    let Some((world, ehr)) = filled().await else { return };
     let reader = world.client("reader").await;
     let status = started(&ehr, "GET", "/$export?_type=Patient", String::new()).await;
     let manifest = finished(&ehr, &status).await;
@@ -262,7 +266,7 @@ async fn another_clients_export_is_as_absent_as_none_and_a_removed_one_too() {
 
 #[actix_web::test]
 async fn a_patients_own_client_exports_nothing_and_learns_nothing() {
-    let (world, _ehr) = filled().await;
+    let Some((world, _ehr)) = filled().await else { return };
     let portal = world.client("portal").await;
     let refused = |got: Got| shown(&got.expect(403));
     let own = refused(portal.send("GET", "/Patient/$export", &ASYNC, "").await);
@@ -273,7 +277,7 @@ async fn a_patients_own_client_exports_nothing_and_learns_nothing() {
 
 #[actix_web::test]
 async fn what_cannot_be_exported_as_asked_is_refused_at_once() {
-    let (_world, ehr) = filled().await;
+    let Some((_world, ehr)) = filled().await else { return };
     ehr.get("/$export").await.expect(400);
     for (address, status) in [
         ("/$export?_outputFormat=text/csv", 400),
@@ -314,7 +318,7 @@ async fn what_cannot_be_exported_as_asked_is_refused_at_once() {
 
 #[actix_web::test]
 async fn an_export_is_one_line_in_the_log_of_each_patient_who_is_in_it() {
-    let (_world, ehr) = filled().await;
+    let Some((_world, ehr)) = filled().await else { return };
     let count = async |patient: &str| {
         let found = ehr.get(&format!("/AuditEvent?patient={patient}&_count=500")).await.expect(200).json();
         let entries = found["entry"].as_array().cloned().unwrap_or_default();
@@ -333,7 +337,7 @@ async fn an_export_is_one_line_in_the_log_of_each_patient_who_is_in_it() {
 
 #[actix_web::test]
 async fn a_client_has_a_bounded_number_of_exports_and_another_is_not_held_up() {
-    let (world, ehr) = filled().await;
+    let Some((world, ehr)) = filled().await else { return };
     let mut kept = Vec::new();
     let refused = loop {
         let got = ehr.send("GET", "/$export?_type=Patient", &ASYNC, "").await;
@@ -350,4 +354,12 @@ async fn a_client_has_a_bounded_number_of_exports_and_another_is_not_held_up() {
     exported(&world.client("reader").await, "/$export").await;
     ehr.send("DELETE", &kept[3], &[], "").await.expect(202);
     started(&ehr, "GET", "/$export?_type=Patient", String::new()).await;
+}
+
+#[actix_web::test]
+async fn where_processes_share_a_vault_an_export_is_refused() {
+    let world = world().await;
+    let got = world.client("ehr").await.send("GET", "/$export", &ASYNC, "").await;
+    let expected = if world.organization.records.are_shared() { 404 } else { 202 };
+    got.expect(expected);
 }

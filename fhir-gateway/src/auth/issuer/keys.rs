@@ -31,6 +31,8 @@ const KEYS_MAX: usize = 64;
 const RSA_MODULUS_BYTES_MIN: usize = 256;
 /// How long an issuer may take for one answer.
 const FETCH_DEADLINE: Duration = Duration::from_secs(5);
+/// How long an issuer that did not answer is not asked again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// How long keys stay good while the issuer cannot be reached to say otherwise, times their age.
 const STALE_FACTOR: u32 = 12;
 /// A token can name any key: for those that are unknown the issuer is asked this often at once, and once
@@ -84,6 +86,8 @@ pub struct IssuerKeys {
     /// Held while one request fetches, for the others to wait for.
     fetching: tokio::sync::Mutex<()>,
     unknown: DefaultDirectRateLimiter,
+    /// When it was last asked in vain.
+    failed: RwLock<Option<Instant>>,
 }
 
 impl IssuerKeys {
@@ -103,6 +107,7 @@ impl IssuerKeys {
             published: RwLock::new(None),
             fetching: tokio::sync::Mutex::new(()),
             unknown: RateLimiter::direct(quota.allow_burst(UNKNOWN_AT_ONCE)),
+            failed: RwLock::new(None),
         })
     }
 
@@ -140,23 +145,42 @@ impl IssuerKeys {
 
     /// What the issuer says now, or what another request learned since `before`.
     async fn fetched_since(&self, before: Option<Instant>) -> Result<Arc<Published>, Refusal> {
+        // Whoever waits for an issuer that hangs would each ask it again; strangers can come without end.
+        if self.failed_lately() {
+            return self.kept();
+        }
         let _held = self.fetching.lock().await;
         let known = self.published.read().clone();
         if let Some(known) = known.as_ref().filter(|known| Some(known.fetched) != before) {
             return Ok(Arc::clone(known));
         }
+        if self.failed_lately() {
+            return self.kept();
+        }
         match self.fetch().await {
             Ok((metadata, keys)) => {
+                *self.failed.write() = None;
                 let published = Arc::new(Published { metadata, keys, fetched: Instant::now() });
                 *self.published.write() = Some(Arc::clone(&published));
                 Ok(published)
             }
             Err(reason) => {
                 tracing::warn!(issuer = self.issuer, reason, "the keys of the issuer cannot be fetched");
-                let is_good = |known: &Arc<Published>| known.fetched.elapsed() < self.good_for * STALE_FACTOR;
-                known.filter(is_good).ok_or(Refusal::IssuerUnavailable)
+                *self.failed.write() = Some(Instant::now());
+                self.kept()
             }
         }
+    }
+
+    fn failed_lately(&self) -> bool {
+        self.failed.read().is_some_and(|failed| failed.elapsed() < RETRY_INTERVAL)
+    }
+
+    /// What is known, where the issuer does not answer.
+    fn kept(&self) -> Result<Arc<Published>, Refusal> {
+        let known = self.published.read().clone();
+        let is_good = |known: &Arc<Published>| known.fetched.elapsed() < self.good_for * STALE_FACTOR;
+        known.filter(is_good).ok_or(Refusal::IssuerUnavailable)
     }
 
     async fn fetch(&self) -> Result<(Metadata, Vec<Key>), String> {

@@ -39,7 +39,9 @@ pub async fn generate(context: &Context<'_>, parameters: &Document) -> Result<An
     }
     let sent = read(context, parameters)?;
     let patient = patient(context, &sent).await?;
-    permit_about(context, "DocumentReference", Interaction::Create, patient.as_deref())?;
+    for resource_type in ["Binary", "DocumentReference", "List"] {
+        permit_about(context, resource_type, Interaction::Create, patient.as_deref())?;
+    }
     let (id, now) = (super::super::create::id_of_new(context, "DocumentReference"), clock());
     if context.key.is_some() && is_again(context, &id, &sent).await? {
         return answer(&id);

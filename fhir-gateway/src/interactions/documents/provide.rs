@@ -1,6 +1,8 @@
 //! `POST /` with a Bundle that claims to provide documents (IHE MHD, ITI-65): what MHD demands of it
 //! beyond FHIR. docs/api/documents.md
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::{claimed, decoded, matches};
@@ -48,6 +50,12 @@ pub fn check(bundle: &Document) -> Result<(), Refusal> {
     };
     let value = bundle.to_value();
     let root = Element::resource(&value);
+    let mut beside: HashMap<&str, Element<'_>> = HashMap::new();
+    for entry in root.get("entry").items() {
+        if let Some(url) = entry.get("fullUrl").text() {
+            beside.entry(url).or_insert(entry);
+        }
+    }
     let mut sets = 0;
     for entry in root.get("entry").items() {
         let resource = entry.get("resource");
@@ -64,7 +72,7 @@ pub fn check(bundle: &Document) -> Result<(), Refusal> {
             Some("List") => return Err(resource.get("code").refuse("must be submissionset or folder")),
             Some("DocumentReference") => {
                 of_method(&entry, method, &["POST"])?;
-                document(&root, &resource, metadata)?;
+                document(&beside, &resource, metadata)?;
             }
             Some("Parameters") => of_method(&entry, method, &["PATCH"])?,
             Some("Binary" | "Bundle") => of_method(&entry, method, &["POST"])?,
@@ -107,7 +115,8 @@ fn extension(list: &Element<'_>, url: &str) -> Result<(), Refusal> {
     list.extension(url).map(|_| ()).ok_or_else(problem)
 }
 
-fn document(bundle: &Element<'_>, document: &Element<'_>, metadata: Metadata) -> Result<(), Refusal> {
+/// `beside` are the Bundle's entries by `fullUrl`.
+fn document(beside: &HashMap<&str, Element<'_>>, document: &Element<'_>, metadata: Metadata) -> Result<(), Refusal> {
     if !matches!(document.get("status").text(), Some("current" | "superseded")) {
         return Err(document.get("status").refuse("must be current or superseded"));
     }
@@ -123,12 +132,11 @@ fn document(bundle: &Element<'_>, document: &Element<'_>, metadata: Metadata) ->
         }
         // A URL that names an entry must name one that is there; any other is where it says.
         let url = attachment.get("url");
-        let is_there = |text: &str| bundle.get("entry").items().any(|entry| entry.get("fullUrl").text() == Some(text));
-        if url.text().is_some_and(|text| text.starts_with("urn:") && !is_there(text)) {
+        let entry = url.text().and_then(|text| beside.get(text));
+        if entry.is_none() && url.text().is_some_and(|text| text.starts_with("urn:")) {
             return Err(url.refuse("names no entry of the Bundle"));
         }
-        let beside = bundle.get("entry").items().find(|entry| entry.get("fullUrl").text() == url.text());
-        if let Some(bytes) = beside.and_then(|entry| decoded(&entry.get("resource").get("data")).transpose()) {
+        if let Some(bytes) = entry.and_then(|entry| decoded(&entry.get("resource").get("data")).transpose()) {
             matches(&attachment, &bytes?)?;
         }
     }
