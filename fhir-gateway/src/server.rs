@@ -9,6 +9,7 @@ mod body;
 mod export;
 pub mod headers;
 pub mod protection;
+mod respond;
 pub mod route;
 pub mod tls;
 
@@ -21,7 +22,7 @@ use std::{
 use actix_web::{
     App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer,
     dev::Server,
-    http::{Method, StatusCode, header},
+    http::{Method, header},
     middleware::Compress,
     web::{self, Bytes},
 };
@@ -29,7 +30,7 @@ use actix_web::{
 use crate::{
     auth::routes::{OAuthError, TOKEN_REQUEST_BYTES_MAX},
     format::{Format, Wanted},
-    interactions::{self, Answer, Body, Context, condition::Locks, operation::Sent},
+    interactions::{self, Answer, Context, condition::Locks, operation::Sent},
     json::Document,
     operations::Metrics,
     organization::Organization,
@@ -38,6 +39,7 @@ use crate::{
 };
 use body::read;
 use protection::Protection;
+use respond::respond;
 use route::Route;
 
 /// Longest accepted `X-Request-Id`.
@@ -378,36 +380,6 @@ async fn by_condition(
         }
         _ => Err(Refusal::Internal("a route without a condition")),
     }
-}
-
-/// An answer as HTTP.
-fn respond(answer: Answer, wanted: Wanted) -> Result<HttpResponse, Refusal> {
-    let mut response = HttpResponse::build(answer.status);
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
-    response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
-    if let Some(version) = answer.version {
-        response.insert_header((header::ETAG, format!("W/\"{version}\"")));
-    }
-    if let Some(seconds) = answer.last_modified.and_then(|seconds| u64::try_from(seconds).ok()) {
-        let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
-        response.insert_header(header::LastModified(time.into()));
-    }
-    if let Some(location) = answer.location {
-        response.insert_header((header::LOCATION, location.clone()));
-        if answer.status != StatusCode::CREATED {
-            response.insert_header((header::CONTENT_LOCATION, location));
-        }
-    }
-    Ok(match answer.body {
-        None => response.finish(),
-        Some(Body { content_type: Some(own), bytes }) => {
-            response.insert_header((header::CONTENT_TYPE, own)).body(bytes)
-        }
-        Some(Body { content_type: None, bytes }) => {
-            let bytes = wanted.written(bytes)?;
-            response.insert_header((header::CONTENT_TYPE, wanted.content_type())).body(bytes)
-        }
-    })
 }
 
 /// The client's request id if it is plain, a fresh one otherwise.
