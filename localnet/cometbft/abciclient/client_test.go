@@ -62,6 +62,12 @@ func start(t *testing.T, network string, application types.Application) *Client 
 // scripted is a client whose peer is the test itself.
 func scripted(t *testing.T, onFault func(error)) (*Client, net.Conn) {
 	t.Helper()
+	return scriptedAt(t, checkInterval, onFault)
+}
+
+// scriptedAt is the same with a time of its own between two writes of CheckTx alone.
+func scriptedAt(t *testing.T, interval time.Duration, onFault func(error)) (*Client, net.Conn) {
+	t.Helper()
 	address := filepath.Join(t.TempDir(), "abci.sock")
 	listener, err := net.Listen("unix", address)
 	if err != nil {
@@ -69,6 +75,7 @@ func scripted(t *testing.T, onFault func(error)) (*Client, net.Conn) {
 	}
 	t.Cleanup(func() { _ = listener.Close() })
 	client := New("unix", address, onFault)
+	client.checkInterval = interval
 	if err := client.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -360,26 +367,8 @@ func TestTheFifoKeepsOrderAcrossReuse(t *testing.T) {
 }
 
 func TestChecksOfAMomentGoTogetherAndEveryOtherCallGoesAtOnce(t *testing.T) {
-	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "abci.sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	client := New("unix", listener.Addr().String(), nil)
 	// Only another call than CheckTx ends the moment.
-	client.checkInterval = time.Hour
-	if err := client.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Stop() })
-	peer, err := listener.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = peer.Close() })
-	if err := peer.SetDeadline(time.Now().Add(deadline)); err != nil {
-		t.Fatal(err)
-	}
+	client, peer := scriptedAt(t, time.Hour, nil)
 	arrived := func() string {
 		request := &types.Request{}
 		if _, err := protoio.NewDelimitedReader(peer, 1024).ReadMsg(request); err != nil {

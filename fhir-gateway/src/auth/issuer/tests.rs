@@ -226,6 +226,10 @@ async fn old_keys_are_fetched_again_and_outlive_a_short_silence_of_the_issuer() 
     // Twelve times nothing is nothing: these are too old at once, those of an hour are not.
     site.answers.lock().bodies.clear();
     assert_eq!(issuer.caller(&token, NOW).await, Err(Refusal::IssuerUnavailable));
+    // Whoever comes next is answered at once: the issuer is not asked by each of them.
+    let discovered = site.asked("/.well-known/openid-configuration");
+    assert_eq!(issuer.caller(&token, NOW).await, Err(Refusal::IssuerUnavailable));
+    assert_eq!(site.asked("/.well-known/openid-configuration"), discovered);
     let site = Site::start().await;
     site.publishes(&[("one", Algorithm::ES384, &ec(P384))]);
     let issuer = site.issuer();
