@@ -9,5 +9,7 @@ mod export;
 mod insurance;
 mod ledger;
 mod limits;
+#[path = "../../../tests/support/node_project.rs"]
+mod node_project;
 mod site;
 mod unknown;
