@@ -9,5 +9,6 @@ mod export;
 mod insurance;
 mod ledger;
 mod limits;
+mod restarted;
 mod site;
 mod unknown;
