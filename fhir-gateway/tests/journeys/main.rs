@@ -11,5 +11,6 @@ mod ledger;
 mod limits;
 #[path = "../../../tests/support/node_project.rs"]
 mod node_project;
+mod restarted;
 mod site;
 mod unknown;
