@@ -20,16 +20,35 @@ use careledger_app::{
     abci::{Application, Ledger},
     keys,
     machine::Machine,
+    query::SUBSPACE,
     store::disk::{DiskStore, Retention},
+    subject_counts::COUNTED_SINCE,
+    wallet::Signer,
 };
+use careledger_wire::{
+    commitment,
+    ids::SubjectId,
+    proto::{
+        consent::{ConsentMode, EmergencyReason, MsgBreakGlass, MsgGrantConsent},
+        governance::{Content, MsgPropose, ScheduledUpgrade, content::Decision},
+        identity::{
+            MsgClaimSubject, MsgEnrolPractitioner, MsgOpenSubject, MsgRegisterOrganization, OrganizationKind,
+            PractitionerRole,
+        },
+        query::Pairs,
+    },
+};
+use prost::Message as _;
 use serde_json::{Value, json};
-use support::{CHAIN, anchor, careledgerd, finalize_request, init_chain, register_hospital, signer};
+use support::{
+    CHAIN, GENESIS_TIME, anchor, careledgerd, finalize_request, init_chain, register_hospital, sign, signer,
+};
 use tendermint::{
     AppHash, Time,
     block::{CommitSig, Meta, signed_header::SignedHeader},
     validator::{Info, Set},
 };
-use tendermint_proto::v0_38::abci::{RequestQuery, request::Value as Asked};
+use tendermint_proto::v0_38::abci::{RequestInitChain, RequestQuery, request::Value as Asked};
 use tendermint_testgen::{
     Commit, Header, Validator, light_block::generate_signed_header, validator::generate_validators,
 };
@@ -67,7 +86,22 @@ enum Lie {
     Fork,
     /// A state of its own, with sound proofs, in headers that carry its app hashes and the true signatures.
     State,
+    /// A list of keys without its first.
+    LeavesOut(&'static [u8]),
 }
+
+/// What the chain is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Story {
+    /// A hospital anchors so many records in each block.
+    Records(u64),
+    /// A patient grants, a physician breaks the glass, and the state comes to the format that counts both at
+    /// [`COUNTED_FROM`].
+    Consents,
+}
+
+/// Height of the upgrade in [`Story::Consents`].
+const COUNTED_FROM: u64 = 8;
 
 struct Block {
     signed_header: SignedHeader,
@@ -114,15 +148,21 @@ fn signed(app_hashes: &[Vec<u8>], by: [&str; 3], data: u8) -> Vec<Block> {
 
 /// A ledger of some blocks, the hospital's registration and its records in them, and what each header
 /// carries: the root of the state of the height before.
-fn ledger(folder: &Path, records: u64) -> (Ledger<DiskStore>, Vec<Vec<u8>>) {
+fn ledger(folder: &Path, story: Story) -> (Ledger<DiskStore>, Vec<Vec<u8>>) {
     let retention = Retention { heights: RETAINED, ..Retention::default() };
     let ledger = Ledger::new(Machine::new(DiskStore::open(folder, retention).unwrap()), 0);
-    let mut app_hashes = vec![ledger.init_chain(init_chain()).app_hash.to_vec()];
+    let mut genesis: Value = serde_json::from_slice(&init_chain().app_state_bytes).unwrap();
+    if story == Story::Consents {
+        genesis["state_version"] = json!(COUNTED_SINCE - 1);
+    }
+    let genesis = RequestInitChain { app_state_bytes: serde_json::to_vec(&genesis).unwrap().into(), ..init_chain() };
+    let mut app_hashes = vec![ledger.init_chain(genesis).app_hash.to_vec()];
     for height in 1..=BLOCKS {
-        let transactions = match height {
-            1 => vec![register_hospital()],
-            BLOCKS => Vec::new(),
-            _ => vec![anchor(height - 2, records)],
+        let transactions = match (story, height) {
+            (Story::Consents, _) => consents(height),
+            (_, 1) => vec![register_hospital()],
+            (_, BLOCKS) => Vec::new(),
+            (Story::Records(records), _) => vec![anchor(height - 2, records)],
         };
         let Asked::FinalizeBlock(block) = finalize_request(height, &transactions) else { unreachable!() };
         let answer = ledger.finalize_block(block);
@@ -134,12 +174,105 @@ fn ledger(folder: &Path, records: u64) -> (Ledger<DiskStore>, Vec<Vec<u8>>) {
     (ledger, app_hashes)
 }
 
+fn subject() -> SubjectId {
+    commitment::subject_id(&signer("hospital").address(), &signer("patient").address())
+}
+
+/// A name as an id.
+fn id(name: &str) -> Vec<u8> {
+    commitment::hash("test-id", &[name.as_bytes()]).to_vec()
+}
+
+/// The transactions of a height of [`Story::Consents`]. Accounts get their numbers in the order in which they come.
+fn consents(height: u64) -> Vec<Vec<u8>> {
+    let [registrar, hospital, patient, doctor] = ["registrar", "hospital", "patient", "doctor"].map(signer);
+    let sender = |signer: &Signer| signer.address().to_string();
+    let later = GENESIS_TIME + 86_400;
+    let grant = |sequence: u64, name: &str| {
+        let message = MsgGrantConsent {
+            sender: sender(&patient),
+            subject: subject().to_vec(),
+            grant: id(name),
+            grantee: hospital.address().to_vec(),
+            mode: ConsentMode::View.into(),
+            not_before: GENESIS_TIME,
+            expires_at: later,
+            terms: id("terms"),
+            body: id("body"),
+            ..MsgGrantConsent::default()
+        };
+        vec![sign(&patient, 2, sequence, &[message.into()])]
+    };
+    let breaks_glass = |sequence: u64, name: &str| {
+        let message = MsgBreakGlass {
+            sender: sender(&hospital),
+            subject: subject().to_vec(),
+            emergency: id(name),
+            practitioner: doctor.address().to_vec(),
+            reason: EmergencyReason::Unconscious.into(),
+            seconds: 600,
+        };
+        vec![sign(&hospital, 1, sequence, &[message.into()])]
+    };
+    match height {
+        1 => {
+            let message = MsgRegisterOrganization {
+                sender: sender(&registrar),
+                organization: hospital.address().to_vec(),
+                kind: OrganizationKind::Provider.into(),
+                encryption_key: vec![9; 32],
+                evidence: vec![1; 32],
+                expires_at: GENESIS_TIME + 86_400 * 30,
+                emergency: true,
+            };
+            vec![sign(&registrar, 0, 0, &[message.into()])]
+        }
+        2 => {
+            let claimant = patient.address().to_vec();
+            let opens = MsgOpenSubject { sender: sender(&hospital), claimant, binding: None };
+            let enrols = MsgEnrolPractitioner {
+                sender: sender(&hospital),
+                practitioner: doctor.address().to_vec(),
+                role: PractitionerRole::Physician.into(),
+                qualification: vec![9; 32],
+                expires_at: later,
+                binding: None,
+            };
+            vec![sign(&hospital, 1, 0, &[opens.into(), enrols.into()])]
+        }
+        3 => {
+            let subject = subject().to_vec();
+            let claims = MsgClaimSubject { sender: sender(&patient), subject, encryption_key: vec![8; 32] };
+            let decision = Decision::Upgrade(ScheduledUpgrade { version: COUNTED_SINCE, height: COUNTED_FROM });
+            let proposes = MsgPropose {
+                sender: sender(&registrar),
+                proposal: id("upgrade"),
+                expires_at: later,
+                content: Some(Content { decision: Some(decision) }),
+            };
+            vec![sign(&patient, 2, 0, &[claims.into()]), sign(&registrar, 0, 1, &[proposes.into()])]
+        }
+        4 => grant(1, "before"),
+        5 => breaks_glass(1, "one emergency"),
+        6 => grant(2, "also before"),
+        9 => grant(3, "after"),
+        10 => breaks_glass(2, "another emergency"),
+        _ => Vec::new(),
+    }
+}
+
 impl Node {
     fn new(lie: Lie) -> Self {
+        Self::of(Story::Records(3), lie)
+    }
+
+    fn of(story: Story, lie: Lie) -> Self {
         let (folder, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (ledger, app_hashes) = ledger(folder.path(), 3);
-        let (ledger, own_hashes) =
-            if lie == Lie::State { self::ledger(beside.path(), 4) } else { (ledger, app_hashes.clone()) };
+        let (ledger, app_hashes) = ledger(folder.path(), story);
+        let (ledger, own_hashes) = match lie {
+            Lie::State => self::ledger(beside.path(), Story::Records(4)),
+            _ => (ledger, app_hashes.clone()),
+        };
         let honest = ["a", "b", "c"];
         let truth = signed(&app_hashes, honest, 0);
         let mut shown = match lie {
@@ -240,7 +373,15 @@ impl Node {
             },
             prove: params["prove"].as_bool().unwrap(),
         };
-        let answer = self.ledger.query(request);
+        let mut answer = self.ledger.query(request);
+        if let Lie::LeavesOut(prefix) = self.lie
+            && params["path"] == SUBSPACE
+            && data.starts_with(prefix)
+        {
+            let mut listed = Pairs::decode(&answer.value[..]).unwrap();
+            listed.pairs.remove(0);
+            answer.value = listed.encode_to_vec().into();
+        }
         let encode = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
         let proof = answer.proof_ops.map(|proof| {
             let operation = &proof.ops[0];
@@ -517,5 +658,56 @@ fn every_retained_height_and_time_is_proven_and_the_others_are_named() {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{option} {value}");
         assert!(stderr.contains(&said) && stderr.contains("next: "), "{option} {value}: {stderr}");
+    }
+}
+
+/// `query access` at a height (0: the newest) of the chain in which a patient grants.
+fn access(node: &str, height: u64) -> Output {
+    let home = tempfile::tempdir().unwrap();
+    let (subject, height_text) = (hex::encode(subject().as_bytes()), height.to_string());
+    let mut words = vec!["query", "access", &subject, "--prove", "--trust-on-first-use"];
+    if height > 0 {
+        words.extend(["--at-height", &height_text]);
+    }
+    run(home.path(), node, &words)
+}
+
+fn listed(output: &Output) -> (usize, usize, bool) {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let count = |name: &str| shown[name].as_object().unwrap().len();
+    (count("grants"), count("emergencies"), shown["complete"].as_bool().unwrap())
+}
+
+#[test]
+fn a_list_of_who_may_see_is_proven_to_be_complete_once_the_state_counts() {
+    let node = Node::of(Story::Consents, Lie::None).serve();
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).contains("is the node's word");
+    for (height, grants, emergencies) in [(5, 1, 1), (6, 2, 1), (COUNTED_FROM - 1, 2, 1)] {
+        let output = access(&node, height);
+        assert_eq!(listed(&output), (grants, emergencies, false), "height {height}");
+        assert!(said(&output), "height {height}: it is said that nothing counts them there");
+    }
+    // The migration counted what was there before, and each new one counts itself.
+    for (height, grants, emergencies) in [(COUNTED_FROM, 2, 1), (9, 3, 1), (10, 3, 2), (0, 3, 2)] {
+        let output = access(&node, height);
+        assert_eq!(listed(&output), (grants, emergencies, true), "height {height}");
+        assert!(!said(&output), "height {height}");
+    }
+}
+
+#[test]
+fn a_node_that_leaves_out_who_may_see_is_found() {
+    for (prefix, expected) in [
+        (keys::CONSENTS, "the ledger counts 3 grants of this subject, the node showed 2"),
+        (keys::EMERGENCIES, "the ledger counts 2 emergencies of this subject, the node showed 1"),
+    ] {
+        let node = Node::of(Story::Consents, Lie::LeavesOut(prefix)).serve();
+        let output = access(&node, 0);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "nothing of it is printed: {said}");
+        assert!(said.contains(expected) && said.contains("ask another node"), "{said}");
+        // Where nothing counts, it is believed, and says so.
+        assert!(!listed(&access(&node, COUNTED_FROM - 1)).2);
     }
 }
