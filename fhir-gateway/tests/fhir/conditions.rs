@@ -116,6 +116,29 @@ async fn a_condition_creates_anew_once_what_it_created_is_gone_or_says_something
     client.post("/", bundle.to_string()).await.expect(200);
 }
 
+/// HAPI's client sends the address of the search where FHIR asks for its criteria alone.
+#[actix_web::test]
+async fn a_condition_that_is_a_whole_address_was_refused() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let create = async |condition: &str| {
+        client.send("POST", "/Patient", &[("if-none-exist", condition)], patient(None, "7", "male")).await
+    };
+    let first = create("http://localhost/hospital/fhir/Patient?identifier=urn%3Amrn%7C7").await.expect(201).id();
+    assert_eq!(create("Patient?identifier=urn:mrn|7").await.expect(200).id(), first);
+    assert_eq!(create("identifier=urn:mrn|7").await.expect(200).id(), first);
+    create("http://localhost/hospital/fhir/Group?identifier=urn:mrn|7").await.expect(400);
+    let bundle = |condition: &str| {
+        let entry = json!({"resource": {"resourceType": "Patient"},
+            "request": {"method": "POST", "url": "Patient", "ifNoneExist": condition}});
+        json!({"resourceType": "Bundle", "type": "transaction", "entry": [entry]}).to_string()
+    };
+    let answer = client.post("/", bundle("Patient?identifier=urn:mrn|7")).await.expect(200).json();
+    assert_eq!(answer["entry"][0]["response"]["status"], "200 OK");
+    let refused = client.post("/", bundle("Group?identifier=urn:mrn|7")).await.expect(422);
+    assert!(refused.text().contains("Bundle.entry[0].request.ifNoneExist"), "{}", refused.text());
+}
+
 #[actix_web::test]
 async fn a_conditional_delete_ends_one_resource_or_none() {
     let world = world().await;
