@@ -211,6 +211,14 @@ impl Site {
     }
 }
 
+impl Drop for Site {
+    /// The server ends with the journey: until then it holds the databases, whose files take space when they
+    /// have no name any more.
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
+    }
+}
+
 /// The configuration of a gateway that serves one organization, its files written.
 pub fn configuration(
     folder: &Path,
