@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::answers;
 use crate::binaries::{self, WHOLE};
+use crate::clients::{self, Client};
 use crate::contract;
 use crate::failure::Failure;
 use crate::places::Places;
@@ -25,7 +27,7 @@ struct Stage {
 }
 
 /// In the order in which a failure is cheapest to learn of.
-const STAGES: [Stage; 12] = [
+const STAGES: [Stage; 14] = [
     Stage { name: "tools", run: tools },
     Stage { name: "format", run: format },
     Stage { name: "CometBFT and the node program", run: nodes },
@@ -34,6 +36,8 @@ const STAGES: [Stage; 12] = [
     Stage { name: "index and vault on PostgreSQL", run: postgres },
     Stage { name: "official definitions", run: definitions },
     Stage { name: "OpenAPI under schemathesis", run: contract },
+    Stage { name: "outside clients", run: clients },
+    Stage { name: "answers under HAPI's validator", run: answers },
     Stage { name: "node program's tests", run: node_tests },
     Stage { name: "proofs under another implementation", run: foreign_proofs },
     Stage { name: "licences and sources", run: licences },
@@ -105,7 +109,9 @@ fn tests(places: &Places) -> Result<Outcome, Failure> {
     // The end-to-end tests start the programs, which `cargo test` alone would not build for them.
     binaries::build(places)?;
     // A suite that fails keeps no other from being heard.
-    cargo(places, &[&["test", "--locked", "--no-fail-fast"], &WHOLE[..]].concat())
+    let arguments = [&["test", "--locked", "--no-fail-fast"], &WHOLE[..]].concat();
+    answers::kept_by(places, toolbox::cargo_here(places).args(&arguments))?.run()?;
+    Ok(Outcome::Passed)
 }
 
 /// What the tests ran on files, once more on a server: the index, the vault and all of FHIR; and what only a
@@ -136,6 +142,19 @@ fn definitions(places: &Places) -> Result<Outcome, Failure> {
 fn contract(places: &Places) -> Result<Outcome, Failure> {
     contract::check(places)?;
     Ok(Outcome::Passed)
+}
+
+fn clients(places: &Places) -> Result<Outcome, Failure> {
+    let skipped = clients::check(places, &Client::ALL)?;
+    Ok(if skipped.is_empty() { Outcome::Passed } else { Outcome::NotChecked(skipped.join("; ")) })
+}
+
+/// Of what the tests were answered in their stage.
+fn answers(places: &Places) -> Result<Outcome, Failure> {
+    match answers::validate(places) {
+        Err(Failure::Needs(why)) => Ok(Outcome::NotChecked(why)),
+        validated => validated.map(|()| Outcome::Passed),
+    }
 }
 
 fn node_tests(places: &Places) -> Result<Outcome, Failure> {

@@ -20,6 +20,8 @@ use careledger_wire::ids::Address;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use serde_json::{Value, json};
 
+use super::answers;
+
 /// A key made with OpenSSL for tests only.
 const CLIENT_KEY: &[u8] = include_bytes!("../../src/auth/testdata/p384.pem");
 const PASSPHRASE: &[u8] = b"of the tests";
@@ -202,8 +204,12 @@ impl Site {
 
     async fn sent(&self, request: reqwest::RequestBuilder) -> Reply {
         let response = request.send().await.expect("the gateway answers");
-        let status = response.status().as_u16();
-        Reply { status, bytes: response.bytes().await.expect("a body").to_vec() }
+        let (status, asked) = (response.status().as_u16(), format!("{}: {}", response.url(), response.status()));
+        let media_type = response.headers().get("content-type").and_then(|found| found.to_str().ok());
+        let media_type = media_type.unwrap_or_default().to_owned();
+        let bytes = response.bytes().await.expect("a body").to_vec();
+        answers::keep(&asked, &media_type, &bytes);
+        Reply { status, bytes }
     }
 
     fn address(&self, path: &str) -> String {

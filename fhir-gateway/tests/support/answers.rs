@@ -2,6 +2,7 @@
 
 use std::{env, fs, path::Path};
 
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// Variable that names the folder; without it nothing is kept.
@@ -16,15 +17,21 @@ pub fn keep(request: &str, media_type: &str, bytes: &[u8]) {
     match media_type {
         "application/fhir+json" | "application/json" => one(folder, request, "json", bytes),
         "application/fhir+xml" => one(folder, request, "xml", bytes),
-        "application/fhir+ndjson" => bytes.split(|byte| *byte == b'\n').for_each(|line| one(folder, request, "json", line)),
+        "application/fhir+ndjson" => {
+            bytes.split(|byte| *byte == b'\n').for_each(|line| one(folder, request, "json", line))
+        }
         _ => {}
     }
 }
 
 fn one(folder: &Path, request: &str, extension: &str, bytes: &[u8]) {
-    // Discovery and manifests are JSON and no resources.
+    // Discovery, manifests and the OpenAPI document are JSON and no resources.
+    let is_resource = |text: &str| {
+        let value: Value = serde_json::from_str(text).unwrap_or_default();
+        value["resourceType"].is_string()
+    };
     let Ok(text) = str::from_utf8(bytes) else { return };
-    if text.is_empty() || extension == "json" && !text.contains("\"resourceType\"") {
+    if text.is_empty() || extension == "json" && !is_resource(text) {
         return;
     }
     let name = hex::encode(&Sha256::digest(shape(text))[..16]);
@@ -51,7 +58,10 @@ fn shape(text: &str) -> String {
 
 #[test]
 fn answers_that_differ_in_identifiers_and_times_only_are_one() {
-    let same = ["{\"id\":\"a1\",\"at\":\"2026-11-22T03:00:00Z\",\"n\":1.50}", "{\"id\":\"3-b-c\",\"at\":\"2020-01-02T03:04:05Z\",\"n\":27.1}"];
+    let same = [
+        "{\"id\":\"a1\",\"at\":\"2026-11-22T03:00:00Z\",\"n\":1.50}",
+        "{\"id\":\"3-b-c\",\"at\":\"2020-01-02T03:04:05Z\",\"n\":27.1}",
+    ];
     assert_eq!(shape(same[0]), shape(same[1]));
     assert_ne!(shape("{\"id\":\"a1\"}"), shape("{\"name\":\"a1\"}"));
     assert_eq!(shape("ä 1 ß-2"), "ä 0 ß0");

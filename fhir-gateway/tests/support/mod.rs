@@ -42,7 +42,11 @@ impl Client {
                 };
                 let headers = response.headers().iter().map(header).collect();
                 let got = Got { status, headers, bytes: test::read_body(response).await.to_vec() };
-                answers::keep(&format!("{asked}: {status}"), got.header("content-type").unwrap_or_default(), &got.bytes);
+                answers::keep(
+                    &format!("{asked}: {status}"),
+                    got.header("content-type").unwrap_or_default(),
+                    &got.bytes,
+                );
                 got
             }
             .boxed_local()

@@ -86,7 +86,8 @@ impl Entry {
             None => Ok(None),
         };
         let if_none_exist = request.text("ifNoneExist").map(|text| condition::criteria(&target.resource_type, text));
-        let if_none_exist = if_none_exist.transpose().map_err(|_| refuse(".request.ifNoneExist", "is on another type"))?;
+        let if_none_exist =
+            if_none_exist.transpose().map_err(|_| refuse(".request.ifNoneExist", "is on another type"))?;
         Ok(Self {
             at,
             full_url: node.text("fullUrl").map(str::to_string),
