@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Context, Incoming, accepted, check, commit, condition, create, permit, permit_about, writable};
+use super::{Answer, Context, Incoming, accepted, check, commit, condition, create, is_own, permit, permit_about, subscription, writable};
 use crate::{
     auth::scopes::Interaction,
     hooks::Proposed,
@@ -41,6 +41,9 @@ pub async fn update(
     incoming: &Incoming,
     preconditions: Preconditions,
 ) -> Result<Answer, Refusal> {
+    if is_own(resource_type) {
+        return subscription::update(context, id, incoming, preconditions).await;
+    }
     let kind = writable(resource_type)?;
     permit(context, resource_type, Interaction::Update)?;
     check(resource_type, incoming)?;

@@ -119,6 +119,7 @@ fn configuration(folder: &Path) -> Config {
             token_requests_per_second: 1_000,
         },
         audit: config::Audit { batch_leaves: 100_000, batch_seconds: 3_600 },
+        subscriptions: config::Subscriptions::default(),
         embedded: None,
         comet: None,
         organizations: vec![config::Organization {
