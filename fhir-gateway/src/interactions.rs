@@ -21,7 +21,7 @@ pub mod operation;
 pub mod patch;
 pub mod read;
 pub mod search;
-pub mod subscription;
+pub mod subscriptions;
 pub mod subset;
 pub mod transaction;
 pub mod update;

@@ -191,7 +191,18 @@ impl Organization {
             .map_err(|error| OpenError::Trust(error.to_string()))?;
         let _place = place;
         let organization = Arc::new(Self {
-            name, base_url, keys, records, index, ledger, network, authority, audit, exports, subscriptions, _place,
+            name,
+            base_url,
+            keys,
+            records,
+            index,
+            ledger,
+            network,
+            authority,
+            audit,
+            exports,
+            subscriptions,
+            _place,
         });
         organization.report_standing().await;
         tokio::spawn(Outbox::deliver(Arc::clone(&organization)));

@@ -146,7 +146,15 @@ impl Subscription {
         let asked = Asked { id, number: 0, client, scopes, revision: 1, written_at: now, resource };
         let (status, error) = (Status::Requested, None);
         let state = State {
-            revision: 0, status, changes: 0, changed_at: now, cursor, logged: 0, delivered: 0, failures: 0, error,
+            revision: 0,
+            status,
+            changes: 0,
+            changed_at: now,
+            cursor,
+            logged: 0,
+            delivered: 0,
+            failures: 0,
+            error,
         };
         Self { asked, state }
     }

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 
 use super::{
     Answer, Context, Incoming, accepted, check, commit, condition, idempotency, is_own, log, permit, permit_about,
-    subscription, writable,
+    subscriptions, writable,
 };
 use crate::{
     audit::Action, auth::scopes::Interaction, hooks::Proposed, outcome::Refusal, records::Change, resources::Resource,
@@ -19,7 +19,7 @@ pub async fn create(
     if_none_exist: Option<&str>,
 ) -> Result<Answer, Refusal> {
     if is_own(resource_type) {
-        return subscription::create(context, incoming, if_none_exist).await;
+        return subscriptions::create(context, incoming, if_none_exist).await;
     }
     let kind = writable(resource_type)?;
     permit(context, resource_type, Interaction::Create)?;

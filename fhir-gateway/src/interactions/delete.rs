@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Context, commit, condition, is_own, permit, subscription, update, writable};
+use super::{Answer, Context, commit, condition, is_own, permit, subscriptions, update, writable};
 use crate::{auth::scopes::Interaction, hooks::Proposed, outcome::Refusal, records::Change};
 
 /// Ends a resource. Its versions stay readable by version; ending it twice is no error.
@@ -13,7 +13,7 @@ pub async fn delete(
     if_match: Option<u32>,
 ) -> Result<Answer, Refusal> {
     if is_own(resource_type) {
-        return subscription::delete(context, id, if_match).await;
+        return subscriptions::delete(context, id, if_match).await;
     }
     writable(resource_type)?;
     permit(context, resource_type, Interaction::Delete)?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Context, Incoming, audit_event, check, create, documents, everything, log, permit, served, subscription,
+    Answer, Context, Incoming, audit_event, check, create, documents, everything, log, permit, served, subscriptions,
     validate,
 };
 use crate::{
@@ -123,7 +123,7 @@ pub async fn run(
     match (operation, id) {
         (Some(Operation::Subject), Some(id)) => subject(context, id).await,
         (Some(Operation::Attest), Some(id)) => attest(context, id, sent).await,
-        (Some(Operation::Status), id) => subscription::status(context, id, sent).await,
+        (Some(Operation::Status), id) => subscriptions::status(context, id, sent).await,
         (Some(Operation::Inclusion), Some(id)) => inclusion(context, id).await,
         (Some(Operation::Opening), Some(id)) => opening(context, id).await,
         (Some(Operation::Plan), Some(id)) => plan(context, id).await,

@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Context, Incoming, check, commit, condition, is_own, permit, subscription, update, writable};
+use super::{Answer, Context, Incoming, check, commit, condition, is_own, permit, subscriptions, update, writable};
 use crate::{
     auth::scopes::Interaction,
     hooks::Proposed,
@@ -22,7 +22,7 @@ pub async fn patch(
     if_match: Option<u32>,
 ) -> Result<Answer, Refusal> {
     if is_own(resource_type) {
-        return subscription::patch(context, id, patch, if_match).await;
+        return subscriptions::patch(context, id, patch, if_match).await;
     }
     let kind = writable(resource_type)?;
     permit_patch(context, kind)?;

@@ -3,8 +3,8 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, readable, served, subscription, subset,
-    transaction::entry,
+    Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, readable, served, subscriptions,
+    subset, transaction::entry,
 };
 use crate::{
     audit::{Action, Entity},
@@ -54,7 +54,7 @@ pub async fn read(context: &Context<'_>, resource_type: &str, id: &str, wanted: 
     match kind.access {
         Access::Full => {}
         Access::ReadOnly => return audit_event::read(context, id),
-        Access::Own => return subscription::read(context, id, wanted).await,
+        Access::Own => return subscriptions::read(context, id, wanted).await,
     }
     if let Some(remote) = RemoteId::parse(id) {
         return elsewhere(context, resource_type, id, &remote, wanted).await;

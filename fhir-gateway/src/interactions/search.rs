@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{
     Answer, Context, audit_event,
     bundle::{Size, Writer},
-    kept, log_patients, permit, served, sight, subscription, subset,
+    kept, log_patients, permit, served, sight, subscriptions, subset,
 };
 use crate::{
     audit::{Action, Entity},
@@ -95,7 +95,7 @@ async fn run(context: &Context<'_>, query: &Query, place: &Place) -> Result<Answ
     match query.resource.access {
         Access::Full => {}
         Access::ReadOnly => return audit_event::search(context, query, &place.path).await,
-        Access::Own => return subscription::search(context, query, &place.path).await,
+        Access::Own => return subscriptions::search(context, query, &place.path).await,
     }
     let organization = context.organization;
     let asked = query.clone();

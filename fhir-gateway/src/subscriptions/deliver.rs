@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Asked, State, Status, Subscription, channel::{Failure, Notification}, order::Order};
+use super::{
+    Asked, State, Status, Subscription,
+    channel::{Failure, Notification},
+    order::Order,
+};
 use crate::{
     audit::{Access, Action, Agent, Entity, Origin, Outcome},
     auth::{Caller, clock, scopes::Interaction},
@@ -248,12 +252,7 @@ fn document(stored: &Stored) -> Result<Option<Document>, Refusal> {
 }
 
 /// Decides a change for the owner as of now, as a read would, and logs what is about to be sent.
-async fn prepare(
-    owner: &Organization,
-    asked: &Asked,
-    state: &mut State,
-    change: &Change,
-) -> Result<Prepared, Refusal> {
+async fn prepare(owner: &Organization, asked: &Asked, state: &mut State, change: &Change) -> Result<Prepared, Refusal> {
     let now = owner.subscriptions.asked(&asked.id)?;
     if now.is_none_or(|now| now.revision != asked.revision) {
         return Ok(Prepared::Stop);

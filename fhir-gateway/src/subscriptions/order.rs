@@ -25,8 +25,18 @@ const HEADER_BYTES_MAX: usize = 4_096;
 const CRITERIA_BYTES_MAX: usize = 4_096;
 /// Headers that are about the connection, or that this server sets.
 const NOT_FREE: [HeaderName; 12] = [
-    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING,
+    CONNECTION,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    EXPECT,
+    HOST,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
 ];
 
 /// What is asked for.
@@ -57,7 +67,8 @@ impl Order {
         if channel.text("type") != Some("rest-hook") {
             return Err(wrong("channel.type", "must be rest-hook: no other channel is supported here"));
         }
-        let endpoint = channel.text("endpoint").ok_or_else(|| wrong("channel.endpoint", "is required by a rest-hook"))?;
+        let endpoint =
+            channel.text("endpoint").ok_or_else(|| wrong("channel.endpoint", "is required by a rest-hook"))?;
         let payload = match channel.text("payload") {
             None | Some("") => None,
             Some(FHIR_JSON) => Some(Format::Json),
@@ -112,7 +123,8 @@ fn query(text: &str, base_url: &str) -> Result<Query, Refusal> {
     if pairs.iter().any(|(name, _)| is_about_answers(name)) {
         return Err(wrong("has parameters that are about answers, and not about resources"));
     }
-    let query = Query::parse(kind, &pairs, Handling::Strict, base_url).map_err(|refusal| wrong(&refusal.to_string()))?;
+    let query =
+        Query::parse(kind, &pairs, Handling::Strict, base_url).map_err(|refusal| wrong(&refusal.to_string()))?;
     // A resource is looked at by itself: what others say may have changed by then, or be for others only.
     let looks_elsewhere = query
         .criteria
@@ -140,7 +152,8 @@ fn headers(channel: &Node) -> Result<HeaderMap, Refusal> {
         if NOT_FREE.contains(&name) || name.as_str() == "keep-alive" {
             return Err(wrong("names a header that this server sets, or that is about the connection"));
         }
-        let mut value = HeaderValue::from_str(value.trim()).map_err(|_| wrong("has a value that no header may have"))?;
+        let mut value =
+            HeaderValue::from_str(value.trim()).map_err(|_| wrong("has a value that no header may have"))?;
         value.set_sensitive(true);
         headers.append(name, value);
     }

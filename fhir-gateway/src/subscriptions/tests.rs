@@ -11,11 +11,7 @@ fn subscription(status: &str) -> Subscription {
 fn shown(subscription: &Subscription) -> (String, Option<String>, String) {
     let served: serde_json::Value = serde_json::from_slice(&subscription.served().unwrap()).unwrap();
     let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-    (
-        text(&served["status"]).unwrap(),
-        text(&served["error"]),
-        text(&served["meta"]["versionId"]).unwrap(),
-    )
+    (text(&served["status"]).unwrap(), text(&served["error"]), text(&served["meta"]["versionId"]).unwrap())
 }
 
 #[test]

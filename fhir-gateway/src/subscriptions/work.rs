@@ -79,11 +79,7 @@ async fn rounds(organization: &Weak<Organization>, wake: &Notify, lease: &Exclus
 }
 
 /// Starts a step of each that has something to be told.
-async fn round(
-    organization: &Weak<Organization>,
-    owner: &Organization,
-    running: &mut Running,
-) -> Result<(), Refusal> {
+async fn round(organization: &Weak<Organization>, owner: &Organization, running: &mut Running) -> Result<(), Refusal> {
     let (all, left) = owner.subscriptions.all()?;
     // A step that ended after its Subscription was removed leaves how far it was.
     let over = all.iter().filter(|found| found.is_over(clock())).map(|found| found.asked.id.clone());

@@ -50,7 +50,9 @@ pub async fn create(
     let _asking = subscriptions.asking().await?;
     if context.key.is_some() {
         match subscriptions.of_client(&id, &context.caller.client) {
-            Ok(earlier) if earlier.asked.resource == resource => return written(context, StatusCode::CREATED, &earlier),
+            Ok(earlier) if earlier.asked.resource == resource => {
+                return written(context, StatusCode::CREATED, &earlier);
+            }
             Ok(_) => return Err(idempotency::another_body()),
             Err(Refusal::NotFound) => {}
             Err(other) => return Err(other),
@@ -130,12 +132,7 @@ pub async fn update(
 }
 
 /// As [`update`], by a patch of what it is.
-pub async fn patch(
-    context: &Context<'_>,
-    id: &str,
-    patch: &Patch,
-    if_match: Option<u32>,
-) -> Result<Answer, Refusal> {
+pub async fn patch(context: &Context<'_>, id: &str, patch: &Patch, if_match: Option<u32>) -> Result<Answer, Refusal> {
     permit_patch(context, super::kept(TYPE)?)?;
     let _asking = context.organization.subscriptions.asking().await?;
     let found = own(context, id)?;
