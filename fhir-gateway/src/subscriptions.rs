@@ -15,6 +15,7 @@ pub mod address;
 pub mod channel;
 mod deliver;
 pub mod order;
+mod subscription;
 pub mod work;
 
 use std::{
@@ -25,19 +26,21 @@ use std::{
     },
 };
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::{
     auth::clock,
     config, envelope,
-    json::{Document, Serving, Tree, quoted},
+    json::Document,
     keys::{OrganizationKeys, Secret},
     outcome::Refusal,
     vault::{Batch, Durability, Exclusive, Space, Store},
 };
-use channel::{Channel, Failure};
+use channel::Channel;
 use order::Order;
+
+pub use subscription::{Asked, State, Status, Subscription, Wish};
 
 /// Prefix of the rows in [`Space::State`].
 const PREFIX: &str = "subscription/";
@@ -48,166 +51,6 @@ const STATE: &str = "/state";
 const ASKING: &str = "subscriptions-asked";
 /// Name of the lock of the process that delivers.
 const DELIVERING: &str = "subscriptions-delivered";
-
-/// What an owner asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Asked {
-    /// Its id: nobody can guess it.
-    pub id: String,
-    /// Its place in the order in which Subscriptions were made.
-    pub number: u64,
-    /// The client that owns it, which alone knows of it.
-    pub client: String,
-    /// The scopes of the token with which it was written last.
-    pub scopes: String,
-    /// How often its owner wrote it.
-    pub revision: u32,
-    /// When, Unix seconds.
-    pub written_at: i64,
-    /// The resource, as accepted.
-    pub resource: String,
-}
-
-/// R4's `Subscription.status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Status {
-    /// The worker did not look at it yet.
-    Requested,
-    /// It is told.
-    Active,
-    /// The last notification failed, and is tried again.
-    Error,
-    /// Nothing is sent: its owner said so, or it failed too often.
-    Off,
-}
-
-impl Status {
-    /// Its code.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Requested => "requested",
-            Self::Active => "active",
-            Self::Error => "error",
-            Self::Off => "off",
-        }
-    }
-}
-
-/// How far a Subscription is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct State {
-    /// The owner's revision that this is about.
-    pub revision: u32,
-    /// What the worker made of it.
-    pub status: Status,
-    /// How often that changed.
-    pub changes: u32,
-    /// When it changed last, Unix seconds.
-    pub changed_at: i64,
-    /// Everything up to this change was told, or is none of its business.
-    pub cursor: u64,
-    /// Up to this change the access log says what is sent.
-    pub logged: u64,
-    /// Notifications that arrived.
-    pub delivered: u64,
-    /// Attempts at the next notification that failed.
-    pub failures: u32,
-    /// Why the last one did.
-    pub error: Option<Failure>,
-}
-
-/// A Subscription.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subscription {
-    /// What its owner asked for.
-    pub asked: Asked,
-    /// How far it is.
-    pub state: State,
-}
-
-impl State {
-    /// What the worker makes of it from now on.
-    fn turn(&mut self, status: Status, error: Option<Failure>) {
-        if (self.status, self.error) != (status, error) {
-            (self.status, self.error) = (status, error);
-            self.changes = self.changes.saturating_add(1);
-            self.changed_at = clock();
-        }
-    }
-}
-
-impl Subscription {
-    /// A new one of `client`, which is told of what becomes visible after the change `cursor`.
-    pub fn new(id: String, client: &str, scopes: String, resource: String, cursor: u64) -> Self {
-        let now = clock();
-        let client = client.to_owned();
-        let asked = Asked { id, number: 0, client, scopes, revision: 1, written_at: now, resource };
-        let (status, error) = (Status::Requested, None);
-        let state = State {
-            revision: 0,
-            status,
-            changes: 0,
-            changed_at: now,
-            cursor,
-            logged: 0,
-            delivered: 0,
-            failures: 0,
-            error,
-        };
-        Self { asked, state }
-    }
-
-    /// The resource as its owner wrote it.
-    pub fn document(&self) -> Result<Document, Refusal> {
-        Document::parse(self.asked.resource.clone())
-    }
-
-    /// Its status.
-    pub fn status(&self) -> Status {
-        let is_switched_off = || self.document().is_ok_and(|found| found.root().text("status") == Some("off"));
-        match (self.state.revision == self.asked.revision, self.state.status) {
-            _ if is_switched_off() => Status::Off,
-            (true, status) => status,
-            (false, _) => Status::Requested,
-        }
-    }
-
-    /// Why the last notification failed, as long as that is so.
-    pub fn error(&self) -> Option<Failure> {
-        self.state.error.filter(|_| matches!(self.status(), Status::Error | Status::Off))
-    }
-
-    /// Its version: it changes with what is asked for and with the status.
-    pub fn version(&self) -> u32 {
-        self.asked.revision.saturating_add(self.state.changes)
-    }
-
-    /// When it changed last, Unix seconds.
-    pub fn last_updated(&self) -> i64 {
-        self.asked.written_at.max(self.state.changed_at)
-    }
-
-    /// The resource as its owner sees it: as it was written, with the status and the last error.
-    pub fn served(&self) -> Result<Vec<u8>, Refusal> {
-        let document = self.document()?;
-        let mut tree = Tree::of(&document);
-        tree.set("status", Tree::Made(quoted(self.status().code())));
-        tree.remove("error");
-        if let Some(error) = self.error() {
-            tree.set("error", Tree::Made(quoted(&error.to_string())));
-        }
-        let serving = Serving { version: self.version(), last_updated: self.last_updated(), source: None };
-        Ok(Document::parse(tree.print())?.served(&serving))
-    }
-
-    /// Whether its time has passed.
-    pub fn is_over(&self, now: i64) -> bool {
-        let end = self.document().ok().and_then(|document| order::end(&document).ok().flatten());
-        end.is_some_and(|end| end <= now)
-    }
-}
 
 /// What the worker counts.
 #[derive(Debug, Default)]
@@ -408,6 +251,3 @@ impl Drop for Subscriptions {
 fn key(id: &str, end: &str) -> Vec<u8> {
     format!("{PREFIX}{id}{end}").into_bytes()
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,7 +16,7 @@ use crate::{
     patch::Patch,
     records::blocking,
     search::{Cursor, Handling, Query, Unsupported, printable},
-    subscriptions::Subscription,
+    subscriptions::{Subscription, Wish},
 };
 
 /// The type.
@@ -45,12 +45,12 @@ pub async fn create(
         let problem = "error is for this server to say: send requested, or off";
         return Err(Refusal::invalid("Subscription.status", problem));
     }
-    let resource = accepted(context, &document, &id)?;
+    let wish = accepted(context, &document, &id)?;
     let subscriptions = &context.organization.subscriptions;
     let _asking = subscriptions.asking().await?;
     if context.key.is_some() {
         match subscriptions.of_client(&id, &context.caller.client) {
-            Ok(earlier) if earlier.asked.resource == resource => {
+            Ok(earlier) if earlier.asked.wish == wish => {
                 return written(context, StatusCode::CREATED, &earlier);
             }
             Ok(_) => return Err(idempotency::another_body()),
@@ -61,13 +61,13 @@ pub async fn create(
     // What is acknowledged from now on has a later place.
     let cursor = context.organization.records.last_change().await?;
     let (client, scopes) = (&context.caller.client, context.caller.scopes.to_string());
-    let made = subscriptions.add(Subscription::new(id, client, scopes, resource, cursor)).await?;
+    let made = subscriptions.add(Subscription::new(id, client, scopes, wish, cursor)).await?;
     log(context, Action::Create, &made).await?;
     written(context, StatusCode::CREATED, &made)
 }
 
 /// The resource with its id, where everything that it asks for can be done for the caller.
-fn accepted(context: &Context<'_>, document: &Document, id: &str) -> Result<String, Refusal> {
+fn accepted(context: &Context<'_>, document: &Document, id: &str) -> Result<Wish, Refusal> {
     let organization = context.organization;
     // The worker acts for registered clients: what an identity provider vouches for ends with its token.
     if organization.authority.acting(&context.caller.client, &context.caller.scopes.to_string()).is_none() {
@@ -88,7 +88,8 @@ fn accepted(context: &Context<'_>, document: &Document, id: &str) -> Result<Stri
     if bytes.len() > RESOURCE_BYTES_MAX {
         return Err(Refusal::TooLarge { limit: RESOURCE_BYTES_MAX });
     }
-    String::from_utf8(bytes).map_err(|_| Refusal::Internal("a document is not text"))
+    let resource = String::from_utf8(bytes).map_err(|_| Refusal::Internal("a document is not text"))?;
+    Ok(Wish { resource, end: order.end, is_off: order.is_off })
 }
 
 /// One of the caller's.
@@ -154,7 +155,7 @@ async fn rewrite(
     if if_match.is_some_and(|version| version != found.version()) {
         return Err(Refusal::PreconditionFailed("If-Match names another version"));
     }
-    found.asked.resource = accepted(context, document, &found.asked.id)?;
+    found.asked.wish = accepted(context, document, &found.asked.id)?;
     found.asked.scopes = context.caller.scopes.to_string();
     found.asked.revision = found.asked.revision.saturating_add(1);
     found.asked.written_at = clock();

@@ -161,7 +161,7 @@ fn pause(first_milliseconds: u32, longest_seconds: u32, failures: u32) -> Durati
 
 /// What its owner may have now.
 fn able(owner: &Organization, asked: &Asked) -> Result<Able, Failure> {
-    let document = Document::parse(asked.resource.clone()).map_err(|_| Failure::Server)?;
+    let document = Document::parse(asked.wish.resource.clone()).map_err(|_| Failure::Server)?;
     let order = owner.subscriptions.order(&document, &owner.base_url).map_err(|_| Failure::NotAllowed)?;
     let caller = owner.authority.acting(&asked.client, &asked.scopes).ok_or(Failure::Scope)?;
     for interaction in [Interaction::Read, Interaction::Search] {
@@ -188,6 +188,7 @@ async fn look(owner: &Organization, asked: &Asked, state: &State) -> Result<Resu
     };
     let locks = Locks::of(owner.records.clone());
     let context = context(owner, &caller, &locks);
+    let _turn = owner.subscriptions.reading.acquire().await.map_err(|_| Refusal::Internal("reading has ended"))?;
     let resource_type = order.kind().name;
     let sight = narrower(&context, resource_type);
     let wanted = Wanted { resource_type, after: state.cursor, sight, count: CHANGES_PER_STEP };
@@ -196,7 +197,6 @@ async fn look(owner: &Organization, asked: &Asked, state: &State) -> Result<Resu
     if order.query.criteria.is_empty() || all.changes.is_empty() {
         return Ok(Ok(all));
     }
-    let _turn = owner.subscriptions.reading.acquire().await.map_err(|_| Refusal::Internal("reading has ended"))?;
     matched(&context, &order.query, all).await.map(Ok)
 }
 
@@ -254,11 +254,10 @@ fn document(stored: &Stored) -> Result<Option<Document>, Refusal> {
 /// Decides a change for the owner as of now, as a read would, and logs what is about to be sent.
 async fn prepare(owner: &Organization, asked: &Asked, state: &mut State, change: &Change) -> Result<Prepared, Refusal> {
     let now = owner.subscriptions.asked(&asked.id)?;
-    if now.is_none_or(|now| now.revision != asked.revision) {
+    if now.is_none_or(|now| now.revision != asked.revision) || asked.wish.end.is_some_and(|end| end <= clock()) {
         return Ok(Prepared::Stop);
     }
     let Able { order, caller } = match able(owner, asked) {
-        Ok(able) if able.order.end.is_some_and(|end| end <= clock()) => return Ok(Prepared::Stop),
         Ok(able) => able,
         Err(failure) => return Ok(Prepared::Fail(failure)),
     };

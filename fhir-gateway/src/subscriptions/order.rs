@@ -95,10 +95,7 @@ impl Order {
 }
 
 /// When a Subscription is removed, Unix seconds.
-///
-/// # Errors
-/// [`Refusal::Invalid`] where it says so in no way that can be read.
-pub fn end(document: &Document) -> Result<Option<i64>, Refusal> {
+fn end(document: &Document) -> Result<Option<i64>, Refusal> {
     let Some(text) = document.root().text("end") else { return Ok(None) };
     let range = range::date(text).ok_or_else(|| wrong("end", "is no instant"))?;
     Ok(Some(range.low.div_euclid(1_000)))

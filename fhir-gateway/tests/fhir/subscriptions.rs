@@ -471,6 +471,8 @@ async fn an_endpoint_that_redirects_hangs_or_never_ends_harms_nobody() {
     silent.behave(Behaviour::Silent);
     endless.behave(Behaviour::Endless);
     let json = Some("application/fhir+json");
+    let body = subscription("Observation", "https://localhost/hook", json);
+    let inside = ehr.post("/Subscription", body.to_string()).await.expect(201).id();
     let redirected = subscribed(&ehr, "Observation", &redirecting, json).await;
     let unanswered = subscribed(&ehr, "Observation", &silent, json).await;
     let swamped = subscribed(&ehr, "Observation", &endless, json).await;
@@ -483,6 +485,7 @@ async fn an_endpoint_that_redirects_hangs_or_never_ends_harms_nobody() {
     until_is(&ehr, &swamped, ("active", 3, None)).await;
     until_is(&ehr, &redirected, ("error", 0, Some("the endpoint answered with status 307"))).await;
     until_is(&ehr, &unanswered, ("error", 0, Some("the endpoint did not answer in time"))).await;
+    until_is(&ehr, &inside, ("error", 0, Some("the endpoint's name leads to no public address"))).await;
     assert!(elsewhere.received().is_empty(), "no redirect is followed");
     assert!(redirecting.lines().iter().all(|line| line.ends_with("/o0")), "nothing goes before what waits");
 }
