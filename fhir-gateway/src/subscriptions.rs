@@ -167,12 +167,18 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Removes one. The caller holds [`Self::asking`], or is the worker.
+    /// Removes one. The caller holds [`Self::asking`].
     pub async fn remove(&self, id: &str) -> Result<(), Refusal> {
         let mut batch = Batch::default();
         batch.delete(Space::State, key(id, ASKED));
         batch.delete(Space::State, key(id, STATE));
         Ok(self.store.commit(batch, Durability::Synced).await?)
+    }
+
+    /// Removes one whose end has come, or of which only a part is left; not one that its owner wrote anew meanwhile.
+    async fn remove_if_over(&self, id: &str) -> Result<(), Refusal> {
+        let _asking = self.asking().await?;
+        if self.get(id)?.is_none_or(|found| found.is_over(clock())) { self.remove(id).await } else { Ok(()) }
     }
 
     /// The lock of the process that delivers; none where another process has it.

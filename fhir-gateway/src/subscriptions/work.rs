@@ -29,11 +29,11 @@ const BREATH: Duration = Duration::from_millis(10);
 #[derive(Default)]
 struct Running {
     steps: JoinSet<Next>,
-    /// Whose they are.
-    of: HashMap<Id, String>,
+    /// Whose they are, and of which of its owner's revisions.
+    of: HashMap<Id, (String, u32)>,
     busy: BTreeSet<String>,
-    /// Those of which nothing is tried before a time.
-    resting: HashMap<String, Instant>,
+    /// Those of which nothing of a revision is tried before a time.
+    resting: HashMap<String, (Instant, u32)>,
 }
 
 /// Works on the Subscriptions of an organization until it is gone.
@@ -67,7 +67,8 @@ async fn rounds(organization: &Weak<Organization>, wake: &Notify, lease: &Exclus
             tracing::warn!(%refusal, "Subscriptions could not be looked at; it is tried again");
         }
         drop(owner);
-        let until_rested = running.resting.values().min().map(|time| time.saturating_duration_since(Instant::now()));
+        let until_rested =
+            running.resting.values().min().map(|(time, _)| time.saturating_duration_since(Instant::now()));
         let pause = until_rested.map_or(IDLE, |pause| pause.min(IDLE));
         tokio::time::sleep(BREATH).await;
         tokio::select! {
@@ -83,31 +84,29 @@ async fn round(organization: &Weak<Organization>, owner: &Organization, running:
     let (all, left) = owner.subscriptions.all()?;
     // A step that ended after its Subscription was removed leaves how far it was.
     let over = all.iter().filter(|found| found.is_over(clock())).map(|found| found.asked.id.clone());
-    for id in left.into_iter().chain(over) {
-        if !running.busy.contains(&id) {
-            owner.subscriptions.remove(&id).await?;
-        }
+    for id in left.into_iter().chain(over).filter(|id| !running.busy.contains(id)) {
+        owner.subscriptions.remove_if_over(&id).await?;
     }
     if all.is_empty() {
         return Ok(());
     }
     let applied = owner.index.run(Index::last_applied).await?;
     let now = Instant::now();
-    running.resting.retain(|_, until| *until > now);
+    running.resting.retain(|_, (until, _)| *until > now);
     for found in all {
-        let id = found.asked.id.clone();
+        let (id, revision) = (found.asked.id.clone(), found.asked.revision);
         let has_something = match found.status() {
             Status::Requested => true,
             Status::Active | Status::Error => found.state.cursor < applied,
             Status::Off => false,
         };
         // One that its owner wrote anew is tried at once.
-        let rests = running.resting.contains_key(&id) && found.status() != Status::Requested;
+        let rests = running.resting.get(&id).is_some_and(|(_, of)| *of == revision);
         if has_something && !rests && !found.is_over(clock()) && running.busy.insert(id.clone()) {
             running.resting.remove(&id);
             let (organization, subscription) = (Weak::clone(organization), id.clone());
             let step = running.steps.spawn(async move { deliver::step(&organization, &subscription).await });
-            running.of.insert(step.id(), id);
+            running.of.insert(step.id(), (id, revision));
         }
     }
     Ok(())
@@ -122,10 +121,10 @@ impl Running {
                 (error.id(), Next::Rests(IDLE))
             }
         };
-        let Some(id) = self.of.remove(&task) else { return };
+        let Some((id, revision)) = self.of.remove(&task) else { return };
         self.busy.remove(&id);
         if let Next::Rests(pause) = next {
-            self.resting.insert(id, Instant::now() + pause);
+            self.resting.insert(id, (Instant::now() + pause, revision));
         }
     }
 }
