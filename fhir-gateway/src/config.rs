@@ -16,9 +16,11 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 mod server;
+mod subscriptions;
 
 use crate::postgres;
 pub use server::{ClientCertificates, Tls};
+pub use subscriptions::Subscriptions;
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +61,9 @@ pub struct Config {
     pub auth: Auth,
     /// When access-log batches are anchored.
     pub audit: Audit,
+    /// How Subscriptions are notified.
+    #[serde(default)]
+    pub subscriptions: Subscriptions,
     /// The ledger in this process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedded: Option<Embedded>,
@@ -325,6 +330,7 @@ impl Config {
             _ => {}
         }
         self.server.check()?;
+        self.subscriptions.check()?;
         let urls = [&self.server.base_url].into_iter();
         let urls = urls.chain(self.comet.iter().map(|comet| &comet.rpc)).chain(self.peers.iter().map(|peer| &peer.url));
         for url in urls {
@@ -411,6 +417,7 @@ mod tests {
         let config = read(EXAMPLE).unwrap();
         assert_eq!(config.ledger, LedgerKind::Embedded);
         assert_eq!((&config.auth, &config.audit), (&Auth::default(), &Audit::default()), "the limits of `init`");
+        assert_eq!(config.subscriptions, Subscriptions::default());
         assert_eq!((config.server.body_bytes_max, config.server.workers), (BODY_BYTES_MAX, WORKERS));
         let client = &config.organizations[0].clients[0];
         assert!(client.jwks.is_absolute(), "paths are relative to the file");
@@ -480,6 +487,9 @@ mod tests {
                 "no origin",
             ),
             (EXAMPLE.replace("token_seconds = 300", "token_seconds = 0"), "above 0"),
+            (EXAMPLE.replace("attempts_max = 36", "attempts_max = 0"), "above 0"),
+            (EXAMPLE.replace("trusted_endpoints = []", "trusted_endpoints = [\"10.0.0.0/8\"]"), "no origin"),
+            (EXAMPLE.replace("trusted_endpoints = []", "trusted_endpoints = [\"http://127.0.0.1/hook\"]"), "no origin"),
             (EXAMPLE.replace("name = \"riverside\"", "name = \"River/side\""), "lower-case letters"),
             (on_postgres("url = \"postgresql://care@db.example.org/care\""), "clear text"),
             (on_postgres("url = \"postgresql://care:word@127.0.0.1/care\""), "password_file"),

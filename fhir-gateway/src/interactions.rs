@@ -21,6 +21,7 @@ pub mod operation;
 pub mod patch;
 pub mod read;
 pub mod search;
+pub mod subscriptions;
 pub mod subset;
 pub mod transaction;
 pub mod update;
@@ -207,12 +208,23 @@ pub fn kept(resource_type: &str) -> Result<&'static Resource, Refusal> {
     resource(resource_type).ok_or(Refusal::UnsupportedResource)
 }
 
-/// The kept type of that name, which clients may write.
+/// Whether each client has its own resources of that type, apart from records.
+pub fn is_own(resource_type: &str) -> bool {
+    resource(resource_type).is_some_and(|kind| kind.access == Access::Own)
+}
+
+/// The kept type of that name, which clients may send.
+pub fn sendable(resource_type: &str) -> Result<&'static Resource, Refusal> {
+    if is_own(resource_type) { kept(resource_type) } else { writable(resource_type) }
+}
+
+/// The kept type of that name, which clients may write as records.
 pub fn writable(resource_type: &str) -> Result<&'static Resource, Refusal> {
     let resource = kept(resource_type)?;
     match resource.access {
         Access::Full => Ok(resource),
         Access::ReadOnly => Err(Refusal::MethodNotAllowed { allow: READ_ONLY }),
+        Access::Own => Err(Refusal::Unsupported("this interaction with a type of which each client has its own")),
     }
 }
 

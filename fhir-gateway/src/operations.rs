@@ -3,7 +3,11 @@
 //!
 //! Labels are from closed sets: no path, client, patient or resource stands in a metric.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use actix_web::{
     App, HttpResponse, HttpServer,
@@ -38,11 +42,28 @@ struct Asked {
     method: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Notified {
+    outcome: &'static str,
+}
+
+/// What came of the notifications of Subscriptions, of all organizations together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Notifications {
+    /// Arrived.
+    pub delivered: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Subscriptions that failed too often.
+    pub given_up: u64,
+}
+
 /// What the process counts.
 pub struct Metrics {
     registry: Registry,
     requests: Family<Answered, Counter>,
     seconds: Family<Asked, Histogram>,
+    notifications: Family<Notified, Counter>,
     block_time: Gauge,
 }
 
@@ -51,11 +72,13 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("careledger_gateway");
         let requests = Family::default();
         let seconds = Family::<Asked, Histogram>::new_with_constructor(|| Histogram::new(SECONDS));
+        let notifications = Family::default();
         let block_time = Gauge::default();
         registry.register("requests", "Requests that were answered", requests.clone());
         registry.register("request_seconds", "Time to the answer", seconds.clone());
+        registry.register("notifications", "Notifications of Subscriptions", notifications.clone());
         registry.register("ledger_block_time_seconds", "Time of the last block, Unix seconds", block_time.clone());
-        Self { registry, requests, seconds, block_time }
+        Self { registry, requests, seconds, notifications, block_time }
     }
 }
 
@@ -67,8 +90,14 @@ impl Metrics {
         self.seconds.get_or_create(&Asked { method }).observe(took.as_secs_f64());
     }
 
-    fn text(&self, block_time: i64) -> String {
+    fn text(&self, block_time: i64, notifications: Notifications) -> String {
         self.block_time.set(block_time);
+        let Notifications { delivered, failed, given_up } = notifications;
+        for (outcome, count) in [("delivered", delivered), ("failed", failed), ("given-up", given_up)] {
+            let counter = self.notifications.get_or_create(&Notified { outcome });
+            // Counted where it happens, which is not here.
+            counter.inner().store(count, Ordering::Relaxed);
+        }
         let mut text = String::new();
         text::encode(&mut text, &self.registry).expect("a string takes every text");
         text
@@ -124,7 +153,13 @@ async fn ready(gateway: web::Data<Gateway>) -> HttpResponse {
 
 async fn metrics(gateway: web::Data<Gateway>) -> HttpResponse {
     let block_time = gateway.organizations().map(|organization| organization.ledger.time()).max().unwrap_or_default();
-    HttpResponse::Ok().content_type(OPENMETRICS).body(gateway.metrics.text(block_time))
+    let mut notifications = Notifications::default();
+    for counts in gateway.organizations().map(|organization| &organization.subscriptions.counts) {
+        notifications.delivered += counts.delivered.load(Ordering::Relaxed);
+        notifications.failed += counts.failed.load(Ordering::Relaxed);
+        notifications.given_up += counts.given_up.load(Ordering::Relaxed);
+    }
+    HttpResponse::Ok().content_type(OPENMETRICS).body(gateway.metrics.text(block_time, notifications))
 }
 
 #[cfg(test)]
@@ -138,13 +173,15 @@ mod tests {
         for (method, status) in [(Method::GET, 200), (Method::GET, 200), (Method::GET, 404), (brew, 405)] {
             metrics.count(&method, StatusCode::from_u16(status).unwrap(), Duration::from_millis(3));
         }
-        let text = metrics.text(1_800_000_000);
+        let text = metrics.text(1_800_000_000, Notifications { delivered: 5, failed: 2, given_up: 1 });
         for line in [
             "careledger_gateway_requests_total{method=\"GET\",status=\"200\"} 2",
             "careledger_gateway_requests_total{method=\"GET\",status=\"404\"} 1",
             "careledger_gateway_requests_total{method=\"other\",status=\"405\"} 1",
             "careledger_gateway_request_seconds_bucket{le=\"0.005\",method=\"GET\"} 3",
             "careledger_gateway_request_seconds_count{method=\"GET\"} 3",
+            "careledger_gateway_notifications_total{outcome=\"delivered\"} 5",
+            "careledger_gateway_notifications_total{outcome=\"given-up\"} 1",
             "careledger_gateway_ledger_block_time_seconds 1800000000",
         ] {
             assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");

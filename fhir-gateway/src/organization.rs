@@ -24,6 +24,7 @@ use crate::{
     postgres::{Fault, locks::Locks, settings::SettingsError},
     records::{Records, Repaired},
     remote::{Network, outbox::Outbox},
+    subscriptions::{self, Subscriptions, channel::Channel},
     vault::StoreError,
 };
 
@@ -119,6 +120,8 @@ pub struct Organization {
     pub audit: AuditLog,
     /// Bulk exports.
     pub exports: Exports,
+    /// Who is told of what was written.
+    pub subscriptions: Subscriptions,
     /// Its place among the processes that use its database, kept as long as this is.
     _place: Option<Locks>,
 }
@@ -136,6 +139,7 @@ impl Organization {
     ) -> Result<(Arc<Self>, Repaired), OpenError> {
         let (organization, repaired) = Self::open_with(config, settings, ledger, Vault::Whole).await?;
         tokio::spawn(export::run::work(Arc::downgrade(&organization)));
+        tokio::spawn(subscriptions::work::work(Arc::downgrade(&organization)));
         Ok((organization, repaired))
     }
 
@@ -182,9 +186,24 @@ impl Organization {
         let authority = Authority::open(settings, &config.auth, token_url, &trust, &keys, Arc::clone(&store))?;
         let network = Network::new(peers(config)?, &settings.data, &trust)
             .map_err(|error| OpenError::Folder(name.clone(), error))?;
+        let subscriptions = Channel::new(&config.subscriptions, &trust)
+            .map(|channel| Subscriptions::open(&keys, Arc::clone(&store), &config.subscriptions, channel))
+            .map_err(|error| OpenError::Trust(error.to_string()))?;
         let _place = place;
-        let organization =
-            Arc::new(Self { name, base_url, keys, records, index, ledger, network, authority, audit, exports, _place });
+        let organization = Arc::new(Self {
+            name,
+            base_url,
+            keys,
+            records,
+            index,
+            ledger,
+            network,
+            authority,
+            audit,
+            exports,
+            subscriptions,
+            _place,
+        });
         organization.report_standing().await;
         tokio::spawn(Outbox::deliver(Arc::clone(&organization)));
         Ok((organization, repaired))

@@ -305,6 +305,12 @@ impl Query {
     }
 }
 
+/// Whether a parameter is about what an answer looks like, and not about resources.
+pub fn is_about_answers(name: &str) -> bool {
+    let about_answers = ["_count", "_sort", "_total", "_summary", "_elements", "_format", CURSOR];
+    about_answers.contains(&name) || name.starts_with("_include") || name.starts_with("_revinclude")
+}
+
 /// A parameter name for a message: names are no data unless somebody makes them so.
 pub fn printable(name: &str) -> String {
     const NAME_MAX: usize = 64;

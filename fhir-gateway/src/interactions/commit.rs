@@ -26,6 +26,7 @@ pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Ve
     let places = Places::of(&proposed);
     let changes = proposed.into_iter().map(|proposed| proposed.change).chain(effects.also).collect();
     let committed = context.organization.records.commit(changes, effects.messages).await;
+    context.organization.subscriptions.wake();
     let mut stored = committed.map_err(|refusal| places.refused(context, refusal))?;
     for version in &stored {
         let action = match (&version.content, version.version) {

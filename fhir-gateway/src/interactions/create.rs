@@ -3,7 +3,8 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Context, Incoming, accepted, check, commit, condition, idempotency, log, permit, permit_about, writable,
+    Answer, Context, Incoming, accepted, check, commit, condition, idempotency, is_own, log, permit, permit_about,
+    subscriptions, writable,
 };
 use crate::{
     audit::Action, auth::scopes::Interaction, hooks::Proposed, outcome::Refusal, records::Change, resources::Resource,
@@ -17,6 +18,9 @@ pub async fn create(
     incoming: &Incoming,
     if_none_exist: Option<&str>,
 ) -> Result<Answer, Refusal> {
+    if is_own(resource_type) {
+        return subscriptions::create(context, incoming, if_none_exist).await;
+    }
     let kind = writable(resource_type)?;
     permit(context, resource_type, Interaction::Create)?;
     check(resource_type, incoming)?;

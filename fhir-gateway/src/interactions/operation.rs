@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Context, Incoming, audit_event, check, create, documents, everything, log, permit, served, validate,
+    Answer, Context, Incoming, audit_event, check, create, documents, everything, log, permit, served, subscriptions,
+    validate,
 };
 use crate::{
     audit::Action,
@@ -44,6 +45,7 @@ enum Operation {
     Inclusion,
     Opening,
     Plan,
+    Status,
     Submit,
 }
 
@@ -58,6 +60,8 @@ const OPERATIONS: &[(&str, bool, &str, Operation)] = &[
     ("Patient", true, "attest", Operation::Attest),
     ("Patient", true, "everything", Operation::Everything),
     ("Patient", true, "subject", Operation::Subject),
+    ("Subscription", false, "status", Operation::Status),
+    ("Subscription", true, "status", Operation::Status),
 ];
 
 /// The names of the operations on a type and its resources.
@@ -76,6 +80,9 @@ pub fn definition_of(name: &str) -> String {
     match name {
         "docref" => "http://hl7.org/fhir/us/core/OperationDefinition/docref".to_owned(),
         "everything" => "http://hl7.org/fhir/OperationDefinition/Patient-everything".to_owned(),
+        "status" => {
+            "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/backport-subscription-status".to_owned()
+        }
         "generate-metadata" => "https://profiles.ihe.net/ITI/MHD/OperationDefinition/generate-metadata".to_owned(),
         _ => format!("{OPERATION}:{name}"),
     }
@@ -96,7 +103,7 @@ pub fn only_reads(name: &str) -> bool {
 
 /// Whether an operation's inputs may stand in its address.
 pub fn reads_parameters(name: &str) -> bool {
-    matches!(name, "$everything" | "$docref" | "$validate")
+    matches!(name, "$everything" | "$docref" | "$status" | "$validate")
 }
 
 /// An operation on a type, or on one resource of it. `name` starts with a dollar sign.
@@ -116,6 +123,7 @@ pub async fn run(
     match (operation, id) {
         (Some(Operation::Subject), Some(id)) => subject(context, id).await,
         (Some(Operation::Attest), Some(id)) => attest(context, id, sent).await,
+        (Some(Operation::Status), id) => subscriptions::status(context, id, sent).await,
         (Some(Operation::Inclusion), Some(id)) => inclusion(context, id).await,
         (Some(Operation::Opening), Some(id)) => opening(context, id).await,
         (Some(Operation::Plan), Some(id)) => plan(context, id).await,

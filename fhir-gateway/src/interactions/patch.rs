@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Context, Incoming, check, commit, condition, permit, update, writable};
+use super::{Answer, Context, Incoming, check, commit, condition, is_own, permit, subscriptions, update, writable};
 use crate::{
     auth::scopes::Interaction,
     hooks::Proposed,
@@ -21,6 +21,9 @@ pub async fn patch(
     patch: &Patch,
     if_match: Option<u32>,
 ) -> Result<Answer, Refusal> {
+    if is_own(resource_type) {
+        return subscriptions::patch(context, id, patch, if_match).await;
+    }
     let kind = writable(resource_type)?;
     permit_patch(context, kind)?;
     let proposed = propose(context, kind, id, patch, if_match).await?;

@@ -3,8 +3,8 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, readable, served, subset,
-    transaction::entry,
+    Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, readable, served, subscriptions,
+    subset, transaction::entry,
 };
 use crate::{
     audit::{Action, Entity},
@@ -30,7 +30,8 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn shaped(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+    /// What of a resource the client wants.
+    pub fn shaped(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
         match self.shape {
             Some(shape) => subset::shaped(bytes, shape, true),
             None => Ok(bytes),
@@ -50,8 +51,10 @@ impl Wanted<'_> {
 pub async fn read(context: &Context<'_>, resource_type: &str, id: &str, wanted: Wanted<'_>) -> Result<Answer, Refusal> {
     let kind = kept(resource_type)?;
     permit(context, resource_type, Interaction::Read)?;
-    if kind.access == Access::ReadOnly {
-        return audit_event::read(context, id);
+    match kind.access {
+        Access::Full => {}
+        Access::ReadOnly => return audit_event::read(context, id),
+        Access::Own => return subscriptions::read(context, id, wanted).await,
     }
     if let Some(remote) = RemoteId::parse(id) {
         return elsewhere(context, resource_type, id, &remote, wanted).await;

@@ -2,7 +2,10 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Context, Incoming, accepted, check, commit, condition, create, permit, permit_about, writable};
+use super::{
+    Answer, Context, Incoming, accepted, check, commit, condition, create, is_own, permit, permit_about, subscriptions,
+    writable,
+};
 use crate::{
     auth::scopes::Interaction,
     hooks::Proposed,
@@ -41,6 +44,9 @@ pub async fn update(
     incoming: &Incoming,
     preconditions: Preconditions,
 ) -> Result<Answer, Refusal> {
+    if is_own(resource_type) {
+        return subscriptions::update(context, id, incoming, preconditions).await;
+    }
     let kind = writable(resource_type)?;
     permit(context, resource_type, Interaction::Update)?;
     check(resource_type, incoming)?;

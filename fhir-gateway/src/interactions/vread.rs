@@ -17,6 +17,9 @@ pub async fn vread(
 ) -> Result<Answer, Refusal> {
     let kind = kept(resource_type)?;
     permit(context, resource_type, Interaction::Read)?;
+    if kind.access == Access::Own {
+        return Err(Refusal::Unsupported("a version of a Subscription; only the current one is kept"));
+    }
     if kind.access == Access::ReadOnly {
         // A line of the access log never changes.
         return if version == "1" { audit_event::read(context, id) } else { Err(Refusal::NotFound) };

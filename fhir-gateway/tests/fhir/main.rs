@@ -25,6 +25,7 @@ mod related;
 mod resources;
 mod search;
 mod smart;
+mod subscriptions;
 mod tls;
 mod xml;
 

@@ -279,6 +279,7 @@ pub fn configuration(
             token_requests_per_second: 1_000,
         },
         audit: config::Audit { batch_leaves: 1_000, batch_seconds: 60 },
+        subscriptions: config::Subscriptions::default(),
         embedded: None,
         comet: None,
         organizations: vec![organization],
