@@ -4,8 +4,8 @@
 //! - A registered client proves itself with a signed assertion ([`assertion`]), once.
 //! - It gets an access token for five minutes by default ([`tokens`]) with scopes ([`scopes`]).
 //! - Tokens of an identity provider that the organization trusts are taken too ([`issuer`]).
-//! - Every request carries the token; [`Authority::authenticate`] gives the [`Caller`], whose
-//!   [`Caller::may`] is the one place where scopes are enforced.
+//! - Every request carries the token; [`Authority::authenticate`] gives the [`Caller`]. Whether it may do
+//!   something with a type at all says [`Caller::may`]; with which resources of it, [`Caller::reach`].
 //!
 //! Absent on purpose: a way to call without a token, shared secrets, and trust in any header that
 //! says who is behind a proxy.
@@ -23,7 +23,6 @@ use crate::{
     http_client::Trust,
     keys::OrganizationKeys,
     outcome::Refusal,
-    records::Stored,
     vault::{Store, StoreError},
 };
 
@@ -31,6 +30,7 @@ pub mod assertion;
 mod introspection;
 pub mod issuer;
 pub mod rates;
+pub mod reach;
 pub mod routes;
 pub mod scopes;
 pub mod tokens;
@@ -38,6 +38,7 @@ pub mod tokens;
 use assertion::{ClientKeys, SeenAssertions};
 use issuer::Issuer;
 use rates::Rates;
+use reach::{Part, Reach};
 use scopes::{Interaction, Level, Scopes};
 use tokens::TokenKey;
 
@@ -116,20 +117,19 @@ impl Caller {
     }
 
     /// The Patient whose compartment the caller is limited to for this interaction; `None` for
-    /// callers whose scopes are about the whole system. Searches add it as a condition.
+    /// callers whose scopes are about the whole system, or about some resources of it.
     pub fn compartment(&self, interaction: Interaction, resource_type: &str) -> Option<&str> {
         if self.scopes.allow(Level::System, interaction, resource_type) { None } else { self.patient.as_deref() }
     }
 
-    /// Refuses a resource outside the caller's compartment as if it did not exist.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`].
-    pub fn may_see(&self, interaction: Interaction, stored: &Stored) -> Result<(), Refusal> {
-        match self.compartment(interaction, &stored.resource_type) {
-            Some(patient) if stored.about() != Some(patient) => Err(Refusal::NotFound),
-            _ => Ok(()),
-        }
+    /// What of a type the caller's scopes reach for this interaction.
+    pub fn reach(&self, interaction: Interaction, resource_type: &str) -> Reach<'_> {
+        let of_level = |level| self.scopes.constraints(level, interaction, resource_type);
+        let system = of_level(Level::System).map(|constraint| Part { patient: None, constraint });
+        let own = self.patient.as_deref().into_iter().flat_map(|patient| {
+            of_level(Level::Patient).map(move |constraint| Part { patient: Some(patient), constraint })
+        });
+        Reach::of(system.chain(own))
     }
 }
 
@@ -207,7 +207,7 @@ impl Authority {
     /// `None` where it is registered no more, or for none of them.
     pub fn acting(&self, client: &str, scopes: &str) -> Option<Caller> {
         let client = self.clients.get(client)?;
-        let scopes = Scopes::granted(&client.scopes, scopes);
+        let scopes = Scopes::granted(&client.scopes, scopes).ok()?;
         let caller = Caller { client: client.id.clone(), scopes, patient: client.patient.clone() };
         (!caller.scopes.is_empty()).then_some(caller)
     }
@@ -243,7 +243,7 @@ fn read_client(client: &config::Client) -> Result<Client, ClientError> {
     let text = std::fs::read(&client.jwks).map_err(|source| ClientError::File { client: client.id.clone(), source })?;
     let unusable = |problem: String| ClientError::Unusable { client: client.id.clone(), problem };
     let keys = ClientKeys::parse(&text).map_err(unusable)?;
-    let scopes = Scopes::parse(&client.scopes).map_err(|scope| unusable(format!("scope {scope} is not supported")))?;
+    let scopes = Scopes::parse(&client.scopes).map_err(|error| unusable(error.to_string()))?;
     if scopes.has_level(Level::Patient) && client.patient.is_none() {
         return Err(unusable("patient/ scopes need `patient`, the id of one Patient".to_owned()));
     }

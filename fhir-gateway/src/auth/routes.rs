@@ -174,10 +174,10 @@ impl Authority {
             ));
         }
         let client = self.proven(&form.assertion_type, &form.assertion, now).await?;
-        let scopes = Scopes::granted(&client.scopes, &form.scope);
+        let invalid = |description: &str| OAuthError::new(StatusCode::BAD_REQUEST, "invalid_scope", description);
+        let scopes = Scopes::granted(&client.scopes, &form.scope).map_err(|error| invalid(&error.to_string()))?;
         if scopes.is_empty() {
-            let description = "none of the scopes asked for is registered for the client";
-            return Err(OAuthError::new(StatusCode::BAD_REQUEST, "invalid_scope", description));
+            return Err(invalid("none of the scopes asked for is registered for the client"));
         }
         let caller = Caller { client: client.id.clone(), scopes, patient: client.patient.clone() };
         let access_token = self.token_key.seal(&caller, now + self.token_seconds);

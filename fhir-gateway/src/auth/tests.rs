@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use serde_json::{Value, json};
 
-use super::{routes::OAuthError, *};
+use super::{routes::OAuthError, scopes::ScopeError, *};
 use crate::vault::local::LocalStore;
 
 const URL: &str = "http://127.0.0.1:8080/riverside/auth/token";
@@ -320,13 +320,14 @@ fn scopes_allow_exactly_what_they_say() {
         "system/*.rr",
         "system/*.",
         "system/patient.rs",
-        "system/Patient.rs?category=x",
         "launch",
         "system/Pat%69ent.rs",
         "/Patient.rs",
     ] {
-        assert_eq!(Scopes::parse(refused), Err(refused.to_owned()));
+        assert_eq!(Scopes::parse(refused), Err(ScopeError::Unknown(refused.to_owned())));
     }
+    let refused = Scopes::parse("system/*.r system/Patient.rs?category=canary").unwrap_err().to_string();
+    assert!(refused.starts_with("scope system/Patient.rs?…: ") && !refused.contains("canary"), "{refused}");
 }
 
 #[test]
@@ -351,33 +352,39 @@ fn a_token_gets_no_more_than_its_client_is_registered_for() {
 fn a_patient_scope_reaches_one_compartment() {
     let scopes = Scopes::parse("patient/*.rs system/Practitioner.r").unwrap();
     let caller = Caller { client: "app".to_owned(), scopes, patient: Some("p1".to_owned()) };
-    let stored = |resource_type: &str, id: &str, patient: Option<&str>| Stored {
-        resource_type: resource_type.to_owned(),
-        id: id.to_owned(),
-        version: 1,
-        last_updated: 0,
-        content: crate::records::Content::Deleted,
-        patient: patient.map(str::to_owned),
-        subject: None,
-        salt: [0; 32],
-        address: careledger_wire::ids::Digest::new([0; 32]),
-    };
-    let cases = [
-        (stored("Patient", "p1", None), true),
-        (stored("Patient", "p2", None), false),
-        (stored("Observation", "o", Some("p1")), true),
-        (stored("Observation", "p1", Some("p2")), false),
-        (stored("Organization", "p1", None), false),
-        (stored("Practitioner", "x", None), true),
-    ];
-    for (stored, expected) in cases {
-        let seen = caller.may_see(Interaction::Read, &stored);
-        assert_eq!(seen.is_ok(), expected, "{}/{}", stored.resource_type, stored.id);
-        assert!(seen.is_ok() || seen == Err(Refusal::NotFound));
+    let own = |constraint| Part { patient: Some("p1"), constraint };
+    for (resource_type, expected) in [
+        ("Patient", Reach::Parts(vec![own(None)])),
+        ("Observation", Reach::Parts(vec![own(None)])),
+        ("Practitioner", Reach::Whole),
+    ] {
+        assert_eq!(caller.reach(Interaction::Read, resource_type), expected, "{resource_type}");
     }
     assert_eq!(caller.compartment(Interaction::Search, "Observation"), Some("p1"));
     assert_eq!(caller.compartment(Interaction::Read, "Practitioner"), None);
     assert!(caller.may(Interaction::Update, "Patient").is_err());
+    assert_eq!(caller.reach(Interaction::Update, "Patient"), Reach::Parts(Vec::new()), "nothing");
+}
+
+#[test]
+fn scopes_of_one_type_are_parts_of_what_is_reached_and_the_wider_takes_the_narrower_in() {
+    let cases = [
+        ("system/Observation.r?code=a", "?code=a"),
+        ("system/Observation.r?status=b&code=a", "?code=a&status=b"),
+        ("system/Observation.r?code=a system/Observation.r?code=b", "?code=a ?code=b"),
+        ("system/Observation.r?code=a system/*.r", ""),
+        ("patient/Observation.r?code=a patient/Observation.r", "p1"),
+        ("patient/Observation.r patient/Observation.r?code=a", "p1"),
+        ("patient/Observation.r?code=a system/Observation.r?code=a", "?code=a"),
+        ("patient/Observation.r?code=a system/Observation.r?code=b", "?code=b p1?code=a"),
+        ("patient/Observation.r system/Observation.r?code=b", "?code=b p1"),
+        ("patient/Observation.r system/Observation.u", "p1"),
+    ];
+    for (text, expected) in cases {
+        let scopes = Scopes::parse(text).unwrap();
+        let caller = Caller { client: "app".to_owned(), scopes, patient: Some("p1".to_owned()) };
+        assert_eq!(caller.reach(Interaction::Read, "Observation").name(), expected, "{text}");
+    }
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::{
     audit::Origin,
     auth::{Caller, scopes::Interaction},
     interactions::{
-        Context, Prefer, bundle::Size, condition::Locks, local_patient, permit, readable, search::elsewhere, served,
-        subset,
+        Context, Prefer, bundle::Size, condition::Locks, local_patient, permit, reach, readable, search::elsewhere,
+        served, subset,
     },
     json::{Document, Node, instant},
     organization::Organization,
@@ -185,8 +185,11 @@ async fn of_other(
 ) -> Result<Option<Vec<u8>>, Refusal> {
     let remote = RemoteId::parse(id).ok_or(Refusal::Internal("a line of an export is of no other custodian"))?;
     let only = context.caller.compartment(Interaction::Read, resource_type);
-    match there(merge::read(context.organization, resource_type, &remote, only).await)? {
-        Some(opened) => subset::shaped(opened.bytes, shape, true).map(Some),
+    let Some(opened) = there(merge::read(context.organization, resource_type, &remote, only).await)? else {
+        return Ok(None);
+    };
+    match there(reach::may_read_opened(context, resource_type, id, &opened).await)? {
+        Some(()) => subset::shaped(opened.bytes, shape, true).map(Some),
         None => Ok(None),
     }
 }

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Context, Incoming, audit_event, check, create, documents, everything, log, permit, served, validate,
+    Answer, Context, Incoming, audit_event, check, create, documents, everything, log, may_see, permit, served,
+    validate,
 };
 use crate::{
     audit::Action,
@@ -127,6 +128,16 @@ pub async fn run(
     }
 }
 
+/// Refuses what the caller's token does not allow, also where it allows it for some resources of the type by
+/// what they say: the operation looks at all of them.
+fn permit_unconstrained(context: &Context<'_>, resource_type: &str, interaction: Interaction) -> Result<(), Refusal> {
+    permit(context, resource_type, interaction)?;
+    if context.caller.reach(interaction, resource_type).is_constrained() {
+        return Err(Refusal::Forbidden(format!("system/{resource_type}.{}", interaction.letter())));
+    }
+    Ok(())
+}
+
 /// A resource that the caller may see. Whose it was comes before that it is gone.
 async fn seen(
     context: &Context<'_>,
@@ -135,7 +146,7 @@ async fn seen(
     id: &str,
 ) -> Result<Stored, Refusal> {
     let stored = context.organization.records.latest(resource_type, id).await?;
-    context.caller.may_see(interaction, &stored)?;
+    may_see(context, interaction, &stored).await?;
     if stored.content == Content::Deleted { Err(Refusal::Gone) } else { Ok(stored) }
 }
 
@@ -157,7 +168,7 @@ async fn subject(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
 /// ledger, so it needs what changing the patient needs.
 async fn attest(context: &Context<'_>, id: &str, sent: &Sent<'_>) -> Result<Answer, Refusal> {
     permit(context, "Patient", Interaction::Update)?;
-    permit(context, "Condition", Interaction::Search)?;
+    permit_unconstrained(context, "Condition", Interaction::Search)?;
     let stored = seen(context, Interaction::Update, "Patient", id).await?;
     let parameters = (sent.document)()?.to_value();
     log(context, Action::Execute, &stored).await?;
@@ -195,7 +206,7 @@ async fn plan(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
 
 /// `CoverageEligibilityRequest/$submit`: a create that answers with the response.
 async fn submit(context: &Context<'_>, sent: &Sent<'_>) -> Result<Answer, Refusal> {
-    permit(context, "CoverageEligibilityResponse", Interaction::Read)?;
+    permit_unconstrained(context, "CoverageEligibilityResponse", Interaction::Read)?;
     let document = (sent.document)()?;
     let request = Incoming::Json(document.clone());
     check("CoverageEligibilityRequest", &request)?;

@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Context, Incoming, check, commit, condition, permit, update, writable};
+use super::{Answer, Context, Incoming, check, commit, condition, may_see, permit, update, writable};
 use crate::{
     auth::scopes::Interaction,
     hooks::Proposed,
@@ -64,8 +64,8 @@ pub async fn propose(
         update::Current::Deleted(_) => return Err(Refusal::Gone),
     }
     let stored = context.organization.records.read(kind.name, id).await?;
-    context.caller.may_see(Interaction::Update, &stored)?;
-    context.caller.may_see(Interaction::Read, &stored)?;
+    may_see(context, Interaction::Update, &stored).await?;
+    may_see(context, Interaction::Read, &stored).await?;
     let Content::Json(bytes) = stored.content else {
         return Err(Refusal::Rule("a Binary that was sent in its own format has no elements to patch".to_owned()));
     };

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, readable, served, subset,
+    Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, reach, readable, served, subset,
     transaction::entry,
 };
 use crate::{
@@ -51,7 +51,7 @@ pub async fn read(context: &Context<'_>, resource_type: &str, id: &str, wanted: 
     let kind = kept(resource_type)?;
     permit(context, resource_type, Interaction::Read)?;
     if kind.access == Access::ReadOnly {
-        return audit_event::read(context, id);
+        return audit_event::read(context, id).await;
     }
     if let Some(remote) = RemoteId::parse(id) {
         return elsewhere(context, resource_type, id, &remote, wanted).await;
@@ -91,6 +91,7 @@ async fn elsewhere(
 ) -> Result<Answer, Refusal> {
     let own = context.caller.compartment(Interaction::Read, resource_type);
     let opened = merge::read(context.organization, resource_type, remote, own).await?;
+    reach::may_read_opened(context, resource_type, id, &opened).await?;
     let entity = Entity {
         resource_type: resource_type.to_owned(),
         id: Some(id.to_owned()),

@@ -19,7 +19,7 @@ pub async fn vread(
     permit(context, resource_type, Interaction::Read)?;
     if kind.access == Access::ReadOnly {
         // A line of the access log never changes.
-        return if version == "1" { audit_event::read(context, id) } else { Err(Refusal::NotFound) };
+        return if version == "1" { audit_event::read(context, id).await } else { Err(Refusal::NotFound) };
     }
     let version = version.parse().map_err(|_| Refusal::NotFound)?;
     let stored = context.organization.records.any_version(resource_type, id, version).await?;

@@ -21,6 +21,7 @@ mod patches;
 mod processes;
 mod related;
 mod resources;
+mod scopes;
 mod search;
 mod smart;
 mod tls;
