@@ -17,6 +17,7 @@ use std::{
 };
 
 use actix_web::{HttpRequest, http::header};
+use careledger_wire::ids::Address;
 
 use crate::{
     config,
@@ -100,6 +101,17 @@ pub struct Caller {
     pub scopes: Scopes,
     /// The one Patient that `patient/` scopes are about.
     pub patient: Option<String>,
+    /// The person in front of an app.
+    pub person: Option<Person>,
+}
+
+/// Who is in front of an app, which is what `user/` scopes are about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Person {
+    /// Whom the token names (`fhirUser`). That reaches nothing yet.
+    Named(String),
+    /// A practitioner whom the ledger says that this organization has enrolled, by account.
+    Enrolled(Address),
 }
 
 impl Caller {
@@ -108,28 +120,49 @@ impl Caller {
     /// # Errors
     /// [`Refusal::Forbidden`] with the scope that is missing.
     pub fn may(&self, interaction: Interaction, resource_type: &str) -> Result<(), Refusal> {
-        let system = self.scopes.allow(Level::System, interaction, resource_type);
         let own = self.patient.is_some() && self.scopes.allow(Level::Patient, interaction, resource_type);
-        if system || own {
+        if self.reaches_others(interaction, resource_type) || own {
             return Ok(());
         }
         Err(Refusal::Forbidden(format!("system/{resource_type}.{}", interaction.letter())))
     }
 
+    /// Whether some scope is about more than one patient.
+    fn reaches_others(&self, interaction: Interaction, resource_type: &str) -> bool {
+        let allow = |level| self.scopes.allow(level, interaction, resource_type);
+        allow(Level::System) || (self.enrolled().is_some() && allow(Level::User))
+    }
+
+    /// The account of the practitioner in front of the app, where one is enrolled.
+    fn enrolled(&self) -> Option<&Address> {
+        match &self.person {
+            Some(Person::Enrolled(account)) => Some(account),
+            Some(Person::Named(_)) | None => None,
+        }
+    }
+
+    /// The practitioner by whose own approved requests alone the caller reaches what other organizations hold;
+    /// none where it is by those of everybody here.
+    pub fn on_behalf_of(&self, interaction: Interaction, resource_type: &str) -> Option<&Address> {
+        let allow = |level| self.scopes.allow(level, interaction, resource_type);
+        self.enrolled().filter(|_| allow(Level::User) && !allow(Level::System))
+    }
+
     /// The Patient whose compartment the caller is limited to for this interaction; `None` for
     /// callers whose scopes are about the whole system, or about some resources of it.
     pub fn compartment(&self, interaction: Interaction, resource_type: &str) -> Option<&str> {
-        if self.scopes.allow(Level::System, interaction, resource_type) { None } else { self.patient.as_deref() }
+        if self.reaches_others(interaction, resource_type) { None } else { self.patient.as_deref() }
     }
 
     /// What of a type the caller's scopes reach for this interaction.
     pub fn reach(&self, interaction: Interaction, resource_type: &str) -> Reach<'_> {
         let of_level = |level| self.scopes.constraints(level, interaction, resource_type);
-        let system = of_level(Level::System).map(|constraint| Part { patient: None, constraint });
+        let users = self.enrolled().into_iter().flat_map(|_| of_level(Level::User));
+        let others = of_level(Level::System).chain(users).map(|constraint| Part { patient: None, constraint });
         let own = self.patient.as_deref().into_iter().flat_map(|patient| {
             of_level(Level::Patient).map(move |constraint| Part { patient: Some(patient), constraint })
         });
-        Reach::of(system.chain(own))
+        Reach::of(others.chain(own))
     }
 }
 
@@ -208,7 +241,7 @@ impl Authority {
     pub fn acting(&self, client: &str, scopes: &str) -> Option<Caller> {
         let client = self.clients.get(client)?;
         let scopes = Scopes::granted(&client.scopes, scopes).ok()?;
-        let caller = Caller { client: client.id.clone(), scopes, patient: client.patient.clone() };
+        let caller = Caller { client: client.id.clone(), scopes, patient: client.patient.clone(), person: None };
         (!caller.scopes.is_empty()).then_some(caller)
     }
 
@@ -244,6 +277,9 @@ fn read_client(client: &config::Client) -> Result<Client, ClientError> {
     let unusable = |problem: String| ClientError::Unusable { client: client.id.clone(), problem };
     let keys = ClientKeys::parse(&text).map_err(unusable)?;
     let scopes = Scopes::parse(&client.scopes).map_err(|error| unusable(error.to_string()))?;
+    if scopes.has_level(Level::User) {
+        return Err(unusable("user/ scopes need a person, whom only a token of an issuer names".to_owned()));
+    }
     if scopes.has_level(Level::Patient) && client.patient.is_none() {
         return Err(unusable("patient/ scopes need `patient`, the id of one Patient".to_owned()));
     }

@@ -19,6 +19,7 @@ mod logging;
 pub mod openapi;
 pub mod operation;
 pub mod patch;
+pub mod person;
 pub mod reach;
 pub mod read;
 pub mod search;

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use super::{CLOCK_SKEW_SECONDS, Caller, scopes::Scopes};
+use super::{CLOCK_SKEW_SECONDS, Caller, Person, scopes::Scopes};
 use crate::{config, http_client::Trust, outcome::Refusal, validate::is_id};
 use keys::{IssuerKeys, Metadata};
 
@@ -78,6 +78,9 @@ struct Claims {
     scope: Value,
     #[serde(default)]
     patient: Option<String>,
+    /// The person, as a resource (SMART App Launch 2.2, "Scopes for requesting identity data").
+    #[serde(default, rename = "fhirUser")]
+    fhir_user: Option<String>,
 }
 
 impl Claims {
@@ -199,6 +202,7 @@ impl Issuer {
             client: named(&self.name, client, user),
             scopes: Scopes::granted(&self.scopes, &claims.scopes()).map_err(|_| Flaw::Scope)?,
             patient: claims.patient.clone(),
+            person: claims.fhir_user.clone().map(Person::Named),
         })
     }
 }

@@ -1,8 +1,6 @@
 //! SMART scopes on resources: v2 `system/Patient.rs`, also with search parameters that the resource must
-//! meet (`patient/Observation.rs?category=laboratory`), and v1 `system/Patient.read`, for `system/` and
-//! `patient/`.
-//!
-//! Absent on purpose: `user/` scopes. They are refused rather than read as something wider.
+//! meet (`patient/Observation.rs?category=laboratory`), and v1 `system/Patient.read`, for `system/`,
+//! `patient/` and `user/`.
 
 pub mod constraint;
 
@@ -59,6 +57,8 @@ pub enum Level {
     System,
     /// One patient.
     Patient,
+    /// What a practitioner of the organization may see of it.
+    User,
 }
 
 /// One scope.
@@ -123,6 +123,7 @@ impl Scope {
         let level = match level {
             "system" => Level::System,
             "patient" => Level::Patient,
+            "user" => Level::User,
             _ => return Err(unknown()),
         };
         let (resource_type, access) = rest.split_once('.').ok_or_else(unknown)?;
@@ -184,6 +185,7 @@ impl fmt::Display for Scope {
         let level = match self.level {
             Level::System => "system",
             Level::Patient => "patient",
+            Level::User => "user",
         };
         write!(formatter, "{level}/{}.", self.resource_type.as_deref().unwrap_or("*"))?;
         let allowed = Interaction::ALL.into_iter().filter(|interaction| self.interactions & interaction.bit() != 0);

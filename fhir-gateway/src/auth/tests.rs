@@ -306,14 +306,14 @@ fn scopes_allow_exactly_what_they_say() {
     ];
     for (text, resource_type, expected) in matrix {
         let scopes = Scopes::parse(text).unwrap();
-        let caller = Caller { client: "ehr".to_owned(), scopes, patient: None };
+        let caller = Caller { client: "ehr".to_owned(), scopes, patient: None, person: None };
         for interaction in Interaction::ALL {
             let allowed = caller.may(interaction, resource_type).is_ok();
             assert_eq!(allowed, expected.contains(&interaction), "{text} {resource_type} {interaction:?}");
         }
     }
     for refused in [
-        "user/*.rs",
+        "users/*.rs",
         "system/*",
         "system/.rs",
         "system/*.sr",
@@ -344,14 +344,14 @@ fn a_token_gets_no_more_than_its_client_is_registered_for() {
     ];
     for (registered, requested, granted) in cases {
         let registered = Scopes::parse(registered).unwrap();
-        assert_eq!(Scopes::granted(&registered, requested).to_string(), granted, "{requested}");
+        assert_eq!(Scopes::granted(&registered, requested).unwrap().to_string(), granted, "{requested}");
     }
 }
 
 #[test]
 fn a_patient_scope_reaches_one_compartment() {
     let scopes = Scopes::parse("patient/*.rs system/Practitioner.r").unwrap();
-    let caller = Caller { client: "app".to_owned(), scopes, patient: Some("p1".to_owned()) };
+    let caller = Caller { client: "app".to_owned(), scopes, patient: Some("p1".to_owned()), person: None };
     let own = |constraint| Part { patient: Some("p1"), constraint };
     for (resource_type, expected) in [
         ("Patient", Reach::Parts(vec![own(None)])),
@@ -364,6 +364,28 @@ fn a_patient_scope_reaches_one_compartment() {
     assert_eq!(caller.compartment(Interaction::Read, "Practitioner"), None);
     assert!(caller.may(Interaction::Update, "Patient").is_err());
     assert_eq!(caller.reach(Interaction::Update, "Patient"), Reach::Parts(Vec::new()), "nothing");
+}
+
+#[test]
+fn a_user_scope_reaches_something_for_an_enrolled_practitioner_only() {
+    let account = Address::new([7; 20]);
+    let scopes =
+        Scopes::parse("user/Observation.rs patient/Patient.r user/DocumentReference.r?status=current").unwrap();
+    let with = |person| Caller { client: "app".to_owned(), scopes: scopes.clone(), patient: None, person };
+    for nobody in [with(None), with(Some(Person::Named("Practitioner/x".to_owned())))] {
+        assert!(nobody.may(Interaction::Read, "Observation").is_err());
+        assert_eq!(nobody.reach(Interaction::Read, "Observation"), Reach::Parts(Vec::new()));
+        assert_eq!(nobody.on_behalf_of(Interaction::Read, "Observation"), None);
+    }
+    let doctor = with(Some(Person::Enrolled(account)));
+    assert!(doctor.may(Interaction::Read, "Observation").is_ok());
+    assert_eq!(doctor.reach(Interaction::Read, "Observation"), Reach::Whole);
+    assert_eq!(doctor.reach(Interaction::Read, "DocumentReference").name(), "?status=current");
+    assert!(doctor.may(Interaction::Read, "Patient").is_err(), "no patient was launched for");
+    assert!(doctor.may(Interaction::Update, "Observation").is_err());
+    assert_eq!(doctor.on_behalf_of(Interaction::Read, "DocumentReference"), Some(&account));
+    let both = Caller { scopes: Scopes::parse("user/*.r system/*.r").unwrap(), ..doctor };
+    assert_eq!(both.on_behalf_of(Interaction::Read, "DocumentReference"), None);
 }
 
 #[test]
@@ -382,7 +404,7 @@ fn scopes_of_one_type_are_parts_of_what_is_reached_and_the_wider_takes_the_narro
     ];
     for (text, expected) in cases {
         let scopes = Scopes::parse(text).unwrap();
-        let caller = Caller { client: "app".to_owned(), scopes, patient: Some("p1".to_owned()) };
+        let caller = Caller { client: "app".to_owned(), scopes, patient: Some("p1".to_owned()), person: None };
         assert_eq!(caller.reach(Interaction::Read, "Observation").name(), expected, "{text}");
     }
 }

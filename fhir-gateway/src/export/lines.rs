@@ -185,7 +185,8 @@ async fn of_other(
 ) -> Result<Option<Vec<u8>>, Refusal> {
     let remote = RemoteId::parse(id).ok_or(Refusal::Internal("a line of an export is of no other custodian"))?;
     let only = context.caller.compartment(Interaction::Read, resource_type);
-    let Some(opened) = there(merge::read(context.organization, resource_type, &remote, only).await)? else {
+    let by = context.caller.on_behalf_of(Interaction::Read, resource_type);
+    let Some(opened) = there(merge::read(context.organization, resource_type, &remote, only, by).await)? else {
         return Ok(None);
     };
     match there(reach::may_read_opened(context, resource_type, id, &opened).await)? {

@@ -90,7 +90,8 @@ async fn elsewhere(
     wanted: Wanted<'_>,
 ) -> Result<Answer, Refusal> {
     let own = context.caller.compartment(Interaction::Read, resource_type);
-    let opened = merge::read(context.organization, resource_type, remote, own).await?;
+    let by = context.caller.on_behalf_of(Interaction::Read, resource_type);
+    let opened = merge::read(context.organization, resource_type, remote, own, by).await?;
     reach::may_read_opened(context, resource_type, id, &opened).await?;
     let entity = Entity {
         resource_type: resource_type.to_owned(),

@@ -25,6 +25,7 @@ mod scopes;
 mod search;
 mod smart;
 mod tls;
+mod users;
 mod xml;
 
 use serde_json::json;

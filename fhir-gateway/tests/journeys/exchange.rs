@@ -8,11 +8,12 @@ use careledger_gateway::{
     keys::{OrganizationKeys, OrganizationSigner, random},
     ledger::{Ledger, clock},
     mapping::{consent::permit, task::timestamp},
+    outcome::Refusal,
     release::{
         messages::{Read, Right, Search},
         signed::Request,
     },
-    remote::peer,
+    remote::{merge, peer, rewrite::RemoteId},
 };
 use careledger_wire::{
     commitment,
@@ -391,6 +392,43 @@ async fn a_doctor_reads_what_the_patient_opened_and_no_more_after_it_was_closed(
     assert_eq!(world.b.get(&document_at_b).await.status, 404);
     assert_eq!(world.documents_at_b().await, Vec::<Value>::new());
     assert_eq!(world.a.get(&format!("/Binary/{}", world.binary)).await.status, 200, "A still has its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_custodian_opens_is_within_the_scopes_and_behind_the_practitioner_who_asks() {
+    let world = World::new().await;
+    let task = world.ask().await;
+    world.approve(&task, |_| {}).await.0.expect(200);
+    let found = world.documents_at_b().await;
+    let id = found[0]["resource"]["id"].as_str().unwrap().to_owned();
+    let search = format!("/DocumentReference?patient=Patient/{}", world.at_b);
+    let (inside, outside) = ("type=http://loinc.org|11488-4", "type=http://loinc.org|57133-1");
+    for (scope, expected) in [
+        (format!("system/DocumentReference.rs?{inside}"), 1),
+        (format!("system/DocumentReference.rs?{outside}"), 0),
+        (format!("system/DocumentReference.rs?{outside} system/DocumentReference.rs?{inside}&status=current"), 1),
+        (format!("system/DocumentReference.rs?_id={id}"), 1),
+        ("system/DocumentReference.rs?_tag=none".to_owned(), 0),
+    ] {
+        let token = world.b.token_for("ehr", &scope).await;
+        let found = world.b.get_by(&token, &search).await.expect(200);
+        assert_eq!(found["total"], expected, "{scope}");
+        assert_eq!(found["entry"].as_array().map_or(0, Vec::len), expected, "{scope}");
+        let read = world.b.get_by(&token, &format!("/DocumentReference/{id}")).await;
+        assert_eq!(read.status, if expected == 1 { 200 } else { 404 }, "{scope}");
+        let absent = world.b.get_by(&token, &format!("/DocumentReference/{}x", &id[..id.len() - 1])).await;
+        assert!(expected == 1 || read == absent, "{scope}: outside of a scope and absent are the same bytes");
+    }
+    // By whose request: the doctor's own, another's, anybody's.
+    let (b, remote) = (&world.b.organization, RemoteId::parse(&id).unwrap());
+    let stranger = OrganizationSigner::random().address();
+    for (by, is_open) in [(Some(&world.doctor), true), (Some(&stranger), false), (None, true)] {
+        let found = merge::search(b, "DocumentReference", &world.at_b, by).await.unwrap();
+        assert_eq!(found.len(), usize::from(is_open), "{by:?}");
+        let read = merge::read(b, "DocumentReference", &remote, None, by).await;
+        assert_eq!(read.is_ok(), is_open, "{by:?}");
+        assert!(is_open || read == Err(Refusal::NotFound), "{by:?}");
+    }
 }
 
 /// A finished export at B, once it is there.

@@ -37,7 +37,8 @@ pub async fn elsewhere(context: &Context<'_>, query: &Query) -> Result<Elsewhere
     let asked: BTreeSet<&str> =
         query.patients().into_iter().filter(|patient| own.is_none_or(|own| own == *patient)).collect();
     for patient in asked {
-        let entries = merge::search(context.organization, query.resource.name, patient).await?;
+        let by = context.caller.on_behalf_of(Interaction::Search, query.resource.name);
+        let entries = merge::search(context.organization, query.resource.name, patient, by).await?;
         for entry in reached(context, query.resource.name, patient, entries).await? {
             match entry {
                 merge::Entry::Found { id, resource } => {
