@@ -217,7 +217,7 @@ pub fn client(bytes: &[u8]) -> bool {
         let all =
             [Interaction::Create, Interaction::Read, Interaction::Update, Interaction::Delete, Interaction::Search];
         for interaction in all {
-            for level in [Level::System, Level::Patient] {
+            for level in [Level::System, Level::Patient, Level::User] {
                 let may = scopes.allow(level, interaction, "Patient");
                 assert_eq!(
                     may,

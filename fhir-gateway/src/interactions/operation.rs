@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Context, Incoming, audit_event, check, create, documents, everything, log, may_see, permit, served,
+    Answer, Context, Incoming, audit_event, check, create, documents, everything, log, may_see, permit, reach, served,
     validate,
 };
 use crate::{
@@ -145,7 +145,8 @@ async fn seen(
     resource_type: &str,
     id: &str,
 ) -> Result<Stored, Refusal> {
-    let stored = context.organization.records.latest(resource_type, id).await?;
+    let found = context.organization.records.latest(resource_type, id).await;
+    let stored = reach::or_as_hidden(context, interaction, resource_type, found).await?;
     may_see(context, interaction, &stored).await?;
     if stored.content == Content::Deleted { Err(Refusal::Gone) } else { Ok(stored) }
 }

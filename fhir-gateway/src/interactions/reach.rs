@@ -16,7 +16,7 @@ use crate::{
     },
     hooks::Proposed,
     index::sight::{self, Limited, Sight},
-    json::Document,
+    json::{Document, quoted},
     outcome::Refusal,
     records::{Change, Content, Stored},
     remote::merge::Opened,
@@ -156,6 +156,25 @@ async fn meeting(
 /// As [`judge`].
 pub async fn is_reached(context: &Context<'_>, interaction: Interaction, judged: Judged<'_>) -> Result<bool, Refusal> {
     Ok(judge(context, interaction, &[judged]).await? == [true])
+}
+
+/// The same answer, and where there is none after as long as one that is out of reach takes: a resource that says
+/// nothing is judged in its place.
+///
+/// # Errors
+/// That of `found`, and as [`judge`].
+pub async fn or_as_hidden(
+    context: &Context<'_>,
+    interaction: Interaction,
+    resource_type: &str,
+    found: Result<Stored, Refusal>,
+) -> Result<Stored, Refusal> {
+    if found == Err(Refusal::NotFound) && context.caller.reach(interaction, resource_type).is_constrained() {
+        let json = format!("{{\"resourceType\":{}}}", quoted(resource_type));
+        let nothing = Judged { resource_type, id: "", is_own: true, json: Some(json.as_bytes()) };
+        is_reached(context, interaction, nothing).await?;
+    }
+    found
 }
 
 /// Refuses a version that the caller may not do this with as if it did not exist.

@@ -56,7 +56,8 @@ pub async fn read(context: &Context<'_>, resource_type: &str, id: &str, wanted: 
     if let Some(remote) = RemoteId::parse(id) {
         return elsewhere(context, resource_type, id, &remote, wanted).await;
     }
-    let stored = context.organization.records.latest(resource_type, id).await?;
+    let found = context.organization.records.latest(resource_type, id).await;
+    let stored = reach::or_as_hidden(context, Interaction::Read, resource_type, found).await?;
     let patients = readable(context, &stored).await?;
     if stored.content == Content::Deleted {
         return Err(Refusal::Gone);

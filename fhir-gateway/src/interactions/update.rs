@@ -3,7 +3,8 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Context, Incoming, accepted, check, commit, condition, create, may_see, permit, permit_about, writable,
+    Answer, Context, Incoming, accepted, check, commit, condition, create, may_see, permit, permit_about, reach,
+    writable,
 };
 use crate::{
     auth::scopes::Interaction,
@@ -143,7 +144,8 @@ pub async fn current(
 ) -> Result<Current, Refusal> {
     let records = &context.organization.records;
     let settled = records.settled(resource_type, id).await;
-    let stored = match records.latest(resource_type, id).await {
+    let found = records.latest(resource_type, id).await;
+    let stored = match reach::or_as_hidden(context, interaction, resource_type, found).await {
         Ok(stored) => match may_see(context, interaction, &stored).await {
             Ok(()) => stored,
             Err(Refusal::NotFound) => return Ok(Current::Absent),
