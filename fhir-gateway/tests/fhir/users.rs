@@ -126,11 +126,8 @@ async fn user_scopes_end_with_the_enrolment_and_leave_patient_scopes_what_they_a
     app.get("/Patient/p1").await.expect(200);
     app.get("/Patient/p2").await.expect(404);
     let organization = &hospital.world.organization;
-    let suspend = MsgSuspendPractitioner {
-        sender: organization.address().to_string(),
-        practitioner: hospital.doctor.to_vec(),
-        ..MsgSuspendPractitioner::default()
-    };
+    let suspend =
+        MsgSuspendPractitioner { sender: organization.address().to_string(), practitioner: hospital.doctor.to_vec() };
     organization.ledger.submit(&organization.keys.signer, vec![suspend.into()]).await.unwrap();
     app.get("/Condition/c-p2").await.expect(403);
     app.get("/Patient/p1").await.expect(200);
