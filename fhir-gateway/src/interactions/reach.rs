@@ -224,67 +224,58 @@ pub async fn visible(
 /// # Errors
 /// [`Refusal::NotFound`].
 pub async fn readable(context: &Context<'_>, stored: &Stored) -> Result<BTreeSet<String>, Refusal> {
-    let patients = patients_of_version(context, stored).await?;
-    let own = context.caller.patient.as_deref();
-    let is_own = own.is_some_and(|own| patients.len() == 1 && patients.contains(own));
-    let judged = Judged { is_own, ..Judged::of(context, stored) };
-    if !is_reached(context, Interaction::Read, judged).await? {
-        return Err(Refusal::NotFound);
-    }
+    let patients = permit_read(context, stored).await?;
     if context.caller.reach(Interaction::Read, &stored.resource_type).is_constrained() {
         let latest = context.organization.records.latest(&stored.resource_type, &stored.id).await?;
         if latest.version != stored.version {
-            let patients = patients_of_version(context, &latest).await?;
-            let is_own = own.is_some_and(|own| patients.len() == 1 && patients.contains(own));
-            let judged = Judged { is_own, ..Judged::of(context, &latest) };
-            if !is_reached(context, Interaction::Read, judged).await? {
-                return Err(Refusal::NotFound);
-            }
+            permit_read(context, &latest).await?;
         }
     }
     Ok(patients)
 }
 
+/// Refuses a version for what it says itself; gives the local Patients whom it is about.
+async fn permit_read(context: &Context<'_>, stored: &Stored) -> Result<BTreeSet<String>, Refusal> {
+    let patients = patients_of_version(context, stored).await?;
+    let own = context.caller.patient.as_deref();
+    let is_own = own.is_some_and(|own| patients.len() == 1 && patients.contains(own));
+    let judged = Judged { is_own, ..Judged::of(context, stored) };
+    if is_reached(context, Interaction::Read, judged).await? { Ok(patients) } else { Err(Refusal::NotFound) }
+}
+
 /// Refuses what would be written and is not within the caller's scopes once it is: as a whole, before
-/// anything is.
+/// anything is. Whose it is about was asked before, of everybody.
 ///
 /// # Errors
 /// [`Refusal::Forbidden`], with the place of the entry.
 pub async fn permit_written(context: &Context<'_>, proposed: &[Proposed]) -> Result<(), Refusal> {
-    for (interaction, changes) in [(Interaction::Create, true), (Interaction::Update, false)] {
-        let written: Vec<(&Proposed, Judged<'_>)> = proposed
-            .iter()
-            .filter_map(|proposed| match &proposed.change {
-                Change::Create { resource_type, id, content, patient } if changes => {
-                    Some((proposed, written(context, resource_type, id, content, patient.as_deref())))
-                }
-                Change::Update { resource_type, id, content, patient, .. } if !changes => {
-                    Some((proposed, written(context, resource_type, id, content, patient.as_deref())))
-                }
-                _ => None,
-            })
-            // Whose a write is about was asked before, of everybody.
-            .filter(|(_, judged)| context.caller.reach(interaction, judged.resource_type).is_constrained())
-            .collect();
-        let judged: Vec<Judged<'_>> = written.iter().map(|(_, judged)| *judged).collect();
+    for interaction in [Interaction::Create, Interaction::Update] {
+        let is_constrained =
+            |judged: &Judged<'_>| context.caller.reach(interaction, judged.resource_type).is_constrained();
+        let written = proposed.iter().filter_map(|proposed| {
+            let judged = written(context, &proposed.change, interaction).filter(is_constrained)?;
+            Some((proposed.entry, judged))
+        });
+        let (entries, judged): (Vec<Option<usize>>, Vec<Judged<'_>>) = written.unzip();
         let is_permitted = judge(context, interaction, &judged).await?;
         if let Some(at) = is_permitted.iter().position(|is_permitted| !is_permitted) {
-            let (proposed, judged) = &written[at];
-            let needed = format!("system/{}.{}", judged.resource_type, interaction.letter());
-            return Err(Refusal::Forbidden(needed).of_entry(proposed.entry));
+            let needed = format!("system/{}.{}", judged[at].resource_type, interaction.letter());
+            return Err(Refusal::Forbidden(needed).of_entry(entries[at]));
         }
     }
     Ok(())
 }
 
-fn written<'a>(
-    context: &Context<'_>,
-    resource_type: &'a str,
-    id: &'a str,
-    content: &'a Content,
-    patient: Option<&str>,
-) -> Judged<'a> {
+/// What a change of that kind puts there.
+fn written<'a>(context: &Context<'_>, change: &'a Change, interaction: Interaction) -> Option<Judged<'a>> {
+    let (resource_type, id, content, patient) = match (change, interaction) {
+        (Change::Create { resource_type, id, content, patient }, Interaction::Create)
+        | (Change::Update { resource_type, id, content, patient, .. }, Interaction::Update) => {
+            (resource_type, id, content, patient)
+        }
+        _ => return None,
+    };
     let own = context.caller.patient.as_deref();
-    let about = patient.or((resource_type == "Patient").then_some(id));
-    Judged { resource_type, id, is_own: own.is_some() && about == own, json: json_of(content) }
+    let about = patient.as_deref().or((resource_type == "Patient").then_some(id.as_str()));
+    Some(Judged { resource_type, id, is_own: own.is_some() && about == own, json: json_of(content) })
 }
