@@ -15,10 +15,12 @@ use careledger_wire::ids::Address;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+mod postgres;
 mod server;
 mod subscriptions;
 
-use crate::postgres;
+use crate::postgres::settings;
+pub use postgres::{Postgres, SslMode, VaultKind};
 pub use server::{ClientCertificates, Tls};
 pub use subscriptions::Subscriptions;
 
@@ -217,35 +219,6 @@ pub struct Issuer {
     pub announced: bool,
 }
 
-/// `[organization.postgres]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Postgres {
-    /// The database, without a password: `postgresql://USER@HOST:PORT/DATABASE`.
-    pub url: String,
-    /// File with the password. `CARELEDGER_POSTGRES_PASSWORD_<NAME>` goes before it; without either, none
-    /// is sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password_file: Option<PathBuf>,
-    /// Where sealed bodies are. Several processes of one organization share those in PostgreSQL.
-    #[serde(default)]
-    pub vault: VaultKind,
-    /// Whether another machine is connected to without TLS.
-    #[serde(default)]
-    pub allow_unencrypted: bool,
-}
-
-/// Where an organization's vault is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum VaultKind {
-    /// In the organization's folder, for one process.
-    #[default]
-    Local,
-    /// Beside the index, for several processes.
-    Postgres,
-}
-
 /// `[[organization.client]]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -306,8 +279,11 @@ impl Config {
         let embedded = self.embedded.iter_mut().flat_map(|embedded| [&mut embedded.path, &mut embedded.genesis]);
         let organizations = self.organizations.iter_mut().flat_map(|organization| {
             let own = [&mut organization.keystore, &mut organization.passphrase_file, &mut organization.data];
-            let password = organization.postgres.as_mut().and_then(|postgres| postgres.password_file.as_mut());
-            own.into_iter().chain(password).chain(organization.clients.iter_mut().map(|client| &mut client.jwks))
+            let postgres = organization.postgres.as_mut();
+            let files = postgres.map(|postgres| [postgres.password_file.as_mut(), postgres.root_certificate.as_mut()]);
+            own.into_iter()
+                .chain(files.into_iter().flatten().flatten())
+                .chain(organization.clients.iter_mut().map(|client| &mut client.jwks))
         });
         let tls = self
             .server
@@ -363,7 +339,7 @@ impl Config {
                 return Err(ConfigError::Rule(format!("two organizations are called {name}")));
             }
             if let Some(postgres) = &organization.postgres {
-                postgres::settings::address(postgres)
+                settings::address(postgres)
                     .map_err(|problem| ConfigError::Rule(format!("[organization.postgres] of {name}: {problem}")))?;
             }
             let mut ids = BTreeSet::new();
@@ -440,6 +416,13 @@ mod tests {
         let postgres = read(&on_postgres(lines)).unwrap().organizations[0].postgres.clone().unwrap();
         assert_eq!((postgres.vault, postgres.allow_unencrypted), (VaultKind::Postgres, false));
         assert!(postgres.password_file.unwrap().is_absolute(), "paths are relative to the file");
+        assert_eq!(postgres.sslmode, SslMode::Disable);
+        let lines =
+            "url = \"postgresql://care@db.example.org/care\"\nsslmode = \"verify-full\"\nroot_certificate = \"ca.pem\"";
+        let postgres = read(&on_postgres(lines)).unwrap().organizations[0].postgres.clone().unwrap();
+        assert!(postgres.sslmode == SslMode::VerifyFull && postgres.root_certificate.unwrap().is_absolute());
+        // Encrypted to whoever answers is not enough: it could be anybody.
+        assert!(read(&on_postgres(&lines.replace("verify-full", "require"))).is_err());
     }
 
     /// The example, with TLS in place of none.

@@ -19,6 +19,8 @@ mod logging;
 pub mod openapi;
 pub mod operation;
 pub mod patch;
+pub mod person;
+pub mod reach;
 pub mod read;
 pub mod search;
 pub mod subscriptions;
@@ -36,21 +38,19 @@ use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
 use crate::{
     audit::Origin,
     auth::{Caller, scopes::Interaction},
-    index::{
-        extract::{self, Term},
-        sight::Sight,
-    },
+    index::extract::{self, Term},
     json::{Document, Serving},
     organization::Organization,
     outcome::{FHIR_WANTED, Issue, Refusal, operation_outcome},
     records::{Content, Stored},
-    resources::{Access, Resource, resource, resources},
+    resources::{Access, Resource, resource},
     search::Handling,
     validate::{self as validation, Link},
 };
 
 pub use commit::commit;
 pub use logging::{log, log_access, log_for, log_patients, refused};
+pub use reach::{may_see, readable, sight};
 
 /// Methods of an address whose resource clients may only read.
 pub const READ_ONLY: &str = "GET, HEAD, OPTIONS";
@@ -317,15 +317,6 @@ pub fn permit(context: &Context<'_>, resource_type: &str, interaction: Interacti
     context.caller.may(interaction, resource_type)
 }
 
-/// What the caller may do this with: a condition of every query on the index.
-pub fn sight(context: &Context<'_>, interaction: Interaction) -> Sight {
-    let caller = context.caller;
-    let kept = resources().filter(|kind| kind.access == Access::Full).map(|kind| kind.name);
-    let allowed = kept.filter(|name| caller.may(interaction, name).is_ok());
-    let (own, whole) = allowed.partition(|name| caller.compartment(interaction, name).is_some());
-    Sight { whole, own, patient: caller.patient.clone() }
-}
-
 /// Refuses a write that would leave the compartment of a caller who is limited to one.
 pub fn permit_about(
     context: &Context<'_>,
@@ -345,13 +336,4 @@ pub async fn patients_of_version(context: &Context<'_>, stored: &Stored) -> Resu
         "Binary" => binary::patients(context, stored).await,
         _ => Ok(stored.about().map(str::to_owned).into_iter().collect()),
     }
-}
-
-/// Refuses a version that the caller may not read as if it did not exist; gives the local Patients
-/// whom it is about.
-pub async fn readable(context: &Context<'_>, stored: &Stored) -> Result<BTreeSet<String>, Refusal> {
-    let patients = patients_of_version(context, stored).await?;
-    let own = context.caller.compartment(Interaction::Read, &stored.resource_type);
-    let is_own = |own: &str| patients.len() == 1 && patients.contains(own);
-    if own.is_none_or(is_own) { Ok(patients) } else { Err(Refusal::NotFound) }
 }

@@ -231,6 +231,7 @@ async fn interact(
 ) -> Result<HttpResponse, Refusal> {
     let Served { organization, conditions } = gateway.served(name)?;
     let caller = organization.authority.authenticate(request).await?;
+    let caller = interactions::person::admitted(organization, caller).await?;
     let route = Route::of(request.method(), segments)?;
     if route.is_of_exports() {
         let (prefer, key) = (headers::prefer(request), None);

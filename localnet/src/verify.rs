@@ -117,13 +117,14 @@ fn tests(places: &Places) -> Result<Outcome, Failure> {
 /// What the tests ran on files, once more on a server: the index, the vault and all of FHIR; and what only a
 /// server can do, two processes of one organization.
 fn postgres(places: &Places) -> Result<Outcome, Failure> {
-    let server = match Server::start() {
+    let certificates = places.repository.join("fhir-gateway/src/server/testdata");
+    let server = match Server::start(&certificates.join("server.pem"), &certificates.join("server.key")) {
         Ok(server) => server,
         Err(Failure::Needs(why)) => return Ok(Outcome::NotChecked(why)),
         Err(failure) => return Err(failure),
     };
     say!("{} is running", server.version()?);
-    for chosen in [&["--lib", "--", "index::", "vault::", "records::"][..], &["--test", "fhir"]] {
+    for chosen in [&["--lib", "--", "index::", "vault::", "records::", "postgres::"][..], &["--test", "fhir"]] {
         let arguments = [&["test", "--locked"], &WHOLE[..], chosen].concat();
         toolbox::cargo_here(places).args(&arguments).env("CARELEDGER_TEST_POSTGRES", server.url()).run()?;
     }

@@ -73,7 +73,7 @@ impl TokenKey {
             return Err(Refusal::Unauthorized("the access token has expired"));
         }
         let scopes = Scopes::parse(&content.scopes).map_err(|_| refused)?;
-        let caller = Caller { client: content.client, scopes, patient: content.patient };
+        let caller = Caller { client: content.client, scopes, patient: content.patient, person: None };
         Ok((caller, content.expires_at))
     }
 }

@@ -164,6 +164,8 @@ impl Init {
                 passphrase_file: folder.join("passphrase"),
                 data: folder.join("data"),
                 postgres: self.postgres.clone().map(|url| config::Postgres {
+                    sslmode: config::SslMode::Disable,
+                    root_certificate: None,
                     url,
                     password_file: password_file.clone(),
                     vault: self.vault,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Context, binary::permit_pointers, documents, log, log_for};
+use super::{Context, binary::permit_pointers, documents, log, log_for, reach};
 use crate::{
     audit::Action,
     hooks::{self, Effects, Proposed},
@@ -17,6 +17,7 @@ use crate::{
 pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Vec<Stored>, Refusal> {
     let asked = proposed.len();
     let proposed = documents::complete(context, proposed).await?;
+    reach::permit_written(context, &proposed).await?;
     permit_pointers(context, &proposed).await?;
     documents::check(context, &proposed).await?;
     let accounts = hooks::patient::accounts(&proposed)?;

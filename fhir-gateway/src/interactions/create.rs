@@ -3,8 +3,8 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Context, Incoming, accepted, check, commit, condition, idempotency, is_own, log, permit, permit_about,
-    subscriptions, writable,
+    Answer, Context, Incoming, accepted, check, commit, condition, idempotency, is_own, log, may_see, permit,
+    permit_about, subscriptions, writable,
 };
 use crate::{
     audit::Action, auth::scopes::Interaction, hooks::Proposed, outcome::Refusal, records::Change, resources::Resource,
@@ -63,9 +63,11 @@ pub async fn create(
 }
 
 /// Answers with what meets the condition already.
-async fn existing(context: &Context<'_>, resource_type: &str, id: &str) -> Result<Answer, Refusal> {
+pub async fn existing(context: &Context<'_>, resource_type: &str, id: &str) -> Result<Answer, Refusal> {
     let stored = context.organization.records.read(resource_type, id).await?;
-    context.caller.may_see(Interaction::Read, &stored)?;
+    // Who may search and not read was told of it by the condition.
+    let may_read = context.caller.may(Interaction::Read, resource_type).is_ok();
+    may_see(context, if may_read { Interaction::Read } else { Interaction::Search }, &stored).await?;
     log(context, Action::Read, &stored).await?;
     Ok(Answer::written(context, StatusCode::OK, &stored))
 }

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Context, Incoming, audit_event, check, create, documents, everything, log, permit, served, subscriptions,
-    validate,
+    Answer, Context, Incoming, audit_event, check, create, documents, everything, log, may_see, permit, reach, served,
+    subscriptions, validate,
 };
 use crate::{
     audit::Action,
@@ -135,6 +135,16 @@ pub async fn run(
     }
 }
 
+/// Refuses what the caller's token does not allow, also where it allows it for some resources of the type by
+/// what they say: the operation looks at all of them.
+fn permit_unconstrained(context: &Context<'_>, resource_type: &str, interaction: Interaction) -> Result<(), Refusal> {
+    permit(context, resource_type, interaction)?;
+    if context.caller.reach(interaction, resource_type).is_constrained() {
+        return Err(Refusal::Forbidden(format!("system/{resource_type}.{}", interaction.letter())));
+    }
+    Ok(())
+}
+
 /// A resource that the caller may see. Whose it was comes before that it is gone.
 async fn seen(
     context: &Context<'_>,
@@ -142,8 +152,9 @@ async fn seen(
     resource_type: &str,
     id: &str,
 ) -> Result<Stored, Refusal> {
-    let stored = context.organization.records.latest(resource_type, id).await?;
-    context.caller.may_see(interaction, &stored)?;
+    let found = context.organization.records.latest(resource_type, id).await;
+    let stored = reach::or_as_hidden(context, interaction, resource_type, found).await?;
+    may_see(context, interaction, &stored).await?;
     if stored.content == Content::Deleted { Err(Refusal::Gone) } else { Ok(stored) }
 }
 
@@ -165,7 +176,7 @@ async fn subject(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
 /// ledger, so it needs what changing the patient needs.
 async fn attest(context: &Context<'_>, id: &str, sent: &Sent<'_>) -> Result<Answer, Refusal> {
     permit(context, "Patient", Interaction::Update)?;
-    permit(context, "Condition", Interaction::Search)?;
+    permit_unconstrained(context, "Condition", Interaction::Search)?;
     let stored = seen(context, Interaction::Update, "Patient", id).await?;
     let parameters = (sent.document)()?.to_value();
     log(context, Action::Execute, &stored).await?;
@@ -203,7 +214,7 @@ async fn plan(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
 
 /// `CoverageEligibilityRequest/$submit`: a create that answers with the response.
 async fn submit(context: &Context<'_>, sent: &Sent<'_>) -> Result<Answer, Refusal> {
-    permit(context, "CoverageEligibilityResponse", Interaction::Read)?;
+    permit_unconstrained(context, "CoverageEligibilityResponse", Interaction::Read)?;
     let document = (sent.document)()?;
     let request = Incoming::Json(document.clone());
     check("CoverageEligibilityRequest", &request)?;

@@ -3,8 +3,8 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, readable, served, subscriptions,
-    subset, transaction::entry,
+    Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, reach, readable, served,
+    subscriptions, subset, transaction::entry,
 };
 use crate::{
     audit::{Action, Entity},
@@ -53,13 +53,14 @@ pub async fn read(context: &Context<'_>, resource_type: &str, id: &str, wanted: 
     permit(context, resource_type, Interaction::Read)?;
     match kind.access {
         Access::Full => {}
-        Access::ReadOnly => return audit_event::read(context, id),
+        Access::ReadOnly => return audit_event::read(context, id).await,
         Access::Own => return subscriptions::read(context, id, wanted).await,
     }
     if let Some(remote) = RemoteId::parse(id) {
         return elsewhere(context, resource_type, id, &remote, wanted).await;
     }
-    let stored = context.organization.records.latest(resource_type, id).await?;
+    let found = context.organization.records.latest(resource_type, id).await;
+    let stored = reach::or_as_hidden(context, Interaction::Read, resource_type, found).await?;
     let patients = readable(context, &stored).await?;
     if stored.content == Content::Deleted {
         return Err(Refusal::Gone);
@@ -93,7 +94,9 @@ async fn elsewhere(
     wanted: Wanted<'_>,
 ) -> Result<Answer, Refusal> {
     let own = context.caller.compartment(Interaction::Read, resource_type);
-    let opened = merge::read(context.organization, resource_type, remote, own).await?;
+    let by = context.caller.on_behalf_of(Interaction::Read, resource_type);
+    let opened = merge::read(context.organization, resource_type, remote, own, by).await?;
+    reach::may_read_opened(context, resource_type, id, &opened).await?;
     let entity = Entity {
         resource_type: resource_type.to_owned(),
         id: Some(id.to_owned()),

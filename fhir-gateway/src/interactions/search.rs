@@ -85,7 +85,7 @@ fn read(
     match (resource.access, context.caller.compartment(Interaction::Search, resource.name)) {
         (Access::ReadOnly, Some(own)) => query.require("patient", own, base_url)?,
         (Access::ReadOnly, None) | (Access::Own, _) => {}
-        (Access::Full, _) => query.sight = Some(sight(context, Interaction::Search)),
+        (Access::Full, _) => query.see(sight(context, Interaction::Search))?,
     }
     Ok(query)
 }

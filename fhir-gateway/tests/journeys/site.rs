@@ -119,6 +119,11 @@ impl Site {
 
     /// An access token of a client: `ehr`, or `portal`, which reaches the Patient `local` alone.
     pub async fn token_of(&self, client: &str) -> String {
+        self.token_for(client, "system/*.cruds patient/*.cruds").await
+    }
+
+    /// The same, with less than the client may have.
+    pub async fn token_for(&self, client: &str, scope: &str) -> String {
         let url = format!("{}/{}/auth/token", self.url, self.name);
         let now = careledger_gateway::ledger::clock();
         let jti = hex::encode(careledger_gateway::keys::random::<16>());
@@ -128,7 +133,7 @@ impl Site {
         let assertion = jsonwebtoken::encode(&header, &claims, &key).expect("claims sign");
         let form = [
             ("grant_type", "client_credentials"),
-            ("scope", "system/*.cruds patient/*.cruds"),
+            ("scope", scope),
             ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
             ("client_assertion", &assertion),
         ];

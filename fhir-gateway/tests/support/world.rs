@@ -100,6 +100,8 @@ async fn database(folder: &Path) -> Option<config::Postgres> {
     std::fs::write(&password_file, server.get_password().unwrap()).unwrap();
     let (user, port) = (server.get_user().unwrap(), server.get_ports()[0]);
     Some(config::Postgres {
+        sslmode: config::SslMode::Disable,
+        root_certificate: None,
         url: format!("postgresql://{user}@127.0.0.1:{port}/{name}"),
         password_file: Some(password_file),
         vault: VaultKind::Postgres,
