@@ -11,8 +11,8 @@ use super::job::{File, Job, Kind, Line, Order, Scope};
 use crate::{
     auth::{Caller, scopes::Interaction},
     interactions::{
-        Context, Prefer, bundle::Size, condition::Locks, local_patient, permit, reach, readable, search::elsewhere,
-        served, subset,
+        Context, bundle::Size, condition::Locks, local_patient, permit, reach, readable, search::elsewhere, served,
+        subset,
     },
     json::{Document, Node, instant},
     organization::Organization,
@@ -187,7 +187,7 @@ async fn of_other(
 }
 
 /// What was found; none where it is not there, or may not be known to be.
-pub fn there<T>(found: Result<T, Refusal>) -> Result<Option<T>, Refusal> {
+fn there<T>(found: Result<T, Refusal>) -> Result<Option<T>, Refusal> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(Refusal::NotFound | Refusal::Gone) => Ok(None),
