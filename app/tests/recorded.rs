@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use careledger_app::upgrade;
 use prost::Message as _;
 use support::{Abci, Daemon};
 use tendermint_proto::v0_38::abci::{Request, Response, request::Value as Asked, response::Value as Answer};
@@ -57,11 +58,15 @@ fn ask<S: Read + Write>(abci: &mut Abci<S>, request: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// The recorded answer as this version of the program gives it: Info names the version.
+/// The recorded answer as this version of the program gives it: Info names the version, and before any genesis the newest
+/// format that it knows.
 fn of_this_version(recorded: &[u8]) -> Vec<u8> {
     let mut response = Response::decode_length_delimited(recorded).unwrap();
     if let Some(Answer::Info(info)) = &mut response.value {
         info.version = env!("CARGO_PKG_VERSION").to_owned();
+        if info.last_block_height == 0 {
+            info.app_version = upgrade::NEWEST.into();
+        }
         return response.encode_length_delimited_to_vec();
     }
     recorded.to_vec()
