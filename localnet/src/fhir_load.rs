@@ -85,7 +85,7 @@ fn measure(places: &Places, plan: &Plan, count: u32) -> Result<Figures, Failure>
     // What stores comes last, so that the others see the number of patients that is asked for.
     for kind in Kind::ALL {
         for connections in &plan.connections {
-            let one = senders::measure(&requests, kind, *connections, plan.duration)?;
+            let one = senders::measure(&gateway, &requests, kind, *connections, plan.duration)?;
             say!("{count} patients, {one}");
             measured.push(one);
         }
@@ -125,10 +125,13 @@ fn bundle(folder: &Path, name: &str) -> Result<String, Failure> {
 
 /// Prints what many patients cost beside few.
 fn compare(few: &Figures, many: &Figures) {
-    say!("\n{} patients ÷ {} patients, median times", many.patients, few.patients);
+    say!("\n{} patients ÷ {} patients: median times, processor time of the gateway", many.patients, few.patients);
     for (before, after) in few.measured.iter().zip(&many.measured) {
-        let ratio = after.median.as_secs_f64() / before.median.as_secs_f64();
-        say!("{:<34} {:>3} connections: {ratio:.2}", after.kind.name(), after.connections);
+        let ratio = |after: Duration, before: Duration| after.as_secs_f64() / before.as_secs_f64();
+        let median = ratio(after.median, before.median);
+        let computed = after.computed.zip(before.computed).map(|(after, before)| ratio(after, before));
+        let computed = computed.map_or_else(|| "not known".to_owned(), |ratio| format!("{ratio:.2}"));
+        say!("{:<34} {:>3} connections: {median:.2}, {computed}", after.kind.name(), after.connections);
     }
     if let (Some(before), Some(after)) = (few.peak_memory_bytes, many.peak_memory_bytes) {
         say!("most memory: {:.2}", after as f64 / before as f64);

@@ -9,6 +9,7 @@ use ureq::Agent;
 use super::patients::mixed;
 use super::requests::{Asked, Kind, Requests};
 use crate::failure::Failure;
+use crate::lone::Lone;
 
 /// Longer than a gateway waits for its ledger.
 const CALL_TIME_MAX: Duration = Duration::from_secs(60);
@@ -24,6 +25,8 @@ pub struct Measured {
     pub median: Duration,
     /// Ninety-nine of a hundred answers came within this.
     pub ninety_ninth: Duration,
+    /// What the gateway computed for a request, on average; none where the system does not say.
+    pub computed: Option<Duration>,
 }
 
 impl fmt::Display for Measured {
@@ -37,7 +40,11 @@ impl fmt::Display for Measured {
             self.per_second,
             milliseconds(self.median),
             milliseconds(self.ninety_ninth)
-        )
+        )?;
+        match self.computed {
+            Some(time) => write!(out, ", {:.2} ms of processor time each", milliseconds(time)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -45,7 +52,14 @@ impl fmt::Display for Measured {
 ///
 /// # Errors
 /// The first answer that is none of success.
-pub fn measure(requests: &Requests, kind: Kind, connections: usize, duration: Duration) -> Result<Measured, Failure> {
+pub fn measure(
+    gateway: &Lone,
+    requests: &Requests,
+    kind: Kind,
+    connections: usize,
+    duration: Duration,
+) -> Result<Measured, Failure> {
+    let computed_before = gateway.computed();
     let began = Instant::now();
     let times: Result<Vec<Vec<Duration>>, Failure> = thread::scope(|scope| {
         let connect = |connection: usize| {
@@ -58,6 +72,7 @@ pub fn measure(requests: &Requests, kind: Kind, connections: usize, duration: Du
         joined.collect()
     });
     let elapsed = began.elapsed();
+    let computed = gateway.computed().zip(computed_before).map(|(after, before)| after.saturating_sub(before));
     let mut times = times?.concat();
     times.sort_unstable();
     let at = |hundredths: usize| times.get((times.len() * hundredths / 100).min(times.len().saturating_sub(1)));
@@ -65,7 +80,8 @@ pub fn measure(requests: &Requests, kind: Kind, connections: usize, duration: Du
         return Err(Failure::Check(format!("{}: no answer in {} s", kind.name(), duration.as_secs())));
     };
     let per_second = times.len() as f64 / elapsed.as_secs_f64();
-    Ok(Measured { kind, connections, per_second, median, ninety_ninth })
+    let computed = computed.map(|all| all.div_f64(times.len() as f64));
+    Ok(Measured { kind, connections, per_second, median, ninety_ninth, computed })
 }
 
 /// Sends one Bundle.
