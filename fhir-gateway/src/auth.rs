@@ -99,7 +99,12 @@ pub struct Caller {
     pub scopes: Scopes,
     /// The one Patient that `patient/` scopes are about.
     pub patient: Option<String>,
+    /// When the token ends, Unix seconds; [`NEVER`] for work that needs none.
+    pub expires_at: i64,
 }
+
+/// When work ends that a client once asked for and that goes on without a token.
+pub const NEVER: i64 = i64::MAX;
 
 impl Caller {
     /// Whether the token allows this interaction with this resource type.
@@ -208,7 +213,8 @@ impl Authority {
     pub fn acting(&self, client: &str, scopes: &str) -> Option<Caller> {
         let client = self.clients.get(client)?;
         let scopes = Scopes::granted(&client.scopes, scopes);
-        let caller = Caller { client: client.id.clone(), scopes, patient: client.patient.clone() };
+        let patient = client.patient.clone();
+        let caller = Caller { client: client.id.clone(), scopes, patient, expires_at: NEVER };
         (!caller.scopes.is_empty()).then_some(caller)
     }
 

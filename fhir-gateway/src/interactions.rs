@@ -21,6 +21,7 @@ pub mod operation;
 pub mod patch;
 pub mod read;
 pub mod search;
+pub mod sighted;
 pub mod subset;
 pub mod transaction;
 pub mod update;

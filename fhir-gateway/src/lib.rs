@@ -14,7 +14,7 @@
 //! - [`export`]: bulk exports, made in the background and decided once more when they are fetched.
 //! - [`ledger`]: the chain, in this process or behind CometBFT.
 //! - [`decide`], [`release`], [`remote`]: reads across organizations.
-//! - [`operations`]: health, readiness and metrics, for the operator.
+//! - [`operations`]: health, readiness and metrics, for the operator; [`work`]: what was looked up.
 //! - [`outcome`]: the one place where a refusal becomes HTTP.
 //!
 //! Absent on purpose: nothing here re-serialises an accepted resource from a typed model, and no
@@ -51,4 +51,5 @@ pub mod search;
 pub mod server;
 pub mod validate;
 pub mod vault;
+pub mod work;
 pub mod xml;

@@ -12,13 +12,14 @@ use actix_web::{
     web,
 };
 use careledger_app::keys;
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
-use crate::server::Gateway;
+use crate::{organization::Organization, server::Gateway, work::Work};
 
 /// Content type of the text that Prometheus reads (OpenMetrics 1.0).
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -44,6 +45,40 @@ pub struct Metrics {
     requests: Family<Answered, Counter>,
     seconds: Family<Asked, Histogram>,
     block_time: Gauge,
+    looked_up: LookedUp,
+}
+
+/// What was looked up and written, as far as it was told to a scrape.
+#[derive(Default)]
+struct LookedUp {
+    told: Mutex<Work>,
+    vault_reads: Counter,
+    vault_bytes: Counter,
+    vault_writes: Counter,
+    index_reads: Counter,
+    ledger_reads: Counter,
+}
+
+impl LookedUp {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("vault_reads", "Times that the vault was asked", self.vault_reads.clone());
+        registry.register("vault_bytes", "Bytes that the vault gave", self.vault_bytes.clone());
+        registry.register("vault_writes", "Batches that the vault was given", self.vault_writes.clone());
+        registry.register("index_reads", "Times that the index was asked", self.index_reads.clone());
+        registry.register("ledger_reads", "Times that the ledger was asked", self.ledger_reads.clone());
+    }
+
+    fn tell(&self, work: impl FnOnce() -> Work) {
+        let mut told = self.told.lock();
+        // Looked at one after the other, so that no count is less than what was told.
+        let work = work();
+        let since = work - std::mem::replace(&mut *told, work);
+        self.vault_reads.inc_by(since.vault_reads);
+        self.vault_bytes.inc_by(since.vault_bytes);
+        self.vault_writes.inc_by(since.vault_writes);
+        self.index_reads.inc_by(since.index_reads);
+        self.ledger_reads.inc_by(since.ledger_reads);
+    }
 }
 
 impl Default for Metrics {
@@ -55,7 +90,9 @@ impl Default for Metrics {
         registry.register("requests", "Requests that were answered", requests.clone());
         registry.register("request_seconds", "Time to the answer", seconds.clone());
         registry.register("ledger_block_time_seconds", "Time of the last block, Unix seconds", block_time.clone());
-        Self { registry, requests, seconds, block_time }
+        let looked_up = LookedUp::default();
+        looked_up.register(&mut registry);
+        Self { registry, requests, seconds, block_time, looked_up }
     }
 }
 
@@ -67,8 +104,9 @@ impl Metrics {
         self.seconds.get_or_create(&Asked { method }).observe(took.as_secs_f64());
     }
 
-    fn text(&self, block_time: i64) -> String {
+    fn text(&self, block_time: i64, work: impl FnOnce() -> Work) -> String {
         self.block_time.set(block_time);
+        self.looked_up.tell(work);
         let mut text = String::new();
         text::encode(&mut text, &self.registry).expect("a string takes every text");
         text
@@ -124,7 +162,8 @@ async fn ready(gateway: web::Data<Gateway>) -> HttpResponse {
 
 async fn metrics(gateway: web::Data<Gateway>) -> HttpResponse {
     let block_time = gateway.organizations().map(|organization| organization.ledger.time()).max().unwrap_or_default();
-    HttpResponse::Ok().content_type(OPENMETRICS).body(gateway.metrics.text(block_time))
+    let work = || gateway.organizations().map(Organization::work).fold(Work::default(), Work::and);
+    HttpResponse::Ok().content_type(OPENMETRICS).body(gateway.metrics.text(block_time, work))
 }
 
 #[cfg(test)]
@@ -138,7 +177,9 @@ mod tests {
         for (method, status) in [(Method::GET, 200), (Method::GET, 200), (Method::GET, 404), (brew, 405)] {
             metrics.count(&method, StatusCode::from_u16(status).unwrap(), Duration::from_millis(3));
         }
-        let text = metrics.text(1_800_000_000);
+        let work = |vault_reads| Work { vault_reads, vault_bytes: 70, index_reads: 2, ..Work::default() };
+        metrics.text(1_700_000_000, || work(3));
+        let text = metrics.text(1_800_000_000, || work(5));
         for line in [
             "careledger_gateway_requests_total{method=\"GET\",status=\"200\"} 2",
             "careledger_gateway_requests_total{method=\"GET\",status=\"404\"} 1",
@@ -146,6 +187,9 @@ mod tests {
             "careledger_gateway_request_seconds_bucket{le=\"0.005\",method=\"GET\"} 3",
             "careledger_gateway_request_seconds_count{method=\"GET\"} 3",
             "careledger_gateway_ledger_block_time_seconds 1800000000",
+            "careledger_gateway_vault_reads_total 5",
+            "careledger_gateway_vault_bytes_total 70",
+            "careledger_gateway_index_reads_total 2",
         ] {
             assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
         }

@@ -25,6 +25,7 @@ use crate::{
     records::{Records, Repaired},
     remote::{Network, outbox::Outbox},
     vault::StoreError,
+    work::{Counters, Work},
 };
 
 pub mod acknowledged;
@@ -119,6 +120,7 @@ pub struct Organization {
     pub audit: AuditLog,
     /// Bulk exports.
     pub exports: Exports,
+    counters: Arc<Counters>,
     /// Its place among the processes that use its database, kept as long as this is.
     _place: Option<Locks>,
 }
@@ -159,7 +161,7 @@ impl Organization {
         let keys = Arc::new(open_keys(settings)?);
         fs::create_dir_all(&settings.data).map_err(|error| OpenError::Folder(name.clone(), error))?;
         let base_url = config.fhir_url(&name);
-        let Storage { store, index, place } = Storage::open(settings, &base_url, &keys)?;
+        let Storage { store, index, place, counters } = Storage::open(settings, &base_url, &keys)?;
         let parts = (Arc::clone(&keys), Arc::clone(&store), ledger.clone(), Arc::clone(&index));
         let opened = match expected {
             Vault::Whole => Records::open(parts.0, parts.1, parts.2, parts.3).await,
@@ -182,12 +184,28 @@ impl Organization {
         let authority = Authority::open(settings, &config.auth, token_url, &trust, &keys, Arc::clone(&store))?;
         let network = Network::new(peers(config)?, &settings.data, &trust)
             .map_err(|error| OpenError::Folder(name.clone(), error))?;
-        let _place = place;
-        let organization =
-            Arc::new(Self { name, base_url, keys, records, index, ledger, network, authority, audit, exports, _place });
+        let organization = Arc::new(Self {
+            name,
+            base_url,
+            keys,
+            records,
+            index,
+            ledger,
+            network,
+            authority,
+            audit,
+            exports,
+            counters,
+            _place: place,
+        });
         organization.report_standing().await;
         tokio::spawn(Outbox::deliver(Arc::clone(&organization)));
         Ok((organization, repaired))
+    }
+
+    /// What was looked up and written for it so far.
+    pub fn work(&self) -> Work {
+        self.counters.with_ledger(self.ledger.reads())
     }
 
     /// Its account on the ledger.

@@ -22,7 +22,7 @@ pub struct Server {
     /// Carries the token.
     pub client: reqwest::Client,
     runtime: Runtime,
-    _world: gateway::World,
+    world: gateway::World,
 }
 
 /// Starts a gateway with an own chain.
@@ -41,7 +41,7 @@ pub fn start() -> Server {
     headers.insert("content-type", "application/fhir+json".parse().unwrap());
     let client = reqwest::Client::builder().default_headers(headers).build().unwrap();
     let base_url = format!("http://127.0.0.1:{port}{}", gateway::FHIR);
-    let server = Server { base_url, client, runtime, _world: world };
+    let server = Server { base_url, client, runtime, world };
     server.runtime.block_on(server.answers());
     server
 }
@@ -52,6 +52,16 @@ impl Server {
         while self.client.get(&url).send().await.is_err() {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// An access token of a client.
+    pub fn token(&self, client: &str) -> String {
+        self.runtime.block_on(self.world.token(client))
+    }
+
+    /// Waits for `work`.
+    pub fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
     }
 
     /// Stores what is read and searched.

@@ -193,6 +193,7 @@ impl Issuer {
             client: named(&self.name, client, user),
             scopes: Scopes::granted(&self.scopes, &claims.scopes()),
             patient: claims.patient.clone(),
+            expires_at: claims.exp,
         })
     }
 }

@@ -179,8 +179,9 @@ impl Authority {
             let description = "none of the scopes asked for is registered for the client";
             return Err(OAuthError::new(StatusCode::BAD_REQUEST, "invalid_scope", description));
         }
-        let caller = Caller { client: client.id.clone(), scopes, patient: client.patient.clone() };
-        let access_token = self.token_key.seal(&caller, now + self.token_seconds);
+        let (patient, expires_at) = (client.patient.clone(), now + self.token_seconds);
+        let caller = Caller { client: client.id.clone(), scopes, patient, expires_at };
+        let access_token = self.token_key.seal(&caller);
         Ok(Issued { access_token, scopes: caller.scopes, expires_in: self.token_seconds })
     }
 

@@ -306,7 +306,7 @@ fn scopes_allow_exactly_what_they_say() {
     ];
     for (text, resource_type, expected) in matrix {
         let scopes = Scopes::parse(text).unwrap();
-        let caller = Caller { client: "ehr".to_owned(), scopes, patient: None };
+        let caller = Caller { client: "ehr".to_owned(), scopes, patient: None, expires_at: NEVER };
         for interaction in Interaction::ALL {
             let allowed = caller.may(interaction, resource_type).is_ok();
             assert_eq!(allowed, expected.contains(&interaction), "{text} {resource_type} {interaction:?}");
@@ -350,7 +350,8 @@ fn a_token_gets_no_more_than_its_client_is_registered_for() {
 #[test]
 fn a_patient_scope_reaches_one_compartment() {
     let scopes = Scopes::parse("patient/*.rs system/Practitioner.r").unwrap();
-    let caller = Caller { client: "app".to_owned(), scopes, patient: Some("p1".to_owned()) };
+    let patient = Some("p1".to_owned());
+    let caller = Caller { client: "app".to_owned(), scopes, patient, expires_at: NEVER };
     let stored = |resource_type: &str, id: &str, patient: Option<&str>| Stored {
         resource_type: resource_type.to_owned(),
         id: id.to_owned(),

@@ -5,7 +5,7 @@ use actix_web::http::StatusCode;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
-use super::{Answer, Context, bundle::Writer, subset};
+use super::{Answer, Context, bundle::Writer, sighted::is_line_of, subset};
 use crate::{
     audit::{Leaf, event},
     auth::scopes::Interaction,
@@ -22,8 +22,8 @@ const LOOKED_AT_MAX: usize = 10_000;
 const COUNTED_MAX: usize = 100_000;
 
 /// The AuditEvent `id`, which has one version.
-pub fn read(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
-    let leaf = leaf(context, id)?;
+pub async fn read(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
+    let leaf = leaf(context, id).await?;
     let mut answer = Answer::fhir(StatusCode::OK, rendered(context, &leaf));
     // A leaf never changes.
     answer.version = Some(1);
@@ -34,7 +34,7 @@ pub fn read(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
 /// `AuditEvent/{id}/$inclusion`: what shows that the line is in the access log whose root stands on
 /// the ledger.
 pub async fn inclusion(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
-    let leaf = leaf(context, id)?;
+    let leaf = leaf(context, id).await?;
     let place = context.organization.audit.inclusion(leaf.number).await?;
     let place = place.ok_or_else(|| {
         Refusal::Rule("the line is not anchored yet; a batch is anchored when it is full or old enough".to_owned())
@@ -55,10 +55,16 @@ pub async fn inclusion(context: &Context<'_>, id: &str) -> Result<Answer, Refusa
 }
 
 /// The line of the log behind the AuditEvent `id`, where the caller may read it.
-fn leaf(context: &Context<'_>, id: &str) -> Result<Leaf, Refusal> {
+async fn leaf(context: &Context<'_>, id: &str) -> Result<Leaf, Refusal> {
     let number = event::number(id).ok_or(Refusal::NotFound)?;
-    let leaf = context.organization.audit.leaf(number)?.ok_or(Refusal::NotFound)?;
     let own = context.caller.compartment(Interaction::Read, "AuditEvent");
+    // Of others' lines not even one is opened.
+    if let Some(own) = own
+        && !is_line_of(context, own, number).await?
+    {
+        return Err(Refusal::NotFound);
+    }
+    let leaf = context.organization.audit.leaf(number)?.ok_or(Refusal::NotFound)?;
     if own.is_some() && leaf.access.patient.as_deref() != own {
         return Err(Refusal::NotFound);
     }

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use super::{
     Answer, Context, binary,
     bundle::{Size, Writer},
-    kept, log_patients, readable, served, writable,
+    kept, log_patients, readable, served,
+    sighted::in_sight,
+    writable,
 };
 use crate::{
     audit::{Action, Entity},
@@ -113,6 +115,9 @@ async fn visible(context: &Context<'_>, of: Of<'_>) -> Result<Versions, Refusal>
         }
     };
     let (own, whole) = types.into_iter().partition(|name| caller.compartment(Interaction::Read, name).is_some());
+    if let Of::Resource(name, id) = of {
+        in_sight(context, Interaction::Read, name, id).await?;
+    }
     let mut versions = Versions { whole, own, patient: caller.patient.clone(), ..Versions::default() };
     if let Of::Resource(name, id) = of {
         versions.id = Some(id.to_owned());

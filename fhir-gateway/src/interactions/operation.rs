@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Context, Incoming, audit_event, check, create, documents, everything, log, permit, served, validate,
+    Answer, Context, Incoming, audit_event, check, create, documents, everything, log, permit, served,
+    sighted::in_sight, validate,
 };
 use crate::{
     audit::Action,
@@ -134,6 +135,7 @@ async fn seen(
     resource_type: &str,
     id: &str,
 ) -> Result<Stored, Refusal> {
+    in_sight(context, interaction, resource_type, id).await?;
     let stored = context.organization.records.latest(resource_type, id).await?;
     context.caller.may_see(interaction, &stored)?;
     if stored.content == Content::Deleted { Err(Refusal::Gone) } else { Ok(stored) }

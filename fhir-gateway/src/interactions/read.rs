@@ -3,8 +3,8 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, readable, served, subset,
-    transaction::entry,
+    Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, readable, served, sighted::in_sight,
+    subset, transaction::entry,
 };
 use crate::{
     audit::{Action, Entity},
@@ -51,11 +51,12 @@ pub async fn read(context: &Context<'_>, resource_type: &str, id: &str, wanted: 
     let kind = kept(resource_type)?;
     permit(context, resource_type, Interaction::Read)?;
     if kind.access == Access::ReadOnly {
-        return audit_event::read(context, id);
+        return audit_event::read(context, id).await;
     }
     if let Some(remote) = RemoteId::parse(id) {
         return elsewhere(context, resource_type, id, &remote, wanted).await;
     }
+    in_sight(context, Interaction::Read, resource_type, id).await?;
     let stored = context.organization.records.latest(resource_type, id).await?;
     let patients = readable(context, &stored).await?;
     if stored.content == Content::Deleted {

@@ -2,7 +2,10 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Context, Incoming, accepted, check, commit, condition, create, permit, permit_about, writable};
+use super::{
+    Answer, Context, Incoming, accepted, check, commit, condition, create, permit, permit_about, sighted::in_sight,
+    writable,
+};
 use crate::{
     auth::scopes::Interaction,
     hooks::Proposed,
@@ -139,15 +142,17 @@ pub async fn current(
     id: &str,
     interaction: Interaction,
 ) -> Result<Current, Refusal> {
+    match in_sight(context, interaction, resource_type, id).await {
+        Ok(()) => {}
+        // Nor is it told what became of an earlier write to what may be another's.
+        Err(Refusal::NotFound) => return Ok(Current::Absent),
+        Err(other) => return Err(other),
+    }
     let records = &context.organization.records;
     let settled = records.settled(resource_type, id).await;
     let stored = match records.latest(resource_type, id).await {
         Ok(stored) if context.caller.may_see(interaction, &stored).is_ok() => stored,
         Ok(_) => return Ok(Current::Absent),
-        // Who is limited to one patient learns nothing of a write to what may be another's.
-        Err(Refusal::NotFound) if context.caller.compartment(interaction, resource_type).is_some() => {
-            return Ok(Current::Absent);
-        }
         Err(Refusal::NotFound) => return settled.map(|_| Current::Absent),
         Err(other) => return Err(other),
     };

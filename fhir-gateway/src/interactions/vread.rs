@@ -4,6 +4,7 @@ use super::{
     Answer, Context, audit_event, kept, log_for, permit,
     read::{Wanted, shown},
     readable,
+    sighted::version_in_sight,
 };
 use crate::{audit::Action, auth::scopes::Interaction, outcome::Refusal, records::Content, resources::Access};
 
@@ -19,9 +20,10 @@ pub async fn vread(
     permit(context, resource_type, Interaction::Read)?;
     if kind.access == Access::ReadOnly {
         // A line of the access log never changes.
-        return if version == "1" { audit_event::read(context, id) } else { Err(Refusal::NotFound) };
+        return if version == "1" { audit_event::read(context, id).await } else { Err(Refusal::NotFound) };
     }
     let version = version.parse().map_err(|_| Refusal::NotFound)?;
+    version_in_sight(context, Interaction::Read, resource_type, id, Some(version)).await?;
     let stored = context.organization.records.any_version(resource_type, id, version).await?;
     let patients = readable(context, &stored).await?;
     if stored.content == Content::Deleted {
