@@ -60,7 +60,7 @@ pub fn capabilities(base_url: &str, origins: &[String], exports: Exports) -> Ans
     let bulk_data = format!("{BULK_DATA}/CapabilityStatement/bulk-data");
     let instantiates: Vec<&str> =
         INSTANTIATES.iter().copied().chain(made(exports).then_some(bulk_data.as_str())).collect();
-    let statement = json!({
+    let mut statement = json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
         "date": instant(CHANGED),
@@ -78,9 +78,12 @@ pub fn capabilities(base_url: &str, origins: &[String], exports: Exports) -> Ans
             "resource": types,
             "compartment": ["http://hl7.org/fhir/CompartmentDefinition/patient"],
             "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "history-system"}],
-            "operation": operations(None, exports),
         }],
     });
+    // FHIR knows no empty list.
+    if made(exports) {
+        statement["rest"][0]["operation"] = json!(operations(None, exports));
+    }
     Answer::fhir(StatusCode::OK, statement.to_string().into_bytes())
 }
 

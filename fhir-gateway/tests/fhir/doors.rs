@@ -17,6 +17,7 @@ use super::{
     shown,
     support::{Client, Got, World, world},
 };
+pub use list::access_request;
 use list::{Door, Way, doors, has_patients, open_to_its_patient, writes};
 use made::about;
 
@@ -235,6 +236,26 @@ async fn no_door_tells_what_is_denied_from_what_is_absent_in_the_third_part_of_t
 #[actix_web::test]
 async fn no_door_tells_what_is_denied_from_what_is_absent_in_the_fourth_part_of_the_types() {
     every_door(3).await;
+}
+
+#[actix_web::test]
+async fn the_exports_of_others_are_as_absent_as_none() {
+    let asking = Asking::new().await;
+    if asking.world.organization.records.are_shared() {
+        println!("SKIPPED, not passed: where processes share a vault there is no export");
+        return;
+    }
+    let begun = asking.ehr.send("GET", "/$export?_type=Patient", &[("prefer", "respond-async")], "").await.expect(202);
+    let job = begun.header("content-location").unwrap().rsplit('/').next().unwrap().to_owned();
+    let (denied, absent): (&'static str, &'static str) = (job.clone().leak(), "0".repeat(job.len()).leak());
+    for (method, path) in [("GET", "/bulk/{id}"), ("GET", "/bulk/{id}/0.ndjson"), ("DELETE", "/bulk/{id}")] {
+        let path = path.to_owned();
+        let door = Door { way: Way::Bulk, method, path, headers: Vec::new(), body: String::new() };
+        let denied = asking.through(&door, Thing { id: denied, patient: "p2" }, 1).await;
+        let absent = asking.through(&door, Thing { id: absent, patient: "p9" }, 1).await;
+        assert_eq!((&denied, denied.status), (&absent, 404), "{method} {}", door.path);
+    }
+    assert!([200, 202].contains(&asking.ehr.get(&format!("/bulk/{job}")).await.status), "it is still there");
 }
 
 #[actix_web::test]

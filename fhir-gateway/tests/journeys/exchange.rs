@@ -393,6 +393,29 @@ async fn a_doctor_reads_what_the_patient_opened_and_no_more_after_it_was_closed(
     assert_eq!(world.a.get(&format!("/Binary/{}", world.binary)).await.status, 200, "A still has its own");
 }
 
+/// What is closed is not looked at: no clock tells what is there from what is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_closed_grant_what_is_there_costs_what_is_not() {
+    let world = World::new().await;
+    let task = world.ask().await;
+    let (reply, grant) = world.approve(&task, |_| {}).await;
+    reply.expect(200);
+    let cost = async |resource_type: &str, id: &str| {
+        let before = world.a.organization.work();
+        let found = world.read_at_a(&grant, resource_type, id).await;
+        (found.len(), world.a.organization.work() - before)
+    };
+    let (found, open) = cost("DocumentReference", &world.document).await;
+    assert_eq!(found, 1);
+    world.revoke(&grant).await;
+    let absent = "0".repeat(world.document.len());
+    for (resource_type, id) in [("DocumentReference", &world.document), ("Binary", &world.binary)] {
+        let denied = cost(resource_type, id).await;
+        assert_eq!(denied, cost(resource_type, &absent).await, "{resource_type}");
+        assert!(denied.0 == 0 && denied.1.vault_bytes < open.vault_bytes, "{denied:?} {open:?}");
+    }
+}
+
 /// A finished export at B, once it is there.
 async fn exported_at_b(world: &World, path: &str) -> Value {
     let status = world.b.export(path).await;

@@ -1,11 +1,13 @@
 //! The doors of gateway.md, each for one type: requests with places for a resource and its patient.
 
+use std::collections::BTreeSet;
+
 use careledger_gateway::resources::{Access, Resource, parameters::SearchType};
 use serde_json::{Value, json};
 
 use super::made::about;
 
-/// By what a caller could learn of a resource. `Access` to all of them is compared in body, headers and work.
+/// By what a caller could learn of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
     Id,
@@ -141,15 +143,10 @@ fn by_search(doors: &mut Doors, kind: &Resource) {
     doors.add(Way::Search, "POST", format!("/{name}/_search"), &[FORM], "_id={id}");
     doors.add(Way::Search, "GET", format!("/{name}?_id={{id}}"), &[("prefer", "handling=strict")], "");
     doors.add(Way::Search, "GET", format!("/{name}?_id={{id}}"), &[("accept", "application/fhir+xml")], "");
-    if kind.compartment.is_empty() || name == "Patient" {
+    if name == "Patient" {
         return;
     }
-    doors.get(Way::Search, format!("/Patient/{{patient}}/{name}"));
-    doors.add(Way::Search, "POST", format!("/Patient/{{patient}}/{name}/_search"), &[FORM], "_id={id}");
-    doors.get(Way::Search, format!("/Patient/{{patient}}/*?_type={name}"));
-    doors.get(Way::LaterPages, format!("/Patient/{{patient}}/*?_type={name}&_count=1"));
-    doors.get(Way::Everything, format!("/Patient/{{patient}}/$everything?_type={name}"));
-    for code in kind.compartment.iter().filter(|code| kind.parameter(code).is_some()) {
+    for code in by_patient(kind) {
         doors.get(Way::Search, format!("/{name}?{code}=Patient/{{patient}}"));
         doors.get(Way::Chaining, format!("/{name}?{code}:Patient._id={{patient}}"));
         doors.get(Way::Chaining, format!("/{name}?{code}:Patient.identifier=mrn-{{patient}}"));
@@ -157,6 +154,25 @@ fn by_search(doors: &mut Doors, kind: &Resource) {
         doors.get(Way::Has, format!("/{name}?{code}:Patient._has:{name}:{code}:_id={{id}}"));
         doors.get(Way::Includes, format!("/Patient?_id={{patient}}&_revinclude={name}:{code}"));
     }
+    if kind.compartment.is_empty() {
+        return;
+    }
+    doors.get(Way::Search, format!("/Patient/{{patient}}/{name}"));
+    doors.add(Way::Search, "POST", format!("/Patient/{{patient}}/{name}/_search"), &[FORM], "_id={id}");
+    doors.get(Way::Search, format!("/Patient/{{patient}}/*?_type={name}"));
+    doors.get(Way::LaterPages, format!("/Patient/{{patient}}/*?_type={name}&_count=1"));
+    doors.get(Way::Everything, format!("/Patient/{{patient}}/$everything?_type={name}"));
+}
+
+/// The parameters by which a type refers to Patients.
+fn by_patient(kind: &Resource) -> BTreeSet<&'static str> {
+    let names = kind.compartment.iter().copied().chain(["patient", "subject"]);
+    let is_reference = |code: &&str| {
+        kind.parameter(code).is_some_and(|found| {
+            found.search_type == SearchType::Reference && kind.targets(found).iter().any(|of| of.name == "Patient")
+        })
+    };
+    names.filter(is_reference).collect()
 }
 
 /// What is patched: in FHIRPath, in JSON Patch, and as a merge.
@@ -292,7 +308,8 @@ fn parameters(parameters: Value) -> Value {
     json!({"resourceType": "Parameters", "parameter": parameters})
 }
 
-fn access_request() -> Value {
+/// A Task that asks a patient of another organization for access, in the name of the Practitioner `{id}`.
+pub fn access_request() -> Value {
     let input = |code: &str, name: &str, value: Value| json!({"type": {"coding": [{"system": "urn:careledger:task-input", "code": code}]}, name: value});
     let account = |system: &str, value: String| json!({"system": system, "value": value});
     json!({
@@ -374,8 +391,11 @@ pub fn open_to_its_patient(kind: &Resource) -> Vec<Way> {
     ];
     match kind.name {
         "Binary" => ways.push(Way::BinaryUrl),
-        "Patient" => ways.push(Way::Everything),
-        _ => ways.extend([Way::Has, Way::Chaining, Way::LaterPages, Way::Everything]),
+        "Patient" => {}
+        _ => ways.extend([Way::Has, Way::Chaining, Way::LaterPages]),
+    }
+    if !kind.compartment.is_empty() {
+        ways.push(Way::Everything);
     }
     if ["DocumentReference", "List"].contains(&kind.name) {
         ways.push(Way::Documents);

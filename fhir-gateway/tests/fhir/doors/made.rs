@@ -80,7 +80,7 @@ pub fn about(kind: &'static Resource, id: &str, patient: &str) -> Value {
     }
     let parameter = kind.parameter("patient").or_else(|| kind.parameter("subject"));
     let by_code = || kind.compartment.iter().find_map(|code| kind.parameter(code));
-    let Some(parameter) = parameter.or_else(by_code).filter(|_| !kind.compartment.is_empty()) else { return resource };
+    let Some(parameter) = parameter.or_else(by_code) else { return resource };
     let path = parameter.paths.iter().find(|path| path.leaf == "Reference").unwrap();
     let (mut place, mut of) = (&mut resource, found);
     for (at, step) in path.steps.iter().enumerate() {
