@@ -35,7 +35,8 @@ mod of_patients;
 #[cfg(test)]
 mod tests;
 
-pub use leaf::{Access, Action, Agent, AnchoredBatch, Disclosure, Entity, Inclusion, Leaf, Origin, Outcome, Verdict};
+pub use careledger_app::audit::Inclusion;
+pub use leaf::{Access, Action, Agent, AnchoredBatch, Disclosure, Entity, Leaf, Origin, Outcome, Verdict};
 
 /// Leaves that are read at once.
 const LEAVES_PER_PAGE: usize = 1000;

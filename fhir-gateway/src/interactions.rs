@@ -72,6 +72,13 @@ pub struct Context<'a> {
     pub origin: &'a Origin,
 }
 
+impl<'a> Context<'a> {
+    /// Of what the gateway does by itself for `caller`, when no request is waiting for it.
+    pub fn in_background(organization: &'a Organization, conditions: &'a condition::Locks, caller: &'a Caller) -> Self {
+        Self { organization, conditions, caller, prefer: Prefer::default(), key: None, origin: Origin::UNKNOWN }
+    }
+}
+
 /// `Prefer`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Prefer {

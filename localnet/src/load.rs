@@ -1,6 +1,5 @@
 //! A bounded load on a network, and what it gave.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -14,11 +13,6 @@ use crate::network::{Earlier, Network, Options};
 use crate::places::Places;
 use crate::program::Program;
 use crate::supervisor::Lifetime;
-
-mod kvstore;
-
-/// Connections that send at the same time.
-const CONNECTIONS: usize = 16;
 
 /// More transactions than a mempool holds.
 const NEVER_FULL: &str = "1000000";
@@ -41,6 +35,8 @@ pub struct Measured {
     pub commit_p50_ms: f64,
     /// The same for the slowest of a hundred.
     pub commit_p99_ms: f64,
+    /// Most transactions that were seen waiting in a mempool.
+    pub waiting_max: u64,
 }
 
 /// Whether the key-value store is measured beside CareLedger.
@@ -61,6 +57,15 @@ pub enum Sent {
     Batches,
 }
 
+impl Sent {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Consents => "consents",
+            Self::Batches => "batches",
+        }
+    }
+}
+
 /// Whether senders wait for the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
@@ -79,6 +84,8 @@ pub struct Plan {
     pub node: NodeKind,
     /// What is sent.
     pub sent: Sent,
+    /// Connections that send at the same time.
+    pub connections: u32,
     /// How fast.
     pub pace: Pace,
 }
@@ -102,14 +109,23 @@ fn measure(places: &Places, app: App, plan: &Plan) -> Result<Measured, Failure> 
     let record = network.record();
     let addresses: Vec<_> = (0..record.manifest.validators).map(|index| record.rpc_address(index)).collect();
     let measured = match app {
-        App::Careledger => careledger(places, network.home(), &addresses, plan)?,
-        App::Kvstore | App::SocketKvstore => kvstore::load(&addresses, CONNECTIONS, plan.duration)?,
+        App::Careledger => {
+            let home = network.home();
+            let registrar = registrar(0);
+            let passphrase = passphrase_file(home);
+            let program = Program::new(places.built("careledgerd")).args(["load", "--from", &registrar]).arg("--home");
+            let program = program.arg(client_home(home)).arg("--passphrase-file").arg(passphrase);
+            send(program, &addresses, plan, plan.sent.name())?
+        }
+        App::Kvstore | App::SocketKvstore => {
+            send(Program::new(places.built("careledgerd")).args(["load"]), &addresses, plan, "pairs")?
+        }
     };
     // What was measured counts only if all validators made the same of it.
     network.check_agreement()?;
     network.down()?;
     say!(
-        "{}: {:.0} committed tx/s ({} in all), a block every {:.0} ms and after {:.0} ms at most, commit p50 {:.0} ms, p99 {:.0} ms",
+        "{}: {:.0} committed tx/s ({} in all), a block every {:.0} ms and after {:.0} ms at most, commit p50 {:.0} ms, p99 {:.0} ms, at most {} waiting at a node",
         app.name(),
         measured.committed_tx_per_s,
         measured.transactions,
@@ -117,6 +133,7 @@ fn measure(places: &Places, app: App, plan: &Plan) -> Result<Measured, Failure> 
         measured.block_interval_max_ms,
         measured.commit_p50_ms,
         measured.commit_p99_ms,
+        measured.waiting_max,
     );
     if measured.records_per_s > 0.0 {
         say!("{:.0} records/s in them", measured.records_per_s);
@@ -124,24 +141,17 @@ fn measure(places: &Places, app: App, plan: &Plan) -> Result<Measured, Failure> 
     Ok(measured)
 }
 
-/// Loads CareLedger's nodes with signed transactions, through `careledgerd load`.
-fn careledger(places: &Places, home: &Path, rpc: &[String], plan: &Plan) -> Result<Measured, Failure> {
-    let sent = match plan.sent {
-        Sent::Consents => "consents",
-        Sent::Batches => "batches",
-    };
+/// Loads nodes through `careledgerd load`: everything with the same tool.
+fn send(program: Program, rpc: &[String], plan: &Plan, sent: &str) -> Result<Measured, Failure> {
     let pace: &[&str] = match plan.pace {
         Pace::Bounded => &[],
         Pace::Flood => &["--mempool", NEVER_FULL],
     };
-    let answer = Program::new(places.built("careledgerd"))
-        .args(["load", "--node", &rpc[0], "--seconds", &plan.duration.as_secs().to_string(), "--send", sent])
+    let answer = program
+        .args(["--node", &rpc[0], "--seconds", &plan.duration.as_secs().to_string(), "--send", sent])
         .args(pace)
-        .args(["--connections", &CONNECTIONS.to_string(), "--from", &registrar(0), "--home"])
-        .arg(client_home(home))
+        .args(["--connections", &plan.connections.to_string()])
         .args(rpc[1..].iter().flat_map(|node| ["--also-node", node]))
-        .arg("--passphrase-file")
-        .arg(passphrase_file(home))
         .capture()?;
     let line = answer.lines().last().unwrap_or_default();
     serde_json::from_str(line).map_err(|error| Failure::Check(format!("`careledgerd load`: {error}: {line}")))

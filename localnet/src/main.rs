@@ -188,6 +188,10 @@ struct Load {
     /// What is sent to CareLedger.
     #[arg(long, value_enum, default_value = "consents")]
     send: Sent,
+    /// Connections that send at the same time, spread over the validators. Each waits for its answer, so that
+    /// few of them measure how long an answer takes rather than what the network can take.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    connections: u32,
     /// Sends without pausing where mempools are full.
     #[arg(long)]
     flood: bool,
@@ -248,6 +252,7 @@ fn run(command: Command) -> Result<(), Failure> {
                 duration: Duration::from_secs(load.seconds),
                 node: load.node,
                 sent: load.send,
+                connections: load.connections,
                 pace: if load.flood { Pace::Flood } else { Pace::Bounded },
             };
             load::run(&places, load.app, &plan, comparison)

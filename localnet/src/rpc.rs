@@ -76,22 +76,6 @@ impl Rpc {
         }
     }
 
-    /// The transactions of a committed block.
-    pub fn transactions(&self, height: u64) -> Result<Vec<Vec<u8>>, Failure> {
-        let answer = self.call("block", json!({ "height": height.to_string() }))?;
-        let transactions = answer["block"]["data"]["txs"].as_array().into_iter().flatten();
-        transactions
-            .map(|transaction| STANDARD.decode(transaction.as_str().unwrap_or_default()))
-            .collect::<Result<_, _>>()
-            .map_err(|error| self.refused("block", &error.to_string()))
-    }
-
-    /// How many transactions wait in the node's mempool.
-    pub fn waiting_transactions(&self) -> Result<u64, Failure> {
-        let answer = self.call("num_unconfirmed_txs", json!({}))?;
-        self.number(&answer["n_txs"])
-    }
-
     /// Gives the node a transaction; returns when CheckTx accepted it.
     pub fn broadcast(&self, transaction: &[u8]) -> Result<(), Failure> {
         let answer = self.call("broadcast_tx_sync", json!({ "tx": STANDARD.encode(transaction) }))?;

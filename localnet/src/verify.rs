@@ -104,7 +104,8 @@ fn lints(places: &Places) -> Result<Outcome, Failure> {
 fn tests(places: &Places) -> Result<Outcome, Failure> {
     // The end-to-end tests start the programs, which `cargo test` alone would not build for them.
     binaries::build(places)?;
-    cargo(places, &[&["test", "--locked"], &WHOLE[..]].concat())
+    // A suite that fails keeps no other from being heard.
+    cargo(places, &[&["test", "--locked", "--no-fail-fast"], &WHOLE[..]].concat())
 }
 
 /// What the tests ran on files, once more on a server: the index, the vault and all of FHIR; and what only a

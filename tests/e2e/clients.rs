@@ -1,12 +1,8 @@
 //! Clients that we did not write, unmodified.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
-use careledger_tests::root;
+use careledger_tests::{node_project, root};
 use careledger_wire::{commitment, ids::Address};
 use serde_json::{Value, json};
 
@@ -16,18 +12,9 @@ use crate::{
     proofs,
 };
 
-/// A node project of the tests, with its packages.
-fn node_project(folder: &str) -> PathBuf {
-    let folder = root().join("tests").join(folder);
-    if !folder.join("node_modules").is_dir() {
-        succeeded(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder));
-    }
-    folder
-}
-
 /// A patient's consent, signed and sent by CosmJS.
 pub fn cosmjs(home: &Home) {
-    let folder = node_project("cosmjs");
+    let folder = node_project::installed(root().join("tests/cosmjs"));
     let key = hex::encode(commitment::hash("careledger/test-key/1", &[home.path().display().to_string().as_bytes()]));
     let claimant: Address = address(&folder, &key).parse().unwrap();
     let hospital: Address = home.variable("GENERAL_ACCOUNT").parse().unwrap();
@@ -73,7 +60,7 @@ fn address(folder: &Path, key: &str) -> String {
 
 /// fhir-kit-client against hospital A.
 pub fn fhir_kit_client(home: &Home) {
-    let folder = node_project("clients/fhir-kit-client");
+    let folder = node_project::installed(root().join("tests/clients/fhir-kit-client"));
     let printed = succeeded(with_endpoint(home, Command::new("node").arg("check.mjs").current_dir(folder)));
     assert!(printed.contains("as expected"), "{printed}");
 }

@@ -1,5 +1,7 @@
 //! What the repository's tests share: where things are.
 
+pub mod node_project;
+
 use std::path::{Path, PathBuf};
 
 /// The repository's root.

@@ -26,9 +26,9 @@ const TESTED: [(&str, &str, &str); 7] = [
     ("TooMuchWork", "blocks.rs", "a_block_computes_a_bounded_number_of_hashes"),
     ("QuotaUsed", "sponsors.rs", "an_account_sends_its_quota_in_each_window"),
     ("TooManyWaiting", "fairness.rs", "an_account_has_a_bounded_number_waiting"),
-    ("LastValidator", "governance.rs", "those_who_stay_can_always_decide_and_somebody_stays"),
-    ("TooManyValidators", "governance.rs", "there_are_never_more_validators_than_the_limit"),
-    ("ValidatorsJustChanged", "governance.rs", "a_block_changes_one_validator"),
+    ("LastValidator", "governance/validators.rs", "those_who_stay_can_always_decide_and_somebody_stays"),
+    ("TooManyValidators", "governance/validators.rs", "there_are_never_more_validators_than_the_limit"),
+    ("ValidatorsJustChanged", "governance/validators.rs", "a_block_changes_one_validator"),
 ];
 
 /// The scripts of `codes.txt`: code, beginning, lines.

@@ -1,21 +1,21 @@
-//! What registrars decide together, validators and their offences, upgrades.
+//! What registrars decide together. Validators and their offences, parameters and upgrades are in files of their own.
 //!
 //! `proposes <id> registrars r1 r2 by 2`, `… validator v1 power 5`, `… parameter <name> <value>`,
 //! `… upgrade 2 in 3` (three blocks after the next; `off` calls it off); `until` sets the end.
 
+mod parameters;
+mod upgrades;
+mod validators;
+
 use careledger_app::{
-    genesis::{Consensus, Genesis, GenesisError},
+    genesis::Consensus,
     governance,
-    limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, UPGRADE_BLOCKS_MAX, VALIDATOR_POWER_MAX, VALIDATORS_MAX},
-    machine::{Block, Event, Finalized, Machine, Misbehavior},
-    state::StateRead as _,
-    store::memory::MemoryStore,
-    types::{ConsensusParameters, EvidenceParameters},
-    upgrade,
+    limits::UPGRADE_BLOCKS_MAX,
+    machine::{Block, Event, Finalized, Misbehavior},
+    types::EvidenceParameters,
 };
 use careledger_wire::{
-    access_log,
-    ids::{Digest, ValidatorKey},
+    ids::ValidatorKey,
     message::Message,
     proto::governance::{
         Content, MsgPropose, MsgRescind, MsgSuspendPractitioner, MsgVote, Parameter, ParameterChange, RegistrarChange,
@@ -26,8 +26,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     check,
-    script::{FAMILIAR, Words, check_familiar, run},
-    world::{START, World, address, bytes, genesis, machine_under, name_of},
+    script::{Words, check_familiar, run},
+    world::{START, World, address, bytes, genesis, machine_under},
 };
 
 /// The messages of governance, for scripts.
@@ -119,6 +119,11 @@ fn agree(world: &mut World, decision: &str) -> Finalized {
     let parsed = crate::script::message(world, None, "r2", &format!("votes {name}"));
     let vote = world.signed("r2", &[parsed]);
     finalize(world, vec![vote], &[])
+}
+
+fn offence(name: &str, height: u64) -> Misbehavior {
+    let address = Sha256::digest(bytes(name));
+    Misbehavior { kind: 1, validator: address[..20].try_into().expect("20 bytes"), height }
 }
 
 /// Every kind of event that a block has by itself.
@@ -270,287 +275,6 @@ fn one_registrar_decides_alone_where_the_threshold_is_one() {
          r2 proposes r parameter offences-tolerated 3",
         "ok ok ok ProposalClosed NothingChanges NotARegistrar",
     );
-}
-
-#[test]
-fn comet_bft_is_told_exactly_what_changed_of_its_validators() {
-    let mut world = under(&[("v1", 10), ("v2", 10), ("v3", 10), ("v4", 10)]);
-    let added = agree(&mut world, "validator v5 power 10");
-    assert_eq!(added.updates.validators, [(validator("v5"), 10)]);
-    assert_eq!(added.updates.parameters, None);
-    assert!(added.events.iter().any(|event| event.kind == "validator_power"));
-    assert_eq!(agree(&mut world, "validator v5 power 11").updates.validators, [(validator("v5"), 11)]);
-    assert_eq!(agree(&mut world, "validator v1 power 0").updates.validators, [(validator("v1"), 0)]);
-    assert_eq!(powers(&world).len(), 4);
-    // Removed and back again: known to CometBFT or not, the update is right.
-    assert_eq!(agree(&mut world, "validator v1 power 3").updates.validators, [(validator("v1"), 3)]);
-    assert_eq!(finalize(&mut world, Vec::new(), &[]).updates, Default::default());
-}
-
-#[test]
-fn a_validator_that_comet_bft_does_not_know_is_never_removed() {
-    let mut world = under(&[("v1", 10), ("v2", 10), ("v3", 10), ("v4", 10)]);
-    let answers = run(
-        &mut world,
-        "r1 proposes a validator stranger power 0
-         r1 proposes b validator v1 power 10
-         r1 proposes c validator v1 power 0
-         r1 proposes d validator v1 power 0
-         r2 votes c
-         r2 votes d
-         r2 rescinds d",
-    );
-    assert_eq!(answers, ["UnknownValidator", "NothingChanges", "ok", "ok", "ok", "NothingChanges", "NotApproved"]);
-}
-
-/// Two votes that decide in one block: the second waits for the next.
-#[test]
-fn a_block_changes_one_validator() {
-    let mut world = under(&[("v1", 10), ("v2", 10), ("v3", 10), ("v4", 10)]);
-    run(&mut world, "r1 proposes a validator v1 power 9\nr2 proposes b validator v2 power 9");
-    let vote = |world: &World, sender: &str, part: &str| {
-        world.signed(sender, &[crate::script::message(world, None, sender, part)])
-    };
-    let votes = vec![vote(&world, "r2", "votes a"), vote(&world, "r3", "votes b")];
-    let finalized = finalize(&mut world, votes, &[]);
-    let answers: Vec<_> = finalized.outcomes.iter().map(name_of).collect();
-    assert_eq!(answers, ["ok", "ValidatorsJustChanged"]);
-    assert_eq!(finalized.updates.validators, [(validator("v1"), 9)]);
-    assert_eq!(run(&mut world, "r3 votes b"), ["ok"]);
-}
-
-#[test]
-fn those_who_stay_can_always_decide_and_somebody_stays() {
-    type Validators = &'static [(&'static str, u64)];
-    // (validators of genesis, change, answer)
-    let cases: [(Validators, &str, &str); 12] = [
-        (&[], "v1 power 1", "TooMuchPowerMoves"),
-        (&[("v1", 10)], "v1 power 0", "LastValidator"),
-        (&[("v1", 10)], "v2 power 4", "ok"),
-        (&[("v1", 10)], "v2 power 5", "TooMuchPowerMoves"),
-        (&[("v1", 10), ("v2", 10)], "v2 power 0", "TooMuchPowerMoves"),
-        (&[("v1", 10), ("v2", 5)], "v2 power 0", "ok"),
-        (&[("v1", 10), ("v2", 10), ("v3", 10)], "v3 power 0", "ok"),
-        (&[("v1", 10), ("v2", 10), ("v3", 11)], "v3 power 0", "TooMuchPowerMoves"),
-        (&[("v1", 10), ("v2", 10), ("v3", 10)], "v4 power 14", "ok"),
-        (&[("v1", 10), ("v2", 10), ("v3", 10)], "v4 power 15", "TooMuchPowerMoves"),
-        (&[("v1", 10), ("v2", 10), ("v3", 10)], "v1 power 25", "TooMuchPowerMoves"),
-        (&[("v1", 10), ("v2", 10), ("v3", 10)], "v1 power 24", "ok"),
-    ];
-    for (validators, change, expected) in cases {
-        let mut world = under(validators);
-        assert_eq!(
-            run(&mut world, &format!("r1 proposes p validator {change}")),
-            [expected],
-            "{validators:?} {change}"
-        );
-    }
-}
-
-#[test]
-fn there_are_never_more_validators_than_the_limit() {
-    let names: Vec<String> = (0..VALIDATORS_MAX).map(|number| format!("v{number}")).collect();
-    let validators: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 10)).collect();
-    let mut world = under(&validators);
-    let answers = run(&mut world, "r1 proposes p validator one-more power 1\nr1 proposes q validator v3 power 9");
-    assert_eq!(answers, ["TooManyValidators", "ok"]);
-}
-
-#[test]
-fn genesis_takes_no_validators_that_could_not_be_tracked() {
-    let start = |validators: Vec<(ValidatorKey, u64)>| {
-        let consensus = Consensus { validators, ..Consensus::default() };
-        Genesis::changes_under(&genesis(), "careledger-dev-1", START, &consensus).map(|_| ())
-    };
-    assert_eq!(start(vec![(validator("v1"), VALIDATOR_POWER_MAX)]), Ok(()));
-    let v = validator("v1");
-    let many = (0..=VALIDATORS_MAX).map(|number| (validator(&format!("v{number}")), 1)).collect();
-    for refused in [vec![(v, 0)], vec![(v, VALIDATOR_POWER_MAX + 1)], vec![(v, 1), (v, 1)], many] {
-        assert_eq!(start(refused), Err(GenesisError::Validators));
-    }
-    for state_version in [0, upgrade::NEWEST + 1] {
-        let genesis = Genesis { state_version, ..genesis() };
-        assert_eq!(genesis.changes("careledger-dev-1", START).map(|_| ()), Err(GenesisError::StateVersion));
-    }
-}
-
-#[test]
-fn parameters_reach_comet_bft_whole_and_bind_the_ledger() {
-    let mut world = under(&[("v1", 10)]);
-    let expected = |block_bytes, age_blocks, age_seconds| {
-        let evidence = Some(EvidenceParameters { age_blocks, age_seconds, bytes: 10_000 });
-        Some(ConsensusParameters { state_version: 1, block_bytes, evidence })
-    };
-    let min = BLOCK_BYTES_MIN as u64;
-    let blocks = agree(&mut world, "parameter evidence-age-blocks 2000");
-    assert_eq!(blocks.updates.parameters, expected(None, 2_000, 9_000));
-    let seconds = agree(&mut world, "parameter evidence-age-seconds 3600");
-    assert_eq!(seconds.updates.parameters, expected(None, 2_000, 3_600));
-    let bytes = agree(&mut world, &format!("parameter block-bytes {BLOCK_BYTES_MIN}"));
-    assert_eq!(bytes.updates.parameters, expected(Some(min), 2_000, 3_600));
-    assert_eq!(agree(&mut world, "parameter offences-tolerated 2").updates.parameters, None, "CometBFT has no such");
-
-    let before = world.machine.height() + 1;
-    let oversize = vec![vec![0; 500_000]; 3];
-    assert_eq!(world.replica.process(&oversize, before, START).unwrap_err().name(), "TooLarge");
-    let raised = agree(&mut world, &format!("parameter block-bytes {BLOCK_BYTES_MAX}"));
-    assert_eq!(raised.updates.parameters, expected(Some(BLOCK_BYTES_MAX as u64), 2_000, 3_600));
-    let before = world.machine.height() + 1;
-    assert_eq!(world.replica.process(&oversize, before, START).unwrap_err().name(), "Malformed", "it is read now");
-}
-
-#[test]
-fn the_validity_of_unordered_transactions_is_voted_on() {
-    use careledger_wire::transaction::Replay;
-    let mut world = World::new();
-    let send = |world: &mut World, seconds: i64| {
-        let parsed = crate::script::message(world, None, "r3", &format!("registers x{seconds} as provider"));
-        let transaction = world.signed_with("r3", &[parsed], Replay::UntilTime(START + seconds));
-        name_of(&world.send(transaction))
-    };
-    assert_eq!(send(&mut world, 300), "ok");
-    agree(&mut world, "parameter unordered-seconds 200");
-    assert_eq!(send(&mut world, 201), "TimeoutTooFar");
-    assert_eq!(send(&mut world, 200), "ok");
-}
-
-#[test]
-fn proposals_stay_open_as_long_as_was_voted() {
-    check(
-        "r1 proposes p parameter proposal-seconds 3600
-         r2 votes p
-         r1 proposes q parameter offences-tolerated 2 until 3601
-         r1 proposes q parameter offences-tolerated 2 until 3600",
-        "ok ok EndsTooLate ok",
-    );
-}
-
-fn offence(name: &str, height: u64) -> Misbehavior {
-    let address = Sha256::digest(bytes(name));
-    Misbehavior { kind: 1, validator: address[..20].try_into().expect("20 bytes"), height }
-}
-
-#[test]
-fn evidence_is_recorded_and_takes_the_validators_power() {
-    let mut world = under(&[("v1", 10), ("v2", 10), ("v3", 10), ("v4", 10)]);
-    let strangers = finalize(&mut world, Vec::new(), &[offence("stranger", 1)]);
-    assert_eq!((strangers.updates, strangers.events.len()), (Default::default(), 0));
-    let finalized = finalize(&mut world, Vec::new(), &[offence("v2", 1)]);
-    assert_eq!(finalized.updates.validators, [(validator("v2"), 0)]);
-    assert_eq!(finalized.events[0].kind, "misbehavior");
-    let known = governance::validators(world.machine.store());
-    let (_, recorded) = known.into_iter().find(|(key, _)| *key == validator("v2")).unwrap();
-    assert_eq!((recorded.power, recorded.offences, recorded.newest_offences[0].height), (0, 1, 1));
-    assert_eq!(recorded.newest_offences[0].recorded_height, 2);
-    let again = finalize(&mut world, Vec::new(), &[offence("v2", 1)]);
-    assert_eq!(again.events, [], "one offence counts once");
-}
-
-#[test]
-fn offences_that_registrars_tolerate_leave_the_power_and_the_last_validator_stays() {
-    let mut world = under(&[("v1", 10), ("v2", 10)]);
-    agree(&mut world, "parameter offences-tolerated 1");
-    assert_eq!(finalize(&mut world, Vec::new(), &[offence("v1", 1)]).updates, Default::default());
-    let second = finalize(&mut world, Vec::new(), &[offence("v1", 2)]);
-    assert_eq!(second.updates.validators, [(validator("v1"), 0)]);
-    let last = finalize(&mut world, Vec::new(), &[offence("v2", 1), offence("v2", 2), offence("v2", 3)]);
-    assert_eq!((last.updates.validators, last.events.len()), (Vec::new(), 3));
-    assert_eq!(powers(&world), [(validator("v2"), 10)]);
-}
-
-/// Everybody at once: whoever comes last keeps the chain going.
-#[test]
-fn evidence_against_all_leaves_one() {
-    let mut world = under(&[("v1", 10), ("v2", 10), ("v3", 10)]);
-    finalize(&mut world, Vec::new(), &["v1", "v2", "v3"].map(|name| offence(name, 1)));
-    assert_eq!(powers(&world), [(validator("v3"), 10)]);
-}
-
-#[test]
-fn evidence_and_a_remembered_proposal_go_together() {
-    let mut world = under(&[("v1", 10), ("v2", 10), ("v3", 10)]);
-    let parsed = crate::script::message(&world, None, "r1", "registers clinic as provider");
-    let transaction = world.signed("r1", &[parsed]);
-    let proposed = world.machine.prepare(vec![transaction], 1 << 20, 1, START);
-    // The replica computes the block anew.
-    let finalized = finalize(&mut world, proposed, &[offence("v1", 1)]);
-    assert_eq!(finalized.updates.validators, [(validator("v1"), 0)]);
-}
-
-#[test]
-fn one_upgrade_is_scheduled_at_a_time_and_can_be_called_off() {
-    let mut world = World::new();
-    agree(&mut world, "upgrade 2 in 9");
-    assert_eq!(run(&mut world, "r1 proposes p upgrade 2 in 20"), ["WrongUpgrade"]);
-    agree(&mut world, "upgrade 2 off");
-    agree(&mut world, "upgrade 2 in 3");
-    let height = governance::of(world.machine.store()).upgrade_height;
-    while world.machine.height() + 1 < height {
-        assert_eq!(world.machine.state_version(), 1);
-        finalize(&mut world, Vec::new(), &[]);
-    }
-    let upgraded = finalize(&mut world, Vec::new(), &[]);
-    let parameters = upgraded.updates.parameters.expect("the version is in every header from the next on");
-    assert_eq!((parameters.state_version, parameters.block_bytes), (2, None));
-    assert_eq!(world.machine.state_version(), 2);
-    assert!(world.machine.store().has(&careledger_app::keys::upgrade(2)));
-    assert_eq!(run(&mut world, "r1 proposes again upgrade 2 in 5"), ["WrongUpgrade"]);
-    assert_eq!(finalize(&mut world, Vec::new(), &[]).updates, Default::default(), "it is made once");
-}
-
-/// The upgrade from the program without it to the program with it, over one state.
-#[test]
-fn an_old_program_stops_before_the_upgrade_and_a_new_one_goes_on() {
-    let mut world = World::new();
-    run(&mut world, FAMILIAR);
-    run(&mut world, "clinic logs 1\nclinic logs 2\nlab logs 1");
-    agree(&mut world, "upgrade 2 in 2");
-    let old = Machine::with_upgrades(world.machine.store().clone(), &[]);
-    let height = old.height() + 1;
-    let mut old = old;
-    for height in height..height + 2 {
-        if old.halts_before(height).is_some() {
-            break;
-        }
-        let block = Block { height, time: START, transactions: Vec::new() };
-        old.finalize(&block);
-        old.commit();
-    }
-    let next = old.height() + 1;
-    let stopped = old.halts_before(next).expect("the old program does not know the upgrade");
-    assert_eq!((stopped.version, stopped.height), (2, next));
-    assert!(stopped.to_string().contains("upgrade 2"));
-    let store: MemoryStore = old.into_store();
-    assert_eq!(store.scan(b"access-log-tree/", None, 9), []);
-
-    let block = Block { height: next, time: START, transactions: Vec::new() };
-    let [one, other] = [Machine::new(store.clone()), Machine::new(store)].map(|mut new| {
-        assert_eq!(new.halts_before(next), None);
-        let hash = new.finalize(&block).app_hash;
-        new.commit();
-        (hash, new)
-    });
-    assert_eq!(one.0, other.0, "the migration is the same everywhere");
-    world = World { machine: one.1, replica: other.1, time: 0 };
-    assert_log_is_of_its_batches(&world, "clinic", 2);
-    assert_log_is_of_its_batches(&world, "lab", 1);
-    assert_eq!(run(&mut world, "clinic logs 3\nchemist logs 1"), ["ok", "ok"]);
-    assert_log_is_of_its_batches(&world, "clinic", 3);
-    assert_log_is_of_its_batches(&world, "chemist", 1);
-}
-
-/// What is in the state is RFC 6962's root over the batches in the state.
-pub fn assert_log_is_of_its_batches(world: &World, organization: &str, batches: u64) {
-    let state = world.machine.store();
-    let organization = address(organization);
-    let leaf = |sequence| {
-        let batch = state.get(&careledger_app::keys::access_log_batch(&organization, sequence)).expect("a batch");
-        let root = Digest::try_from(batch.root.as_slice()).expect("a root");
-        access_log::batch_leaf(&root, batch.count, batch.period_start, batch.period_end)
-    };
-    let leaves: Vec<Digest> = (1..=batches).map(leaf).collect();
-    let tree = state.get(&careledger_app::keys::access_log_tree(&organization)).expect("a tree");
-    assert_eq!((tree.size, tree.root), (batches, access_log::root(&leaves).to_vec()));
 }
 
 #[test]

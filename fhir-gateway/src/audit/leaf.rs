@@ -178,18 +178,3 @@ pub struct AnchoredBatch {
     /// Time of the first and the last leaf, Unix seconds.
     pub period: (i64, i64),
 }
-
-/// The place of a leaf in an anchored batch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inclusion {
-    /// Sequence of the batch on the ledger.
-    pub sequence: u64,
-    /// Place of the leaf, from 0.
-    pub index: usize,
-    /// Leaves in the batch.
-    pub count: usize,
-    /// Sibling hashes from the leaf up.
-    pub path: Vec<Digest>,
-    /// The anchored root.
-    pub root: Digest,
-}

@@ -58,6 +58,17 @@ impl World {
         &self.running.as_ref().unwrap().0
     }
 
+    /// A leaf, and the batch of it as a process leaves it that dies before it knows what became of it.
+    async fn intend(&self) -> AnchoredBatch {
+        self.log().record(access("p"), Durability::Synced).await.unwrap();
+        let core = &self.log().core;
+        let batch = core.gather(0).unwrap().unwrap();
+        let mut intent = Batch::default();
+        intent.put(Space::Batch, 1u64.to_be_bytes(), serde_json::to_vec(&batch).unwrap());
+        core.store.commit(intent, Durability::Synced).await.unwrap();
+        batch
+    }
+
     async fn on_ledger(&self, sequence: u64) -> Option<state::AccessLogBatch> {
         let key = keys::access_log_batch(&self.keys.signer.address(), sequence);
         self.running.as_ref().unwrap().1.get(&key).await.unwrap()
@@ -113,13 +124,8 @@ async fn every_leaf_is_anchored_and_proven_also_across_a_restart() {
 #[tokio::test]
 async fn a_batch_whose_answer_was_lost_is_not_anchored_twice() {
     let mut world = World::new().await;
-    world.log().record(access("p"), Durability::Synced).await.unwrap();
-    let core = &world.log().core;
-    let batch = core.gather(0).unwrap().unwrap();
-    let mut intent = Batch::default();
-    intent.put(Space::Batch, 1u64.to_be_bytes(), serde_json::to_vec(&batch).unwrap());
-    core.store.commit(intent, Durability::Synced).await.unwrap();
-    core.submit(1, &batch).await.unwrap();
+    let batch = world.intend().await;
+    world.log().core.submit(1, &batch).await.unwrap();
     world.restart().await;
     world.log().record(access("p"), Durability::Synced).await.unwrap();
     assert_eq!(world.log().anchor().await.unwrap(), 1);
@@ -132,12 +138,7 @@ async fn a_batch_whose_answer_was_lost_is_not_anchored_twice() {
 #[tokio::test]
 async fn a_batch_that_was_only_intended_is_anchored_at_the_next_turn() {
     let mut world = World::new().await;
-    world.log().record(access("p"), Durability::Synced).await.unwrap();
-    let core = &world.log().core;
-    let batch = core.gather(0).unwrap().unwrap();
-    let mut intent = Batch::default();
-    intent.put(Space::Batch, 1u64.to_be_bytes(), serde_json::to_vec(&batch).unwrap());
-    core.store.commit(intent, Durability::Synced).await.unwrap();
+    let batch = world.intend().await;
     world.restart().await;
     world.log().anchor().await.unwrap();
     assert_eq!(world.on_ledger(1).await.unwrap().root, batch.root.as_bytes());

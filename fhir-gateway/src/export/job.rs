@@ -298,21 +298,7 @@ mod tests {
 
     #[test]
     fn lines_fill_a_file_before_the_next_begins_and_none_is_lost() {
-        let mut job = Job {
-            id: String::new(),
-            client: String::new(),
-            scopes: String::new(),
-            order: order(Scope::System, &[], None),
-            began: 0,
-            transaction_time: 0,
-            waiting: Vec::new(),
-            step: 0,
-            after: String::new(),
-            files: Vec::new(),
-            failures: 0,
-            retry_at: 0,
-            end: None,
-        };
+        let mut job = crate::export::tests::job("one");
         let lines = |count: u32| (0..count).map(|n| Line::Version(n.to_string(), 1)).collect::<Vec<_>>();
         let mut seen = 0;
         for (kind, name, count) in [

@@ -9,12 +9,10 @@ use serde_json::json;
 
 use super::job::{File, Job, Kind, Line, Order, Scope};
 use crate::{
-    audit::Origin,
     auth::{Caller, clock, scopes::Interaction},
     index::extract::{self, Term},
     interactions::{
-        Context, Prefer, bundle::Size, condition::Locks, local_patient, permit, readable, search::elsewhere, served,
-        subset,
+        Context, bundle::Size, condition::Locks, local_patient, permit, readable, search::elsewhere, served, subset,
     },
     json::{Document, Node, instant},
     organization::Organization,
@@ -74,15 +72,7 @@ impl Reading {
     }
 
     fn context(&self) -> Context<'_> {
-        let organization = &self.organization;
-        Context {
-            organization,
-            conditions: &self.locks,
-            caller: &self.caller,
-            prefer: Prefer::default(),
-            key: None,
-            origin: Origin::UNKNOWN,
-        }
+        Context::in_background(&self.organization, &self.locks, &self.caller)
     }
 
     /// The next bytes; none at the end.

@@ -18,7 +18,7 @@ use crate::{
         Index,
         export::{Row, Wanted, Which, Whom},
     },
-    interactions::{Context, Prefer, condition::Locks, readable, search::elsewhere, sight},
+    interactions::{Context, condition::Locks, readable, search::elsewhere, sight},
     json::instant,
     organization::Organization,
     outcome::Refusal,
@@ -124,14 +124,7 @@ async fn attempt(organization: &Organization, mut job: Job) -> Result<Attempt, R
         return Ok(Attempt::Moved);
     };
     let locks = Locks::of(organization.records.clone());
-    let context = Context {
-        organization,
-        conditions: &locks,
-        caller: &caller,
-        prefer: Prefer::default(),
-        key: None,
-        origin: Origin::UNKNOWN,
-    };
+    let context = Context::in_background(organization, &locks, &caller);
     (job.waiting, job.failures) = (Vec::new(), 0);
     let Some(step) = job.order.steps().get(job.step).copied() else {
         job.end = Some((clock(), End::Complete));

@@ -13,7 +13,8 @@ use crate::{
     vault::{Space, Store as _, local::LocalStore},
 };
 
-fn job(id: &str) -> Job {
+/// An export of which nothing is done.
+pub(super) fn job(id: &str) -> Job {
     let order = Order {
         scope: Scope::System,
         request: "http://here/$export".to_owned(),

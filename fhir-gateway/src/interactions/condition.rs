@@ -82,6 +82,23 @@ fn stripe(name: &str) -> usize {
     usize::try_from(hasher.finish() % STRIPES as u64).expect("a remainder of 256 fits")
 }
 
+/// The criteria of a condition on a type. Besides the criteria alone, clients send the whole address of the search,
+/// as HAPI's does: `https://host/fhir/Patient?identifier=…`.
+///
+/// # Errors
+/// [`Refusal::BadRequest`] where the address is that of another type.
+pub fn criteria<'a>(resource_type: &str, condition: &'a str) -> Result<&'a str, Refusal> {
+    match condition.split_once('?') {
+        // A question mark within a criterion's value.
+        Some((address, _)) if address.contains('=') => Ok(condition),
+        Some((address, criteria)) if matches!(address.rsplit('/').next(), Some(last) if last.is_empty() || last == resource_type) => {
+            Ok(criteria)
+        }
+        Some(_) => Err(Refusal::BadRequest("the condition is on another type".to_string())),
+        None => Ok(condition),
+    }
+}
+
 /// A condition's criteria, in one order: however they are written, they ask for the same.
 fn normal(condition: &str) -> String {
     let mut pairs = pairs(condition);
@@ -90,7 +107,7 @@ fn normal(condition: &str) -> String {
 }
 
 fn pairs(condition: &str) -> Vec<(String, String)> {
-    url::form_urlencoded::parse(condition.trim_start_matches('?').as_bytes()).into_owned().collect()
+    url::form_urlencoded::parse(condition.as_bytes()).into_owned().collect()
 }
 
 /// What becomes of a create by condition that nothing met a moment ago.
@@ -214,5 +231,28 @@ pub async fn one(
     match hits.len() {
         0 | 1 => Ok(hits.pop().map(|hit| hit.id)),
         _ => Err(Refusal::MultipleMatches),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_is_criteria_or_the_address_of_a_search() {
+        for (condition, expected) in [
+            ("identifier=urn:mrn|7", Some("identifier=urn:mrn|7")),
+            ("?identifier=7", Some("identifier=7")),
+            ("Patient?identifier=7&active=true", Some("identifier=7&active=true")),
+            ("http://127.0.0.1:8080/a/fhir/Patient?identifier=a%7Cb", Some("identifier=a%7Cb")),
+            ("/a/fhir/Patient?identifier=7", Some("identifier=7")),
+            ("identifier=http://example.org/a?b|7", Some("identifier=http://example.org/a?b|7")),
+            ("", Some("")),
+            ("Group?identifier=7", None),
+            ("https://example.org/fhir/Group?identifier=7", None),
+            ("OtherPatient?identifier=7", None),
+        ] {
+            assert_eq!(criteria("Patient", condition).ok(), expected, "{condition}");
+        }
     }
 }

@@ -20,6 +20,7 @@ pub async fn create(
     let kind = writable(resource_type)?;
     permit(context, resource_type, Interaction::Create)?;
     check(resource_type, incoming)?;
+    let if_none_exist = if_none_exist.map(|condition| condition::criteria(resource_type, condition)).transpose()?;
     let keyed = context.key.map(|key| key.id(context, resource_type));
     let conditions: Vec<_> =
         if_none_exist.into_iter().chain(keyed.as_deref()).map(|condition| (resource_type, condition)).collect();

@@ -1,10 +1,9 @@
 //! Callers whose scopes reach further for one type than for another.
 
 use careledger_gateway::{
-    audit::Origin,
     auth::{Caller, NEVER, scopes::Scopes},
     interactions::{
-        Answer, Context, Incoming, Prefer,
+        Answer, Context, Incoming,
         condition::Locks,
         create,
         documents::generate,
@@ -42,14 +41,7 @@ impl<'a> Acting<'a> {
     }
 
     fn context(&self) -> Context<'_> {
-        Context {
-            organization: &self.world.organization,
-            conditions: &self.locks,
-            caller: &self.caller,
-            prefer: Prefer::default(),
-            key: None,
-            origin: Origin::UNKNOWN,
-        }
+        Context::in_background(&self.world.organization, &self.locks, &self.caller)
     }
 
     async fn create(&self, resource: &Value) -> Result<Answer, Refusal> {

@@ -66,12 +66,18 @@ async fn sixteen_racing_conditional_creates_on_two_gateways_give_one_resource_a_
     let one = world.client("ehr").await;
     let other = Gateway::new([Arc::clone(&world.organization)], BODY_BYTES_MAX);
     let other = Client::of(&Arc::new(other), world.token("ehr").await).await;
+    race_a_hundred_times([&one, &other]).await;
+}
+
+/// Sixteen creates at once through two clients, by a condition that is written in two ways: of each race one
+/// creates, and the others find what it created.
+pub async fn race_a_hundred_times(clients: [&Client; 2]) {
     for race in 0..100 {
         let mrn = format!("race-{race}");
         let conditions = [format!("identifier=urn:mrn|{mrn}"), format!("?identifier=urn%3Amrn%7C{mrn}")];
         let send = |number: usize| {
             let headers = [("if-none-exist", conditions[number / 2 % 2].as_str())];
-            let (client, body) = (if number.is_multiple_of(2) { &one } else { &other }, patient(None, &mrn, "male"));
+            let (client, body) = (clients[number % 2], patient(None, &mrn, "male"));
             async move { client.send("POST", "/Patient", &headers, body).await }
         };
         let answers = join_all((0..16).map(send)).await;
@@ -81,7 +87,9 @@ async fn sixteen_racing_conditional_creates_on_two_gateways_give_one_resource_a_
         let ids: BTreeSet<String> = answers.iter().map(support::Got::id).collect();
         assert_eq!(ids.len(), 1, "race {race}");
     }
-    assert_eq!(one.get("/Patient?_summary=count").await.expect(200).json()["total"], 100);
+    for client in clients {
+        assert_eq!(client.get("/Patient?_summary=count").await.expect(200).json()["total"], 100);
+    }
 }
 
 #[actix_web::test]
@@ -106,6 +114,29 @@ async fn a_condition_creates_anew_once_what_it_created_is_gone_or_says_something
         "request": {"method": "POST", "url": "Patient", "ifNoneExist": "identifier=urn:mrn|y"}});
     let bundle = json!({"resourceType": "Bundle", "type": "transaction", "entry": [entry, entry]});
     client.post("/", bundle.to_string()).await.expect(200);
+}
+
+/// HAPI's client sends the address of the search where FHIR asks for its criteria alone.
+#[actix_web::test]
+async fn a_condition_that_is_a_whole_address_was_refused() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let create = async |condition: &str| {
+        client.send("POST", "/Patient", &[("if-none-exist", condition)], patient(None, "7", "male")).await
+    };
+    let first = create("http://localhost/hospital/fhir/Patient?identifier=urn%3Amrn%7C7").await.expect(201).id();
+    assert_eq!(create("Patient?identifier=urn:mrn|7").await.expect(200).id(), first);
+    assert_eq!(create("identifier=urn:mrn|7").await.expect(200).id(), first);
+    create("http://localhost/hospital/fhir/Group?identifier=urn:mrn|7").await.expect(400);
+    let bundle = |condition: &str| {
+        let entry = json!({"resource": {"resourceType": "Patient"},
+            "request": {"method": "POST", "url": "Patient", "ifNoneExist": condition}});
+        json!({"resourceType": "Bundle", "type": "transaction", "entry": [entry]}).to_string()
+    };
+    let answer = client.post("/", bundle("Patient?identifier=urn:mrn|7")).await.expect(200).json();
+    assert_eq!(answer["entry"][0]["response"]["status"], "200 OK");
+    let refused = client.post("/", bundle("Group?identifier=urn:mrn|7")).await.expect(422);
+    assert!(refused.text().contains("Bundle.entry[0].request.ifNoneExist"), "{}", refused.text());
 }
 
 #[actix_web::test]

@@ -18,6 +18,8 @@ mod export;
 mod fidelity;
 mod guides;
 mod histories;
+#[path = "../../../tests/support/node_project.rs"]
+mod node_project;
 mod patches;
 mod processes;
 mod related;

@@ -2,7 +2,7 @@
 //! process, and share nothing in it. `cargo verify` starts the server and names it; without one, nothing of
 //! this can be checked, and each test says so.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use careledger_gateway::{
     config::{self, Config, VaultKind},
@@ -13,7 +13,10 @@ use careledger_gateway::{
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use super::support::{self, BODY_BYTES_MAX, Client, SCOPE, World, exchange, opened};
+use super::{
+    conditions::race_a_hundred_times,
+    support::{BODY_BYTES_MAX, Client, SCOPE, World, exchange, opened},
+};
 
 /// An organization, and another process of it, each with a client.
 struct Two {
@@ -71,23 +74,7 @@ fn patient(id: Option<&str>, mrn: &str) -> String {
 #[actix_web::test]
 async fn sixteen_racing_conditional_creates_through_two_processes_give_one_resource_a_hundred_times() {
     let Some(Two { one, other, .. }) = two().await else { return };
-    for race in 0..100 {
-        let (mrn, condition) = (format!("race-{race}"), format!("identifier=urn:mrn|race-{race}"));
-        let send = |number: usize| {
-            let client = if number.is_multiple_of(2) { &one } else { &other };
-            let (headers, body) = ([("if-none-exist", condition.as_str())], patient(None, &mrn));
-            async move { client.send("POST", "/Patient", &headers, body).await }
-        };
-        let answers = join_all((0..16).map(send)).await;
-        let mut statuses: Vec<u16> = answers.iter().map(|got| got.status).collect();
-        statuses.sort_unstable();
-        assert_eq!(statuses, [vec![200; 15], vec![201]].concat(), "race {race}");
-        let ids: BTreeSet<String> = answers.iter().map(support::Got::id).collect();
-        assert_eq!(ids.len(), 1, "race {race}");
-    }
-    for client in [&one, &other] {
-        assert_eq!(client.get("/Patient?_summary=count").await.expect(200).json()["total"], 100);
-    }
+    race_a_hundred_times([&one, &other]).await;
 }
 
 #[actix_web::test]

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Lines, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
@@ -14,10 +14,12 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    condition,
+    condition, node_project,
     support::{Client, World, world_that_trusts},
 };
 
+/// The Node.js project of the provider.
+const PROJECT: &str = "../tests/clients/oidc-provider";
 const AUDIENCE: &str = "http://localhost/hospital/fhir";
 /// Where nobody listens: the code is in the address that the browser would be sent to.
 const REDIRECT: &str = "http://127.0.0.1:9/callback";
@@ -38,7 +40,7 @@ impl Provider {
     fn start() -> Self {
         let mut process = Command::new("node")
             .arg("provider.mjs")
-            .current_dir(project())
+            .current_dir(node_project::installed(Path::new(env!("CARGO_MANIFEST_DIR")).join(PROJECT)))
             .env("AUDIENCE", AUDIENCE)
             .env("SCOPES", "launch/patient patient/*.rs patient/*.cruds")
             .env("PATIENT", "p1")
@@ -81,17 +83,6 @@ impl Drop for Provider {
 fn said_of(said: &mut Lines<BufReader<ChildStdout>>, beginning: &str) -> String {
     let mut lines = said.map(|line| line.expect("the provider writes text"));
     lines.find(|line| line.starts_with(beginning)).expect("the provider runs")
-}
-
-/// The node project, with its packages.
-fn project() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients/oidc-provider");
-    if !folder.join("node_modules").is_dir() {
-        let installed = Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder).output();
-        let installed = installed.expect("npm starts: install Node.js 20 or newer");
-        assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
-    }
-    folder
 }
 
 /// A browser: it keeps cookies and says where it is sent.

@@ -8,7 +8,6 @@ use std::{
 use careledger_app::keys;
 use careledger_gateway::{
     audit::{Access, Action, Agent, Outcome},
-    config::Config,
     keys::{OrganizationKeys, OrganizationSigner, random},
     ledger::{Ledger, clock, embedded::Embedded},
     organization::{OpenError, Organization, acknowledged::Lacking},
@@ -26,12 +25,10 @@ use careledger_wire::{
     },
 };
 
-use super::{chain, site};
-
-/// One life of a gateway's process: when it is over, nothing of it holds a folder.
-fn live<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Runtime::new().unwrap().block_on(work)
-}
+use super::{
+    chain,
+    restarted::{Restarted, live},
+};
 
 /// Changes a byte in the middle of the log of the closed database in `folder`, as a bad disk does.
 fn flip_a_byte_of_the_log(folder: &Path) {
@@ -206,40 +203,7 @@ async fn a_damaged_byte_in_the_log_of_the_vault_is_refused_and_not_skipped() {
     says(&LocalStore::open(folder.path()).err().unwrap(), folder.path());
 }
 
-/// An organization whose gateway is started again and again.
-struct Restarted {
-    folder: tempfile::TempDir,
-    registrar: OrganizationSigner,
-    config: Config,
-}
-
 impl Restarted {
-    fn new() -> Self {
-        let (folder, registrar) = (tempfile::tempdir().unwrap(), OrganizationSigner::random());
-        let hospital = OrganizationKeys::random();
-        let address = "127.0.0.1:0".parse().unwrap();
-        let config = site::configuration(folder.path(), "hospital", &hospital, address, &[]);
-        let world = Self { folder, registrar, config };
-        live(async {
-            let ledger = world.ledger();
-            chain::register(&ledger, &world.registrar, &hospital, OrganizationKind::Provider).await.unwrap();
-        });
-        world
-    }
-
-    fn ledger(&self) -> Ledger {
-        chain::embedded(&self.folder.path().join("ledger"), &self.registrar).0
-    }
-
-    fn vault(&self) -> PathBuf {
-        self.config.organizations[0].data.join("vault")
-    }
-
-    async fn open(&self) -> Result<std::sync::Arc<Organization>, OpenError> {
-        let opened = Organization::open(&self.config, &self.config.organizations[0], self.ledger()).await;
-        opened.map(|(organization, _)| organization)
-    }
-
     /// Stores a Patient, and anchors a line of the access log that says so.
     async fn admit(&self, organization: &Organization, id: &str) {
         let body = format!(r#"{{"resourceType":"Patient","id":"{id}"}}"#);
@@ -276,8 +240,7 @@ fn a_vault_that_lost_what_was_acknowledged_is_refused_until_the_loss_is_accepted
     assert_eq!(lacking, Lacking { resources: 1, changes: 1, batches: 1 });
 
     live(async {
-        let settings = &world.config.organizations[0];
-        let organization = Organization::open_as_it_is(&world.config, settings, world.ledger()).await.unwrap();
+        let organization = world.open_as_it_is().await;
         assert!(organization.audit.anchor().await.is_err(), "no batch takes the place of one that is lost");
         assert_eq!(organization.records.reindex(|_| ()).await.unwrap().missing, 1);
         organization.audit.accept_loss().await.unwrap();
@@ -315,8 +278,7 @@ fn a_flipped_byte_names_its_document() {
         });
         live(flip_a_byte(&world.vault(), space));
         live(async {
-            let settings = &world.config.organizations[0];
-            let organization = Organization::open_as_it_is(&world.config, settings, world.ledger()).await.unwrap();
+            let organization = world.open_as_it_is().await;
             let found = organization.records.verify(|_| ()).await.unwrap();
             let [flawed] = found.flawed.as_slice() else { panic!("{space:?}: {found:?}") };
             assert_eq!((flawed.version, flawed.flaw), (1, expected), "{space:?}");
@@ -335,8 +297,7 @@ fn a_version_that_the_ledger_does_not_have_and_a_record_that_the_vault_does_not_
     live(async { world.admit(&world.open().await.unwrap(), "p2").await });
     roll_back(&world.vault(), &world.folder.path().join("older"));
     live(async {
-        let settings = &world.config.organizations[0];
-        let organization = Organization::open_as_it_is(&world.config, settings, world.ledger()).await.unwrap();
+        let organization = world.open_as_it_is().await;
         let found = organization.records.verify(|_| ()).await.unwrap();
         assert_eq!(found.missing, [organization.keys.record_id("Patient", "p2")]);
         assert!(found.flawed.is_empty(), "{found:?}");
@@ -344,8 +305,7 @@ fn a_version_that_the_ledger_does_not_have_and_a_record_that_the_vault_does_not_
     // The ledger of another network has none of it.
     fs::remove_dir_all(world.folder.path().join("ledger")).unwrap();
     live(async {
-        let settings = &world.config.organizations[0];
-        let organization = Organization::open_as_it_is(&world.config, settings, world.ledger()).await.unwrap();
+        let organization = world.open_as_it_is().await;
         let found = organization.records.verify(|_| ()).await.unwrap();
         assert_eq!(found.flawed.iter().map(|flawed| flawed.flaw).collect::<Vec<_>>(), [Flaw::NotOnLedger]);
     });

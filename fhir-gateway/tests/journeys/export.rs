@@ -7,25 +7,22 @@ use std::{
 };
 
 use careledger_gateway::{
-    config::Config,
     export::{
         job::{End, Job},
         lines::Reading,
     },
     interactions::{
-        Context, Prefer,
+        Context,
         condition::Locks,
         export::{self, Of},
         operation::Sent,
     },
-    keys::{OrganizationKeys, OrganizationSigner},
     organization::Organization,
     outcome::Refusal,
     records::{Change, Content},
 };
-use careledger_wire::proto::identity::OrganizationKind;
 
-use super::{chain, site};
+use super::restarted::{Restarted, live};
 
 const CLIENT: &str = "ehr";
 const SCOPES: &str = "system/*.rs";
@@ -36,36 +33,9 @@ const AT_ONCE: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(1);
 
-/// A gateway without sockets, started again and again.
-struct Restarted {
-    folder: tempfile::TempDir,
-    registrar: OrganizationSigner,
-    config: Config,
-}
-
-impl Restarted {
-    fn new() -> Self {
-        let (folder, registrar) = (tempfile::tempdir().unwrap(), OrganizationSigner::random());
-        let hospital = OrganizationKeys::random();
-        let address = "127.0.0.1:0".parse().unwrap();
-        let config = site::configuration(folder.path(), "hospital", &hospital, address, &[]);
-        let world = Self { folder, registrar, config };
-        tokio::runtime::Runtime::new().unwrap().block_on(async {
-            let (ledger, _) = chain::embedded(&world.folder.path().join("ledger"), &world.registrar);
-            chain::register(&ledger, &world.registrar, &hospital, OrganizationKind::Provider).await.unwrap();
-        });
-        world
-    }
-
-    /// One life: when it is over, its tasks are dropped where they are, and what they held in memory is gone.
-    fn live<T>(&self, work: impl AsyncFnOnce(Arc<Organization>) -> T) -> T {
-        tokio::runtime::Runtime::new().unwrap().block_on(async {
-            let (ledger, _) = chain::embedded(&self.folder.path().join("ledger"), &self.registrar);
-            let (organization, _) =
-                Organization::open(&self.config, &self.config.organizations[0], ledger).await.unwrap();
-            work(organization).await
-        })
-    }
+/// What one life of a gateway does.
+fn in_one_life<T>(world: &Restarted, work: impl AsyncFnOnce(Arc<Organization>) -> T) -> T {
+    live(async { work(world.open().await.unwrap()).await })
 }
 
 fn patient(number: usize) -> Change {
@@ -78,14 +48,7 @@ fn patient(number: usize) -> Change {
 async fn begun(organization: &Organization) -> String {
     let caller = organization.authority.acting(CLIENT, SCOPES).unwrap();
     let locks = Locks::of(organization.records.clone());
-    let context = Context {
-        organization,
-        conditions: &locks,
-        caller: &caller,
-        prefer: Prefer::default(),
-        key: None,
-        origin: careledger_gateway::audit::Origin::UNKNOWN,
-    };
+    let context = Context::in_background(organization, &locks, &caller);
     let document = || Err(Refusal::NotFound);
     let sent = Sent { is_empty: true, document: &document, pairs: &[] };
     export::begin(&context, Of::System, &sent, "http://here/$export").await.unwrap()
@@ -128,7 +91,7 @@ async fn exported(organization: &Arc<Organization>, job: &Job) -> BTreeMap<Strin
 #[test]
 fn an_export_that_is_stopped_again_and_again_has_every_resource_once() {
     let world = Restarted::new();
-    let id = world.live(async |organization| {
+    let id = in_one_life(&world, async |organization| {
         for first in (0..PATIENTS).step_by(AT_ONCE) {
             let changes = (first..PATIENTS.min(first + AT_ONCE)).map(patient).collect();
             organization.records.commit(changes, Vec::new()).await.unwrap();
@@ -137,7 +100,7 @@ fn an_export_that_is_stopped_again_and_again_has_every_resource_once() {
     });
     let mut lives = 0;
     loop {
-        let job = world.live(async |organization| moved(&organization, &id).await);
+        let job = in_one_life(&world, async |organization| moved(&organization, &id).await);
         lives += 1;
         if let Some((_, end)) = job.end {
             assert_eq!(end, End::Complete);
@@ -145,7 +108,7 @@ fn an_export_that_is_stopped_again_and_again_has_every_resource_once() {
         }
         assert!(lives < 200, "the export does not end");
     }
-    let found = world.live(async |organization| {
+    let found = in_one_life(&world, async |organization| {
         let job = organization.exports.of_client(&id, CLIENT).unwrap();
         exported(&organization, &job).await
     });

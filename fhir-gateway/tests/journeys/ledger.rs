@@ -1,6 +1,6 @@
 //! The gateway's ledger: embedded, behind RPC, and through an unmodified CosmJS.
 
-use std::{path::PathBuf, process::Command};
+use std::path::PathBuf;
 
 use careledger_app::{
     audit::{AuditError, Log},
@@ -24,7 +24,7 @@ use careledger_wire::{
 };
 use serde_json::{Value, json};
 
-use super::chain;
+use super::{chain, node_project};
 
 fn anchor(organization: &Address, records: u8) -> careledger_wire::message::Message {
     let anchors = (0..records).map(|_| Anchor { record: random::<32>().to_vec(), commitment: random::<32>().to_vec() });
@@ -171,18 +171,8 @@ async fn hostile_calls_get_errors() {
     assert!(status.contains(chain::CHAIN));
 }
 
-fn cosmjs_project() -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/cosmjs");
-    if !folder.join("node_modules").exists() {
-        let installed = Command::new("npm").arg("ci").current_dir(&folder).output();
-        let installed = installed.expect("this test needs node and npm: install them");
-        assert!(installed.status.success(), "npm ci: {}", String::from_utf8_lossy(&installed.stderr));
-    }
-    folder
-}
-
 async fn cosmjs(url: &str, key: [u8; 32], message: Value) -> Value {
-    let folder = cosmjs_project();
+    let folder = node_project::installed(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/cosmjs"));
     let mut node = tokio::process::Command::new("node");
     node.arg("send.mjs").arg(message.to_string()).current_dir(folder);
     node.env("CARELEDGER_RPC", url).env("CARELEDGER_KEY", hex::encode(key));

@@ -9,5 +9,8 @@ mod export;
 mod insurance;
 mod ledger;
 mod limits;
+#[path = "../../../tests/support/node_project.rs"]
+mod node_project;
+mod restarted;
 mod site;
 mod unknown;

@@ -12,6 +12,7 @@ use careledger_gateway::server::{self, Gateway};
 use futures::{FutureExt as _, future::LocalBoxFuture};
 use serde_json::Value;
 
+mod answers;
 mod world;
 
 pub use world::{BODY_BYTES_MAX, FHIR, SCOPE, World, exchange, opened, world, world_that_trusts};
@@ -32,13 +33,21 @@ impl Client {
         let call = move |request: TestRequest| {
             let app = Rc::clone(&app);
             async move {
-                let response = test::call_service(&*app, request.to_request()).await;
+                let request = request.to_request();
+                let asked = format!("{} {}", request.method(), request.uri());
+                let response = test::call_service(&*app, request).await;
                 let status = response.status().as_u16();
                 let header = |(name, value): (&HeaderName, &HeaderValue)| {
                     (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
                 };
                 let headers = response.headers().iter().map(header).collect();
-                Got { status, headers, bytes: test::read_body(response).await.to_vec() }
+                let got = Got { status, headers, bytes: test::read_body(response).await.to_vec() };
+                answers::keep(
+                    &format!("{asked}: {status}"),
+                    got.header("content-type").unwrap_or_default(),
+                    &got.bytes,
+                );
+                got
             }
             .boxed_local()
         };

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{env, fs};
+use std::{env, fs, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,8 @@ const SOCKET_PATH_BYTES_MAX: usize = 100;
 const SOCKET_NAME_BYTES_MAX: usize = 16;
 /// Stopping everything may take each stage its grace time.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+/// How often one request is sent to supervisors that end before they answer.
+const ASKS_MAX: usize = 3;
 /// Longest line either side sends.
 const LINE_BYTES_MAX: u64 = 256 * 1024;
 
@@ -85,19 +87,35 @@ pub fn control_socket(home: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Asks a home's supervisor; `None` when none answers there.
+///
+/// A supervisor that ends while it is asked closes the connection: asking again tells whether one is still there.
 pub fn ask(home: &Path, request: &Request) -> Result<Option<Vec<ProcessStatus>>, Failure> {
     if !home.is_dir() {
         return Ok(None);
     }
-    let Ok(mut stream) = UnixStream::connect(control_socket(home)?) else {
-        return Ok(None);
-    };
-    stream.set_read_timeout(Some(ANSWER_TIME_MAX)).doing(|| "asking the supervisor".into())?;
-    send(&mut stream, request)?;
-    match receive::<Reply>(&stream)? {
-        Reply::Processes(processes) => Ok(Some(processes)),
-        Reply::Refused(why) => Err(Failure::Needs(why)),
+    let socket = control_socket(home)?;
+    let mut asks_left = ASKS_MAX;
+    while let Ok(stream) = UnixStream::connect(&socket) {
+        asks_left -= 1;
+        match exchange(&stream, request) {
+            Err(Failure::System { source, .. }) if asks_left > 0 && has_left(&source) => {}
+            Err(failure) => return Err(failure),
+            Ok(Reply::Processes(processes)) => return Ok(Some(processes)),
+            Ok(Reply::Refused(why)) => return Err(Failure::Needs(why)),
+        }
     }
+    Ok(None)
+}
+
+fn exchange(stream: &UnixStream, request: &Request) -> Result<Reply, Failure> {
+    stream.set_read_timeout(Some(ANSWER_TIME_MAX)).doing(|| "asking the supervisor".into())?;
+    send(stream, request)?;
+    receive(stream)
+}
+
+fn has_left(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 /// Writes one line.
@@ -112,13 +130,43 @@ pub fn receive<M: for<'de> Deserialize<'de>>(stream: &UnixStream) -> Result<M, F
     let mut line = String::new();
     BufReader::new(stream.take(LINE_BYTES_MAX))
         .read_line(&mut line)
+        .and_then(|bytes| if bytes == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) })
         .doing(|| "reading from the control socket".into())?;
     serde_json::from_str(&line).map_err(|error| Failure::Check(format!("the control socket: {error}")))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
     use super::*;
+
+    #[test]
+    fn a_supervisor_that_ends_while_it_is_asked_is_one_that_does_not_run() {
+        for reads_before_it_ends in [false, true] {
+            let home = tempfile::tempdir().unwrap();
+            let listener = UnixListener::bind(control_socket(home.path()).unwrap()).unwrap();
+            let supervisor = thread::spawn(move || {
+                let (stream, _) = listener.accept().unwrap();
+                drop(listener);
+                if reads_before_it_ends {
+                    receive::<Request>(&stream).unwrap();
+                }
+            });
+            assert_eq!(ask(home.path(), &Request::Status).unwrap(), None);
+            supervisor.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_supervisor_that_never_answers_is_an_error_and_none_that_does_not_run() {
+        let home = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(control_socket(home.path()).unwrap()).unwrap();
+        let supervisor = thread::spawn(move || listener.incoming().take(ASKS_MAX).for_each(drop));
+        ask(home.path(), &Request::Status).unwrap_err();
+        supervisor.join().unwrap();
+    }
 
     #[test]
     fn sockets_fit_the_kernels_limit_however_deep_the_home_is() {

@@ -2,6 +2,8 @@
 
 mod circuit;
 mod commands;
+#[path = "../../../tests/support/node_project.rs"]
+mod node_project;
 mod page;
 mod proofs;
 mod scenario;

@@ -7,7 +7,10 @@ use std::{
     sync::LazyLock,
 };
 
-use crate::scenario::{anchor, day, eligible, later, restate};
+use crate::{
+    node_project,
+    scenario::{anchor, day, eligible, later, restate},
+};
 use ark_bn254::{Fq, Fq2, Fr, G1Affine, G2Affine};
 use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, PrimeField, UniformRand};
@@ -291,18 +294,8 @@ fn a_proof_is_written_as_the_page_says() {
 
 /// The folder with snarkjs and circomlibjs, installed from the committed lock file where they are missing.
 pub fn outside_tools() -> &'static Path {
-    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("snarkjs");
-        if !folder.join("node_modules/snarkjs/build/cli.cjs").exists() {
-            let status = Command::new("npm")
-                .args(["ci", "--no-audit", "--no-fund"])
-                .current_dir(&folder)
-                .status()
-                .expect("this test needs npm: install Node.js 20 or later");
-            assert!(status.success(), "`npm ci` failed in {}", folder.display());
-        }
-        folder
-    });
+    static FOLDER: LazyLock<PathBuf> =
+        LazyLock::new(|| node_project::installed(Path::new(env!("CARGO_MANIFEST_DIR")).join("snarkjs")));
     &FOLDER
 }
 

@@ -9,9 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use careledger_wire::transaction::hash;
-
-use super::rpc::{Accepted, Rpc};
+use super::rpc::{Accepted, Question, Rpc};
 
 /// One transaction of this many is watched until it is in a block.
 const SAMPLED: usize = 20;
@@ -30,6 +28,8 @@ pub struct Plan {
     pub duration: Duration,
     /// Transactions that may wait at a node before its senders pause.
     pub mempool_max: u64,
+    /// What to ask the application to know whether a transaction was committed.
+    pub question: fn(&[u8]) -> Question,
 }
 
 /// What the network made of it.
@@ -47,6 +47,8 @@ pub struct Measured {
     elapsed: Duration,
     /// From the first to the last block with a transaction.
     blocks_span: Duration,
+    /// Most transactions that were seen waiting at a node.
+    pub waiting_max: u64,
     /// Longest time between two of them.
     longest_interval: Duration,
     /// From being sent to being seen in a block, sorted; of the watched ones.
@@ -83,7 +85,7 @@ struct Shared {
     /// Of each node.
     is_full: Vec<AtomicBool>,
     is_done: AtomicBool,
-    watched: Mutex<Vec<(Vec<u8>, Instant)>>,
+    watched: Mutex<Vec<(Question, Instant)>>,
     failure: Mutex<Option<String>>,
 }
 
@@ -132,7 +134,7 @@ fn send(plan: &Plan, shared: &Shared, transactions: &[Vec<u8>], started: Instant
                 if index.is_multiple_of(SAMPLED)
                     && let Ok(mut watched) = shared.watched.lock()
                 {
-                    watched.push((hash(transaction).to_vec(), sent_at));
+                    watched.push(((plan.question)(transaction), sent_at));
                 }
             }
             Ok(Accepted::Full) => shared.is_full[node].store(true, Ordering::Relaxed),
@@ -168,7 +170,9 @@ fn watch(plan: &Plan, shared: &Shared, first: u64, started: Instant) -> Result<M
             look(rpc, shared, &mut measured)?;
         }
         for (node, is_full) in nodes.iter().zip(&shared.is_full) {
-            is_full.store(node.waiting()? > plan.mempool_max, Ordering::Relaxed);
+            let waiting = node.waiting()?;
+            measured.waiting_max = measured.waiting_max.max(waiting);
+            is_full.store(waiting > plan.mempool_max, Ordering::Relaxed);
         }
         if shared.is_done.load(Ordering::SeqCst) {
             let until = *drain_until.get_or_insert_with(|| Instant::now() + DRAIN);
@@ -185,8 +189,8 @@ fn watch(plan: &Plan, shared: &Shared, first: u64, started: Instant) -> Result<M
 fn look(rpc: &Rpc, shared: &Shared, measured: &mut Measured) -> Result<(), String> {
     let mut watched = std::mem::take(&mut *shared.watched.lock().map_err(|_| "a sending thread failed")?);
     let mut done = 0;
-    for (hash, sent_at) in &watched {
-        if !rpc.is_committed(hash)? {
+    for (question, sent_at) in &watched {
+        if !rpc.has_answer(question)? {
             break;
         }
         measured.latencies.push(sent_at.elapsed());

@@ -21,6 +21,8 @@ use crate::cli::{Failure, Result, parse::now};
 pub const CUSTODIANS: usize = 16;
 /// Records of a batch.
 pub const BATCH_RECORDS: u32 = 10_000;
+/// Bytes of a pair: as many as a signed consent has.
+const PAIR_BYTES: usize = 350;
 /// Longest that one step of the preparation may wait for its block.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// How long the signed consents can be sent.
@@ -133,6 +135,16 @@ pub fn consents(claimants: &[Claimant], count: u32) -> Vec<Vec<u8>> {
         sign(&claimant.signer, &claimant.chain_id, claimant.account_number, replay, &[grant.into()])
     };
     claimants.iter().cycle().take(count as usize).map(sign_one).collect()
+}
+
+/// `count` pairs `KEY=VALUE` of CometBFT's key-value store, each of its own key.
+pub fn pairs(count: u32) -> Vec<Vec<u8>> {
+    let pair = |number: u32| {
+        let mut pair = format!("load{number:016}=").into_bytes();
+        pair.resize(PAIR_BYTES, b'x');
+        pair
+    };
+    (0..count).map(pair).collect()
 }
 
 fn registration(registrar: &Signer, organization: &Signer) -> Message {

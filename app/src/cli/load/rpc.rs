@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use careledger_wire::transaction::hash;
 use serde_json::{Value, json};
 
 /// Longest that one call may take.
@@ -32,6 +33,24 @@ pub struct BlockInfo {
     pub height: u64,
     /// Its number of transactions.
     pub transactions: u64,
+}
+
+/// What an application is asked about its committed state.
+#[derive(Debug)]
+pub struct Question {
+    path: &'static str,
+    data: Vec<u8>,
+}
+
+/// Asks CareLedger for a transaction's result.
+pub fn result_of_transaction(transaction: &[u8]) -> Question {
+    Question { path: careledger_app::query::TRANSACTION, data: hash(transaction).to_vec() }
+}
+
+/// Asks CometBFT's key-value store for a pair's value.
+pub fn value_of_pair(transaction: &[u8]) -> Question {
+    let key = transaction.split(|byte| *byte == b'=').next().unwrap_or_default();
+    Question { path: "", data: key.to_vec() }
 }
 
 impl Rpc {
@@ -73,9 +92,9 @@ impl Rpc {
         Ok(blocks)
     }
 
-    /// Whether a transaction is in a block.
-    pub fn is_committed(&self, hash: &[u8]) -> Result<bool, String> {
-        let question = json!({ "path": careledger_app::query::TRANSACTION, "data": hex::encode(hash) });
+    /// Whether the application's committed state has an answer.
+    pub fn has_answer(&self, question: &Question) -> Result<bool, String> {
+        let question = json!({ "path": question.path, "data": hex::encode(&question.data) });
         let answer = self.call("abci_query", &question)?;
         Ok(answer["result"]["response"]["value"].as_str().is_some_and(|value| !value.is_empty()))
     }

@@ -4,7 +4,7 @@ use super::resolve::Edits;
 use crate::{
     audit::Action,
     index::range,
-    interactions::{self, Context, Incoming, update::Preconditions},
+    interactions::{self, Context, Incoming, condition, update::Preconditions},
     json::{Document, Edit, Node},
     outcome::Refusal,
 };
@@ -85,11 +85,14 @@ impl Entry {
             Some(found) => Ok(found),
             None => Ok(None),
         };
+        let if_none_exist = request.text("ifNoneExist").map(|text| condition::criteria(&target.resource_type, text));
+        let if_none_exist =
+            if_none_exist.transpose().map_err(|_| refuse(".request.ifNoneExist", "is on another type"))?;
         Ok(Self {
             at,
             full_url: node.text("fullUrl").map(str::to_string),
             method: method.to_string(),
-            if_none_exist: request.text("ifNoneExist").map(str::to_string),
+            if_none_exist: if_none_exist.map(str::to_string),
             if_match: version("ifMatch")?,
             if_none_match: request.text("ifNoneMatch").map(str::to_string),
             if_modified_since: request.text("ifModifiedSince").and_then(range::date).map(|range| range.low / 1000),

@@ -1,0 +1,162 @@
+//! What is kept of earlier heights, what leaves the disk, and what can be proven.
+
+use careledger_app::{
+    state::Changes,
+    store::{
+        Store,
+        disk::{DiskStore, Retention},
+    },
+};
+use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
+
+use super::{RETAINED, chain, genesis, open};
+
+#[test]
+fn results_leave_with_their_block_and_success_is_not_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = open(folder.path());
+    disk.init(chain(), genesis());
+    let hash = |byte| TransactionHash::new([byte; 32]);
+    let result = |height, code| TransactionResult { height, code, log: String::new(), time: 9 };
+    let blocks = [
+        vec![(hash(1), result(1, 0)), (hash(2), result(1, 7))],
+        vec![(hash(1), result(2, 7)), (hash(2), result(2, 0))],
+        vec![],
+        vec![],
+        vec![],
+    ];
+    let expected = [(Some(1), Some(1)), (Some(1), Some(2)), (Some(1), Some(2)), (None, Some(2)), (None, None)];
+    for (index, (results, expected)) in blocks.into_iter().zip(expected).enumerate() {
+        disk.commit(disk.stage(index as u64 + 1, 9, Changes::new(), results));
+        let height = |byte| disk.result(&hash(byte)).map(|result| result.height);
+        assert_eq!((height(1), height(2)), expected, "after block {}", index + 1);
+    }
+}
+
+#[test]
+fn what_is_pruned_leaves_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = open(folder.path());
+    disk.init(chain(), genesis());
+    let mut commit = |height: u64, changes: Changes| disk.commit(disk.stage(height, 9, changes, Vec::new()));
+    // A key comes and goes with every block, as a remembered transaction does.
+    for height in 1..200u64 {
+        let mut changes = Changes::from([(height.to_be_bytes().to_vec(), Some(vec![1; 40]))]);
+        if height > 1 {
+            changes.insert((height - 1).to_be_bytes().to_vec(), None);
+        }
+        commit(height, changes);
+    }
+    let rows = disk.rows();
+    assert!(rows.iter().all(|(_, count)| *count < 60), "{rows:?}");
+}
+
+#[test]
+fn empty_blocks_leave_only_the_retained_heights() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = open(folder.path());
+    disk.init(chain(), genesis());
+    let mut last = 0;
+    for blocks in [3_000, 50] {
+        for height in last + 1..=last + blocks {
+            disk.commit(disk.stage(height, 9, Changes::new(), Vec::new()));
+        }
+        last += blocks;
+        // The tip, and what it was after each retained height.
+        let meta = 1 + RETAINED as usize;
+        assert_eq!(
+            disk.rows(),
+            [("meta", meta), ("state", 1), ("replaced", 0), ("results", 0), ("results-by-height", 0)]
+        );
+        assert!(disk.prove(b"k", last + 1 - RETAINED).is_some());
+        assert!(disk.prove(b"k", last - RETAINED).is_none());
+        drop(disk);
+        disk = open(folder.path());
+    }
+}
+
+/// A node that is restarted with another window neither stops nor proves what it no longer has.
+#[test]
+fn a_window_that_was_shortened_and_lengthened_proves_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let window = |heights| {
+        DiskStore::open(folder.path(), Retention { heights, results_blocks: 3, ..Retention::default() }).unwrap()
+    };
+    let mut disk = window(2_000);
+    disk.init(chain(), genesis());
+    let change = |height: u64| Changes::from([(b"k".to_vec(), Some(height.to_be_bytes().to_vec()))]);
+    let mut height = 0;
+    for (retained, blocks) in [(2_000, 1_500), (2, 1), (2_000, 3)] {
+        drop(disk);
+        disk = window(retained);
+        for _ in 0..blocks {
+            height += 1;
+            disk.commit(disk.stage(height, 9, change(height), Vec::new()));
+        }
+        for at in (height + 1).saturating_sub(retained)..=height {
+            if let Some(proven) = disk.prove(b"k", at) {
+                assert_eq!(proven.value, Some(if at == 0 { vec![0] } else { at.to_be_bytes().to_vec() }));
+            }
+        }
+        assert!(disk.prove(b"k", height).is_some());
+        assert_eq!(disk.prove(b"k", (height + 1).saturating_sub(retained)).is_some(), height <= 1_501);
+    }
+}
+
+/// The value of an old height is found by who replaced it, however many heights lie between.
+#[test]
+fn a_value_is_proven_as_it_was_however_long_ago_it_was_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let retention = Retention { heights: 1_000, ..Retention::default() };
+    let mut disk = DiskStore::open(folder.path(), retention).unwrap();
+    disk.init(chain(), genesis());
+    let value = |height: u64| match height {
+        0..7 => None,
+        7 => Some(vec![7]),
+        8..300 => Some(vec![8]),
+        // The same value again is another leaf.
+        300..400 => Some(vec![8]),
+        400..450 => None,
+        _ => Some(vec![9]),
+    };
+    let last = 600;
+    for height in 1..=last {
+        let mut changes = Changes::new();
+        if [7, 8, 300, 400, 450].contains(&height) {
+            changes.insert(b"rare".to_vec(), value(height));
+        }
+        if height.is_multiple_of(3) {
+            changes.insert(b"often".to_vec(), Some(height.to_be_bytes().to_vec()));
+        }
+        disk.commit(disk.stage(height, 9, changes, Vec::new()));
+    }
+    for round in ["as committed", "opened again"] {
+        assert_eq!(disk.oldest_height(), 0, "{round}");
+        for height in 0..=last {
+            assert_eq!(disk.prove(b"rare", height).unwrap().value, value(height), "{round}, {height}");
+            let often = (height >= 3).then(|| (height - height % 3).to_be_bytes().to_vec());
+            assert_eq!(disk.prove(b"often", height).unwrap().value, often, "{round}, {height}");
+        }
+        drop(disk);
+        disk = DiskStore::open(folder.path(), retention).unwrap();
+    }
+}
+
+/// Each change costs memory in every version of the tree that is kept.
+#[test]
+fn a_busy_network_retains_fewer_heights() {
+    let folder = tempfile::tempdir().unwrap();
+    let retention = Retention { heights: 100, changes: 25, results_blocks: 3 };
+    let mut disk = DiskStore::open(folder.path(), retention).unwrap();
+    disk.init(chain(), genesis());
+    let busy = |height: u64| (0..10u8).map(|key| (vec![b'k', key], Some(height.to_be_bytes().to_vec()))).collect();
+    for height in 1..=20 {
+        disk.commit(disk.stage(height, 9, busy(height), Vec::new()));
+    }
+    for round in ["as committed", "opened again"] {
+        let provable: Vec<u64> = (0..=20).filter(|height| disk.prove(b"k", *height).is_some()).collect();
+        assert_eq!(provable, [19, 20], "{round}");
+        drop(disk);
+        disk = DiskStore::open(folder.path(), retention).unwrap();
+    }
+}

@@ -1,0 +1,250 @@
+//! What each kind of parameter finds.
+
+use careledger_wire::commitment;
+
+use super::*;
+
+#[test]
+fn each_search_type_finds_what_it_should() {
+    let fixture = fixture();
+    fixture.put(
+        "p1",
+        1,
+        1_000,
+        r#"{"resourceType":"Patient","id":"p1","identifier":[{"system":"mrn","value":"1"}],"gender":"female",
+           "birthDate":"1970-05","name":[{"family":"Müller","given":["Ann"]}],"active":true,
+           "managingOrganization":{"reference":"Organization/o1"}}"#,
+    );
+    fixture.put(
+        "p2",
+        1,
+        2_000,
+        r#"{"resourceType":"Patient","id":"p2","identifier":[{"value":"1"}],"gender":"male","birthDate":"1980-01-02",
+           "name":[{"family":"Mulligan"}],"managingOrganization":{"identifier":{"system":"npi","value":"5"}}}"#,
+    );
+    fixture.put(
+        "o1",
+        1,
+        3_000,
+        r#"{"resourceType":"Observation","status":"final","code":{"coding":[{"system":"loinc","code":"8302-2"}]},
+           "subject":{"reference":"Patient/p1"},"effectivePeriod":{"start":"2020-01-01","end":"2020-01-31"},
+           "valueQuantity":{"value":181.2,"unit":"cm","system":"ucum","code":"cm"}}"#,
+    );
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("Patient", "", &["p1", "p2"]),
+        ("Patient", "_id=p2,p9", &["p2"]),
+        ("Patient", "identifier=1", &["p1", "p2"]),
+        ("Patient", "identifier=mrn|1", &["p1"]),
+        ("Patient", "identifier=mrn|", &["p1"]),
+        ("Patient", "identifier=|1", &["p2"]),
+        ("Patient", "gender=http://hl7.org/fhir/administrative-gender|male", &["p2"]),
+        ("Patient", "gender:not=male", &["p1"]),
+        ("Patient", "active:missing=true", &["p2"]),
+        ("Patient", "active:missing=false", &["p1"]),
+        ("Patient", "active=true", &["p1"]),
+        ("Patient", "name=mul", &["p1", "p2"]),
+        ("Patient", "name=mulle", &["p1"]),
+        ("Patient", "family:exact=Müller", &["p1"]),
+        ("Patient", "family:exact=Muller", &[]),
+        ("Patient", "family:contains=LLIG", &["p2"]),
+        ("Patient", "birthdate=1970", &["p1"]),
+        ("Patient", "birthdate=1970-05-01", &[]),
+        ("Patient", "birthdate=ge1970-05-15", &["p1", "p2"]),
+        ("Patient", "birthdate=sa1970-05-15", &["p2"]),
+        ("Patient", "birthdate=lt1980-01-02", &["p1"]),
+        ("Patient", "birthdate=le1980-01-02", &["p1", "p2"]),
+        ("Patient", "birthdate=ne1970", &["p2"]),
+        ("Patient", "birthdate=ge1970&birthdate=lt1971", &["p1"]),
+        ("Patient", "organization=o1", &["p1"]),
+        ("Patient", "organization=Organization/o1", &["p1"]),
+        ("Patient", "organization=http://here/fhir/Organization/o1", &["p1"]),
+        ("Patient", "organization:identifier=npi|5", &["p2"]),
+        ("Patient", "_lastUpdated=gt1970-01-01T00:16:40Z", &["p2"]),
+        ("Patient", "_lastUpdated=1970-01-01T00:16:40Z", &["p1"]),
+        ("Patient", "_sort=-_lastUpdated", &["p2", "p1"]),
+        ("Patient", "_sort=-_id", &["p2", "p1"]),
+        ("Patient", "_sort=-birthdate", &["p2", "p1"]),
+        ("Observation", "patient=p1", &["o1"]),
+        ("Observation", "subject=Patient/p1", &["o1"]),
+        ("Observation", "subject:Patient=p1", &["o1"]),
+        ("Observation", "subject:Group=p1", &[]),
+        ("Observation", "patient.identifier=mrn|1", &["o1"]),
+        ("Observation", "patient.identifier=mrn|2", &[]),
+        ("Observation", "patient.name=mull", &["o1"]),
+        ("Observation", "code=loinc|8302-2,loinc|other", &["o1"]),
+        ("Observation", "date=2020-01", &["o1"]),
+        ("Observation", "date=2020-01-10", &[]),
+        ("Observation", "date=gt2020-01-10", &["o1"]),
+        ("Observation", "date=eb2020-02", &["o1"]),
+        ("Observation", "value-quantity=181.2|ucum|cm", &["o1"]),
+        ("Observation", "value-quantity=181.2||cm", &["o1"]),
+        ("Observation", "value-quantity=181", &["o1"]),
+        ("Observation", "value-quantity=181.0", &[]),
+        ("Observation", "value-quantity=gt181.2", &[]),
+        ("Observation", "value-quantity=ap190", &["o1"]),
+        ("Observation", "value-quantity=181.2||kg", &[]),
+    ];
+    for (kind, query, expected) in cases {
+        assert_eq!(fixture.ids(kind, query), *expected, "{kind}?{query}");
+    }
+}
+
+#[test]
+fn composites_find_pairs_that_stand_together() {
+    let fixture = fixture();
+    let component = |code: &str, value: &str| {
+        format!(
+            r#"{{"code":{{"coding":[{{"system":"loinc","code":"{code}"}}]}},"valueQuantity":{{"value":{value},"unit":"mmHg","code":"mm[Hg]","system":"ucum"}}}}"#
+        )
+    };
+    let pressure = format!(
+        r#"{{"resourceType":"Observation","status":"final","code":{{"coding":[{{"code":"bp"}}]}},"component":[{},{}]}}"#,
+        component("systolic", "120"),
+        component("diastolic", "80"),
+    );
+    fixture.put("o1", 1, 1_000, &pressure);
+    fixture.put(
+        "o2",
+        1,
+        1_000,
+        r#"{"resourceType":"Observation","status":"final","code":{"coding":[{"code":"smoker"}]},
+           "valueCodeableConcept":{"coding":[{"system":"sct","code":"yes","display":"Smokes daily"}],"text":"smokes"}}"#,
+    );
+    fixture.put(
+        "d1",
+        1,
+        1_000,
+        r#"{"resourceType":"DocumentReference","status":"current","relatesTo":[{"code":"replaces",
+           "target":{"reference":"DocumentReference/d0"}},{"code":"signs","target":{"reference":"DocumentReference/d9"}}],
+           "content":[{"attachment":{"title":"x"}}]}"#,
+    );
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("Observation", "component-code-value-quantity=systolic$120", &["o1"]),
+        ("Observation", "component-code-value-quantity=loinc|systolic$gt100|ucum|mm[Hg]", &["o1"]),
+        ("Observation", "component-code-value-quantity=systolic$80", &[]),
+        ("Observation", "component-code-value-quantity=systolic$lt100,diastolic$lt100", &["o1"]),
+        ("Observation", "combo-code-value-quantity=diastolic$80", &["o1"]),
+        ("Observation", "code-value-quantity=bp$80", &[]),
+        ("Observation", "code-value-concept=smoker$sct|yes", &["o2"]),
+        ("Observation", "code-value-concept=smoker$no", &[]),
+        ("Observation", "code-value-concept:missing=true", &["o1"]),
+        ("Observation", "value-concept:text=DAILY", &["o2"]),
+        ("Observation", "value-concept:text=smokes", &["o2"]),
+        ("Observation", "value-concept:text=never", &[]),
+        ("DocumentReference", "relationship=DocumentReference/d0$replaces", &["d1"]),
+        ("DocumentReference", "relationship=d0$signs", &[]),
+    ];
+    for (kind, query, expected) in cases {
+        assert_eq!(fixture.ids(kind, query), *expected, "{kind}?{query}");
+    }
+}
+
+#[test]
+fn locations_are_found_by_where_they_are() {
+    let fixture = fixture();
+    for (id, latitude, longitude) in
+        [("bern", "46.948", "7.4474"), ("fiji", "-17.8", "179.9"), ("zurich", "47.3769", "8.5417")]
+    {
+        let position = format!(r#"{{"longitude":{longitude},"latitude":{latitude}}}"#);
+        fixture.put(id, 1, 1_000, &format!(r#"{{"resourceType":"Location","id":"{id}","position":{position}}}"#));
+    }
+    // Zurich is 95 km from Bern.
+    let cases: &[(&str, &[&str])] = &[
+        ("near=46.95|7.45", &["bern"]),
+        ("near=46.95|7.45|90|km", &["bern"]),
+        ("near=46.95|7.45|100|km", &["bern", "zurich"]),
+        ("near=46.95|7.45|100000|m", &["bern", "zurich"]),
+        ("near=46.95|7.45|60|[mi_us]", &["bern", "zurich"]),
+        ("near=-17.8|-179.9|30", &["fiji"]),
+        ("near:missing=true", &[]),
+        ("near=0|0,46.95|7.45|1", &["bern"]),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(fixture.ids("Location", query), *expected, "{query}");
+    }
+}
+
+#[test]
+fn identifiers_are_found_by_their_type_names_by_sound_and_uris_from_above_and_below() {
+    let fixture = fixture();
+    fixture.put(
+        "p1",
+        1,
+        1_000,
+        r#"{"resourceType":"Patient","name":[{"family":"Schmidt"}],"meta":{"profile":["http://a/b/c"]},"identifier":[{"system":"mrn","value":"1",
+           "type":{"coding":[{"system":"v2","code":"MR"}],"text":"Record"}},{"system":"ssn","value":"2"}]}"#,
+    );
+    for (query, is_found) in [
+        ("identifier:of-type=v2|MR|1", true),
+        ("identifier:of-type=v2|MR|2", false),
+        ("identifier:of-type=v2|SS|1", false),
+        ("identifier=mrn|1", true),
+        ("identifier=|1", false),
+        ("identifier:text=rec", true),
+        ("phonetic=Schmied", true),
+        ("phonetic=Meier", false),
+        ("_profile:above=http://a/b/c/d", true),
+        ("_profile:above=http://a/b", false),
+        ("_profile:below=http://a/b", true),
+        ("_profile=http://a/b", false),
+    ] {
+        assert_eq!(!fixture.ids("Patient", query).is_empty(), is_found, "{query}");
+    }
+}
+
+/// PostgreSQL takes keys of a third of a page at most: one long text kept all that came after it out.
+#[test]
+fn long_values_are_indexed_and_found_by_their_whole_by_their_beginning_and_by_what_they_contain() {
+    let fixture = fixture();
+    let long = |end: &str| format!("Straße {} {end}", "x".repeat(9_000));
+    let (name, other) = (long("needle"), long("thread"));
+    let uri = format!("http://example.org/{}/end", "y".repeat(5_000));
+    for (id, name) in [("p1", &name), ("p2", &other)] {
+        let body = serde_json::json!({"resourceType": "Patient", "name": [{"text": name}],
+            "identifier": [{"system": uri, "value": name}]});
+        fixture.put(id, 1, 1_000, &body.to_string());
+    }
+    let ask = |parameter: &str, value: &str| {
+        url::form_urlencoded::Serializer::new(String::new()).append_pair(parameter, value).finish()
+    };
+    assert_eq!(fixture.ids("Patient", &ask("name:exact", &name)), ["p1"]);
+    assert_eq!(fixture.ids("Patient", &ask("name:contains", "NEEDLE")), ["p1"]);
+    assert_eq!(fixture.ids("Patient", &ask("name:contains", "xxx")), ["p1", "p2"]);
+    assert_eq!(fixture.ids("Patient", &ask("name", "STRASSE xxx")), [""; 0]);
+    assert_eq!(fixture.ids("Patient", &ask("name", "STRAßE xxx")), ["p1", "p2"]);
+    assert_eq!(fixture.ids("Patient", &ask("name", &name)), ["p1"]);
+    assert_eq!(fixture.ids("Patient", &ask("name", &name[..8_000])), ["p1", "p2"]);
+    assert_eq!(fixture.ids("Patient", &ask("identifier", &format!("{uri}|{other}"))), ["p2"]);
+}
+
+#[test]
+fn a_patient_is_found_by_subject() {
+    let fixture = fixture();
+    let account = Address::new([9; 20]);
+    let subject = commitment::subject_id(&ORGANIZATION, &account);
+    let identifier = format!(r#"{{"system":"urn:careledger:account","value":"{account}"}}"#);
+    fixture.put("p", 1, 1, &format!(r#"{{"resourceType":"Patient","identifier":[{identifier}]}}"#));
+    assert_eq!(fixture.ids("Patient", &format!("identifier=urn:careledger:subject|{subject}")), ["p"]);
+}
+
+/// Two lists of resources made SQLite look up every pair of their members: milliseconds for ten hits.
+#[test]
+fn only_one_criterion_lists_resources_and_the_others_are_asked_about_each() {
+    let fixture = in_a_file();
+    for query in [
+        "patient=p7&code=http://loinc.org|8302-2",
+        "code=8302-2&status=final&date=ge2020",
+        "patient=p7&code:not=1&status:missing=false",
+        "patient.identifier=1&code=8302-2",
+    ] {
+        let select = select::matching(&parse("Observation", query), i64::MAX);
+        let sql = format!("EXPLAIN QUERY PLAN {}", select.to_string(sea_query::SqliteQueryBuilder));
+        let steps: Vec<String> = fixture
+            .index
+            .with_reader(|reader| reader.query(&sql, Vec::new())?.iter().map(|row| row.text(3)).collect())
+            .expect("a plan");
+        assert!(!steps.iter().any(|step| step.contains("number=? AND rowid=?")), "{query}: {steps:#?}");
+        let scans = steps.iter().filter(|step| step.contains("SCAN")).count();
+        assert_eq!(scans, 0, "{query}: {steps:#?}");
+    }
+}

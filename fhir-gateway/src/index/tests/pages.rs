@@ -1,0 +1,102 @@
+//! Pages and totals.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn counting_shows_no_resources() {
+    let fixture = fixture();
+    fixture.put("p", 1, 1, r#"{"resourceType":"Patient"}"#);
+    assert_eq!(fixture.page("Patient", "_summary=count"), (vec![], Some(1), None));
+    assert_eq!(fixture.page("Patient", "_count=0"), (vec![], Some(1), None));
+    assert_eq!(fixture.page("Patient", "_total=none").1, None);
+}
+
+#[test]
+fn a_first_page_that_is_all_there_is_has_its_total() {
+    let fixture = fixture();
+    for id in ["a", "b", "c"] {
+        fixture.put(id, 1, 1_000, r#"{"resourceType":"Patient","active":true}"#);
+    }
+    for (query, expected) in [
+        ("active=true", Some(3)),
+        ("active=true&_count=3", Some(3)),
+        ("active=true&_count=2", Some(3)),
+        ("active=true&_count=0", Some(3)),
+        ("active=true&_total=none", None),
+        ("active=false", Some(0)),
+    ] {
+        assert_eq!(fixture.page("Patient", query).1, expected, "{query}");
+    }
+}
+
+/// What may happen between two pages.
+#[derive(Debug, Clone)]
+enum Between {
+    Create(u8),
+    Update(u8),
+    Delete(u8),
+}
+
+fn between() -> impl Strategy<Value = Between> {
+    prop_oneof![
+        (20u8..40).prop_map(Between::Create),
+        (0u8..40).prop_map(Between::Update),
+        (0u8..40).prop_map(Between::Delete)
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn pages_neither_skip_nor_repeat_while_others_write(
+        writes in prop::collection::vec(prop::collection::vec(between(), 0..6), 0..8),
+        sort in prop::sample::select(vec!["", "&_sort=_lastUpdated", "&_sort=-_lastUpdated", "&_sort=-_id", "&_sort=birthdate"]),
+        count in 1u32..7,
+    ) {
+        let fixture = fixture();
+        let mut clock = 0;
+        let mut versions = std::collections::BTreeMap::<u8, u32>::new();
+        let mut deleted = BTreeSet::<String>::new();
+        let mut write = |what: &Between, versions: &mut std::collections::BTreeMap<u8, u32>,
+                         deleted: &mut BTreeSet<String>| {
+            clock += 1;
+            let (Between::Create(n) | Between::Update(n) | Between::Delete(n)) = what;
+            let id = format!("p{n:02}");
+            match what {
+                Between::Create(_) if versions.contains_key(n) => return,
+                Between::Update(_) | Between::Delete(_) if !versions.contains_key(n) => return,
+                _ => {}
+            }
+            let version = versions.entry(*n).and_modify(|version| *version += 1).or_insert(1);
+            if let Between::Delete(_) = what {
+                fixture.delete("Patient", &id, *version);
+                deleted.insert(id);
+            } else {
+                let year = 1900 + (u32::from(*n) * 37 + *version * 11) % 100;
+                fixture.put(&id, *version, clock, &format!(r#"{{"resourceType":"Patient","birthDate":"{year}"}}"#));
+            }
+        };
+        (0..20).for_each(|n| write(&Between::Create(n), &mut versions, &mut deleted));
+        let mut next = Some(format!("_count={count}{sort}"));
+        let mut seen = Vec::new();
+        let mut writes = writes.into_iter();
+        while let Some(query) = next {
+            let (ids, total, more) = fixture.page("Patient", &query);
+            prop_assert_eq!(total, Some(20));
+            seen.extend(ids);
+            next = more;
+            writes.next().unwrap_or_default().iter().for_each(|what| write(what, &mut versions, &mut deleted));
+        }
+        let mut distinct = seen.clone();
+        distinct.sort();
+        distinct.dedup();
+        prop_assert_eq!(distinct.len(), seen.len(), "nothing twice");
+        for id in (0..20).map(|n| format!("p{n:02}")) {
+            prop_assert!(seen.contains(&id) || deleted.contains(&id), "{} skipped", id);
+        }
+        prop_assert!(seen.iter().all(|id| id.as_str() < "p20"), "nothing from after the search began");
+    }
+}

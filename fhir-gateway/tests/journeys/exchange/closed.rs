@@ -1,0 +1,104 @@
+//! What a grant does not open is as absent as what never was.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::world::{PDF, World, document, id, shown_id};
+
+/// Ids of the documents that B finds.
+async fn found_at_b(world: &World) -> Vec<Value> {
+    world.documents_at_b().await.iter().map(|entry| entry["resource"]["id"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_labelled_document_stays_closed_unless_its_label_was_opened() {
+    let world = World::new().await;
+    let (labelled, binary) = world.file(&world.at_a, &["PSY"]).await;
+    let grant = world.opened().await;
+    assert_eq!(found_at_b(&world).await, [json!(shown_id(&grant, &world.document))]);
+    let closed = world.b.get(&format!("/DocumentReference/{}", shown_id(&grant, &labelled))).await;
+    let closed_binary = world.b.get(&format!("/Binary/{}", shown_id(&grant, &binary))).await;
+    let absent = world.b.get(&format!("/DocumentReference/{}", shown_id(&grant, "nothing-there"))).await;
+    assert_eq!(absent.status, 404);
+    assert_eq!(closed, absent);
+    assert_eq!(closed_binary, absent);
+}
+
+/// What is closed is not looked at: no clock tells what is there from what is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_closed_grant_what_is_there_costs_what_is_not() {
+    let world = World::new().await;
+    let grant = world.opened().await;
+    let cost = async |resource_type: &str, id: &str| {
+        let before = world.a.organization.work();
+        let found = world.read_at_a(&grant, resource_type, id).await;
+        (found.len(), world.a.organization.work() - before)
+    };
+    let (found, open) = cost("DocumentReference", &world.document).await;
+    assert_eq!(found, 1);
+    world.revoke(&grant).await;
+    let absent = "0".repeat(world.document.len());
+    for (resource_type, id) in [("DocumentReference", &world.document), ("Binary", &world.binary)] {
+        let denied = cost(resource_type, id).await;
+        assert_eq!(denied, cost(resource_type, &absent).await, "{resource_type}");
+        assert!(denied.0 == 0 && denied.1.vault_bytes < open.vault_bytes, "{denied:?} {open:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_opens_nothing_of_another_patient() {
+    let world = World::new().await;
+    let (others, binary) = world.file(&world.somebody_else().await, &[]).await;
+    let grant = world.opened().await;
+
+    assert_eq!(world.searched(&grant, "TREAT", "DocumentReference").await, [world.document.as_str()]);
+    assert_eq!(world.read_at_a(&grant, "DocumentReference", &world.document).await, [world.document.as_str()]);
+    assert_eq!(world.read_at_a(&grant, "DocumentReference", &others).await, Vec::<String>::new());
+    assert_eq!(found_at_b(&world).await, [json!(shown_id(&grant, &world.document))]);
+    let absent = world.b.get(&format!("/DocumentReference/{}", shown_id(&grant, "nothing-there"))).await;
+    assert_eq!(absent.status, 404);
+    for (resource_type, id) in [("DocumentReference", &others), ("Binary", &binary)] {
+        let path = format!("/{resource_type}/{}", shown_id(&grant, id));
+        assert_eq!(world.b.get(&path).await, absent, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binary_is_closed_when_any_document_that_points_at_it_is() {
+    let world = World::new().await;
+    let grant = world.opened().await;
+    let binary = format!("/Binary/{}", shown_id(&grant, &world.binary));
+    assert_eq!(world.b.get(&binary).await.status, 200);
+    let labelled = document(&world.at_a, &world.binary, &["PSY"]);
+    let labelled = id(world.a.post("/DocumentReference", &labelled).await.expect(201));
+    assert_eq!(world.b.get(&binary).await.status, 404, "one of its documents is closed");
+    let mut opened = document(&world.at_a, &world.binary, &[]);
+    opened["id"] = json!(labelled);
+    world.a.put(&format!("/DocumentReference/{labelled}"), &opened).await.expect(200);
+    assert_eq!(world.b.get(&binary).await.status, 200);
+    let other = world.somebody_else().await;
+    world.a.post("/DocumentReference", &document(&other, &world.binary, &[])).await.expect(201);
+    assert_eq!(world.b.get(&binary).await.status, 404, "one of its documents is about somebody else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binary_that_no_document_of_the_patient_opens_is_as_absent() {
+    let world = World::new().await;
+    let other = world.somebody_else().await;
+    let unpointed = id(world.a.post_raw("application/pdf", PDF).await.expect(201));
+    let named = json!({
+        "resourceType": "Binary", "contentType": "application/pdf", "data": STANDARD.encode(PDF),
+        "securityContext": {"reference": format!("Patient/{other}")},
+    });
+    let of_another = id(world.a.post("/Binary", &named).await.expect(201));
+    world.a.post("/DocumentReference", &document(&world.at_a, &of_another, &[])).await.expect(201);
+    let grant = world.opened().await;
+
+    assert_eq!(world.b.get(&format!("/Binary/{}", shown_id(&grant, &world.binary))).await.status, 200);
+    let absent = world.b.get(&format!("/Binary/{}", shown_id(&grant, "nothing-there"))).await;
+    assert_eq!(absent.status, 404);
+    for binary in [&unpointed, &of_another] {
+        assert_eq!(world.b.get(&format!("/Binary/{}", shown_id(&grant, binary))).await, absent);
+        assert_eq!(world.read_at_a(&grant, "Binary", binary).await, Vec::<String>::new());
+    }
+}
