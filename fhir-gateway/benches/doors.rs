@@ -6,12 +6,15 @@
 //! the chance that a denied request takes longer than an absent one (Mann and Whitney's U, divided by the number
 //! of pairs): 0.5 where nothing can be told. `CARELEDGER_DOORS` says how many samples of each; 400 by default.
 
-mod support;
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on must stop")]
+
+#[path = "support/server.rs"]
+mod server;
 
 use std::time::Instant;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use support::Server;
+use server::Server;
 
 /// Different resources of each kind, so that no single place in a cache decides.
 const RESOURCES: usize = 50;
@@ -131,7 +134,7 @@ fn interval(random: &mut StdRng, denied: &[f64], absent: &[f64]) -> (f64, f64) {
 
 fn main() {
     let samples = std::env::var("CARELEDGER_DOORS").map_or(400, |text| text.parse().expect("a number of samples"));
-    let server = support::start();
+    let server = server::start();
     fill(&server);
     let portal = server.token("portal");
     let mut random = StdRng::seed_from_u64(1);

@@ -23,7 +23,7 @@ pub const FHIR: &str = "/hospital/fhir";
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// How long a token is good.
-const TOKEN_SECONDS: u32 = 300;
+pub const TOKEN_SECONDS: u32 = 300;
 
 /// Test key, made with OpenSSL for tests only.
 const CLIENT_KEY: &[u8] = include_bytes!("../../src/auth/testdata/p384.pem");
@@ -169,7 +169,7 @@ impl World {
     }
 
     /// The same, as of an earlier or later time, Unix seconds.
-    fn assertion_of(&self, client: &str, now: i64) -> String {
+    pub fn assertion_of(&self, client: &str, now: i64) -> String {
         let url = self.organization.authority.token_url();
         let mut header = Header::new(Algorithm::ES384);
         header.kid = Some("one".to_owned());
@@ -191,22 +191,13 @@ impl World {
     }
 }
 
-impl World {
-    /// A token that ends in so many seconds, and when that is, Unix seconds.
-    pub async fn token_for_seconds(&self, client: &str, seconds: i64) -> (String, i64) {
-        let end = ledger::clock() + seconds;
-        let issued = end - i64::from(TOKEN_SECONDS);
-        let token = exchange_at(&self.organization, &self.assertion_of(client, issued), SCOPE, issued).await;
-        (token.unwrap(), end)
-    }
-}
-
 /// Exchanges an assertion for a token; the error's code where it is refused.
 pub async fn exchange(organization: &Organization, assertion: &str, scope: &str) -> Result<String, &'static str> {
     exchange_at(organization, assertion, scope, ledger::clock()).await
 }
 
-async fn exchange_at(
+/// The same, as of an earlier or later time, Unix seconds.
+pub async fn exchange_at(
     organization: &Organization,
     assertion: &str,
     scope: &str,
