@@ -1,4 +1,4 @@
-//! Whose a resource is, before anything of it is looked at.
+//! Whose a resource is, before anything of it is looked at: what docs/api/http.md says of `404`.
 //!
 //! Who is limited to one patient is asked under that patient's name: in the index, whatever is another's is
 //! under another name, and so is looked up as what is not there. Only what is found is read from the vault,
