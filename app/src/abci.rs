@@ -10,6 +10,7 @@ pub mod server;
 mod state_sync;
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -32,6 +33,7 @@ use tendermint_proto::{
 
 use crate::{
     fault,
+    genesis::{self, GenesisError},
     limits::BLOCK_BYTES_MAX,
     machine::{self, Block, CheckKind, Machine, Outcome, Prove},
     reject::CODESPACE,
@@ -44,6 +46,9 @@ const _: () = assert!(
     "a whole block must fit a frame"
 );
 
+/// Name of the file with an export that a genesis file names and does not hold.
+pub const EXPORT_FILE: &str = "export.json";
+
 /// The application that CometBFT's four connections share.
 ///
 /// CheckTx, queries and proposals read side by side; FinalizeBlock and Commit write alone.
@@ -53,6 +58,8 @@ pub struct Ledger<S> {
     retain_blocks: u64,
     /// The snapshot from which this node joins, while it comes.
     joining: Arc<Mutex<Option<Restore>>>,
+    /// Where an export is that the genesis file names and does not hold.
+    export: Arc<Path>,
 }
 
 impl<S> Clone for Ledger<S> {
@@ -61,6 +68,7 @@ impl<S> Clone for Ledger<S> {
             machine: Arc::clone(&self.machine),
             retain_blocks: self.retain_blocks,
             joining: Arc::clone(&self.joining),
+            export: Arc::clone(&self.export),
         }
     }
 }
@@ -68,7 +76,14 @@ impl<S> Clone for Ledger<S> {
 impl<S: Store> Ledger<S> {
     /// Serves `machine`. CometBFT may forget blocks older than `retain_blocks` (0: none).
     pub fn new(machine: Machine<S>, retain_blocks: u64) -> Self {
-        Self { machine: Arc::new(RwLock::new(machine)), retain_blocks, joining: Arc::default() }
+        let export = Path::new(EXPORT_FILE).into();
+        Self { machine: Arc::new(RwLock::new(machine)), retain_blocks, joining: Arc::default(), export }
+    }
+
+    /// Where an export is that the genesis file names and does not hold: in the file [`EXPORT_FILE`] of this folder.
+    #[must_use]
+    pub fn with_export_in(self, folder: &Path) -> Self {
+        Self { export: folder.join(EXPORT_FILE).into(), ..self }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Machine<S>> {
@@ -104,8 +119,13 @@ impl<S: Store + 'static> Application for Ledger<S> {
         let consensus = consensus::consensus(given, &request.validators, request.initial_height);
         let consensus = consensus.unwrap_or_else(|error| fault::stop("reading the genesis file", error));
         let mut machine = self.write();
-        let genesis = machine.init_chain_under(&request.chain_id, &request.app_state_bytes, time, &consensus);
-        let app_hash = genesis.unwrap_or_else(|error| fault::stop("reading the genesis file", error));
+        if machine.has_blocks() {
+            fault::stop("reading the genesis file", GenesisError::Started);
+        }
+        let beside = genesis_file::reading(&self.export);
+        let first = genesis::first_state(&request.app_state_bytes, &request.chain_id, time, &consensus, beside);
+        let first = first.unwrap_or_else(|error| fault::stop("reading the genesis file", error));
+        let app_hash = machine.begin(&request.chain_id, time, &consensus, first);
         let version = machine.state_version();
         ResponseInitChain {
             consensus_params: given.map(|given| consensus::genesis_parameters(given, version)),

@@ -19,7 +19,7 @@ use careledger_zk::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use continued::{ContinuedError, Exported};
+use continued::{ContinuedError, Exported, Origin, Read};
 use webauthn::{distinct, is_origin, is_rp_id};
 
 use crate::{
@@ -234,14 +234,26 @@ pub enum GenesisError {
 }
 
 /// The first state, from either form of `app_state`: a [`Genesis`], or the exported state of another chain
-/// ([`continued`]).
+/// ([`continued`]). Where that is named and not in it, `beside` reads it.
 pub fn first_state(
     app_state: &[u8],
     chain_id: &str,
     time: i64,
     consensus: &Consensus,
+    beside: impl FnOnce(&Origin) -> Result<Exported, ContinuedError>,
 ) -> Result<Changes, GenesisError> {
-    if let Some(exported) = Exported::of_app_state(app_state)? {
+    let exported = match continued::of_app_state(app_state)? {
+        Some(Read::Inside(exported)) => Some(exported),
+        Some(Read::Beside(origin)) => {
+            let exported = beside(&origin)?;
+            if exported.origin != origin {
+                return Err(ContinuedError::Another(Box::new(origin), Box::new(exported.origin)).into());
+            }
+            Some(exported)
+        }
+        None => None,
+    };
+    if let Some(exported) = exported {
         return exported.changes(chain_id, time, consensus);
     }
     if consensus.initial_height > 1 {

@@ -102,7 +102,7 @@ pub fn practitioner(organization: &Address, practitioner: &Address) -> Key<state
     Key::new("practitioner", &[organization.as_bytes(), practitioner.as_bytes()])
 }
 
-/// `subject/<subject>`: written by OpenSubject and ClaimSubject.
+/// `subject/<subject>`: written by OpenSubject and ClaimSubject, and by whatever makes a grant or an emergency.
 pub fn subject(subject: &SubjectId) -> Key<state::Subject> {
     Key::new("subject", &[subject.as_bytes()])
 }
@@ -118,9 +118,20 @@ pub fn consent(subject: &SubjectId, grant: &GrantId) -> Key<state::Grant> {
     Key::new("consent", &[subject.as_bytes(), grant.as_bytes()])
 }
 
+/// Everything below `consent`.
+pub const CONSENTS: &[u8] = b"consent/";
+
+/// Everything below `emergency`.
+pub const EMERGENCIES: &[u8] = b"emergency/";
+
+/// The subject in a path below an area of subjects, such as [`CONSENTS`].
+pub fn subject_in(area: &[u8], path: &[u8]) -> Option<SubjectId> {
+    SubjectId::try_from(path.strip_prefix(area)?.get(..SubjectId::LENGTH)?).ok()
+}
+
 /// Prefix of every grant of one subject.
 pub fn consents_of(subject: &SubjectId) -> Vec<u8> {
-    [b"consent/", subject.as_bytes().as_slice(), b"/"].concat()
+    [CONSENTS, subject.as_bytes().as_slice(), b"/"].concat()
 }
 
 /// `record/<organization>/<record>`: written by AnchorRecords, SupersedeRecords, MarkEnteredInError.
@@ -221,7 +232,7 @@ pub fn emergency(subject: &SubjectId, emergency: &EmergencyId) -> Key<state::Eme
 
 /// Prefix of every emergency of one subject.
 pub fn emergencies_of(subject: &SubjectId) -> Vec<u8> {
-    [b"emergency/", subject.as_bytes().as_slice(), b"/"].concat()
+    [EMERGENCIES, subject.as_bytes().as_slice(), b"/"].concat()
 }
 
 /// `emergency-reviews/<organization>`: written by BreakGlass, shortened by ReviewEmergency.

@@ -9,6 +9,7 @@
 //! - [`access_log_tree`]: the Merkle log of each organization's access log.
 //! - [`accounts`]: addresses, their numbers, roles and keys. [`signatures`]: whether one holds. [`proofs`]: eligibility
 //!   proofs and their verdicts. [`insurance`]: plans and proofs as messages.
+//! - [`subject_counts`]: how many grants and emergencies each subject has.
 //! - [`store`]: committed state and its Merkle root.
 //! - [`governance`]: what registrars decide together. [`evidence`]: what validators did wrong. [`upgrade`]: changes of the
 //!   state's format.
@@ -62,6 +63,8 @@ pub mod snapshot;
 #[deny(clippy::float_arithmetic)]
 pub mod state;
 pub mod store;
+#[deny(clippy::float_arithmetic)]
+pub mod subject_counts;
 #[deny(clippy::float_arithmetic)]
 pub mod types;
 #[deny(clippy::float_arithmetic)]

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 pub use crate::types::{Block, CheckKind, Event, Finalized, Misbehavior, Outcome, ProofOperation, Prove, QueryAnswer};
 use crate::{
     accounts, evidence,
-    genesis::{self, Consensus, GenesisError},
+    genesis::{self, Consensus, GenesisError, continued::Exported},
     governance,
     limits::{CLOCK_AHEAD_SECONDS_MAX, TX_BYTES_MIN},
     machine::{
@@ -153,7 +153,12 @@ impl<S: Store> Machine<S> {
         if self.has_blocks() {
             return Err(GenesisError::Started);
         }
-        let changes = genesis::first_state(app_state, chain_id, time, consensus)?;
+        let changes = genesis::first_state(app_state, chain_id, time, consensus, Exported::not_beside)?;
+        Ok(self.begin(chain_id, time, consensus, changes))
+    }
+
+    /// Begins with what [`genesis::first_state`] gave, before any block; gives its root.
+    pub fn begin(&mut self, chain_id: &str, time: i64, consensus: &Consensus, changes: Changes) -> [u8; 32] {
         let initial_height = consensus.initial_height.max(1);
         let chain = ChainMeta { chain_id: chain_id.to_owned(), genesis_time: time, initial_height };
         let app_hash = self.store.init(chain.clone(), changes);
@@ -161,7 +166,7 @@ impl<S: Store> Machine<S> {
         self.signatures = Signatures::default();
         self.chain = Some(chain);
         self.forget_uncommitted();
-        Ok(app_hash)
+        app_hash
     }
 
     /// Continues from a state that others gave and whose root validators signed.

@@ -11,6 +11,7 @@ mod judging;
 mod messages;
 mod model;
 mod network;
+pub mod plans;
 mod random;
 mod request;
 mod script;

@@ -9,6 +9,7 @@ use careledger_wire::proto::state::Upgrade as Made;
 use crate::{
     access_log_tree, governance, keys,
     state::{StateRead, StateWrite},
+    subject_counts,
     types::BlockContext,
 };
 
@@ -28,10 +29,15 @@ pub struct Upgrade {
 pub enum Migration {
     /// Makes the Merkle log over the batches that each organization anchored before.
     AccessLogTrees,
+    /// Counts the grants and emergencies of each subject.
+    SubjectCounts,
 }
 
 /// Every upgrade that this program knows, in order.
-pub const TABLE: &[Upgrade] = &[Upgrade { version: 2, name: "access-log-trees", migration: Migration::AccessLogTrees }];
+pub const TABLE: &[Upgrade] = &[
+    Upgrade { version: 2, name: "access-log-trees", migration: Migration::AccessLogTrees },
+    Upgrade { version: 3, name: "subject-counts", migration: Migration::SubjectCounts },
+];
 
 /// The newest format that this program knows. A new chain begins with it.
 pub const NEWEST: u32 = 1 + TABLE.len() as u32;
@@ -67,6 +73,7 @@ impl Upgrade {
     pub fn run(&self, block: &BlockContext, state: &mut impl StateWrite) {
         match self.migration {
             Migration::AccessLogTrees => access_log_tree::migrate(state),
+            Migration::SubjectCounts => subject_counts::migrate(state),
         }
         governance::change(state, |_, governance| {
             governance.state_version = self.version;

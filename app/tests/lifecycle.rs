@@ -244,3 +244,100 @@ fn an_export_that_was_edited_makes_no_genesis_and_the_place_is_named() {
         assert!(said.contains(expected) && said.contains("genesis.json"), "{name}: {said}");
     }
 }
+
+/// A genesis file of the export of `old` that only names it, and the export.
+fn beside(old: &Path, folder: &Path) -> (Value, std::path::PathBuf, std::path::PathBuf) {
+    let (state, file) = (folder.join("state.json"), folder.join("genesis.json"));
+    fs::write(&state, export(old)).unwrap();
+    let words = ["genesis", "from-export", state.to_str().unwrap(), "--chain-id", NEXT_CHAIN, "--output", "json"];
+    let output = run(old, &[&words[..], &["--beside", "--out", file.to_str().unwrap()]].concat());
+    assert!(text(&output.stderr).contains("into its home folder as config/export.json"), "{}", text(&output.stderr));
+    (json(&output), state, file)
+}
+
+#[test]
+fn a_chain_begins_with_an_export_that_its_genesis_file_does_not_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let [old, inside, new] = ["old", "inside", "new"].map(|name| folder.path().join(name));
+    for home in [&old, &inside, &new] {
+        fs::create_dir_all(home).unwrap();
+    }
+    lived(&old);
+    let (made, state, file) = beside(&old, folder.path());
+    let genesis = fs::read_to_string(&file).unwrap();
+    assert!(genesis.len() < 2_000 && made["state"] == "beside the genesis file", "{genesis}");
+
+    // The same chain as the one whose genesis file holds everything.
+    let whole = inside.join("genesis.json");
+    let words = ["genesis", "from-export", state.to_str().unwrap(), "--chain-id", NEXT_CHAIN, "--output", "json"];
+    let held = json(&run(&old, &[&words[..], &["--out", whole.to_str().unwrap()]].concat()));
+    assert_eq!((&held["app_hash"], &held["state"]), (&made["app_hash"], &"in the genesis file".into()));
+
+    let check =
+        |more: &[&str]| run(&new, &[&["genesis", "check", file.to_str().unwrap(), "--output", "json"], more].concat());
+    assert_eq!(json(&check(&["--export", state.to_str().unwrap()])), made);
+    let missing = refusal(&check(&[]));
+    assert!(missing.contains("export.json") && missing.contains("--export names the file"), "{missing}");
+
+    Daemon::init(&new);
+    let request = genesis_file::request(&genesis).unwrap();
+    let starts = |expected: &str| {
+        let daemon = Daemon::start(&new);
+        assert!(daemon.connect().ask(Asked::InitChain(request.clone())).is_err(), "{expected}");
+        let (said, code) = daemon.wait();
+        assert!(code == Some(74) && said.contains(expected) && said.contains("reading the genesis file"), "{said}");
+    };
+    let place = new.join("config/export.json");
+    starts("put there what `careledgerd export` printed of that state");
+    fs::write(&place, &fs::read(&state).unwrap()[..5_000]).unwrap();
+    starts("not an exported state: EOF");
+    // Another chain's, and an edited one.
+    fs::write(&place, fs::read_to_string(&state).unwrap().replacen("\"height\":5", "\"height\":4", 1)).unwrap();
+    starts("put the right one there");
+    let exported = fs::read_to_string(&state).unwrap();
+    let line = exported.lines().nth(2).unwrap();
+    fs::write(&place, exported.replace(&format!("{line}\n"), "")).unwrap();
+    starts("a pair was changed, added or lost");
+
+    fs::copy(&state, &place).unwrap();
+    let daemon = Daemon::start(&new);
+    assert_eq!(made["app_hash"], hex::encode(init(&mut daemon.connect(), request.clone())));
+    // Killed before its first block, it is told its genesis again, and reads the file again.
+    daemon.kill();
+    let daemon = Daemon::start(&new);
+    let mut abci = daemon.connect();
+    assert_eq!(abci.info().unwrap().last_block_height, 0);
+    assert_eq!(made["app_hash"], hex::encode(init(&mut abci, request)));
+    abci.finalize(BLOCKS + 1, &[]).unwrap();
+    abci.commit().unwrap();
+    daemon.kill();
+    // From the first block on the state is its own.
+    fs::remove_file(&place).unwrap();
+    let daemon = Daemon::start(&new);
+    assert_eq!(daemon.connect().info().unwrap().last_block_height as u64, BLOCKS + 1);
+    assert_eq!(export(&new).lines().count(), exported.lines().count());
+}
+
+#[test]
+fn a_state_that_no_frame_holds_is_left_beside_the_genesis_file() {
+    let folder = tempfile::tempdir().unwrap();
+    lived(folder.path());
+    let file = folder.path().join("state.json");
+    fs::write(&file, export(folder.path())).unwrap();
+    let made = |app_state_bytes_max| {
+        let exported = genesis_file::read_export(&file).unwrap();
+        let made = genesis_file::continuing(exported, NEXT_CHAIN, block_time(BLOCKS), &[], app_state_bytes_max);
+        made.unwrap()
+    };
+    let (inside, checked) = made(genesis_file::APP_STATE_BYTES_MAX);
+    let app_state: Value = serde_json::from_str(&inside).unwrap();
+    let bytes = serde_json::to_vec(&app_state["app_state"]).unwrap().len();
+    // As large as the frame of this test, with room for what is not pairs: the last one that fits, and the first that
+    // does not.
+    let exported = genesis_file::read_export(&file).unwrap();
+    let limit = (bytes..bytes + 2_000).find(|limit| !made(*limit).1.is_beside).unwrap();
+    assert!(exported.pairs_bytes() < bytes && bytes <= limit, "what is inside fits");
+    let (outside, beside) = made(limit - 1);
+    assert!(beside.is_beside && !checked.is_beside && !outside.contains("\"pairs\""));
+    assert_eq!((beside.app_hash, beside.continues), (checked.app_hash, checked.continues));
+}

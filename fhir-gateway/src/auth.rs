@@ -4,8 +4,8 @@
 //! - A registered client proves itself with a signed assertion ([`assertion`]), once.
 //! - It gets an access token for five minutes by default ([`tokens`]) with scopes ([`scopes`]).
 //! - Tokens of an identity provider that the organization trusts are taken too ([`issuer`]).
-//! - Every request carries the token; [`Authority::authenticate`] gives the [`Caller`], whose
-//!   [`Caller::may`] is the one place where scopes are enforced.
+//! - Every request carries the token; [`Authority::authenticate`] gives the [`Caller`]. Whether it may do
+//!   something with a type at all says [`Caller::may`]; with which resources of it, [`Caller::reach`].
 //!
 //! Absent on purpose: a way to call without a token, shared secrets, and trust in any header that
 //! says who is behind a proxy.
@@ -17,13 +17,13 @@ use std::{
 };
 
 use actix_web::{HttpRequest, http::header};
+use careledger_wire::ids::Address;
 
 use crate::{
     config,
     http_client::Trust,
     keys::OrganizationKeys,
     outcome::Refusal,
-    records::Stored,
     vault::{Store, StoreError},
 };
 
@@ -31,6 +31,7 @@ pub mod assertion;
 mod introspection;
 pub mod issuer;
 pub mod rates;
+pub mod reach;
 pub mod routes;
 pub mod scopes;
 pub mod tokens;
@@ -38,6 +39,7 @@ pub mod tokens;
 use assertion::{ClientKeys, SeenAssertions};
 use issuer::Issuer;
 use rates::Rates;
+use reach::{Part, Reach};
 use scopes::{Interaction, Level, Scopes};
 use tokens::TokenKey;
 
@@ -101,6 +103,17 @@ pub struct Caller {
     pub patient: Option<String>,
     /// When the token ends, Unix seconds; [`NEVER`] for work that needs none.
     pub expires_at: i64,
+    /// The person in front of an app.
+    pub person: Option<Person>,
+}
+
+/// Who is in front of an app, which is what `user/` scopes are about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Person {
+    /// Whom the token names (`fhirUser`). That reaches nothing yet.
+    Named(String),
+    /// A practitioner whom the ledger says that this organization has enrolled, by account.
+    Enrolled(Address),
 }
 
 /// When work ends that a client once asked for and that goes on without a token.
@@ -112,29 +125,49 @@ impl Caller {
     /// # Errors
     /// [`Refusal::Forbidden`] with the scope that is missing.
     pub fn may(&self, interaction: Interaction, resource_type: &str) -> Result<(), Refusal> {
-        let system = self.scopes.allow(Level::System, interaction, resource_type);
         let own = self.patient.is_some() && self.scopes.allow(Level::Patient, interaction, resource_type);
-        if system || own {
+        if self.reaches_others(interaction, resource_type) || own {
             return Ok(());
         }
         Err(Refusal::Forbidden(format!("system/{resource_type}.{}", interaction.letter())))
     }
 
-    /// The Patient whose compartment the caller is limited to for this interaction; `None` for
-    /// callers whose scopes are about the whole system. Searches add it as a condition.
-    pub fn compartment(&self, interaction: Interaction, resource_type: &str) -> Option<&str> {
-        if self.scopes.allow(Level::System, interaction, resource_type) { None } else { self.patient.as_deref() }
+    /// Whether some scope is about more than one patient.
+    fn reaches_others(&self, interaction: Interaction, resource_type: &str) -> bool {
+        let allow = |level| self.scopes.allow(level, interaction, resource_type);
+        allow(Level::System) || (self.enrolled().is_some() && allow(Level::User))
     }
 
-    /// Refuses a resource outside the caller's compartment as if it did not exist.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`].
-    pub fn may_see(&self, interaction: Interaction, stored: &Stored) -> Result<(), Refusal> {
-        match self.compartment(interaction, &stored.resource_type) {
-            Some(patient) if stored.about() != Some(patient) => Err(Refusal::NotFound),
-            _ => Ok(()),
+    /// The account of the practitioner in front of the app, where one is enrolled.
+    fn enrolled(&self) -> Option<&Address> {
+        match &self.person {
+            Some(Person::Enrolled(account)) => Some(account),
+            Some(Person::Named(_)) | None => None,
         }
+    }
+
+    /// The practitioner by whose own approved requests alone the caller reaches what other organizations hold;
+    /// none where it is by those of everybody here.
+    pub fn on_behalf_of(&self, interaction: Interaction, resource_type: &str) -> Option<&Address> {
+        let allow = |level| self.scopes.allow(level, interaction, resource_type);
+        self.enrolled().filter(|_| allow(Level::User) && !allow(Level::System))
+    }
+
+    /// The Patient whose compartment the caller is limited to for this interaction; `None` for
+    /// callers whose scopes are about the whole system, or about some resources of it.
+    pub fn compartment(&self, interaction: Interaction, resource_type: &str) -> Option<&str> {
+        if self.reaches_others(interaction, resource_type) { None } else { self.patient.as_deref() }
+    }
+
+    /// What of a type the caller's scopes reach for this interaction.
+    pub fn reach(&self, interaction: Interaction, resource_type: &str) -> Reach<'_> {
+        let of_level = |level| self.scopes.constraints(level, interaction, resource_type);
+        let users = self.enrolled().into_iter().flat_map(|_| of_level(Level::User));
+        let others = of_level(Level::System).chain(users).map(|constraint| Part { patient: None, constraint });
+        let own = self.patient.as_deref().into_iter().flat_map(|patient| {
+            of_level(Level::Patient).map(move |constraint| Part { patient: Some(patient), constraint })
+        });
+        Reach::of(others.chain(own))
     }
 }
 
@@ -212,9 +245,9 @@ impl Authority {
     /// `None` where it is registered no more, or for none of them.
     pub fn acting(&self, client: &str, scopes: &str) -> Option<Caller> {
         let client = self.clients.get(client)?;
-        let scopes = Scopes::granted(&client.scopes, scopes);
+        let scopes = Scopes::granted(&client.scopes, scopes).ok()?;
         let patient = client.patient.clone();
-        let caller = Caller { client: client.id.clone(), scopes, patient, expires_at: NEVER };
+        let caller = Caller { client: client.id.clone(), scopes, patient, expires_at: NEVER, person: None };
         (!caller.scopes.is_empty()).then_some(caller)
     }
 
@@ -249,7 +282,10 @@ fn read_client(client: &config::Client) -> Result<Client, ClientError> {
     let text = std::fs::read(&client.jwks).map_err(|source| ClientError::File { client: client.id.clone(), source })?;
     let unusable = |problem: String| ClientError::Unusable { client: client.id.clone(), problem };
     let keys = ClientKeys::parse(&text).map_err(unusable)?;
-    let scopes = Scopes::parse(&client.scopes).map_err(|scope| unusable(format!("scope {scope} is not supported")))?;
+    let scopes = Scopes::parse(&client.scopes).map_err(|error| unusable(error.to_string()))?;
+    if scopes.has_level(Level::User) {
+        return Err(unusable("user/ scopes need a person, whom only a token of an issuer names".to_owned()));
+    }
     if scopes.has_level(Level::Patient) && client.patient.is_none() {
         return Err(unusable("patient/ scopes need `patient`, the id of one Patient".to_owned()));
     }

@@ -15,10 +15,14 @@ use careledger_wire::ids::Address;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+mod postgres;
 mod server;
+mod subscriptions;
 
-use crate::postgres;
+use crate::postgres::settings;
+pub use postgres::{Postgres, SslMode, VaultKind};
 pub use server::{ClientCertificates, Tls};
+pub use subscriptions::Subscriptions;
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +63,9 @@ pub struct Config {
     pub auth: Auth,
     /// When access-log batches are anchored.
     pub audit: Audit,
+    /// How Subscriptions are notified.
+    #[serde(default)]
+    pub subscriptions: Subscriptions,
     /// The ledger in this process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedded: Option<Embedded>,
@@ -212,35 +219,6 @@ pub struct Issuer {
     pub announced: bool,
 }
 
-/// `[organization.postgres]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Postgres {
-    /// The database, without a password: `postgresql://USER@HOST:PORT/DATABASE`.
-    pub url: String,
-    /// File with the password. `CARELEDGER_POSTGRES_PASSWORD_<NAME>` goes before it; without either, none
-    /// is sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password_file: Option<PathBuf>,
-    /// Where sealed bodies are. Several processes of one organization share those in PostgreSQL.
-    #[serde(default)]
-    pub vault: VaultKind,
-    /// Whether another machine is connected to without TLS.
-    #[serde(default)]
-    pub allow_unencrypted: bool,
-}
-
-/// Where an organization's vault is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum VaultKind {
-    /// In the organization's folder, for one process.
-    #[default]
-    Local,
-    /// Beside the index, for several processes.
-    Postgres,
-}
-
 /// `[[organization.client]]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -301,8 +279,11 @@ impl Config {
         let embedded = self.embedded.iter_mut().flat_map(|embedded| [&mut embedded.path, &mut embedded.genesis]);
         let organizations = self.organizations.iter_mut().flat_map(|organization| {
             let own = [&mut organization.keystore, &mut organization.passphrase_file, &mut organization.data];
-            let password = organization.postgres.as_mut().and_then(|postgres| postgres.password_file.as_mut());
-            own.into_iter().chain(password).chain(organization.clients.iter_mut().map(|client| &mut client.jwks))
+            let postgres = organization.postgres.as_mut();
+            let files = postgres.map(|postgres| [postgres.password_file.as_mut(), postgres.root_certificate.as_mut()]);
+            own.into_iter()
+                .chain(files.into_iter().flatten().flatten())
+                .chain(organization.clients.iter_mut().map(|client| &mut client.jwks))
         });
         let tls = self
             .server
@@ -325,6 +306,7 @@ impl Config {
             _ => {}
         }
         self.server.check()?;
+        self.subscriptions.check()?;
         let urls = [&self.server.base_url].into_iter();
         let urls = urls.chain(self.comet.iter().map(|comet| &comet.rpc)).chain(self.peers.iter().map(|peer| &peer.url));
         for url in urls {
@@ -357,7 +339,7 @@ impl Config {
                 return Err(ConfigError::Rule(format!("two organizations are called {name}")));
             }
             if let Some(postgres) = &organization.postgres {
-                postgres::settings::address(postgres)
+                settings::address(postgres)
                     .map_err(|problem| ConfigError::Rule(format!("[organization.postgres] of {name}: {problem}")))?;
             }
             let mut ids = BTreeSet::new();
@@ -411,6 +393,7 @@ mod tests {
         let config = read(EXAMPLE).unwrap();
         assert_eq!(config.ledger, LedgerKind::Embedded);
         assert_eq!((&config.auth, &config.audit), (&Auth::default(), &Audit::default()), "the limits of `init`");
+        assert_eq!(config.subscriptions, Subscriptions::default());
         assert_eq!((config.server.body_bytes_max, config.server.workers), (BODY_BYTES_MAX, WORKERS));
         let client = &config.organizations[0].clients[0];
         assert!(client.jwks.is_absolute(), "paths are relative to the file");
@@ -433,6 +416,13 @@ mod tests {
         let postgres = read(&on_postgres(lines)).unwrap().organizations[0].postgres.clone().unwrap();
         assert_eq!((postgres.vault, postgres.allow_unencrypted), (VaultKind::Postgres, false));
         assert!(postgres.password_file.unwrap().is_absolute(), "paths are relative to the file");
+        assert_eq!(postgres.sslmode, SslMode::Disable);
+        let lines =
+            "url = \"postgresql://care@db.example.org/care\"\nsslmode = \"verify-full\"\nroot_certificate = \"ca.pem\"";
+        let postgres = read(&on_postgres(lines)).unwrap().organizations[0].postgres.clone().unwrap();
+        assert!(postgres.sslmode == SslMode::VerifyFull && postgres.root_certificate.unwrap().is_absolute());
+        // Encrypted to whoever answers is not enough: it could be anybody.
+        assert!(read(&on_postgres(&lines.replace("verify-full", "require"))).is_err());
     }
 
     /// The example, with TLS in place of none.
@@ -480,6 +470,9 @@ mod tests {
                 "no origin",
             ),
             (EXAMPLE.replace("token_seconds = 300", "token_seconds = 0"), "above 0"),
+            (EXAMPLE.replace("attempts_max = 36", "attempts_max = 0"), "above 0"),
+            (EXAMPLE.replace("trusted_endpoints = []", "trusted_endpoints = [\"10.0.0.0/8\"]"), "no origin"),
+            (EXAMPLE.replace("trusted_endpoints = []", "trusted_endpoints = [\"http://127.0.0.1/hook\"]"), "no origin"),
             (EXAMPLE.replace("name = \"riverside\"", "name = \"River/side\""), "lower-case letters"),
             (on_postgres("url = \"postgresql://care@db.example.org/care\""), "clear text"),
             (on_postgres("url = \"postgresql://care:word@127.0.0.1/care\""), "password_file"),

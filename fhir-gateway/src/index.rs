@@ -6,6 +6,7 @@
 //! to disk one by one; start-up applies what is missing.
 
 mod bounded;
+pub mod changes;
 mod compare;
 pub mod compartment;
 mod database;
@@ -234,6 +235,11 @@ impl Index {
     /// One part of a type, in the order of ids, for an export.
     pub fn export(&self, wanted: &export::Wanted) -> Result<Vec<export::Row>, Refusal> {
         self.with_reader(|reader| export::part(reader, wanted))
+    }
+
+    /// The next changes of a type, in their order.
+    pub fn changes(&self, wanted: &changes::Wanted) -> Result<changes::Found, Refusal> {
+        self.with_reader(|reader| changes::after(reader, wanted))
     }
 
     /// Time of the newest version that is visible, Unix seconds; 0 where there is none.

@@ -19,9 +19,12 @@ mod logging;
 pub mod openapi;
 pub mod operation;
 pub mod patch;
+pub mod person;
+pub mod reach;
 pub mod read;
 pub mod search;
 pub mod sighted;
+pub mod subscriptions;
 pub mod subset;
 pub mod transaction;
 pub mod update;
@@ -36,21 +39,19 @@ use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
 use crate::{
     audit::Origin,
     auth::{Caller, scopes::Interaction},
-    index::{
-        extract::{self, Term},
-        sight::Sight,
-    },
+    index::extract::{self, Term},
     json::{Document, Serving},
     organization::Organization,
     outcome::{FHIR_WANTED, Issue, Refusal, operation_outcome},
     records::{Content, Stored},
-    resources::{Access, Resource, resource, resources},
+    resources::{Access, Resource, resource},
     search::Handling,
     validate::{self as validation, Link},
 };
 
 pub use commit::commit;
 pub use logging::{log, log_access, log_for, log_patients, refused};
+pub use reach::{may_see, readable, sight};
 
 /// Methods of an address whose resource clients may only read.
 pub const READ_ONLY: &str = "GET, HEAD, OPTIONS";
@@ -208,12 +209,23 @@ pub fn kept(resource_type: &str) -> Result<&'static Resource, Refusal> {
     resource(resource_type).ok_or(Refusal::UnsupportedResource)
 }
 
-/// The kept type of that name, which clients may write.
+/// Whether each client has its own resources of that type, apart from records.
+pub fn is_own(resource_type: &str) -> bool {
+    resource(resource_type).is_some_and(|kind| kind.access == Access::Own)
+}
+
+/// The kept type of that name, which clients may send.
+pub fn sendable(resource_type: &str) -> Result<&'static Resource, Refusal> {
+    if is_own(resource_type) { kept(resource_type) } else { writable(resource_type) }
+}
+
+/// The kept type of that name, which clients may write as records.
 pub fn writable(resource_type: &str) -> Result<&'static Resource, Refusal> {
     let resource = kept(resource_type)?;
     match resource.access {
         Access::Full => Ok(resource),
         Access::ReadOnly => Err(Refusal::MethodNotAllowed { allow: READ_ONLY }),
+        Access::Own => Err(Refusal::Unsupported("this interaction with a type of which each client has its own")),
     }
 }
 
@@ -306,15 +318,6 @@ pub fn permit(context: &Context<'_>, resource_type: &str, interaction: Interacti
     context.caller.may(interaction, resource_type)
 }
 
-/// What the caller may do this with: a condition of every query on the index.
-pub fn sight(context: &Context<'_>, interaction: Interaction) -> Sight {
-    let caller = context.caller;
-    let kept = resources().filter(|kind| kind.access == Access::Full).map(|kind| kind.name);
-    let allowed = kept.filter(|name| caller.may(interaction, name).is_ok());
-    let (own, whole) = allowed.partition(|name| caller.compartment(interaction, name).is_some());
-    Sight { whole, own, patient: caller.patient.clone() }
-}
-
 /// Refuses a write that would leave the compartment of a caller who is limited to one.
 pub fn permit_about(
     context: &Context<'_>,
@@ -334,13 +337,4 @@ pub async fn patients_of_version(context: &Context<'_>, stored: &Stored) -> Resu
         "Binary" => binary::patients(context, stored).await,
         _ => Ok(stored.about().map(str::to_owned).into_iter().collect()),
     }
-}
-
-/// Refuses a version that the caller may not read as if it did not exist; gives the local Patients
-/// whom it is about.
-pub async fn readable(context: &Context<'_>, stored: &Stored) -> Result<BTreeSet<String>, Refusal> {
-    let patients = patients_of_version(context, stored).await?;
-    let own = context.caller.compartment(Interaction::Read, &stored.resource_type);
-    let is_own = |own: &str| patients.len() == 1 && patients.contains(own);
-    if own.is_none_or(is_own) { Ok(patients) } else { Err(Refusal::NotFound) }
 }

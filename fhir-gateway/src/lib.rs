@@ -12,6 +12,7 @@
 //! - [`records`]: seal, store, anchor, index, answer; [`envelope`], [`vault`] and [`keys`] below it.
 //! - [`index`] and [`search`]: the derived search index, in an encrypted file or in [`postgres`].
 //! - [`export`]: bulk exports, made in the background and decided once more when they are fetched.
+//! - [`subscriptions`]: who is told of what was written, decided once more when it is sent.
 //! - [`ledger`]: the chain, in this process or behind CometBFT.
 //! - [`decide`], [`release`], [`remote`]: reads across organizations.
 //! - [`operations`]: health, readiness and metrics, for the operator; [`work`]: what was looked up.
@@ -49,6 +50,7 @@ pub mod remote;
 pub mod resources;
 pub mod search;
 pub mod server;
+pub mod subscriptions;
 pub mod validate;
 pub mod vault;
 pub mod work;

@@ -3,7 +3,11 @@
 //!
 //! Labels are from closed sets: no path, client, patient or resource stands in a metric.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use actix_web::{
     App, HttpResponse, HttpServer,
@@ -39,11 +43,28 @@ struct Asked {
     method: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Notified {
+    outcome: &'static str,
+}
+
+/// What came of the notifications of Subscriptions, of all organizations together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Notifications {
+    /// Arrived.
+    pub delivered: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Subscriptions that failed too often.
+    pub given_up: u64,
+}
+
 /// What the process counts.
 pub struct Metrics {
     registry: Registry,
     requests: Family<Answered, Counter>,
     seconds: Family<Asked, Histogram>,
+    notifications: Family<Notified, Counter>,
     block_time: Gauge,
     looked_up: LookedUp,
 }
@@ -86,13 +107,15 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("careledger_gateway");
         let requests = Family::default();
         let seconds = Family::<Asked, Histogram>::new_with_constructor(|| Histogram::new(SECONDS));
+        let notifications = Family::default();
         let block_time = Gauge::default();
         registry.register("requests", "Requests that were answered", requests.clone());
         registry.register("request_seconds", "Time to the answer", seconds.clone());
+        registry.register("notifications", "Notifications of Subscriptions", notifications.clone());
         registry.register("ledger_block_time_seconds", "Time of the last block, Unix seconds", block_time.clone());
         let looked_up = LookedUp::default();
         looked_up.register(&mut registry);
-        Self { registry, requests, seconds, block_time, looked_up }
+        Self { registry, requests, seconds, notifications, block_time, looked_up }
     }
 }
 
@@ -104,9 +127,15 @@ impl Metrics {
         self.seconds.get_or_create(&Asked { method }).observe(took.as_secs_f64());
     }
 
-    fn text(&self, block_time: i64, work: impl FnOnce() -> Work) -> String {
+    fn text(&self, block_time: i64, notifications: Notifications, work: impl FnOnce() -> Work) -> String {
         self.block_time.set(block_time);
         self.looked_up.tell(work);
+        let Notifications { delivered, failed, given_up } = notifications;
+        for (outcome, count) in [("delivered", delivered), ("failed", failed), ("given-up", given_up)] {
+            let counter = self.notifications.get_or_create(&Notified { outcome });
+            // Counted where it happens, which is not here.
+            counter.inner().store(count, Ordering::Relaxed);
+        }
         let mut text = String::new();
         text::encode(&mut text, &self.registry).expect("a string takes every text");
         text
@@ -162,8 +191,14 @@ async fn ready(gateway: web::Data<Gateway>) -> HttpResponse {
 
 async fn metrics(gateway: web::Data<Gateway>) -> HttpResponse {
     let block_time = gateway.organizations().map(|organization| organization.ledger.time()).max().unwrap_or_default();
+    let mut notifications = Notifications::default();
+    for counts in gateway.organizations().map(|organization| &organization.subscriptions.counts) {
+        notifications.delivered += counts.delivered.load(Ordering::Relaxed);
+        notifications.failed += counts.failed.load(Ordering::Relaxed);
+        notifications.given_up += counts.given_up.load(Ordering::Relaxed);
+    }
     let work = || gateway.organizations().map(Organization::work).fold(Work::default(), Work::and);
-    HttpResponse::Ok().content_type(OPENMETRICS).body(gateway.metrics.text(block_time, work))
+    HttpResponse::Ok().content_type(OPENMETRICS).body(gateway.metrics.text(block_time, notifications, work))
 }
 
 #[cfg(test)]
@@ -177,15 +212,18 @@ mod tests {
         for (method, status) in [(Method::GET, 200), (Method::GET, 200), (Method::GET, 404), (brew, 405)] {
             metrics.count(&method, StatusCode::from_u16(status).unwrap(), Duration::from_millis(3));
         }
+        let notifications = || Notifications { delivered: 5, failed: 2, given_up: 1 };
         let work = |vault_reads| Work { vault_reads, vault_bytes: 70, index_reads: 2, ..Work::default() };
-        metrics.text(1_700_000_000, || work(3));
-        let text = metrics.text(1_800_000_000, || work(5));
+        metrics.text(1_700_000_000, notifications(), || work(3));
+        let text = metrics.text(1_800_000_000, notifications(), || work(5));
         for line in [
             "careledger_gateway_requests_total{method=\"GET\",status=\"200\"} 2",
             "careledger_gateway_requests_total{method=\"GET\",status=\"404\"} 1",
             "careledger_gateway_requests_total{method=\"other\",status=\"405\"} 1",
             "careledger_gateway_request_seconds_bucket{le=\"0.005\",method=\"GET\"} 3",
             "careledger_gateway_request_seconds_count{method=\"GET\"} 3",
+            "careledger_gateway_notifications_total{outcome=\"delivered\"} 5",
+            "careledger_gateway_notifications_total{outcome=\"given-up\"} 1",
             "careledger_gateway_ledger_block_time_seconds 1800000000",
             "careledger_gateway_vault_reads_total 5",
             "careledger_gateway_vault_bytes_total 70",

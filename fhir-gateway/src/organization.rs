@@ -24,6 +24,7 @@ use crate::{
     postgres::{Fault, locks::Locks, settings::SettingsError},
     records::{Records, Repaired},
     remote::{Network, outbox::Outbox},
+    subscriptions::{self, Subscriptions, channel::Channel},
     vault::StoreError,
     work::{Counters, Work},
 };
@@ -121,6 +122,8 @@ pub struct Organization {
     /// Bulk exports.
     pub exports: Exports,
     counters: Arc<Counters>,
+    /// Who is told of what was written.
+    pub subscriptions: Subscriptions,
     /// Its place among the processes that use its database, kept as long as this is.
     _place: Option<Locks>,
 }
@@ -138,6 +141,7 @@ impl Organization {
     ) -> Result<(Arc<Self>, Repaired), OpenError> {
         let (organization, repaired) = Self::open_with(config, settings, ledger, Vault::Whole).await?;
         tokio::spawn(export::run::work(Arc::downgrade(&organization)));
+        tokio::spawn(subscriptions::work::work(Arc::downgrade(&organization)));
         Ok((organization, repaired))
     }
 
@@ -184,6 +188,9 @@ impl Organization {
         let authority = Authority::open(settings, &config.auth, token_url, &trust, &keys, Arc::clone(&store))?;
         let network = Network::new(peers(config)?, &settings.data, &trust)
             .map_err(|error| OpenError::Folder(name.clone(), error))?;
+        let subscriptions = Channel::new(&config.subscriptions, &trust)
+            .map(|channel| Subscriptions::open(&keys, Arc::clone(&store), &config.subscriptions, channel))
+            .map_err(|error| OpenError::Trust(error.to_string()))?;
         let organization = Arc::new(Self {
             name,
             base_url,
@@ -195,6 +202,7 @@ impl Organization {
             authority,
             audit,
             exports,
+            subscriptions,
             counters,
             _place: place,
         });

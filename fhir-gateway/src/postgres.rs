@@ -5,8 +5,8 @@
 //! async waits for it. Nothing that the server says about a statement is logged but its code, because
 //! its sentences quote values.
 //!
-//! Absent on purpose: TLS. Only this machine is connected to, unless the configuration says that what
-//! lies between is somebody else's tunnel.
+//! Another machine is connected to by [`tls`], unless the configuration says that what lies between is
+//! somebody else's tunnel.
 
 use std::{
     collections::HashMap,
@@ -15,12 +15,14 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::{runtime::Runtime, sync::OwnedSemaphorePermit};
 use tokio_postgres::{Client, NoTls, Statement, config::Host, error::SqlState};
 
 pub mod locks;
 pub mod settings;
+pub mod tls;
 
 pub use settings::Settings;
 
@@ -191,11 +193,20 @@ impl Postgres {
         let settings = &self.shared.settings;
         let mut config = settings.config.clone();
         config.connect_timeout(CONNECT_TIMEOUT).application_name("careledger-gateway");
-        let (client, connection) = config.connect(NoTls).await.map_err(|error| unconnected(settings, &error))?;
-        // Ends with the client. What went wrong is told to whoever waits for an answer.
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
+        let refused = |error| unconnected(settings, &error);
+        // A connection ends with its client. What went wrong is told to whoever waits for an answer.
+        let client = match settings.tls.clone() {
+            None => {
+                let (client, connection) = config.connect(NoTls).await.map_err(refused)?;
+                tokio::spawn(connection.map(drop));
+                client
+            }
+            Some(tls) => {
+                let (client, connection) = config.connect(tls).await.map_err(refused)?;
+                tokio::spawn(connection.map(drop));
+                client
+            }
+        };
         // The name has lower-case letters, digits and underscores only.
         client
             .batch_execute(&format!("SET search_path TO {}; SET client_min_messages TO error", settings.schema))
@@ -281,6 +292,9 @@ fn unconnected(settings: &Settings, error: &tokio_postgres::Error) -> Fault {
     let advice = match error.code() {
         None if asks_for_password() => {
             "it asks for a password: name a password_file in [organization.postgres], or set the variable"
+        }
+        None if error.to_string().contains("TLS") => {
+            "its certificate is not for this address by the authorities of root_certificate, or it has ssl = off"
         }
         None => return Fault::Unreachable(address),
         Some(&SqlState::INVALID_PASSWORD) => "the password is another one",

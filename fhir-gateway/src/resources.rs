@@ -21,6 +21,9 @@ pub enum Access {
     Full,
     /// Read and search; the server itself writes them, once.
     ReadOnly,
+    /// Everything but versions and conditions, each client with its own; those of others are absent. They are kept
+    /// apart from records: no index, history, export or Bundle of type transaction has them.
+    Own,
 }
 
 /// A resource type that this server keeps.
@@ -36,7 +39,7 @@ pub struct Resource {
     pub compartment: BTreeSet<&'static str>,
 }
 
-/// Types that are kept. AuditEvents are written by the server, and never changed.
+/// Types that are kept. AuditEvents are written by the server, and never changed; Subscriptions are each client's own.
 const KEPT: &[(&str, Access)] = &[
     ("AllergyIntolerance", Access::Full),
     ("Appointment", Access::Full),
@@ -85,6 +88,7 @@ const KEPT: &[(&str, Access)] = &[
     ("ServiceRequest", Access::Full),
     ("Slot", Access::Full),
     ("Specimen", Access::Full),
+    ("Subscription", Access::Own),
     ("SupplyDelivery", Access::Full),
     ("Task", Access::Full),
 ];

@@ -241,6 +241,32 @@ impl Query {
             .collect()
     }
 
+    /// Limits the search to what the caller may see, at each end of each chain.
+    ///
+    /// # Errors
+    /// [`Refusal::BadRequest`] where that makes it name more values than a query of the index can.
+    pub fn see(&mut self, sight: Sight) -> Result<(), Refusal> {
+        fn of_links(criterion: &Criterion, sight: &Sight) -> usize {
+            let ends = criterion.links.iter().map(|link| sight.weight(link.resource.name) + weight(&link.inner, sight));
+            ends.sum()
+        }
+        fn weight(criterion: &Criterion, sight: &Sight) -> usize {
+            criterion.wanted.len() + of_links(criterion, sight)
+        }
+        if !sight.limited.is_empty() {
+            let own: usize = self.criteria.iter().map(|criterion| weight(criterion, &sight)).sum();
+            if own + sight.weight(self.resource.name) > ALTERNATIVES_IN_ALL_MAX {
+                let problem = format!(
+                    "more than {ALTERNATIVES_IN_ALL_MAX} alternatives in all, with those of the token's scopes; name the \
+                     types of the chain"
+                );
+                return Err(Refusal::BadRequest(problem));
+            }
+        }
+        self.sight = Some(sight);
+        Ok(())
+    }
+
     /// Adds a criterion that the client did not ask for; links do not show it.
     ///
     /// # Errors
@@ -303,6 +329,12 @@ impl Query {
         }
         Ok(None)
     }
+}
+
+/// Whether a parameter is about what an answer looks like, and not about resources.
+pub fn is_about_answers(name: &str) -> bool {
+    let about_answers = ["_count", "_sort", "_total", "_summary", "_elements", "_format", CURSOR];
+    about_answers.contains(&name) || name.starts_with("_include") || name.starts_with("_revinclude")
 }
 
 /// A parameter name for a message: names are no data unless somebody makes them so.

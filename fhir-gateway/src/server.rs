@@ -231,6 +231,7 @@ async fn interact(
 ) -> Result<HttpResponse, Refusal> {
     let Served { organization, conditions } = gateway.served(name)?;
     let caller = organization.authority.authenticate(request).await?;
+    let caller = interactions::person::admitted(organization, caller).await?;
     let route = Route::of(request.method(), segments)?;
     if route.is_of_exports() {
         let (prefer, key) = (headers::prefer(request), None);
@@ -307,7 +308,7 @@ async fn run(
             interactions::search::search_compartment(context, id, resource_type, pairs).await
         }
         Route::Create { resource_type } => {
-            interactions::writable(resource_type)?;
+            interactions::sendable(resource_type)?;
             let incoming = headers::incoming(request, resource_type, body)?;
             interactions::create::create(context, resource_type, &incoming, text("if-none-exist")).await
         }
@@ -316,13 +317,13 @@ async fn run(
             interactions::vread::vread(context, resource_type, id, version, wanted).await
         }
         Route::Update { resource_type, id } => {
-            interactions::writable(resource_type)?;
+            interactions::sendable(resource_type)?;
             let incoming = headers::incoming(request, resource_type, body)?;
             let preconditions = headers::preconditions(request)?;
             interactions::update::update(context, resource_type, id, &incoming, preconditions).await
         }
         Route::Patch { resource_type, id } => {
-            interactions::writable(resource_type)?;
+            interactions::sendable(resource_type)?;
             let patch = headers::patch(request, body)?;
             interactions::patch::patch(context, resource_type, id, &patch, if_match).await
         }

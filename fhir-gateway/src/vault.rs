@@ -203,10 +203,22 @@ pub trait Store: Send + Sync {
         drop(names);
         Box::pin(std::future::ready(Ok(Exclusive(None))))
     }
+
+    /// As [`Self::exclusive`] of one name, without waiting: none where another process holds it.
+    fn try_exclusive(&self, _name: &str) -> BoxFuture<'static, Result<Option<Exclusive>, StoreError>> {
+        Box::pin(std::future::ready(Ok(Some(Exclusive(None)))))
+    }
 }
 
 /// What is held against other processes, until it is dropped. A store of one process holds nothing.
-pub struct Exclusive(#[expect(dead_code, reason = "held for what dropping it does")] Option<Guard>);
+pub struct Exclusive(Option<Guard>);
+
+impl Exclusive {
+    /// Whether it is held no more, because the connection broke that held it.
+    pub fn is_lost(&self) -> bool {
+        self.0.as_ref().is_some_and(Guard::is_lost)
+    }
+}
 
 /// Adds a body to a batch and returns its address.
 pub fn put_body(batch: &mut Batch, sealed: Vec<u8>) -> Digest {

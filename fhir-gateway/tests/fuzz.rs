@@ -281,6 +281,11 @@ fn client_seeds() -> Vec<Seed> {
         ("client", "assertion".to_owned(), assertion.into_bytes()),
         ("client", "keys".to_owned(), gateway::CLIENT_KEYS.as_bytes().to_vec()),
         ("client", "scopes".to_owned(), b"system/*.cruds patient/Patient.rs system/Observation.r".to_vec()),
+        (
+            "client",
+            "granular".to_owned(),
+            b"user/*.rs?_tag=a|b patient/Observation.r?code:not=c%2Cd&date=ge2020".to_vec(),
+        ),
         ("leaf", "leaf".to_owned(), written(&leaf)),
         ("leaf", "batch".to_owned(), written(&batch)),
         ("leaf", "place".to_owned(), written(&place)),

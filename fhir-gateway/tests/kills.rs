@@ -1,18 +1,19 @@
 //! A gateway that is killed in the middle of transactions: whatever it acknowledged is there afterwards, and
 //! nothing that it did not is visible in part.
 //!
-//! Ten kills in each run; `CARELEDGER_KILLS=100` says how many others.
+//! Ten kills in each run; `CARELEDGER_KILLS=100` says how many others. A third as many are of a gateway that notifies a
+//! Subscription: what was acknowledged before a kill is told after it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 use std::{
     env, fs,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -215,4 +216,95 @@ fn what_a_killed_gateway_acknowledged_is_there_and_nothing_else_is_there_in_part
     gateway.kill();
     let verified = program().args(["verify", "--config"]).arg(gateway.home.join("gateway.toml")).output().unwrap();
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+}
+
+/// An endpoint that takes every notification; gives what it was told, in order.
+fn endpoint() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, told) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+    let own = Arc::clone(&told);
+    thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let own = Arc::clone(&own);
+            // One that breaks off is the gateway's, which was killed.
+            thread::spawn(move || take(&connection, &own));
+        }
+    });
+    (address, told)
+}
+
+fn take(mut connection: &TcpStream, told: &Mutex<Vec<String>>) -> Option<()> {
+    let mut reader = BufReader::new(connection);
+    loop {
+        let (mut head, mut length) = (String::new(), 0);
+        while !head.ends_with("\r\n\r\n") {
+            let mut line = String::new();
+            reader.read_line(&mut line).ok().filter(|bytes| *bytes > 0)?;
+            if let Some((_, text)) = line.to_ascii_lowercase().split_once("content-length:") {
+                length = text.trim().parse().ok()?;
+            }
+            head += &line;
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        let resource: Value = serde_json::from_slice(&body).ok()?;
+        told.lock().unwrap().push(resource["identifier"][0]["value"].as_str()?.to_owned());
+        write!(connection, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()?;
+    }
+}
+
+#[test]
+fn what_was_acknowledged_before_a_kill_is_told_at_least_once_and_in_order() {
+    let kills: u64 = env::var("CARELEDGER_KILLS").map_or(10, |kills| kills.parse().expect("a number of kills"));
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::new(folder.path());
+    let (address, told) = endpoint();
+    let file = gateway.home.join("gateway.toml");
+    let trusted = format!("trusted_endpoints = [\"http://{address}\"]");
+    let config = fs::read_to_string(&file).unwrap();
+    assert!(config.contains("trusted_endpoints = []"), "{config}");
+    fs::write(&file, config.replace("trusted_endpoints = []", &trusted)).unwrap();
+    gateway.start();
+    let subscription = json!({
+        "resourceType": "Subscription", "status": "requested", "reason": "a test", "criteria": "Patient",
+        "channel": { "type": "rest-hook", "endpoint": format!("http://{address}/hook"), "payload": "application/fhir+json" },
+    });
+    let made = gateway.ask("POST", "/Subscription", &gateway.token(), Some(&subscription)).unwrap();
+    assert_eq!(made.0, 201, "{}", made.1);
+    gateway.kill();
+    let mut random = StdRng::seed_from_u64(2);
+    let next = AtomicU64::new(0);
+    let mut acknowledged = Vec::new();
+    for _ in 0..kills.div_ceil(3) {
+        acknowledged.extend(round(&mut gateway, &next, random.random_range(0..GROWTH_BYTES_MAX)).acknowledged);
+    }
+    gateway.start();
+    let token = gateway.token();
+    let history = |told: &Mutex<Vec<String>>| -> Vec<String> { told.lock().unwrap().clone() };
+    let deadline = Instant::now() + DEADLINE;
+    let is_told = |identifier: &String| history(&told).iter().filter(|found| *found == identifier).count() >= PATIENTS;
+    while !acknowledged.iter().all(is_told) {
+        assert!(Instant::now() < deadline, "{} of {} were told", history(&told).len(), acknowledged.len() * PATIENTS);
+        thread::sleep(POLL);
+    }
+    // The first time that each was told: in the order in which they became visible.
+    let mut first: Vec<String> = Vec::new();
+    history(&told).into_iter().for_each(|identifier| {
+        if !first.contains(&identifier) {
+            first.push(identifier);
+        }
+    });
+    let (status, body) = gateway.ask("GET", "/Patient?_count=500&_elements=identifier", &token, None).unwrap();
+    assert_eq!(status, 200, "{body}");
+    let bundle: Value = serde_json::from_str(&body).unwrap();
+    let mut visible: Vec<String> = Vec::new();
+    for entry in bundle["entry"].as_array().unwrap() {
+        let identifier = entry["resource"]["identifier"][0]["value"].as_str().unwrap().to_owned();
+        if !visible.contains(&identifier) {
+            visible.push(identifier);
+        }
+    }
+    let length = first.len().min(visible.len());
+    assert!(length > 0 && first[..length] == visible[..length], "told {first:?}, and visible are {visible:?}");
+    eprintln!("{} acknowledged, {} notifications", acknowledged.len() * PATIENTS, history(&told).len());
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::binaries::Built;
+use crate::clients::Client;
 use crate::demo::Afterwards;
 use crate::failure::Failure;
 use crate::load::{Comparison, Pace, Plan, Sent};
@@ -24,14 +25,18 @@ use crate::supervisor::Lifetime;
 #[macro_use]
 mod output;
 
+mod answers;
 mod binaries;
+mod clients;
 mod contract;
 mod demo;
 mod docker;
 mod failure;
+mod fhir_load;
 mod gateways;
 mod home;
 mod load;
+mod lone;
 mod manifest;
 mod network;
 mod places;
@@ -59,6 +64,18 @@ enum Command {
     Verify,
     /// Tries a gateway against its own OpenAPI document: one of the stages of `verify`.
     Contract,
+    /// Drives FHIR clients that we did not write against a gateway: one of the stages of `verify`.
+    Clients {
+        /// Which of them [default: all].
+        #[arg(value_enum)]
+        clients: Vec<Client>,
+    },
+    /// Validates what the gateway answers in its tests with HAPI's validator: one of the stages of `verify`.
+    Answers {
+        /// Takes what the tests were answered before.
+        #[arg(long)]
+        recorded: bool,
+    },
     /// Starts a network of validators in the background.
     Up(Up),
     /// Shows the processes of a network and where each validator is.
@@ -77,6 +94,8 @@ enum Command {
     Story(AtHome),
     /// Measures committed transactions per second on four validators of its own.
     Load(Load),
+    /// Measures a gateway over FHIR: reads, searches, creates, transactions, with few patients and with many.
+    FhirLoad(FhirLoad),
     /// Builds the image, runs four validators in containers, takes them down; where a docker engine answers.
     DockerCheck {
         /// The image's base. `scratch` needs no registry: this machine's C library is then put into the image.
@@ -203,6 +222,25 @@ struct Load {
     kvstore: bool,
 }
 
+#[derive(clap::Args)]
+struct FhirLoad {
+    /// With how many patients, in turn.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 100_000], value_parser = clap::value_parser!(u32).range(1..))]
+    patients: Vec<u32>,
+    /// At how many connections, in turn.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32])]
+    connections: Vec<usize>,
+    /// How long each is measured.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// What patients and requests are drawn from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How the gateway is built: as an operator would, unless said otherwise.
+    #[arg(long, value_enum, default_value = "release")]
+    profile: Profile,
+}
+
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -228,6 +266,13 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Story(at) => open(&at)?.tell_story(&places),
         Command::Verify => verify::run(&places),
         Command::Contract => contract::check(&places),
+        Command::Clients { clients } => check_clients(&places, &clients),
+        Command::Answers { recorded } => {
+            if !recorded {
+                answers::record(&places)?;
+            }
+            answers::validate(&places)
+        }
         Command::Build => binaries::build_nodes(&places).and_then(|()| binaries::build(&places)),
         Command::Up(up) => start(&places, up),
         Command::Status(at) => status(&open(&at)?),
@@ -257,11 +302,23 @@ fn run(command: Command) -> Result<(), Failure> {
             };
             load::run(&places, load.app, &plan, comparison)
         }
+        Command::FhirLoad(load) => {
+            let places = Places { profile: load.profile, ..places };
+            let duration = Duration::from_secs(load.seconds);
+            let FhirLoad { patients, connections, seed, .. } = load;
+            fhir_load::run(&places, &fhir_load::Plan { patients, connections, duration, seed })
+        }
         Command::DockerCheck { base } => docker::check(&places, &base),
         Command::Moves { rpc, within_seconds } => network::moves(&Rpc::new(rpc), Duration::from_secs(within_seconds)),
         Command::LayOut { home, network } => docker::lay_out(&places, &home, &network),
         Command::Supervise { .. } => unreachable!("handled above, before a checkout is looked for"),
     }
+}
+
+fn check_clients(places: &Places, named: &[Client]) -> Result<(), Failure> {
+    let clients = if named.is_empty() { &Client::ALL[..] } else { named };
+    let skipped = clients::check(places, clients)?;
+    if skipped.is_empty() { Ok(()) } else { Err(Failure::Needs(skipped.join("; "))) }
 }
 
 fn built(no_build: bool) -> Built {

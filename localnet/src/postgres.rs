@@ -2,6 +2,7 @@
 //! of loopback, as a user that may do nothing else.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Doing, Failure};
@@ -26,14 +27,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Installs PostgreSQL where it is missing, and starts it.
-    pub fn start() -> Result<Self, Failure> {
+    /// Installs PostgreSQL where it is missing, and starts it; `certificate` and `key` are what it shows to who
+    /// asks for TLS.
+    pub fn start(certificate: &Path, key: &Path) -> Result<Self, Failure> {
         toolbox::provide(&[Need::Postgres])?;
         let programs = programs().ok_or_else(|| Failure::Needs("PostgreSQL's initdb is not there".into()))?;
         let choosing = ports::choose()?;
         let port = choosing.find(PORTS_FROM, 1)?;
         let folder = std::env::temp_dir().join(format!("careledger-postgres-{}", std::process::id()));
         places::make_folder(&folder)?;
+        for (from, to) in [(certificate, "server.pem"), (key, "server.key")] {
+            let to = folder.join(to);
+            fs::copy(from, &to).doing(|| format!("copying {}", from.display()))?;
+            // The server takes no key that others may read.
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o600))
+                .doing(|| format!("closing {}", to.display()))?;
+        }
         let server = Self { programs, folder, port };
         server.begin()?;
         Ok(server)
@@ -65,9 +74,10 @@ impl Server {
             .capture()?;
         // Nothing of it outlives the tests, so nothing needs to be on the disk.
         let options = format!(
-            "-c listen_addresses=127.0.0.1 -p {} -k {} -c fsync=off -c max_connections=400",
+            "-c listen_addresses=127.0.0.1 -p {} -k {folder} -c fsync=off -c max_connections=400 \
+             -c ssl=on -c ssl_cert_file={folder}/server.pem -c ssl_key_file={folder}/server.key",
             self.port,
-            self.folder.display()
+            folder = self.folder.display()
         );
         self.program("pg_ctl")
             .arg("--pgdata")
@@ -133,11 +143,22 @@ mod tests {
             say!("SKIPPED, not passed: PostgreSQL is not installed; `cargo verify` installs it");
             return;
         }
-        let server = Server::start().unwrap();
+        let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fhir-gateway/src/server/testdata");
+        let server = Server::start(&certificates.join("server.pem"), &certificates.join("server.key")).unwrap();
         let said = Program::new(server.programs.join("psql"))
             .args([server.url().as_str(), "--tuples-only", "--no-align", "--command", "SHOW server_encoding"])
             .capture();
         assert_eq!(said.unwrap().trim(), "UTF8");
+        let encrypted = Program::new(server.programs.join("psql"))
+            .args([
+                &format!("{}?sslmode=require", server.url()),
+                "--tuples-only",
+                "--no-align",
+                "--command",
+                "SHOW ssl",
+            ])
+            .capture();
+        assert_eq!(encrypted.unwrap().trim(), "on");
         assert!(server.version().unwrap().contains("PostgreSQL"));
         let folder = server.folder.clone();
         drop(server);

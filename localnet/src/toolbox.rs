@@ -11,8 +11,10 @@ use crate::places::Places;
 use crate::program::{Program, find};
 
 mod golang;
+pub mod java;
 mod libclang;
 mod packages;
+pub mod python;
 
 /// The oldest Node.js that the outside clients of the tests run on.
 const NODE_MAJOR_MIN: u32 = 18;
@@ -34,6 +36,8 @@ pub enum Need {
     Node,
     /// PostgreSQL's server programs: the index and the vault of several gateway processes.
     Postgres,
+    /// A Java compiler and Maven: HAPI's client and validator.
+    Java,
 }
 
 impl Need {
@@ -49,6 +53,7 @@ impl Need {
             }
             Self::Libclang => libclang::find().is_some() && (find("apt-get").is_none() || libclang::has_headers()),
             Self::Postgres => crate::postgres::programs().is_some(),
+            Self::Java => java::major().is_some_and(|major| major >= java::MAJOR_MIN) && find("mvn").is_some(),
             Self::Node => node_major().is_some_and(|major| major >= NODE_MAJOR_MIN) && find("npm").is_some(),
         }
     }

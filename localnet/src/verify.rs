@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::answers;
 use crate::binaries::{self, WHOLE};
+use crate::clients::{self, Client};
 use crate::contract;
 use crate::failure::Failure;
 use crate::places::Places;
@@ -25,7 +27,7 @@ struct Stage {
 }
 
 /// In the order in which a failure is cheapest to learn of.
-const STAGES: [Stage; 12] = [
+const STAGES: [Stage; 14] = [
     Stage { name: "tools", run: tools },
     Stage { name: "format", run: format },
     Stage { name: "CometBFT and the node program", run: nodes },
@@ -34,6 +36,8 @@ const STAGES: [Stage; 12] = [
     Stage { name: "index and vault on PostgreSQL", run: postgres },
     Stage { name: "official definitions", run: definitions },
     Stage { name: "OpenAPI under schemathesis", run: contract },
+    Stage { name: "outside clients", run: clients },
+    Stage { name: "answers under HAPI's validator", run: answers },
     Stage { name: "node program's tests", run: node_tests },
     Stage { name: "proofs under another implementation", run: foreign_proofs },
     Stage { name: "licences and sources", run: licences },
@@ -105,19 +109,22 @@ fn tests(places: &Places) -> Result<Outcome, Failure> {
     // The end-to-end tests start the programs, which `cargo test` alone would not build for them.
     binaries::build(places)?;
     // A suite that fails keeps no other from being heard.
-    cargo(places, &[&["test", "--locked", "--no-fail-fast"], &WHOLE[..]].concat())
+    let arguments = [&["test", "--locked", "--no-fail-fast"], &WHOLE[..]].concat();
+    answers::kept_by(places, toolbox::cargo_here(places).args(&arguments))?.run()?;
+    Ok(Outcome::Passed)
 }
 
 /// What the tests ran on files, once more on a server: the index, the vault and all of FHIR; and what only a
 /// server can do, two processes of one organization.
 fn postgres(places: &Places) -> Result<Outcome, Failure> {
-    let server = match Server::start() {
+    let certificates = places.repository.join("fhir-gateway/src/server/testdata");
+    let server = match Server::start(&certificates.join("server.pem"), &certificates.join("server.key")) {
         Ok(server) => server,
         Err(Failure::Needs(why)) => return Ok(Outcome::NotChecked(why)),
         Err(failure) => return Err(failure),
     };
     say!("{} is running", server.version()?);
-    for chosen in [&["--lib", "--", "index::", "vault::", "records::"][..], &["--test", "fhir"]] {
+    for chosen in [&["--lib", "--", "index::", "vault::", "records::", "postgres::"][..], &["--test", "fhir"]] {
         let arguments = [&["test", "--locked"], &WHOLE[..], chosen].concat();
         toolbox::cargo_here(places).args(&arguments).env("CARELEDGER_TEST_POSTGRES", server.url()).run()?;
     }
@@ -136,6 +143,19 @@ fn definitions(places: &Places) -> Result<Outcome, Failure> {
 fn contract(places: &Places) -> Result<Outcome, Failure> {
     contract::check(places)?;
     Ok(Outcome::Passed)
+}
+
+fn clients(places: &Places) -> Result<Outcome, Failure> {
+    let skipped = clients::check(places, &Client::ALL)?;
+    Ok(if skipped.is_empty() { Outcome::Passed } else { Outcome::NotChecked(skipped.join("; ")) })
+}
+
+/// Of what the tests were answered in their stage.
+fn answers(places: &Places) -> Result<Outcome, Failure> {
+    match answers::validate(places) {
+        Err(Failure::Needs(why)) => Ok(Outcome::NotChecked(why)),
+        validated => validated.map(|()| Outcome::Passed),
+    }
 }
 
 fn node_tests(places: &Places) -> Result<Outcome, Failure> {

@@ -113,7 +113,7 @@ pub fn an_upgrade_swaps_the_programs_of_a_running_network(home: &Home, programs:
     home.run(&["down"]);
     let file = node_home(home, 0).join("config/genesis.json");
     let mut genesis: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-    assert_eq!(genesis["app_state"]["state_version"], 2, "a new chain begins with the newest format");
+    assert_eq!(genesis["app_state"]["state_version"], 3, "a new chain begins with the newest format");
     genesis["app_state"]["state_version"] = 1.into();
     begin_with(home, &genesis.to_string());
     install(programs, &example("careledgerd_of_format_1"));

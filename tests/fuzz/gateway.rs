@@ -212,11 +212,12 @@ pub fn client(bytes: &[u8]) -> bool {
         accepted = true;
     }
     if let Ok(scopes) = Scopes::parse(text) {
-        let granted = Scopes::granted(&scopes, text);
+        assert_eq!(Scopes::parse(&scopes.to_string()).as_ref(), Ok(&scopes), "scopes are read as they are written");
+        let Ok(granted) = Scopes::granted(&scopes, text) else { return true };
         let all =
             [Interaction::Create, Interaction::Read, Interaction::Update, Interaction::Delete, Interaction::Search];
         for interaction in all {
-            for level in [Level::System, Level::Patient] {
+            for level in [Level::System, Level::Patient, Level::User] {
                 let may = scopes.allow(level, interaction, "Patient");
                 assert_eq!(
                     may,

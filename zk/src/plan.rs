@@ -64,6 +64,12 @@ pub struct Terms {
     pub age_days_max: u32,
 }
 
+impl Terms {
+    /// Two claims a year, of whatever age: terms of the plans that simulations and tests publish.
+    pub const TWO_A_YEAR: Self =
+        Self { claims_per_period: 2, period_days: 365, claim_within_days: 90, age_days_min: 0, age_days_max: 40_000 };
+}
+
 /// A plan as its insurer publishes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -290,13 +296,7 @@ mod tests {
                 .iter()
                 .map(|&(lo, hi, class, wait_days, cap)| Interval { lo, hi, class, wait_days, cap })
                 .collect(),
-            terms: Terms {
-                claims_per_period: 2,
-                period_days: 365,
-                claim_within_days: 90,
-                age_days_min: 0,
-                age_days_max: 40_000,
-            },
+            terms: Terms::TWO_A_YEAR,
         }
     }
 

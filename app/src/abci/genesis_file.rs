@@ -1,5 +1,7 @@
 //! CometBFT's genesis file: read and checked as InitChain would, and made for a chain that continues another.
 
+mod export_file;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use careledger_wire::ids::ValidatorKey;
 use serde::Deserialize;
@@ -17,11 +19,15 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{consensus, frame::FRAME_BYTES_MAX};
 use crate::{
-    genesis::continued::{AppState, Exported},
+    genesis::{
+        self,
+        continued::{AppState, ContinuedError, Continues, Exported, Origin, origin_of},
+    },
     governance,
-    machine::Machine,
-    store::memory::MemoryStore,
+    store::tree::Tree,
 };
+
+pub use export_file::{read_export, reading};
 
 /// CometBFT's name for the only kind of key that the ledger accepts.
 const ED25519: &str = "tendermint/PubKeyEd25519";
@@ -29,6 +35,9 @@ const ED25519: &str = "tendermint/PubKeyEd25519";
 const FRAME_OVERHEAD_BYTES: usize = 1024 * 1024;
 /// Largest `app_state`: CometBFT gives it to the application in one frame.
 pub const APP_STATE_BYTES_MAX: usize = FRAME_BYTES_MAX - FRAME_OVERHEAD_BYTES;
+
+/// What `app_state` has besides an export's pairs: its id, height, time and root.
+const HEAD_BYTES_MAX: usize = 1024;
 
 /// What a genesis file begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +50,10 @@ pub struct Checked {
     pub app_hash: [u8; 32],
     /// Validators with power.
     pub validators: usize,
-    /// The chain that it continues: id, height, root.
-    pub continues: Option<(String, u64, String)>,
+    /// The state that it continues with.
+    pub continues: Option<Origin>,
+    /// Whether that state is in a file of its own.
+    pub is_beside: bool,
 }
 
 /// The parts of the file that the ledger is told. CometBFT writes 64-bit numbers as text.
@@ -118,11 +129,12 @@ pub fn request(file: &str) -> Result<RequestInitChain, String> {
     })
 }
 
-/// What the chain of this file begins with: all that the application would check in InitChain.
+/// What the chain of this file begins with: all that the application would check in InitChain. `beside` reads a state
+/// that the file names and does not hold.
 ///
 /// # Errors
 /// Why it would refuse the file.
-pub fn check(file: &str) -> Result<Checked, String> {
+pub fn check(file: &str, beside: impl FnOnce(&Origin) -> Result<Exported, ContinuedError>) -> Result<Checked, String> {
     let request = request(file)?;
     if request.app_state_bytes.len() > APP_STATE_BYTES_MAX {
         return Err(format!(
@@ -133,21 +145,26 @@ pub fn check(file: &str) -> Result<Checked, String> {
     let given = request.consensus_params.as_ref();
     let consensus = consensus::consensus(given, &request.validators, request.initial_height)?;
     let time = super::seconds(request.time.as_ref());
-    let mut machine = Machine::new(MemoryStore::new());
-    let app_hash = machine.init_chain_under(&request.chain_id, &request.app_state_bytes, time, &consensus);
-    let app_hash = app_hash.map_err(|error| error.to_string())?;
-    let continues = serde_json::from_slice::<AppState>(&request.app_state_bytes).ok().map(|state| state.continues);
+    let mut is_beside = false;
+    let beside = |origin: &Origin| {
+        is_beside = true;
+        beside(origin)
+    };
+    let first = genesis::first_state(&request.app_state_bytes, &request.chain_id, time, &consensus, beside);
+    let first = first.map_err(|error| error.to_string())?;
     Ok(Checked {
         chain_id: request.chain_id,
         initial_height: consensus.initial_height,
-        app_hash,
+        app_hash: Tree::default().with(&first).root(),
         validators: consensus.validators.len(),
-        continues: continues.map(|from| (from.chain_id, from.height, from.app_hash)),
+        continues: origin_of(&request.app_state_bytes),
+        is_beside,
     })
 }
 
-/// The genesis file of a chain that continues with an exported state. `validators` take the places of
-/// those that have power in the state; where there are none given, those go on.
+/// The genesis file of a chain that continues with an exported state, and what it begins. `validators` take the places
+/// of those that have power in the state; where there are none given, those go on. The state is in the file where
+/// `app_state` has at most `app_state_bytes_max` bytes with it ([`APP_STATE_BYTES_MAX`], or 0 for never), else beside it.
 ///
 /// # Errors
 /// Why no chain can begin so.
@@ -156,11 +173,12 @@ pub fn continuing(
     chain_id: &str,
     time: i64,
     validators: &[(ValidatorKey, u64)],
-) -> Result<String, String> {
-    let state = exported.state().map_err(|error| error.to_string())?;
+    app_state_bytes_max: usize,
+) -> Result<(String, Checked), String> {
+    let state = exported.state();
     let mut validators = validators.to_vec();
     if validators.is_empty() {
-        let known = governance::validators(&state).into_iter();
+        let known = governance::validators(state).into_iter();
         validators = known.map(|(key, validator)| (key, validator.power)).filter(|(_, power)| *power > 0).collect();
     }
     if validators.is_empty() {
@@ -168,14 +186,16 @@ pub fn continuing(
     }
     let time = OffsetDateTime::from_unix_timestamp(time).ok().and_then(|time| time.format(&Rfc3339).ok());
     let time = time.ok_or("genesis_time is out of range")?;
-    let evidence = governance::evidence(&state);
+    let evidence = governance::evidence(state);
+    let fits = exported.pairs_bytes() + HEAD_BYTES_MAX <= app_state_bytes_max;
+    let continues = if fits { Continues::Inside(&exported) } else { Continues::Beside(&exported.origin) };
     let file = json!({
         "genesis_time": time,
         "chain_id": chain_id,
-        "initial_height": exported.height.saturating_add(1).to_string(),
+        "initial_height": exported.origin.height.saturating_add(1).to_string(),
         "consensus_params": {
             "block": {
-                "max_bytes": (governance::block_bytes(&state) + consensus::BLOCK_OVERHEAD_BYTES).to_string(),
+                "max_bytes": (governance::block_bytes(state) + consensus::BLOCK_OVERHEAD_BYTES).to_string(),
                 // Work is bounded by the ledger's own limits.
                 "max_gas": "-1",
             },
@@ -185,16 +205,17 @@ pub fn continuing(
                 "max_bytes": evidence.bytes.to_string(),
             },
             "validator": { "pub_key_types": ["ed25519"] },
-            "version": { "app": governance::state_version(&state).to_string() },
+            "version": { "app": governance::state_version(state).to_string() },
             "abci": { "vote_extensions_enable_height": "0" },
         },
         "validators": validators.iter().map(written).collect::<Vec<_>>(),
         "app_hash": "",
-        "app_state": AppState { continues: exported },
+        "app_state": AppState { continues },
     });
     let text = file.to_string();
-    check(&text)?;
-    Ok(text)
+    drop(file);
+    let checked = check(&text, |_| Ok(exported))?;
+    Ok((text, checked))
 }
 
 fn written((key, power): &(ValidatorKey, u64)) -> Value {

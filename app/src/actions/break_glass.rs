@@ -16,6 +16,7 @@ use crate::{
     limits::{EMERGENCIES_UNREVIEWED_MAX, EMERGENCY_REVIEW_SECONDS, EMERGENCY_SECONDS_MAX},
     reject::Reject,
     state::{StateRead, StateWrite},
+    subject_counts,
     types::{BlockContext, Sender},
 };
 
@@ -88,7 +89,7 @@ impl Action for BreakGlass {
             review_by,
             ..Emergency::default()
         };
-        state.put(&keys::emergency(&self.subject, &self.emergency), &emergency);
+        subject_counts::put_emergency(&self.subject, &self.emergency, &emergency, state);
         // Block time never goes back, so the list stays in the order of the deadlines.
         let mut reviews = self.reviews(state);
         let review = OpenReview { subject: self.subject.to_vec(), emergency: self.emergency.to_vec(), review_by };

@@ -15,6 +15,7 @@ use crate::{
     limits::{DELEGATES_MAX, GRANT_SECONDS_MAX},
     reject::Reject,
     state::{StateRead, StateWrite},
+    subject_counts,
     types::{BlockContext, Sender},
 };
 
@@ -115,6 +116,6 @@ impl Action for DelegateConsent {
             parent: self.parent.to_vec(),
             ..Grant::default()
         };
-        state.put(&keys::consent(&self.subject, &self.grant), &grant);
+        subject_counts::put_grant(&self.subject, &self.grant, &grant, state);
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     limits::GRANT_SECONDS_MAX,
     reject::Reject,
     state::{StateRead, StateWrite},
+    subject_counts,
     types::{BlockContext, Sender},
 };
 
@@ -106,6 +107,6 @@ impl Action for GrantConsent {
             by_guardian: standing::is_guardian(&self.sender, state),
             ..Grant::default()
         };
-        state.put(&keys::consent(&self.subject, &self.grant), &grant);
+        subject_counts::put_grant(&self.subject, &self.grant, &grant, state);
     }
 }

@@ -65,7 +65,7 @@ impl Action for OpenSubject {
         let subject = Subject {
             organization: self.sender.address().to_vec(),
             claimant: self.claimant.to_vec(),
-            encryption_key: Vec::new(),
+            ..Subject::default()
         };
         state.put(&keys::subject(&self.subject()), &subject);
     }

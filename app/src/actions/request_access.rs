@@ -15,6 +15,7 @@ use crate::{
     limits::REQUEST_SECONDS_MAX,
     reject::Reject,
     state::{StateRead, StateWrite},
+    subject_counts,
     types::{BlockContext, Sender},
 };
 
@@ -61,7 +62,7 @@ impl RequestAccess {
             standing: id.to_vec(),
             ..Grant::default()
         };
-        state.put(&keys::consent(&self.subject, &self.grant()), &grant);
+        subject_counts::put_grant(&self.subject, &self.grant(), &grant, state);
         state.put(&key, &StandingApproval { uses: approval.uses + 1, ..approval });
     }
 }

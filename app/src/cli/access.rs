@@ -1,10 +1,10 @@
 //! `query access`: who may see what of a subject.
 
-use careledger_app::{client::Client, keys};
+use careledger_app::{client::Client, keys, subject_counts::COUNTED_SINCE};
 use careledger_wire::{
     decision::out_of_force,
     ids::{EmergencyId, GrantId, SubjectId},
-    proto::state::{Emergency, Grant},
+    proto::state::{Emergency, Grant, Parameters, Subject},
 };
 use clap::Args;
 use prost::Message as _;
@@ -21,8 +21,11 @@ use super::{
 ///
 /// `in_force` says whether a grant opened anything at --at-time, or now: also the grantee's good
 /// standing, and for a delegate the grant it came from, decide. Purpose, scope and actor are
-/// commitments: the FHIR Consent says them. That no grant is missing from the list is the node's
-/// word; compare with another node's.
+/// commitments: the FHIR Consent says them.
+///
+/// That none is missing is proven too: grants and emergencies are never removed, and from state version 3 on the
+/// subject says how many it has. A node that leaves one out is found, and nothing is printed. Of an earlier state
+/// `complete` is false: there it is the node's word; compare with another node's.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -41,6 +44,7 @@ impl Access {
             return Err(Failure::new("the ledger has no such subject; its absence is proven"));
         }
         let height = proven["state_height"].as_u64().expect("a proof says its height");
+        let counts = self.counts(prover, subject.as_deref(), height).await?;
         let time = match at {
             At::Time(UnixTime(time)) => Some(time),
             At::Newest => Some(now()),
@@ -70,8 +74,45 @@ impl Access {
                 emergencies.insert(id.to_string(), shown);
             }
         }
-        Ok(json!({ "subject": self.subject, "grants": grants, "emergencies": emergencies, "proven": proven }))
+        if let Some(counts) = &counts {
+            check_complete("grants", grants.len(), counts.grants)?;
+            check_complete("emergencies", emergencies.len(), counts.emergencies)?;
+        } else {
+            eprintln!(
+                "note: the state of height {height} does not count grants, so that none is missing is the node's word: \
+                 compare with another node's. From the upgrade to state version {COUNTED_SINCE} on it is proven"
+            );
+        }
+        Ok(json!({
+            "subject": self.subject,
+            "grants": grants,
+            "emergencies": emergencies,
+            "complete": counts.is_some(),
+            "proven": proven,
+        }))
     }
+
+    /// The subject as it was proven at a height, where the state of that height counts; the format is proven too.
+    async fn counts(&self, prover: &mut Prover<'_>, subject: Option<&[u8]>, height: u64) -> Result<Option<Subject>> {
+        let (parameters, _) = prover.prove(keys::parameters().as_bytes(), At::Height(height)).await?;
+        let parameters = parameters.as_deref().map(Parameters::decode).transpose().map_err(|_| unreadable())?;
+        let version = parameters.and_then(|parameters| parameters.governance).unwrap_or_default().state_version;
+        if version < COUNTED_SINCE {
+            return Ok(None);
+        }
+        subject.map(Subject::decode).transpose().map_err(|_| unreadable())
+    }
+}
+
+/// As many were proven as the subject counts, each of them another.
+fn check_complete(what: &str, proven: usize, counted: u64) -> Result<()> {
+    if proven as u64 == counted {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "the list is not complete: the ledger counts {counted} {what} of this subject, the node showed {proven}"
+    ))
+    .next("ask another node with --node: this one leaves something out"))
 }
 
 /// Every key below a prefix in the newest state. None is ever removed, so they are also all there ever were.

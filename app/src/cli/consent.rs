@@ -5,7 +5,7 @@ use careledger_wire::{
     message::Message,
     proto::consent,
 };
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -13,6 +13,33 @@ use super::{
     parse::UnixTime,
     prepare::Sending,
 };
+
+/// What a grant opens, and for how long: the same whether it is given, amended or delegated.
+#[derive(Debug, Clone, Args)]
+pub struct Window {
+    /// What it opens; a delegate's grant opens what the delegated one does.
+    #[arg(long)]
+    pub mode: Mode,
+    /// First second of the window [default: now].
+    #[arg(long, value_name = "TIME")]
+    not_before: Option<UnixTime>,
+    /// End of the window, exclusive.
+    #[arg(long, value_name = "TIME")]
+    pub expires_at: UnixTime,
+    /// Salted commitment to purpose, scope, data period and actor; careledger-gateway consent prepare prints it.
+    #[arg(long, value_name = "HEX")]
+    pub terms: Commitment,
+    /// Salted hash of the FHIR Consent in canonical form; careledger-gateway consent prepare prints it.
+    #[arg(long, value_name = "HEX")]
+    pub body: Digest,
+}
+
+impl Window {
+    /// First second, Unix seconds.
+    pub fn not_before(&self, sending: &Sending) -> i64 {
+        self.not_before.map_or(sending.now, |time| time.0)
+    }
+}
 
 /// What to send. docs/transactions/ has a page for each.
 #[derive(Debug, Subcommand)]
@@ -28,21 +55,8 @@ pub enum ConsentAction {
         /// The version that this makes: 2 for the first amendment, then one more each time.
         #[arg(long)]
         version: u32,
-        /// What it opens.
-        #[arg(long)]
-        mode: Mode,
-        /// First second of the window [default: now].
-        #[arg(long, value_name = "TIME")]
-        not_before: Option<UnixTime>,
-        /// End of the window, exclusive.
-        #[arg(long, value_name = "TIME")]
-        expires_at: UnixTime,
-        /// Salted commitment to the new terms.
-        #[arg(long, value_name = "HEX")]
-        terms: Commitment,
-        /// SHA3-256 of the sealed FHIR Consent.
-        #[arg(long, value_name = "HEX")]
-        body: Digest,
+        #[command(flatten)]
+        window: Window,
         /// The grantee may let one more organization act within the grant.
         #[arg(long)]
         delegable: bool,
@@ -70,21 +84,8 @@ pub enum ConsentAction {
         /// The organization that may act on it.
         #[arg(long, value_name = "ADDRESS")]
         grantee: Address,
-        /// What it opens: as the grant that is delegated.
-        #[arg(long)]
-        mode: Mode,
-        /// First second of the window [default: now].
-        #[arg(long, value_name = "TIME")]
-        not_before: Option<UnixTime>,
-        /// End of the window, exclusive.
-        #[arg(long, value_name = "TIME")]
-        expires_at: UnixTime,
-        /// Salted commitment to the delegate's terms.
-        #[arg(long, value_name = "HEX")]
-        terms: Commitment,
-        /// SHA3-256 of the sealed FHIR Consent.
-        #[arg(long, value_name = "HEX")]
-        body: Digest,
+        #[command(flatten)]
+        window: Window,
     },
     /// A subject's organization or the subject approves a guardian; both must approve the same.
     AppointGuardian {
@@ -215,25 +216,23 @@ impl ConsentAction {
     fn of_grant(&self, sending: &Sending, ids: &mut Map<String, Value>) -> Message {
         let sender = sending.sender.to_string();
         match self {
-            Self::AmendConsent { subject, grant, version, mode, not_before, expires_at, terms, body, delegable } => {
-                consent::MsgAmendConsent {
-                    sender,
-                    subject: subject.to_vec(),
-                    grant: grant.to_vec(),
-                    version: *version,
-                    mode: (*mode).into(),
-                    not_before: not_before.map_or(sending.now, |time| time.0),
-                    expires_at: expires_at.0,
-                    terms: terms.to_vec(),
-                    body: body.to_vec(),
-                    delegable: *delegable,
-                }
-                .into()
+            Self::AmendConsent { subject, grant, version, window, delegable } => consent::MsgAmendConsent {
+                sender,
+                subject: subject.to_vec(),
+                grant: grant.to_vec(),
+                version: *version,
+                mode: window.mode.into(),
+                not_before: window.not_before(sending),
+                expires_at: window.expires_at.0,
+                terms: window.terms.to_vec(),
+                body: window.body.to_vec(),
+                delegable: *delegable,
             }
+            .into(),
             Self::ReinstateConsent { subject, grant } => {
                 consent::MsgReinstateConsent { sender, subject: subject.to_vec(), grant: grant.to_vec() }.into()
             }
-            Self::DelegateConsent { subject, parent, grant, grantee, mode, not_before, expires_at, terms, body } => {
+            Self::DelegateConsent { subject, parent, grant, grantee, window } => {
                 let grant = grant.unwrap_or_else(|| GrantId::new(rand::random()));
                 ids.insert("grant".to_owned(), json!(grant));
                 consent::MsgDelegateConsent {
@@ -242,11 +241,11 @@ impl ConsentAction {
                     parent: parent.to_vec(),
                     grant: grant.to_vec(),
                     grantee: grantee.to_vec(),
-                    mode: (*mode).into(),
-                    not_before: not_before.map_or(sending.now, |time| time.0),
-                    expires_at: expires_at.0,
-                    terms: terms.to_vec(),
-                    body: body.to_vec(),
+                    mode: window.mode.into(),
+                    not_before: window.not_before(sending),
+                    expires_at: window.expires_at.0,
+                    terms: window.terms.to_vec(),
+                    body: window.body.to_vec(),
                 }
                 .into()
             }

@@ -104,6 +104,8 @@ impl Describe for state::Subject {
             "claimant": account(&self.claimant),
             "claimed": !self.encryption_key.is_empty(),
             "encryption_key": hex::encode(&self.encryption_key),
+            "grants": self.grants,
+            "emergencies": self.emergencies,
         })
     }
 }

@@ -6,7 +6,10 @@ use std::{
     str::FromStr,
 };
 
-use careledger_app::{abci::genesis_file, genesis::continued::Exported};
+use careledger_app::abci::{
+    EXPORT_FILE,
+    genesis_file::{self, APP_STATE_BYTES_MAX, Checked, read_export, reading},
+};
 use careledger_wire::ids::ValidatorKey;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -37,13 +40,20 @@ enum Command {
 /// Say what the chain of a genesis file begins with, or why it cannot begin.
 ///
 /// Does what every validator does with the file before the first block. All operators of a new chain must
-/// see the same app hash.
+/// see the same app hash. Where the genesis file names an exported state and does not hold it, that is read from
+/// --export and held against what the genesis file says of it.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:\n  careledgerd genesis check /var/lib/cometbft/config/genesis.json")]
+#[command(after_long_help = "\
+Examples:
+  careledgerd genesis check /var/lib/cometbft/config/genesis.json
+  careledgerd genesis check genesis.json --export state.json")]
 struct Check {
     /// CometBFT's genesis.json.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// The export that the genesis file names, where it is not in it [default: export.json beside the genesis file].
+    #[arg(long, value_name = "FILE")]
+    export: Option<PathBuf>,
 }
 
 /// Make the genesis file of a new chain that continues with an exported state.
@@ -52,6 +62,10 @@ struct Check {
 /// height after the exported one, so that heights in the state keep their meaning. Everything else of the state
 /// stays as it was, but for the power of validators where --validator is given. The pairs must have the root
 /// that the export names: compare it with the app hash in the earlier chain's next header.
+///
+/// CometBFT gives the application a genesis of 63 MiB at most, some 300,000 records. Of a larger state the genesis
+/// file holds chain, height, time and app hash alone. Then every validator puts the export, unchanged, into its home
+/// folder as config/export.json before it starts, and keeps it as long as anybody may replay the chain from its start.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -72,6 +86,9 @@ struct FromExport {
     /// When the new chain begins, not before the exported state's time [default: that time].
     #[arg(long, value_name = "TIME")]
     genesis_time: Option<UnixTime>,
+    /// Leave the state out of the genesis file, also where it fits.
+    #[arg(long)]
+    beside: bool,
     /// A validator of the new chain, its power and its Ed25519 public key in hexadecimal; repeat for
     /// several [default: those that have power in the state].
     #[arg(long = "validator", value_name = "POWER:KEY")]
@@ -97,13 +114,27 @@ impl Genesis {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Check(check) => {
-                let file = read(&check.file)?;
-                self.format.print(&told(&check.file, &file)?);
+                let refused = |error: String| Failure::new(format!("{}: {error}", check.file.display()));
+                let file = fs::read_to_string(&check.file).map_err(|error: io::Error| refused(error.to_string()))?;
+                let export = check.export.unwrap_or_else(|| check.file.with_file_name(EXPORT_FILE));
+                let checked = genesis_file::check(&file, reading(&export)).map_err(|error| {
+                    refused(error).next(
+                        "--export names the file with the exported state, where the genesis file does not hold it",
+                    )
+                })?;
+                self.format.print(&told(&check.file, checked));
             }
             Command::FromExport(from) => {
-                let file = from.file()?;
+                let (file, checked) = from.file()?;
                 write_new(&from.out, &file)?;
-                self.format.print(&told(&from.out, &file)?);
+                if checked.is_beside {
+                    eprintln!(
+                        "note: the genesis file only names the state. Every validator puts {} into its home folder as \
+                         config/{EXPORT_FILE}",
+                        from.export.display()
+                    );
+                }
+                self.format.print(&told(&from.out, checked));
             }
         }
         Ok(())
@@ -111,32 +142,28 @@ impl Genesis {
 }
 
 impl FromExport {
-    fn file(&self) -> Result<String> {
-        let refused = |reason: String| {
-            Failure::new(format!("{}: {reason}", self.export.display()))
-                .next("export the state again, from a validator that works; an export is never edited")
-        };
-        let text = read(&self.export)?;
-        let exported = Exported::from_json(text.as_bytes()).map_err(|error| refused(error.to_string()))?;
-        exported.state().map_err(|error| refused(error.to_string()))?;
-        let time = self.genesis_time.map_or(exported.time, |time| time.0);
+    /// The genesis file, and what it begins.
+    fn file(&self) -> Result<(String, Checked)> {
+        let exported = read_export(&self.export).map_err(refused)?;
+        exported.check().map_err(|error| refused(format!("{}: {error}", self.export.display())))?;
+        let time = self.genesis_time.map_or(exported.origin.time, |time| time.0);
         let validators: Vec<(ValidatorKey, u64)> =
             self.validators.iter().map(|ValidatorArgument(key, power)| (*key, *power)).collect();
-        genesis_file::continuing(exported, &self.chain_id, time, &validators).map_err(Failure::new)
+        let bytes_max = if self.beside { 0 } else { APP_STATE_BYTES_MAX };
+        genesis_file::continuing(exported, &self.chain_id, time, &validators, bytes_max).map_err(Failure::new)
     }
 }
 
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(|error: io::Error| Failure::new(format!("{}: {error}", path.display())))
+fn refused(reason: String) -> Failure {
+    Failure::new(reason).next("export the state again, from a validator that works; an export is never edited")
 }
 
-fn told(path: &Path, file: &str) -> Result<serde_json::Value> {
-    let checked = genesis_file::check(file).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+fn told(path: &Path, checked: Checked) -> serde_json::Value {
     let (from_chain, from_height, from_hash) = match checked.continues {
-        Some((chain_id, height, app_hash)) => (Some(chain_id), Some(height), Some(app_hash)),
+        Some(from) => (Some(from.chain_id), Some(from.height), Some(from.app_hash)),
         None => (None, None, None),
     };
-    Ok(json!({
+    json!({
         "genesis": path,
         "chain_id": checked.chain_id,
         "initial_height": checked.initial_height,
@@ -145,5 +172,6 @@ fn told(path: &Path, file: &str) -> Result<serde_json::Value> {
         "continues_chain_id": from_chain,
         "continues_height": from_height,
         "continues_app_hash": from_hash,
-    }))
+        "state": if checked.is_beside { "beside the genesis file" } else { "in the genesis file" },
+    })
 }

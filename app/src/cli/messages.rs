@@ -13,7 +13,7 @@ use clap::{Subcommand, ValueEnum};
 
 use super::{
     accounts::AccountsAction,
-    consent::ConsentAction,
+    consent::{ConsentAction, Window},
     governance::Proposing,
     parse::{AnchorArgument, BindingArgument, SupersessionArgument, UnixTime},
 };
@@ -119,21 +119,8 @@ pub enum Action {
         /// The organization that may act on it.
         #[arg(long, value_name = "ADDRESS")]
         grantee: Address,
-        /// What it opens.
-        #[arg(long)]
-        mode: Mode,
-        /// First second of the window [default: now].
-        #[arg(long, value_name = "TIME")]
-        not_before: Option<UnixTime>,
-        /// End of the window, exclusive.
-        #[arg(long, value_name = "TIME")]
-        expires_at: UnixTime,
-        /// Salted commitment to purpose, scope, data period and actor; careledger-gateway consent prepare prints it.
-        #[arg(long, value_name = "HEX")]
-        terms: Commitment,
-        /// Salted hash of the FHIR Consent in canonical form; careledger-gateway consent prepare prints it.
-        #[arg(long, value_name = "HEX")]
-        body: Digest,
+        #[command(flatten)]
+        window: Window,
         /// The access request that this answers.
         #[arg(long, value_name = "HEX")]
         request: Option<RequestId>,

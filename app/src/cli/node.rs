@@ -176,7 +176,8 @@ impl Start {
         } else {
             tracing::info!(address = %config.abci, "serving ABCI");
         }
-        Err(Failure::new(server.serve(Ledger::new(machine, config.retention.blocks))))
+        let ledger = Ledger::new(machine, config.retention.blocks).with_export_in(&home.join("config"));
+        Err(Failure::new(server.serve(ledger)))
     }
 }
 

@@ -146,18 +146,7 @@ impl Action {
                 }
                 .into()
             }
-            Self::GrantConsent {
-                subject,
-                grant,
-                grantee,
-                mode,
-                not_before,
-                expires_at,
-                terms,
-                body,
-                request,
-                delegable,
-            } => {
+            Self::GrantConsent { subject, grant, grantee, window, request, delegable } => {
                 let grant = grant.unwrap_or_else(|| GrantId::new(rand::random()));
                 ids.insert("grant".to_owned(), json!(grant));
                 consent::MsgGrantConsent {
@@ -165,11 +154,11 @@ impl Action {
                     subject: subject.to_vec(),
                     grant: grant.to_vec(),
                     grantee: grantee.to_vec(),
-                    mode: (*mode).into(),
-                    not_before: not_before.map_or(sending.now, |time| time.0),
-                    expires_at: expires_at.0,
-                    terms: terms.to_vec(),
-                    body: body.to_vec(),
+                    mode: window.mode.into(),
+                    not_before: window.not_before(sending),
+                    expires_at: window.expires_at.0,
+                    terms: window.terms.to_vec(),
+                    body: window.body.to_vec(),
                     request: request.map(|request| request.to_vec()).unwrap_or_default(),
                     delegable: *delegable,
                 }

@@ -1,5 +1,8 @@
 //! The first state of a chain that continues another: what `careledgerd export` printed of that one.
 //!
+//! The genesis file holds it, or names it where it does not fit: then the pairs come from whoever calls
+//! [`super::first_state`], which reads a file that each operator has.
+//!
 //! The pairs must have the root that the export names, which validators of the earlier chain signed
 //! in the header after it; whoever wants to know where the new chain comes from compares that root.
 //! Each pair must be one that the ledger writes (a key of a known area, a value that decodes and has one
@@ -8,7 +11,12 @@
 //! operator compares all three with the chain that ended. What the new chain changes is its id and genesis time, and
 //! where the genesis file says so, validators and bounds of evidence.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod text;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use careledger_wire::{
     ids::{Address, ValidatorKey},
@@ -16,12 +24,15 @@ use careledger_wire::{
     signing::PublicKey,
 };
 use careledger_zk::key;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
+
+use text::Printed;
+pub use text::origin_of;
+pub(super) use text::{Read, of_app_state};
 
 use super::{Consensus, GenesisError, is_development_chain};
 use crate::{
-    accounts, governance,
-    keys::{self, areas},
+    accounts, governance, keys,
     limits::{CHAIN_ID_BYTES_MAX, REGISTRARS_MAX, VALIDATOR_POWER_MAX, VALIDATORS_KNOWN_MAX, VALIDATORS_MAX},
     state::{Changes, Overlay, StateRead, StateWrite},
     store::tree::Tree,
@@ -33,10 +44,12 @@ const ACCOUNTS: &[u8] = b"account/";
 /// Everything below `verifying-key`.
 const VERIFYING_KEYS: &[u8] = b"verifying-key/";
 
-/// A committed state as `careledgerd export` prints it.
+type State = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Which state a chain continues with: everything that an export says besides the pairs, to which `app_hash` commits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Exported {
+pub struct Origin {
     /// The chain's id.
     pub chain_id: String,
     /// Height of its last block.
@@ -45,27 +58,50 @@ pub struct Exported {
     pub time: i64,
     /// Root of the state, hexadecimal.
     pub app_hash: String,
-    /// Every pair of key and value in key order, hexadecimal.
-    pub pairs: Vec<(String, String)>,
 }
 
-/// `app_state` of a chain that continues another.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AppState {
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { chain_id, height, time, app_hash } = self;
+        write!(formatter, "{chain_id}, height {height}, time {time}, app_hash {app_hash}")
+    }
+}
+
+/// A committed state as `careledgerd export` prints it. Each pair is one that a ledger could have written, and they
+/// are in key order; whether they are the state that `origin` names, [`Exported::check`] says.
+///
+/// Reading takes the memory of the state, not of its text: pairs are decoded one by one.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Printed")]
+pub struct Exported {
+    /// Where it is from.
+    pub origin: Origin,
+    state: State,
+}
+
+/// `app_state` of a chain that continues another: the export, with its pairs or without them.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Continues<'a> {
+    /// All of it is in the genesis file.
+    Inside(&'a Exported),
+    /// The pairs are in a file that every operator has: a frame of ABCI does not hold them.
+    Beside(&'a Origin),
+}
+
+/// `app_state` of this form, to be written.
+#[derive(Debug, Serialize)]
+pub struct AppState<'a> {
     /// The state that it continues with.
-    pub continues: Exported,
+    pub continues: Continues<'a>,
 }
 
 /// Why no chain can continue with an exported state. Pairs are counted from 0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ContinuedError {
-    /// Not the JSON that `careledgerd export` prints.
+    /// Not the JSON that `careledgerd export` prints, or a pair that no ledger wrote.
     #[error("not an exported state: {0}")]
     Json(String),
-    /// A pair that no ledger wrote.
-    #[error("pair {0} ({1}): {2}")]
-    Pair(usize, String, String),
     /// The pairs are not those that were exported.
     #[error("app_hash says {app_hash}, the pairs have the root {root}: a pair was changed, added or lost")]
     Root {
@@ -86,55 +122,47 @@ pub enum ContinuedError {
     /// Time would go back.
     #[error("genesis_time is before {0} (Unix seconds), the time of the exported state")]
     Time(i64),
+    /// The genesis file names a state that is not in it, and that could not be read elsewhere.
+    #[error("the genesis file does not hold the state that it names ({0}), and {1}")]
+    NotHere(Box<Origin>, String),
+    /// What was read is another state than the one that the genesis file names.
+    #[error("the genesis file names the state of {0}; the export beside it is that of {1}: put the right one there")]
+    Another(Box<Origin>, Box<Origin>),
 }
 
-type State = BTreeMap<Vec<u8>, Vec<u8>>;
-
 impl Exported {
-    /// Reads what `careledgerd export` printed.
-    pub fn from_json(json: &[u8]) -> Result<Self, ContinuedError> {
-        serde_json::from_slice(json).map_err(|error| ContinuedError::Json(error.to_string()))
+    /// For who has nothing beside the genesis file.
+    pub fn not_beside(origin: &Origin) -> Result<Self, ContinuedError> {
+        let reason = "only careledgerd under CometBFT reads one that is beside it";
+        Err(ContinuedError::NotHere(Box::new(origin.clone()), reason.to_owned()))
     }
 
-    /// The exported state in an `app_state` of this form; `None` where it is of the other.
-    pub(super) fn of_app_state(app_state: &[u8]) -> Result<Option<Self>, ContinuedError> {
-        #[derive(Deserialize)]
-        struct Form {
-            continues: Option<IgnoredAny>,
-        }
-        if !serde_json::from_slice::<Form>(app_state).is_ok_and(|form| form.continues.is_some()) {
-            return Ok(None);
-        }
-        let read: AppState =
-            serde_json::from_slice(app_state).map_err(|error| ContinuedError::Json(error.to_string()))?;
-        Ok(Some(read.continues))
+    /// The pairs.
+    pub fn state(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
+        &self.state
     }
 
-    /// The pairs, when they are a whole state with the root that the export names.
-    pub fn state(&self) -> Result<State, ContinuedError> {
-        let mut state = State::new();
-        for (place, (key, value)) in self.pairs.iter().enumerate() {
-            let refused = |reason: String| ContinuedError::Pair(place, key.clone(), reason);
-            let path = hex::decode(key).map_err(|_| refused("the key is not hexadecimal".to_owned()))?;
-            let value = hex::decode(value).map_err(|_| refused("the value is not hexadecimal".to_owned()))?;
-            areas::check(&path, &value).map_err(|error| refused(error.to_string()))?;
-            if state.last_key_value().is_some_and(|(last, _)| *last >= path) {
-                return Err(refused("it does not come after the pair before it".to_owned()));
-            }
-            state.insert(path, value);
-        }
+    /// Bytes that the pairs have as JSON: what a genesis file has to hold.
+    pub fn pairs_bytes(&self) -> usize {
+        // Two digits for a byte; brackets, quotation marks and commas.
+        self.state.iter().map(|(key, value)| 2 * (key.len() + value.len()) + r#"["",""],"#.len()).sum()
+    }
+
+    /// Whether the pairs are a whole state with the root that the export names.
+    pub fn check(&self) -> Result<(), ContinuedError> {
+        let state = &self.state;
         let root = hex::encode(Tree::of(state.iter().map(|(key, value)| (key.clone(), value.clone()))).root());
-        if root != self.app_hash {
-            return Err(ContinuedError::Root { app_hash: self.app_hash.clone(), root });
+        if root != self.origin.app_hash {
+            return Err(ContinuedError::Root { app_hash: self.origin.app_hash.clone(), root });
         }
-        self.check_chain_and_parameters(&state)?;
-        check_accounts(&state)?;
-        Ok(state)
+        self.check_chain_and_parameters()?;
+        check_accounts(state)
     }
 
-    fn check_chain_and_parameters(&self, state: &State) -> Result<(), ContinuedError> {
+    fn check_chain_and_parameters(&self) -> Result<(), ContinuedError> {
+        let state = &self.state;
         let wrong = |place: &str, what| Err(ContinuedError::State(place.to_owned(), what));
-        if StateRead::get(state, &keys::chain()).is_none_or(|chain| chain.chain_id != self.chain_id) {
+        if StateRead::get(state, &keys::chain()).is_none_or(|chain| chain.chain_id != self.origin.chain_id) {
             return wrong("chain", "it is not the chain that chain_id names");
         }
         let Some(parameters) = StateRead::get(state, &keys::parameters()) else {
@@ -156,31 +184,32 @@ impl Exported {
             return wrong("parameters", "this program does not know the format of the state");
         }
         let scheduled = governance::of(state);
-        if scheduled.upgrade_version != 0 && scheduled.upgrade_height <= self.height {
+        if scheduled.upgrade_version != 0 && scheduled.upgrade_height <= self.origin.height {
             return wrong("parameters", "an upgrade was due before the exported height and was not made");
         }
         Ok(())
     }
 
     /// The first state of the chain that continues with this one.
-    pub fn changes(&self, chain_id: &str, time: i64, consensus: &Consensus) -> Result<Changes, GenesisError> {
+    pub fn changes(self, chain_id: &str, time: i64, consensus: &Consensus) -> Result<Changes, GenesisError> {
         if !(1..=CHAIN_ID_BYTES_MAX).contains(&chain_id.len()) {
             return Err(GenesisError::ChainId);
         }
-        if chain_id == self.chain_id {
+        let origin = &self.origin;
+        if chain_id == origin.chain_id {
             return Err(ContinuedError::SameChainId(chain_id.to_owned()).into());
         }
-        let initial_height = self.height.saturating_add(1);
+        let initial_height = origin.height.saturating_add(1);
         if consensus.initial_height != initial_height {
             return Err(ContinuedError::InitialHeight(initial_height).into());
         }
-        if time < self.time {
-            return Err(ContinuedError::Time(self.time).into());
+        if time < origin.time {
+            return Err(ContinuedError::Time(origin.time).into());
         }
-        let pairs = self.state()?;
-        check_verifying_keys(chain_id, &pairs)?;
+        self.check()?;
+        check_verifying_keys(chain_id, &self.state)?;
         let nothing = State::new();
-        let pairs = pairs.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        let pairs = self.state.into_iter().map(|(key, value)| (key, Some(value))).collect();
         let mut state = Overlay::with_changes(&nothing, pairs);
         state.put(&keys::chain(), &Chain { chain_id: chain_id.to_owned(), genesis_time: time, initial_height });
         put_validators(&consensus.validators, &mut state)?;

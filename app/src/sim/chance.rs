@@ -262,7 +262,7 @@ impl Generator {
             _ => {
                 let soon = self.height + u64::from(self.random.below(6));
                 match self.random.below(6) {
-                    // No program knows the third format: it must not come to it.
+                    // Not the next format, or one that no program knows: it must not come to it.
                     0 => Decision::Upgrade { version: 3, height: self.height + 10_000 },
                     1 => Decision::Upgrade { version: 2, height: 0 },
                     2 => Decision::Upgrade { version: 1, height: soon },

@@ -16,17 +16,15 @@ use careledger_wire::ids::{Address, TransactionHash};
 
 use super::{
     messages::{id, named},
-    network::{Network, START, Violation},
+    network::{CHAIN, Network, START, Violation},
     script::{Actor, Key, Subject},
+    trapdoor,
 };
 use crate::{
     keys::{self, Value},
     state::StateRead as _,
     store::memory::MemoryStore,
 };
-
-/// Areas that are not looked at path by path: what genesis wrote, and nodes, for which their roots answer.
-const NOT_JUDGED: [&[u8]; 4] = [b"chain", b"verifying-key/", b"attestation-node/", b"enrolment-node/"];
 
 /// Looks at one state, and notes the first thing that is not as the model says.
 struct Judge<'a> {
@@ -41,6 +39,7 @@ impl Network {
     pub(super) fn compare_states(&self) -> Result<(), Violation> {
         let state = self.replicas[0].machine.store();
         let mut judge = Judge { network: self, state, seen: BTreeSet::new(), odd: None };
+        judge.genesis();
         judge.accounts();
         judge.identity();
         judge.consent();
@@ -77,6 +76,16 @@ impl Judge<'_> {
         self.odd.get_or_insert(found);
     }
 
+    /// What nothing changes after genesis.
+    fn genesis(&mut self) {
+        self.holds(&keys::chain(), "chain", |found| {
+            (found.chain_id, found.genesis_time, found.initial_height) = (CHAIN.to_owned(), START, 0);
+        });
+        self.holds(&keys::verifying_key(&trapdoor::circuit()), "verifying key", |found| {
+            found.key = trapdoor::key().encode().to_vec();
+        });
+    }
+
     /// Every unordered transaction until it expires, and none that never was.
     fn executed(&mut self) {
         let remembered: BTreeMap<u64, (i64, i64)> = self
@@ -107,9 +116,7 @@ impl Judge<'_> {
 
     /// Whatever stands in the state and was not looked at is more than the model holds.
     fn nothing_else(&mut self) {
-        let is_more =
-            |path: &&Vec<u8>| !self.seen.contains(*path) && !NOT_JUDGED.iter().any(|area| path.starts_with(area));
-        if let Some(path) = self.state.pairs().keys().find(is_more) {
+        if let Some(path) = self.state.pairs().keys().find(|path| !self.seen.contains(*path)) {
             self.note(format!("the model holds nothing at {}", path.escape_ascii()));
         }
     }
@@ -139,13 +146,6 @@ fn key_id<T: for<'a> TryFrom<&'a [u8]>>(kind: &str, number: u8) -> T {
 /// Unix seconds.
 fn at(time: i64) -> i64 {
     START + time
-}
-
-/// A time that says whether something happened; the model knows no more of it.
-fn happened(time: &mut i64, has: bool) {
-    if (*time != 0) != has {
-        *time = i64::from(has);
-    }
 }
 
 /// A list whose order the model does not know.

@@ -47,10 +47,11 @@ pub(super) struct Model {
     pub(super) emergencies: BTreeMap<(Subject, u8), consent::Emergency>,
     pub(super) standing: BTreeMap<(Subject, u8), consent::Standing>,
     pub(super) records: BTreeMap<(u8, u8), records::Record>,
-    pub(super) batches: BTreeSet<(u8, u8)>,
+    /// When each was anchored.
+    pub(super) batches: BTreeMap<(u8, u8), i64>,
     pub(super) countersignatures: BTreeMap<(u8, u8, u8), records::Countersignature>,
-    /// Begin and end of each batch of an access log.
-    pub(super) logs: BTreeMap<u8, Vec<(i64, i64)>>,
+    /// The batches of each access log.
+    pub(super) logs: BTreeMap<u8, Vec<records::Logged>>,
     /// When each was disputed: subject, batch and place in it.
     pub(super) disputes: BTreeMap<(Subject, (u8, u8)), i64>,
     pub(super) plans: BTreeSet<(u8, u8)>,

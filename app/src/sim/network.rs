@@ -1,13 +1,15 @@
 //! Replicas, the calls that consensus makes to them, and the judge.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt};
+use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
 
 use careledger_wire::commitment;
-use careledger_zk::field::Element;
 
 use super::{
     Report,
-    messages::{self, insurance::Forest},
+    messages::{
+        self,
+        insurance::{Forest, Nodes},
+    },
     model::{Answer, Leaves, Model, Moment, POWER, Sent, THRESHOLD},
     script::{
         Actor, Crash, Event, GUARDIANS, Key, ORGANIZATIONS, PATIENTS, PRACTITIONERS, REGISTRARS, REGISTRARS_FIRST,
@@ -74,8 +76,8 @@ pub(super) struct Network {
     pub(super) time: i64,
     event: usize,
     pub(super) report: Report,
-    /// Roots that were computed, which takes long.
-    pub(super) roots: RefCell<BTreeMap<(Forest, Leaves), Element>>,
+    /// Trees that were computed, which takes long.
+    pub(super) trees: RefCell<BTreeMap<(Forest, Leaves), Rc<Nodes>>>,
 }
 
 /// Plays a script to its end, or to the first thing that must not happen.
@@ -116,7 +118,7 @@ impl Network {
             time: START,
             event: 0,
             report: Report::default(),
-            roots: RefCell::default(),
+            trees: RefCell::default(),
         }
     }
 

@@ -145,4 +145,18 @@ impl Script {
     pub fn of_seed(seed: u64) -> Self {
         generate::script(seed)
     }
+
+    /// The same of the formats that follow: from the second on where it was from the first, and so on.
+    pub(super) fn in_next_formats(mut self) -> Self {
+        self.first_format += 1;
+        for event in &mut self.events {
+            let Event::Send { requests, .. } = event else { continue };
+            for request in requests {
+                if let Request::Propose { decision: Decision::Upgrade { version: version @ 2.., .. }, .. } = request {
+                    *version += 1;
+                }
+            }
+        }
+        self
+    }
 }

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use careledger_app::{
     genesis::{
         Consensus, GenesisError,
-        continued::{AppState, ContinuedError, Exported},
+        continued::{ContinuedError, Exported, Origin},
+        first_state,
     },
     keys,
     machine::{Block, Machine},
@@ -19,12 +20,24 @@ use careledger_wire::{
 };
 
 use proptest::prelude::*;
+use serde::Serialize;
+use serde_json::json;
 
 use crate::{
     golden,
     script::{familiar, message},
     world::{CHAIN, World, address, key, name_of, sign},
 };
+
+/// What an export and a genesis file say, as anybody who edits one writes it.
+#[derive(Debug, Clone, Serialize)]
+struct Printed {
+    chain_id: String,
+    height: u64,
+    time: i64,
+    app_hash: String,
+    pairs: Vec<(String, String)>,
+}
 
 const NEXT_CHAIN: &str = "careledger-dev-2";
 
@@ -39,9 +52,9 @@ fn lived() -> World {
     world
 }
 
-fn exported(machine: &Machine<MemoryStore>) -> Exported {
+fn exported(machine: &Machine<MemoryStore>) -> Printed {
     let pairs = machine.store().pairs().iter().map(|(key, value)| (hex::encode(key), hex::encode(value)));
-    Exported {
+    Printed {
         chain_id: machine.chain_id().expect("the chain began"),
         height: machine.height(),
         time: machine.time(),
@@ -54,24 +67,34 @@ fn bytes(digits: &str) -> Vec<u8> {
     hex::decode(digits).expect("an export is hexadecimal")
 }
 
+fn app_state(exported: &Printed) -> Vec<u8> {
+    serde_json::to_vec(&json!({ "continues": exported })).expect("an export is JSON")
+}
+
+/// The genesis that names this export and does not hold it.
+fn app_state_without_pairs(exported: &Printed) -> Vec<u8> {
+    let mut app_state = json!({ "continues": exported });
+    app_state["continues"].as_object_mut().expect("it is an object").remove("pairs");
+    serde_json::to_vec(&app_state).expect("an export is JSON")
+}
+
 fn begin(
-    exported: &Exported,
+    exported: &Printed,
     chain_id: &str,
     time: i64,
     consensus: &Consensus,
 ) -> Result<Machine<MemoryStore>, GenesisError> {
-    let app_state = serde_json::to_vec(&AppState { continues: exported.clone() }).expect("an export is JSON");
     let mut machine = Machine::new(MemoryStore::new());
-    machine.init_chain_under(chain_id, &app_state, time, consensus)?;
+    machine.init_chain_under(chain_id, &app_state(exported), time, consensus)?;
     Ok(machine)
 }
 
-fn from(exported: &Exported) -> Consensus {
+fn from(exported: &Printed) -> Consensus {
     Consensus { initial_height: exported.height + 1, ..Consensus::default() }
 }
 
 /// Keys whose values differ, or that only one of them has.
-fn differing(one: &Exported, other: &Exported) -> Vec<String> {
+fn differing(one: &Printed, other: &Printed) -> Vec<String> {
     let [one, other]: [BTreeMap<_, _>; 2] = [one, other].map(|exported| exported.pairs.iter().cloned().collect());
     let keys = one.keys().chain(other.keys()).filter(|key| one.get(*key) != other.get(*key));
     let mut keys: Vec<String> = keys.map(|key| bytes(key).escape_ascii().to_string()).collect();
@@ -143,19 +166,19 @@ fn the_genesis_file_says_who_validates_and_what_they_did_stays_known() {
 }
 
 /// The same pairs with another value at a path, and the root that belongs to them: an edit by somebody who knows how.
-fn forged<M: prost::Message + Default>(exported: &Exported, path: &[u8], change: impl Fn(&mut M)) -> Exported {
+fn forged<M: prost::Message + Default>(exported: &Printed, path: &[u8], change: impl Fn(&mut M)) -> Printed {
     let mut pairs = exported.pairs.clone();
     let place = pairs.iter().position(|(key, _)| *key == hex::encode(path)).expect("the path is there");
     let mut value = M::decode(bytes(&pairs[place].1).as_slice()).expect("the value is of this type");
     change(&mut value);
     pairs[place].1 = hex::encode(value.encode_to_vec());
-    rehashed(Exported { pairs, ..exported.clone() })
+    rehashed(Printed { pairs, ..exported.clone() })
 }
 
-fn rehashed(exported: Exported) -> Exported {
+fn rehashed(exported: Printed) -> Printed {
     let decoded = exported.pairs.iter().map(|(key, value)| (bytes(key), bytes(value)));
     let app_hash = hex::encode(Tree::of(decoded).root());
-    Exported { app_hash, ..exported }
+    Printed { app_hash, ..exported }
 }
 
 #[test]
@@ -164,11 +187,11 @@ fn an_export_that_was_edited_is_refused_and_the_place_is_named() {
     let edited = |edit: fn(&mut Vec<(String, String)>)| {
         let mut pairs = exported.pairs.clone();
         edit(&mut pairs);
-        Exported { pairs, ..exported.clone() }
+        Printed { pairs, ..exported.clone() }
     };
     let parameters = keys::parameters();
     let clinic = keys::account(&address("clinic"));
-    let cases: Vec<(&str, Exported, &str)> = vec![
+    let cases: Vec<(&str, Printed, &str)> = vec![
         ("a key is no hex", edited(|pairs| pairs[2].0.push('x')), "pair 2 ("),
         ("a value is no hex", edited(|pairs| pairs[3].1.push('x')), "pair 3 ("),
         ("an unknown area", edited(|pairs| pairs[0].0.insert_str(0, "61")), "no area of the state"),
@@ -180,13 +203,13 @@ fn an_export_that_was_edited_is_refused_and_the_place_is_named() {
         ("a pair lost", edited(|pairs| drop(pairs.remove(9))), "a pair was changed, added or lost"),
         (
             "a value changed",
-            Exported {
+            Printed {
                 app_hash: exported.app_hash.clone(),
                 ..forged::<state::Account>(&exported, clinic.as_bytes(), |account| account.sequence += 1)
             },
             "a pair was changed, added or lost",
         ),
-        ("another chain", Exported { chain_id: "careledger-dev-9".to_owned(), ..exported.clone() }, "chain: "),
+        ("another chain", Printed { chain_id: "careledger-dev-9".to_owned(), ..exported.clone() }, "chain: "),
         (
             "no registrars",
             forged::<state::Parameters>(&exported, parameters.as_bytes(), |parameters| parameters.registrars.clear()),
@@ -266,6 +289,64 @@ fn a_chain_continues_only_with_an_id_a_height_and_a_time_of_its_own() {
     }
 }
 
+fn read(exported: &Printed) -> Exported {
+    serde_json::from_value(serde_json::to_value(exported).expect("an export is JSON")).expect("it was printed so")
+}
+
+/// The first state of a chain whose genesis file names `named`, where `beside` is the export beside it.
+fn begin_beside(named: &Printed, beside: Result<Exported, ContinuedError>) -> Result<[u8; 32], GenesisError> {
+    let app_state = app_state_without_pairs(named);
+    let first = first_state(&app_state, NEXT_CHAIN, named.time, &from(named), |_| beside)?;
+    Ok(Machine::new(MemoryStore::new()).begin(NEXT_CHAIN, named.time, &from(named), first))
+}
+
+#[test]
+fn a_state_beside_the_genesis_file_begins_the_same_chain_as_one_in_it() {
+    let before = exported(&lived().machine);
+    let inside = begin(&before, NEXT_CHAIN, before.time, &from(&before)).unwrap();
+    assert_eq!(begin_beside(&before, Ok(read(&before))), Ok(inside.app_hash()));
+}
+
+#[test]
+fn a_state_beside_the_genesis_file_must_be_the_one_that_it_names() {
+    let before = exported(&lived().machine);
+    let origin = |printed: &Printed| {
+        let Printed { chain_id, height, time, app_hash, .. } = printed.clone();
+        Box::new(Origin { chain_id, height, time, app_hash })
+    };
+    // A state that is sound, and another one: everybody who has it sees another app hash.
+    let registrars = keys::parameters();
+    let other = forged::<state::Parameters>(&before, registrars.as_bytes(), |parameters| {
+        parameters.registrar_threshold = 1;
+    });
+    assert_ne!(other.app_hash, before.app_hash);
+    assert!(begin(&other, NEXT_CHAIN, other.time, &from(&other)).is_ok(), "it could begin a chain of its own");
+    let another = ContinuedError::Another(origin(&before), origin(&other));
+    assert_eq!(begin_beside(&before, Ok(read(&other))), Err(another.into()));
+    // The same under a forged name.
+    let renamed = Printed { app_hash: before.app_hash.clone(), ..other.clone() };
+    let refused = begin_beside(&before, Ok(read(&renamed)));
+    assert!(matches!(refused, Err(GenesisError::Continued(ContinuedError::Root { .. }))), "{refused:?}");
+    for edited in [
+        Printed { height: before.height + 1, ..before.clone() },
+        Printed { time: before.time + 1, ..before.clone() },
+        Printed { chain_id: "careledger-dev-9".to_owned(), ..before.clone() },
+    ] {
+        let another = ContinuedError::Another(origin(&before), origin(&edited));
+        assert_eq!(begin_beside(&before, Ok(read(&edited))), Err(another.into()));
+    }
+}
+
+#[test]
+fn a_ledger_that_reads_no_files_says_so_where_the_state_is_beside_the_genesis() {
+    let before = exported(&lived().machine);
+    let mut machine = Machine::new(MemoryStore::new());
+    let refused = machine.init_chain_under(NEXT_CHAIN, &app_state_without_pairs(&before), before.time, &from(&before));
+    let said = refused.unwrap_err().to_string();
+    assert!(said.contains(&before.app_hash) && said.contains("only careledgerd under CometBFT reads one"), "{said}");
+    assert!(machine.store().chain().is_none(), "nothing was written");
+}
+
 #[test]
 fn no_form_of_app_state_is_taken_for_the_other() {
     let mut machine = Machine::new(MemoryStore::new());
@@ -284,9 +365,9 @@ proptest! {
     /// Whatever becomes of the bytes on their way, no chain begins with another state, and nothing panics.
     #[test]
     fn damaged_bytes_begin_no_other_state(places in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
-        static EXPORTED: LazyLock<Exported> = LazyLock::new(|| exported(&lived().machine));
+        static EXPORTED: LazyLock<Printed> = LazyLock::new(|| exported(&lived().machine));
         let before = &*EXPORTED;
-        let mut app_state = serde_json::to_vec(&AppState { continues: before.clone() }).expect("an export is JSON");
+        let mut app_state = app_state(before);
         for (place, byte) in places {
             let place = place.index(app_state.len());
             app_state[place] = byte;

@@ -141,6 +141,18 @@ const DAY_AFTER: [&[(&str, &str)]; 4] = [
     &[("clinic@next", "marks a:2")],
 ];
 
+/// The upgrade from which on subjects count, and one of each kind that they count.
+const COUNTED: [&[(&str, &str)]; 5] = [
+    &[("r1", "proposes third upgrade 3 in 2 until 400000")],
+    &[("r2", "votes third"), ("alice.clinic", "grants lab as j until 400000 delegable")],
+    &[
+        ("alice.clinic", "preapproves lab as t until 400000"),
+        ("lab", "delegates j to payer as k until 400000 on alice.clinic"),
+    ],
+    &[("lab", "requests alice.clinic as v under t until 400000"), ("clinic@next", "enrols doctor")],
+    &[("alice.clinic", "grants lab as l until 400000"), ("clinic@next", "breaks alice.clinic as f by doctor")],
+];
+
 fn hexed(bytes: impl AsRef<[u8]>) -> Value {
     Value::String(hex::encode(bytes))
 }
@@ -191,6 +203,8 @@ fn every_transaction_keeps_its_bytes_keys_values_and_app_hash() {
         blocks.push(golden_block(&mut world, requests));
     }
     assert_eq!(world.machine.state_version(), 2);
+    blocks.extend(COUNTED.map(|requests| golden_block(&mut world, requests)));
+    assert_eq!(world.machine.state_version(), 3);
     let covered: std::collections::BTreeSet<&str> = blocks
         .iter()
         .flat_map(|block| block["transactions"].as_array().unwrap())

@@ -103,7 +103,7 @@ fn powers(world: &World) -> Vec<(ValidatorKey, u64)> {
 }
 
 /// Decides one block on both replicas.
-fn finalize(world: &mut World, transactions: Vec<Vec<u8>>, evidence: &[Misbehavior]) -> Finalized {
+pub fn finalize(world: &mut World, transactions: Vec<Vec<u8>>, evidence: &[Misbehavior]) -> Finalized {
     let block = Block { height: world.machine.height() + 1, time: START + world.time, transactions };
     let finalized = world.machine.finalize_under(&block, evidence);
     assert_eq!(world.replica.finalize_under(&block, evidence), finalized);
@@ -113,7 +113,7 @@ fn finalize(world: &mut World, transactions: Vec<Vec<u8>>, evidence: &[Misbehavi
 }
 
 /// Proposes and votes; what the deciding block gave.
-fn agree(world: &mut World, decision: &str) -> Finalized {
+pub fn agree(world: &mut World, decision: &str) -> Finalized {
     let name = format!("p{}", world.machine.height());
     assert_eq!(run(world, &format!("r1 proposes {name} {decision}")), ["ok"], "{decision}");
     let parsed = crate::script::message(world, None, "r2", &format!("votes {name}"));

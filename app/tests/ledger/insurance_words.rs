@@ -1,18 +1,22 @@
 //! The words of insurance in scripts.
 
-use careledger_app::{keys::TreeId, sim::trapdoor, state::StateRead as _};
+use careledger_app::{
+    insurance::publish_plan,
+    keys::TreeId,
+    sim::{plans::plan, trapdoor},
+    state::StateRead as _,
+};
 use careledger_wire::{
-    ids::Address,
+    ids::{Address, Digest},
     message::Message,
     proto::insurance::{
-        Interval, MsgAnchorAttestation, MsgAnchorEnrolment, MsgProveEligibility, MsgPublishPlan, MsgRevokeAttestation,
+        MsgAnchorAttestation, MsgAnchorEnrolment, MsgProveEligibility, MsgPublishPlan, MsgRevokeAttestation,
     },
 };
 use careledger_zk::{
     binding,
     date::Day,
     field::Element,
-    plan::{self, Terms},
     statement::{CIRCUIT_ID, PublicInputs},
     tree,
 };
@@ -38,51 +42,19 @@ pub fn message(verb: &str, from: String, noted: Option<(Element, Element)>, word
     }
 }
 
-fn intervals() -> Vec<Interval> {
-    let of = |low, high, class, wait_days, cap| Interval { low, high, class, wait_days, cap };
-    vec![of(0, (1 << 60) - 1, 0, 0, 0), of(1 << 60, u64::MAX, 1, 30, 500_000)]
-}
-
 fn publish(from: String, words: &Words<'_>) -> MsgPublishPlan {
-    let mut intervals = intervals();
+    let insurer = from.parse().expect("a sender is an address");
+    let policy = Digest::new(bytes(words.at(1)));
+    let mut message = publish_plan(&insurer, &plan(&insurer, &policy), &policy, &Digest::new(bytes("contract")));
     if words.after("with") == Some("gap") {
-        intervals[1].low += 1;
+        message.intervals[1].low += 1;
     }
-    MsgPublishPlan {
-        sender: from,
-        policy_id: bytes(words.at(1)).to_vec(),
-        intervals,
-        claims_per_period: 2,
-        period_days: 365,
-        terms: bytes("contract").to_vec(),
-        claim_within_days: 90,
-        age_days_min: 0,
-        age_days_max: 40_000,
-    }
+    message
 }
 
 /// The commitment of the plan `name` of the insurer `insurer`.
 pub fn plan_commitment(insurer: &str, name: &str) -> Element {
-    let interval = |interval: &Interval| plan::Interval {
-        lo: interval.low,
-        hi: interval.high,
-        class: interval.class,
-        wait_days: interval.wait_days,
-        cap: interval.cap,
-    };
-    plan::Plan {
-        policy_id: binding::policy_id_of(address(insurer).as_bytes(), &bytes(name)),
-        scope: binding::scope_of(address(insurer).as_bytes()),
-        intervals: intervals().iter().map(interval).collect(),
-        terms: Terms {
-            claims_per_period: 2,
-            period_days: 365,
-            claim_within_days: 90,
-            age_days_min: 0,
-            age_days_max: 40_000,
-        },
-    }
-    .commitment()
+    plan(&address(insurer), &Digest::new(bytes(name))).commitment()
 }
 
 /// Current roots of the attestations and of an insurer's enrolments.

@@ -6,6 +6,7 @@ mod codes;
 mod consent;
 mod consent_words;
 mod continued;
+mod counts;
 mod delegation;
 mod emergency;
 mod events;

@@ -27,6 +27,7 @@ const CORE: &[&str] = &[
     "store.rs",
     "store/memory.rs",
     "store/tree.rs",
+    "subject_counts.rs",
     "types.rs",
     "upgrade.rs",
     // The access decision, which the ledger's actions share with gateways.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use super::{CLOCK_SKEW_SECONDS, Caller, scopes::Scopes};
+use super::{CLOCK_SKEW_SECONDS, Caller, Person, scopes::Scopes};
 use crate::{config, http_client::Trust, outcome::Refusal, validate::is_id};
 use keys::{IssuerKeys, Metadata};
 
@@ -30,6 +30,10 @@ const ALGORITHMS: &[Algorithm] = &[Algorithm::RS256, Algorithm::RS384, Algorithm
 /// What is said of every token that does not hold: which check it failed is in the log.
 const REFUSED: Refusal = Refusal::Unauthorized("the access token is not one of an issuer that is trusted here");
 
+/// What is said of a token that holds, but for a scope that cannot be enforced as it stands.
+const SCOPE_REFUSED: Refusal =
+    Refusal::Unauthorized("the access token has scopes with search parameters that cannot be enforced here");
+
 /// Why a token was refused, for the log. Nothing of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -44,6 +48,7 @@ pub enum Flaw {
     TooLong,
     Future,
     Patient,
+    Scope,
 }
 
 /// An issuer whose tokens are accepted.
@@ -73,6 +78,9 @@ struct Claims {
     scope: Value,
     #[serde(default)]
     patient: Option<String>,
+    /// The person, as a resource (SMART App Launch 2.2, "Scopes for requesting identity data").
+    #[serde(default, rename = "fhirUser")]
+    fhir_user: Option<String>,
 }
 
 impl Claims {
@@ -102,7 +110,7 @@ impl Issuer {
     /// # Errors
     /// What is wrong with it.
     pub fn open(settings: &config::Issuer, trust: &Trust) -> Result<Self, String> {
-        let scopes = Scopes::parse(&settings.scopes).map_err(|scope| format!("scope {scope} is not supported"))?;
+        let scopes = Scopes::parse(&settings.scopes).map_err(|error| error.to_string())?;
         let url = Url::parse(&settings.issuer).map_err(|error| format!("issuer: {error}"))?;
         if !is_private(&url) {
             return Err("issuer must be an https address: whoever can alter its keys on the way can sign".to_owned());
@@ -136,7 +144,8 @@ impl Issuer {
     pub async fn caller(&self, token: &str, now: i64) -> Result<Caller, Refusal> {
         self.verified(token, now).await?.map_err(|flaw| {
             tracing::info!(issuer = self.name, ?flaw, "access token refused");
-            REFUSED
+            // Said aloud: it is the issuer's own token, and its app can ask for another.
+            if flaw == Flaw::Scope { SCOPE_REFUSED } else { REFUSED }
         })
     }
 
@@ -191,9 +200,10 @@ impl Issuer {
         }
         Ok(Caller {
             client: named(&self.name, client, user),
-            scopes: Scopes::granted(&self.scopes, &claims.scopes()),
+            scopes: Scopes::granted(&self.scopes, &claims.scopes()).map_err(|_| Flaw::Scope)?,
             patient: claims.patient.clone(),
             expires_at: claims.exp,
+            person: claims.fhir_user.clone().map(Person::Named),
         })
     }
 }

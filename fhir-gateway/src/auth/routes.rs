@@ -19,6 +19,25 @@ use crate::outcome::Refusal;
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// Member of `smart-configuration` that names this process's token endpoint where another is announced.
 pub const BACKEND_TOKEN_ENDPOINT: &str = "careledger_backend_token_endpoint";
+/// Scopes to begin with: every other of their form is supported, too. Those with search parameters are US Core's.
+const SCOPES: &[&str] = &[
+    "system/*.cruds",
+    "system/*.rs",
+    "system/*.read",
+    "system/*.write",
+    "patient/*.rs",
+    "patient/Condition.rs?category=http://terminology.hl7.org/CodeSystem/condition-category|encounter-diagnosis",
+    "patient/Condition.rs?category=http://terminology.hl7.org/CodeSystem/condition-category|problem-list-item",
+    "patient/Condition.rs?category=http://hl7.org/fhir/us/core/CodeSystem/condition-category|health-concern",
+    "patient/DocumentReference.rs?category=http://hl7.org/fhir/us/core/CodeSystem/us-core-documentreference-category|clinical-note",
+    "patient/Observation.rs?category=http://hl7.org/fhir/us/core/CodeSystem/us-core-category|sdoh",
+    "patient/Observation.rs?category=http://terminology.hl7.org/CodeSystem/observation-category|laboratory",
+    "patient/Observation.rs?category=http://terminology.hl7.org/CodeSystem/observation-category|social-history",
+    "patient/Observation.rs?category=http://terminology.hl7.org/CodeSystem/observation-category|survey",
+    "patient/Observation.rs?category=http://terminology.hl7.org/CodeSystem/observation-category|vital-signs",
+];
+/// Scopes of apps that are sent to an issuer, besides those.
+const SCOPES_OF_APPS: &[&str] = &["openid", "fhirUser", "launch/patient", "user/*.rs"];
 /// Largest body of a token request.
 pub const TOKEN_REQUEST_BYTES_MAX: usize = 32 * 1024;
 
@@ -103,7 +122,7 @@ impl Authority {
             "grant_types_supported": ["client_credentials"],
             "code_challenge_methods_supported": ["S256"],
             "introspection_endpoint": self.introspection_url(),
-            "scopes_supported": ["system/*.cruds", "system/*.rs", "system/*.read", "system/*.write", "patient/*.rs"],
+            "scopes_supported": SCOPES,
             "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2", "permission-patient"],
         });
         if let Some(issuer) = self.announced.as_ref().and_then(|name| self.issuers.get(name)) {
@@ -118,6 +137,7 @@ impl Authority {
             configuration["token_endpoint"] = json!(token);
             configuration["grant_types_supported"] = json!(["authorization_code", "client_credentials"]);
             configuration["response_types_supported"] = json!(["code"]);
+            configuration["scopes_supported"] = json!([SCOPES, SCOPES_OF_APPS].concat());
             configuration["capabilities"] = json!([
                 "launch-standalone",
                 "context-standalone-patient",
@@ -126,6 +146,7 @@ impl Authority {
                 "permission-v1",
                 "permission-v2",
                 "permission-patient",
+                "permission-user",
             ]);
         }
         Ok(HttpResponse::Ok().json(configuration))
@@ -174,13 +195,13 @@ impl Authority {
             ));
         }
         let client = self.proven(&form.assertion_type, &form.assertion, now).await?;
-        let scopes = Scopes::granted(&client.scopes, &form.scope);
+        let invalid = |description: &str| OAuthError::new(StatusCode::BAD_REQUEST, "invalid_scope", description);
+        let scopes = Scopes::granted(&client.scopes, &form.scope).map_err(|error| invalid(&error.to_string()))?;
         if scopes.is_empty() {
-            let description = "none of the scopes asked for is registered for the client";
-            return Err(OAuthError::new(StatusCode::BAD_REQUEST, "invalid_scope", description));
+            return Err(invalid("none of the scopes asked for is registered for the client"));
         }
         let (patient, expires_at) = (client.patient.clone(), now + self.token_seconds);
-        let caller = Caller { client: client.id.clone(), scopes, patient, expires_at };
+        let caller = Caller { client: client.id.clone(), scopes, patient, expires_at, person: None };
         let access_token = self.token_key.seal(&caller);
         Ok(Issued { access_token, scopes: caller.scopes, expires_in: self.token_seconds })
     }

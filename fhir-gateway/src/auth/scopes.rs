@@ -1,10 +1,19 @@
-//! SMART scopes on resources: v2 `system/Patient.rs` and v1 `system/Patient.read`, for `system/`
-//! and `patient/`.
-//!
-//! Absent on purpose: `user/` scopes (there is no person behind a backend client) and v2 scopes
-//! with search parameters; they are refused rather than read as something wider.
+//! SMART scopes on resources: v2 `system/Patient.rs`, also with search parameters that the resource must
+//! meet (`patient/Observation.rs?category=laboratory`), and v1 `system/Patient.read`, for `system/`,
+//! `patient/` and `user/`.
 
-use std::{fmt, str::FromStr};
+pub mod constraint;
+
+use std::fmt;
+
+use crate::resources::resource;
+use constraint::Constraint;
+
+/// Most bytes of the scopes of a token: a token that holds them must be short enough to be taken back.
+const SCOPES_BYTES_MAX: usize = 4_096;
+/// Most scopes of a token. The shortest has ten bytes.
+const SCOPES_MAX: usize = 512;
+const _: () = assert!(SCOPES_MAX * 8 <= SCOPES_BYTES_MAX, "both say the same of short scopes");
 
 /// What is done with a resource, in SMART's letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +57,8 @@ pub enum Level {
     System,
     /// One patient.
     Patient,
+    /// What a practitioner of the organization may see of it.
+    User,
 }
 
 /// One scope.
@@ -57,47 +68,104 @@ struct Scope {
     /// `None` for `*`.
     resource_type: Option<String>,
     interactions: u8,
+    /// What resources must meet besides.
+    constraint: Option<Constraint>,
+}
+
+/// Why a scope is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScopeError {
+    /// Not a scope on resources, or of a level that is not supported.
+    #[error("scope {0} is not supported")]
+    Unknown(String),
+    /// A scope on resources whose search parameters cannot be enforced.
+    #[error("scope {scope}?…: {problem}")]
+    Constraint {
+        /// The scope without its search parameters.
+        scope: String,
+        /// What is wrong with them.
+        problem: String,
+    },
+    /// More scopes than a token can hold.
+    #[error("the scopes have more than {SCOPES_BYTES_MAX} bytes; ask for fewer")]
+    TooLong,
 }
 
 impl Scope {
-    /// What both allow.
+    /// What both allow; nothing where that cannot be said in one scope.
     fn intersection(&self, other: &Self) -> Option<Self> {
         let resource_type = match (&self.resource_type, &other.resource_type) {
             (Some(one), Some(another)) if one != another => return None,
             (Some(one), _) | (None, Some(one)) => Some(one.clone()),
             (None, None) => None,
         };
+        let constraint = match (&self.constraint, &other.constraint) {
+            (Some(one), Some(another)) => Some(one.and(another)?),
+            (Some(one), None) | (None, Some(one)) => Some(one.clone()),
+            (None, None) => None,
+        };
+        // Nothing is there of a type that is not kept, and nothing to meet a constraint.
+        if constraint.is_some() && resource_type.as_deref().is_some_and(|name| resource(name).is_none()) {
+            return None;
+        }
         let interactions = self.interactions & other.interactions;
         let both = self.level == other.level && interactions != 0;
-        both.then_some(Self { level: self.level, resource_type, interactions })
+        both.then_some(Self { level: self.level, resource_type, interactions, constraint })
     }
-}
 
-impl FromStr for Scope {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (level, rest) = text.split_once('/').ok_or(())?;
+    fn read(text: &str) -> Result<Self, ScopeError> {
+        let unknown = || ScopeError::Unknown(text.to_owned());
+        let (plain, constraint) = match text.split_once('?') {
+            Some((plain, constraint)) => (plain, Some(constraint)),
+            None => (text, None),
+        };
+        let (level, rest) = plain.split_once('/').ok_or_else(unknown)?;
         let level = match level {
             "system" => Level::System,
             "patient" => Level::Patient,
-            _ => return Err(()),
+            "user" => Level::User,
+            _ => return Err(unknown()),
         };
-        let (resource_type, access) = rest.split_once('.').ok_or(())?;
+        let (resource_type, access) = rest.split_once('.').ok_or_else(unknown)?;
         let is_type = resource_type.starts_with(|first: char| first.is_ascii_uppercase())
             && resource_type.bytes().all(|byte| byte.is_ascii_alphabetic());
         let resource_type = match resource_type {
             "*" => None,
             _ if is_type => Some(resource_type.to_owned()),
-            _ => return Err(()),
+            _ => return Err(unknown()),
         };
         let interactions = match access {
+            // Search parameters came with the letters.
+            "read" | "write" | "*" if constraint.is_some() => return Err(unknown()),
             "read" => "rs",
             "write" => "cud",
             "*" => "cruds",
             letters => letters,
         };
-        Ok(Self { level, resource_type, interactions: letters(interactions)? })
+        let interactions = letters(interactions).map_err(|()| unknown())?;
+        let constraint = constraint.map(|constraint| Constraint::parse(resource_type.as_deref(), constraint));
+        let constraint =
+            constraint.transpose().map_err(|problem| ScopeError::Constraint { scope: plain.to_owned(), problem })?;
+        Ok(Self { level, resource_type, interactions, constraint })
+    }
+
+    /// Whether the other allows all that this one does, beside which this one need not be said: the same scope,
+    /// or one with fewer search parameters.
+    fn is_said_by(&self, other: &Self) -> bool {
+        let is_of_it = self.level == other.level
+            && other.resource_type.as_ref().is_none_or(|name| self.resource_type.as_ref() == Some(name))
+            && self.interactions & !other.interactions == 0;
+        match (&self.constraint, &other.constraint) {
+            // Scopes without search parameters stay as they were asked for.
+            (None, _) => self == other,
+            (Some(_), None) => is_of_it,
+            (Some(own), Some(others)) => is_of_it && own.implies(others),
+        }
+    }
+
+    fn allows(&self, interaction: Interaction, resource_type: &str) -> bool {
+        self.interactions & interaction.bit() != 0
+            && self.resource_type.as_deref().is_none_or(|own| own == resource_type)
     }
 }
 
@@ -117,10 +185,12 @@ impl fmt::Display for Scope {
         let level = match self.level {
             Level::System => "system",
             Level::Patient => "patient",
+            Level::User => "user",
         };
         write!(formatter, "{level}/{}.", self.resource_type.as_deref().unwrap_or("*"))?;
         let allowed = Interaction::ALL.into_iter().filter(|interaction| self.interactions & interaction.bit() != 0);
-        allowed.map(Interaction::letter).try_for_each(|letter| write!(formatter, "{letter}"))
+        allowed.map(Interaction::letter).try_for_each(|letter| write!(formatter, "{letter}"))?;
+        self.constraint.as_ref().map_or(Ok(()), |constraint| write!(formatter, "?{constraint}"))
     }
 }
 
@@ -133,33 +203,53 @@ impl Scopes {
     ///
     /// # Errors
     /// The first that is not supported.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        text.split_ascii_whitespace()
-            .map(|scope| scope.parse().map_err(|()| scope.to_owned()))
-            .collect::<Result<_, _>>()
-            .map(Self)
+    pub fn parse(text: &str) -> Result<Self, ScopeError> {
+        text.split_ascii_whitespace().map(Scope::read).collect::<Result<_, _>>().map(Self)
     }
 
     /// What is left of the scopes that a client asks for under those it is registered with. What
-    /// is not understood is not granted.
-    pub fn granted(registered: &Self, requested: &str) -> Self {
-        let requested = requested.split_ascii_whitespace().filter_map(|scope| scope.parse::<Scope>().ok());
+    /// is no scope on resources is not granted.
+    ///
+    /// # Errors
+    /// A scope whose search parameters cannot be enforced, rather than something wider or nothing; too many.
+    pub fn granted(registered: &Self, requested: &str) -> Result<Self, ScopeError> {
         let mut granted: Vec<Scope> = Vec::new();
-        for scope in requested.flat_map(|asked| registered.0.iter().filter_map(move |own| own.intersection(&asked))) {
-            if !granted.contains(&scope) {
-                granted.push(scope);
+        for asked in requested.split_ascii_whitespace() {
+            let asked = match Scope::read(asked) {
+                Ok(asked) => asked,
+                Err(ScopeError::Unknown(_)) => continue,
+                Err(problem) => return Err(problem),
+            };
+            for scope in registered.0.iter().filter_map(|own| own.intersection(&asked)) {
+                if !granted.iter().any(|other| scope.is_said_by(other)) {
+                    granted.retain(|other| !other.is_said_by(&scope));
+                    granted.push(scope);
+                }
+                if granted.len() > SCOPES_MAX {
+                    return Err(ScopeError::TooLong);
+                }
             }
         }
-        Self(granted)
+        let granted = Self(granted);
+        if granted.to_string().len() > SCOPES_BYTES_MAX { Err(ScopeError::TooLong) } else { Ok(granted) }
     }
 
-    /// Whether some scope of that level allows the interaction with the resource type.
+    /// Whether some scope of that level allows the interaction with the resource type, or with some
+    /// resources of it.
     pub fn allow(&self, level: Level, interaction: Interaction, resource_type: &str) -> bool {
-        self.0.iter().any(|scope| {
-            scope.level == level
-                && scope.interactions & interaction.bit() != 0
-                && scope.resource_type.as_deref().is_none_or(|own| own == resource_type)
-        })
+        self.constraints(level, interaction, resource_type).next().is_some()
+    }
+
+    /// What each scope of that level which allows the interaction with the resource type demands; nothing if
+    /// none. Any of them will do.
+    pub fn constraints(
+        &self,
+        level: Level,
+        interaction: Interaction,
+        resource_type: &str,
+    ) -> impl Iterator<Item = Option<&Constraint>> {
+        let allows = move |scope: &&Scope| scope.level == level && scope.allows(interaction, resource_type);
+        self.0.iter().filter(allows).map(|scope| scope.constraint.as_ref())
     }
 
     /// Whether any scope is of that level.

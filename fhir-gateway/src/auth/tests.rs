@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use serde_json::{Value, json};
 
-use super::{routes::OAuthError, *};
+use super::{routes::OAuthError, scopes::ScopeError, *};
 use crate::vault::local::LocalStore;
 
 const URL: &str = "http://127.0.0.1:8080/riverside/auth/token";
@@ -306,27 +306,28 @@ fn scopes_allow_exactly_what_they_say() {
     ];
     for (text, resource_type, expected) in matrix {
         let scopes = Scopes::parse(text).unwrap();
-        let caller = Caller { client: "ehr".to_owned(), scopes, patient: None, expires_at: NEVER };
+        let caller = Caller { client: "ehr".to_owned(), scopes, patient: None, expires_at: NEVER, person: None };
         for interaction in Interaction::ALL {
             let allowed = caller.may(interaction, resource_type).is_ok();
             assert_eq!(allowed, expected.contains(&interaction), "{text} {resource_type} {interaction:?}");
         }
     }
     for refused in [
-        "user/*.rs",
+        "users/*.rs",
         "system/*",
         "system/.rs",
         "system/*.sr",
         "system/*.rr",
         "system/*.",
         "system/patient.rs",
-        "system/Patient.rs?category=x",
         "launch",
         "system/Pat%69ent.rs",
         "/Patient.rs",
     ] {
-        assert_eq!(Scopes::parse(refused), Err(refused.to_owned()));
+        assert_eq!(Scopes::parse(refused), Err(ScopeError::Unknown(refused.to_owned())));
     }
+    let refused = Scopes::parse("system/*.r system/Patient.rs?category=canary").unwrap_err().to_string();
+    assert!(refused.starts_with("scope system/Patient.rs?…: ") && !refused.contains("canary"), "{refused}");
 }
 
 #[test]
@@ -343,7 +344,7 @@ fn a_token_gets_no_more_than_its_client_is_registered_for() {
     ];
     for (registered, requested, granted) in cases {
         let registered = Scopes::parse(registered).unwrap();
-        assert_eq!(Scopes::granted(&registered, requested).to_string(), granted, "{requested}");
+        assert_eq!(Scopes::granted(&registered, requested).unwrap().to_string(), granted, "{requested}");
     }
 }
 
@@ -351,34 +352,69 @@ fn a_token_gets_no_more_than_its_client_is_registered_for() {
 fn a_patient_scope_reaches_one_compartment() {
     let scopes = Scopes::parse("patient/*.rs system/Practitioner.r").unwrap();
     let patient = Some("p1".to_owned());
-    let caller = Caller { client: "app".to_owned(), scopes, patient, expires_at: NEVER };
-    let stored = |resource_type: &str, id: &str, patient: Option<&str>| Stored {
-        resource_type: resource_type.to_owned(),
-        id: id.to_owned(),
-        version: 1,
-        last_updated: 0,
-        content: crate::records::Content::Deleted,
-        patient: patient.map(str::to_owned),
-        subject: None,
-        salt: [0; 32],
-        address: careledger_wire::ids::Digest::new([0; 32]),
-    };
-    let cases = [
-        (stored("Patient", "p1", None), true),
-        (stored("Patient", "p2", None), false),
-        (stored("Observation", "o", Some("p1")), true),
-        (stored("Observation", "p1", Some("p2")), false),
-        (stored("Organization", "p1", None), false),
-        (stored("Practitioner", "x", None), true),
-    ];
-    for (stored, expected) in cases {
-        let seen = caller.may_see(Interaction::Read, &stored);
-        assert_eq!(seen.is_ok(), expected, "{}/{}", stored.resource_type, stored.id);
-        assert!(seen.is_ok() || seen == Err(Refusal::NotFound));
+    let caller = Caller { client: "app".to_owned(), scopes, patient, expires_at: NEVER, person: None };
+    let own = |constraint| Part { patient: Some("p1"), constraint };
+    for (resource_type, expected) in [
+        ("Patient", Reach::Parts(vec![own(None)])),
+        ("Observation", Reach::Parts(vec![own(None)])),
+        ("Practitioner", Reach::Whole),
+    ] {
+        assert_eq!(caller.reach(Interaction::Read, resource_type), expected, "{resource_type}");
     }
     assert_eq!(caller.compartment(Interaction::Search, "Observation"), Some("p1"));
     assert_eq!(caller.compartment(Interaction::Read, "Practitioner"), None);
     assert!(caller.may(Interaction::Update, "Patient").is_err());
+    assert_eq!(caller.reach(Interaction::Update, "Patient"), Reach::Parts(Vec::new()), "nothing");
+}
+
+#[test]
+fn a_user_scope_reaches_something_for_an_enrolled_practitioner_only() {
+    let account = Address::new([7; 20]);
+    let scopes =
+        Scopes::parse("user/Observation.rs patient/Patient.r user/DocumentReference.r?status=current").unwrap();
+    let with =
+        |person| Caller { client: "app".to_owned(), scopes: scopes.clone(), patient: None, expires_at: NEVER, person };
+    for nobody in [with(None), with(Some(Person::Named("Practitioner/x".to_owned())))] {
+        assert!(nobody.may(Interaction::Read, "Observation").is_err());
+        assert_eq!(nobody.reach(Interaction::Read, "Observation"), Reach::Parts(Vec::new()));
+        assert_eq!(nobody.on_behalf_of(Interaction::Read, "Observation"), None);
+    }
+    let doctor = with(Some(Person::Enrolled(account)));
+    assert!(doctor.may(Interaction::Read, "Observation").is_ok());
+    assert_eq!(doctor.reach(Interaction::Read, "Observation"), Reach::Whole);
+    assert_eq!(doctor.reach(Interaction::Read, "DocumentReference").name(), "?status=current");
+    assert!(doctor.may(Interaction::Read, "Patient").is_err(), "no patient was launched for");
+    assert!(doctor.may(Interaction::Update, "Observation").is_err());
+    assert_eq!(doctor.on_behalf_of(Interaction::Read, "DocumentReference"), Some(&account));
+    let both = Caller { scopes: Scopes::parse("user/*.r system/*.r").unwrap(), ..doctor };
+    assert_eq!(both.on_behalf_of(Interaction::Read, "DocumentReference"), None);
+}
+
+#[test]
+fn scopes_of_one_type_are_parts_of_what_is_reached_and_the_wider_takes_the_narrower_in() {
+    let cases = [
+        ("system/Observation.r?code=a", "?code=a"),
+        ("system/Observation.r?status=b&code=a", "?code=a&status=b"),
+        ("system/Observation.r?code=a system/Observation.r?code=b", "?code=a ?code=b"),
+        ("system/Observation.r?code=a system/*.r", ""),
+        ("patient/Observation.r?code=a patient/Observation.r", "p1"),
+        ("patient/Observation.r patient/Observation.r?code=a", "p1"),
+        ("patient/Observation.r?code=a system/Observation.r?code=a", "?code=a"),
+        ("patient/Observation.r?code=a system/Observation.r?code=b", "?code=b p1?code=a"),
+        ("patient/Observation.r system/Observation.r?code=b", "?code=b p1"),
+        ("patient/Observation.r system/Observation.u", "p1"),
+    ];
+    for (text, expected) in cases {
+        let scopes = Scopes::parse(text).unwrap();
+        let caller = Caller {
+            client: "app".to_owned(),
+            scopes,
+            patient: Some("p1".to_owned()),
+            expires_at: NEVER,
+            person: None,
+        };
+        assert_eq!(caller.reach(Interaction::Read, "Observation").name(), expected, "{text}");
+    }
 }
 
 #[test]

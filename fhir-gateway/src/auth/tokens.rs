@@ -66,6 +66,6 @@ impl TokenKey {
         }
         let scopes = Scopes::parse(&content.scopes).map_err(|_| refused)?;
         let Content { client, patient, expires_at, .. } = content;
-        Ok(Caller { client, scopes, patient, expires_at })
+        Ok(Caller { client, scopes, patient, expires_at, person: None })
     }
 }

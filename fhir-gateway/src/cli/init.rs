@@ -164,6 +164,8 @@ impl Init {
                 passphrase_file: folder.join("passphrase"),
                 data: folder.join("data"),
                 postgres: self.postgres.clone().map(|url| config::Postgres {
+                    sslmode: config::SslMode::Disable,
+                    root_certificate: None,
                     url,
                     password_file: password_file.clone(),
                     vault: self.vault,
@@ -194,6 +196,7 @@ impl Init {
             },
             auth: config::Auth::default(),
             audit: config::Audit::default(),
+            subscriptions: config::Subscriptions::default(),
             embedded: self.comet.is_none().then_some(embedded),
             comet: self.comet.clone().map(|rpc| config::Comet { rpc }),
             organizations: self.organizations.iter().map(organization).collect(),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     outcome::Refusal,
     resources::{Resource, resource},
-    search::{Handling, Query},
+    search::{Handling, Query, is_about_answers},
 };
 
 /// Lines of one file.
@@ -101,11 +101,7 @@ pub fn pairs(query: &str) -> Vec<(String, String)> {
 
 fn read(kind: &'static Resource, query: &str, base_url: &str) -> Result<Query, Refusal> {
     let pairs = pairs(query);
-    let about_answers = ["_count", "_sort", "_total", "_summary", "_elements", "_format", "_cursor"];
-    let is_about_answers = |(name, _): &&(String, String)| {
-        about_answers.contains(&name.as_str()) || name.starts_with("_include") || name.starts_with("_revinclude")
-    };
-    if pairs.is_empty() || pairs.iter().any(|pair| is_about_answers(&pair)) {
+    if pairs.is_empty() || pairs.iter().any(|(name, _)| is_about_answers(name)) {
         return Err(Refusal::BadRequest(
             "_typeFilter must be a type, ? and search parameters of that type that are about resources".to_owned(),
         ));

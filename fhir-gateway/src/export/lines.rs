@@ -12,7 +12,8 @@ use crate::{
     auth::{Caller, clock, scopes::Interaction},
     index::extract::{self, Term},
     interactions::{
-        Context, bundle::Size, condition::Locks, local_patient, permit, readable, search::elsewhere, served, subset,
+        Context, bundle::Size, condition::Locks, local_patient, permit, reach, readable, search::elsewhere, served,
+        subset,
     },
     json::{Document, Node, instant},
     organization::Organization,
@@ -182,8 +183,12 @@ async fn of_other(
 ) -> Result<Option<Vec<u8>>, Refusal> {
     let remote = RemoteId::parse(id).ok_or(Refusal::Internal("a line of an export is of no other custodian"))?;
     let only = context.caller.compartment(Interaction::Read, resource_type);
-    match there(merge::read(context.organization, resource_type, &remote, only).await)? {
-        Some(opened) => subset::shaped(opened.bytes, shape, true).map(Some),
+    let by = context.caller.on_behalf_of(Interaction::Read, resource_type);
+    let Some(opened) = there(merge::read(context.organization, resource_type, &remote, only, by).await)? else {
+        return Ok(None);
+    };
+    match there(reach::may_read_opened(context, resource_type, id, &opened).await)? {
+        Some(()) => subset::shaped(opened.bytes, shape, true).map(Some),
         None => Ok(None),
     }
 }

@@ -208,7 +208,7 @@ async fn resources(context: &Context<'_>, job: &Job, kind: &'static Resource, wh
     };
     let mut found = Vec::with_capacity(queries.len());
     for query in &queries {
-        let wanted = wanted(context, job, query.clone(), which, RESOURCES_PER_STEP);
+        let wanted = wanted(context, job, query.clone(), which, RESOURCES_PER_STEP)?;
         found.push(context.organization.index.run(move |index| index.export(&wanted)).await?);
     }
     let (rows, next) = first_of_all(found, RESOURCES_PER_STEP as usize);
@@ -258,10 +258,10 @@ fn first_of_all(found: Vec<Vec<Row>>, count: usize) -> (Vec<Row>, Option<String>
     (rows, next)
 }
 
-fn wanted(context: &Context<'_>, job: &Job, mut query: Query, which: Which, count: u32) -> Wanted {
-    query.sight = Some(sight(context, Interaction::Search));
+fn wanted(context: &Context<'_>, job: &Job, mut query: Query, which: Which, count: u32) -> Result<Wanted, Refusal> {
+    query.see(sight(context, Interaction::Search))?;
     let whom = if job.order.scope == Scope::System { Whom::Anybody } else { Whom::Patients };
-    Wanted { query, which, whom, since: job.order.since, after: job.after.clone(), count }
+    Ok(Wanted { query, which, whom, since: job.order.since, after: job.after.clone(), count })
 }
 
 /// The version that was current at the export's time, where there was one that is asked for.
@@ -293,7 +293,7 @@ async fn pinned(
 async fn others(context: &Context<'_>, job: &Job) -> Result<Found, Refusal> {
     let patient = resource("Patient").ok_or(Refusal::Internal("Patient is not kept"))?;
     let kind = resource(ELSEWHERE).ok_or(Refusal::Internal("DocumentReference is not kept"))?;
-    let wanted = Wanted { since: None, ..wanted(context, job, Query::all(patient), Which::Live, PATIENTS_PER_STEP) };
+    let wanted = Wanted { since: None, ..wanted(context, job, Query::all(patient), Which::Live, PATIENTS_PER_STEP)? };
     let rows = context.organization.index.run(move |index| index.export(&wanted)).await?;
     let next = rows.last().filter(|_| rows.len() == PATIENTS_PER_STEP as usize).map(|row| row.id.clone());
     let members = lines::members(context, &job.order).await?;

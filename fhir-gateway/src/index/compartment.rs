@@ -79,7 +79,7 @@ fn matching(asked: &Compartment, snapshot: i64) -> SelectStatement {
     let mut select = Build::select();
     select.from("resource").and_where(Expr::col("deleted").eq(0)).and_where(Expr::col("number").lte(snapshot));
     select.cond_where(Cond::any().add(itself).add(Expr::col("number").in_subquery(about)));
-    select.cond_where(asked.sight.condition("resource"));
+    select.cond_where(asked.sight.condition());
     if let Some(types) = &asked.types {
         select.and_where(Expr::col("type").is_in(types.clone()));
     }

@@ -140,7 +140,7 @@ fn deleted(query: &Query) -> SelectStatement {
     let name = query.resource.name;
     let mut select = Build::select();
     select.from("resource").and_where(Expr::col("type").eq(name)).and_where(Expr::col("deleted").eq(1));
-    let limit = query.sight.as_ref().and_then(|sight| sight.of_type("resource", name));
+    let limit = query.sight.as_ref().and_then(|sight| sight.of_deleted(name));
     select.cond_where(limit.unwrap_or_else(Cond::all));
     select
 }

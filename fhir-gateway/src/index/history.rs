@@ -7,6 +7,7 @@ use super::{
     range::Range,
     schema,
     select::counted,
+    sight::Limited,
 };
 use crate::records::Listed;
 
@@ -19,6 +20,9 @@ pub struct Versions {
     pub own: Vec<&'static str>,
     /// The patient to whom the caller is limited.
     pub patient: Option<String>,
+    /// Types of which the caller may see what meets search parameters now; whether a version did is left to
+    /// whoever reads it.
+    pub limited: Vec<Limited>,
     /// Of `own`, also what is about nobody.
     pub unnamed_too: bool,
     /// One resource only.
@@ -130,6 +134,15 @@ fn visible(versions: &Versions) -> SelectStatement {
             about = about.add(Expr::col("patient").is_null());
         }
         may_see = may_see.add(Cond::all().add(Expr::col("type").is_in(versions.own.clone())).add(about));
+    }
+    for limited in &versions.limited {
+        let mut now = Build::select();
+        now.expr(Expr::val(1)).from("resource").and_where(Expr::col(("resource", "deleted")).eq(0));
+        now.and_where(Expr::col(("resource", "type")).equals(("history", "type")));
+        now.and_where(Expr::col(("resource", "id")).equals(("history", "id")));
+        now.cond_where(limited.condition(versions.patient.as_deref()));
+        let is_it = Expr::col("type").eq(limited.resource.name);
+        may_see = may_see.add(Cond::all().add(is_it).add(Expr::exists(now)));
     }
     select.from("history").cond_where(may_see);
     if let Some(id) = &versions.id {

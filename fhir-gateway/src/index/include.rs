@@ -34,7 +34,7 @@ pub fn beside(
         select.and_where(Expr::col(("reference", "parameter")).is_in(parameters));
     }
     if let Some(sight) = sight {
-        select.cond_where(sight.condition("resource"));
+        select.cond_where(sight.condition());
     }
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
     select.order_by(("resource", "number"), sea_query::Order::Asc).limit(limit);

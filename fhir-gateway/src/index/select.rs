@@ -178,9 +178,14 @@ enum Role {
 
 fn restrict(select: &mut SelectStatement, resource: &Resource, criteria: &[Criterion], sight: Option<&Sight>) {
     select.and_where(Expr::col("type").eq(resource.name)).and_where(Expr::col("deleted").eq(0));
-    if let Some(limit) = sight.and_then(|sight| sight.of_type("resource", resource.name)) {
+    // One scope's search parameters are criteria as the search's own are; of several, one will do.
+    let of_scope = sight.and_then(|sight| sight.limited(resource.name)?.only_criteria());
+    if of_scope.is_none()
+        && let Some(limit) = sight.and_then(|sight| sight.of_type(resource.name))
+    {
         select.cond_where(limit);
     }
+    let criteria: Vec<&Criterion> = criteria.iter().chain(of_scope.into_iter().flatten()).collect();
     let ranked = criteria.iter().enumerate().filter_map(|(at, criterion)| Some((rank(criterion)?, at)));
     let first = ranked.min().map(|(_, at)| at);
     for (at, criterion) in criteria.iter().enumerate() {
@@ -257,11 +262,16 @@ fn after(connection: &Connection, key: &str, sort: Sort, number: i64) -> Answer<
     Ok(Some(if sort.descending { here.lt(there) } else { here.gt(there) }))
 }
 
+/// The condition that one resource of a type meets a criterion which is about itself.
+pub(super) fn check(criterion: &Criterion, resource: &Resource) -> Cond {
+    condition(criterion, Role::Checks, resource, None)
+}
+
 fn condition(criterion: &Criterion, role: Role, resource: &Resource, sight: Option<&Sight>) -> Cond {
     let (parameter, found) = match &criterion.subject {
         Subject::Id => {
             let ids: Vec<&str> = criterion.wanted.iter().filter_map(|wanted| id_of(wanted)).collect();
-            return Cond::all().add(Expr::col("id").is_in(ids));
+            return Cond::all().add(Expr::col(("resource", "id")).is_in(ids));
         }
         Subject::LastUpdated => {
             return criterion.wanted.iter().fold(Cond::any(), |any, wanted| match wanted {

@@ -5,7 +5,13 @@ use actix_web::http::StatusCode;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
-use super::{Answer, Context, bundle::Writer, sighted::is_line_of, subset};
+use super::{
+    Answer, Context,
+    bundle::Writer,
+    reach::{Judged, is_reached, judge},
+    sighted::is_line_of,
+    subset,
+};
 use crate::{
     audit::{Leaf, event},
     auth::scopes::Interaction,
@@ -57,24 +63,29 @@ pub async fn inclusion(context: &Context<'_>, id: &str) -> Result<Answer, Refusa
 /// The line of the log behind the AuditEvent `id`, where the caller may read it.
 async fn leaf(context: &Context<'_>, id: &str) -> Result<Leaf, Refusal> {
     let number = event::number(id).ok_or(Refusal::NotFound)?;
-    let own = context.caller.compartment(Interaction::Read, "AuditEvent");
-    // Of others' lines not even one is opened.
-    if let Some(own) = own
+    // Who is limited to one patient has not even one of others' lines opened.
+    if let Some(own) = context.caller.compartment(Interaction::Read, "AuditEvent")
         && !is_line_of(context, own, number).await?
     {
         return Err(Refusal::NotFound);
     }
     let leaf = context.organization.audit.leaf(number)?.ok_or(Refusal::NotFound)?;
-    if own.is_some() && leaf.access.patient.as_deref() != own {
-        return Err(Refusal::NotFound);
-    }
-    Ok(leaf)
+    let json = rendered(context, &leaf);
+    let judged = judged(context, &leaf, id, &json);
+    if is_reached(context, Interaction::Read, judged).await? { Ok(leaf) } else { Err(Refusal::NotFound) }
+}
+
+fn judged<'a>(context: &Context<'_>, leaf: &Leaf, id: &'a str, json: &'a [u8]) -> Judged<'a> {
+    let own = context.caller.patient.as_deref();
+    let is_own = own.is_some() && leaf.access.patient.as_deref() == own;
+    Judged { resource_type: "AuditEvent", id, is_own, json: Some(json) }
 }
 
 /// One page, newest first. `total` is given only where it is known without counting everything.
 pub async fn search(context: &Context<'_>, query: &Query, path: &str) -> Result<Answer, Refusal> {
     let ignored = not_done(context, query)?;
-    if query.only_count && names_patients_only(query) {
+    let is_constrained = context.caller.reach(Interaction::Search, "AuditEvent").is_constrained();
+    if query.only_count && names_patients_only(query) && !is_constrained {
         return counted(context, query, path);
     }
     let patients = patients(context, query);
@@ -164,14 +175,18 @@ fn counted(context: &Context<'_>, query: &Query, path: &str) -> Result<Answer, R
     Ok(Answer::fhir(StatusCode::OK, bundle.finish()))
 }
 
-/// The leaves that meet the criteria, rendered.
+/// The leaves that meet the criteria and that the caller's scopes reach, rendered.
 async fn matching(context: &Context<'_>, query: &Query, leaves: &[Leaf]) -> Result<Vec<(u64, Vec<u8>)>, Refusal> {
-    let rendered: Vec<(u64, String, Vec<u8>)> =
-        leaves.iter().map(|leaf| (leaf.number, event::id(leaf.number), rendered(context, leaf))).collect();
-    let documents = rendered.iter().map(|(_, id, bytes)| Ok((id.clone(), Document::parse(bytes.clone())?)));
+    let rendered: Vec<(&Leaf, String, Vec<u8>)> =
+        leaves.iter().map(|leaf| (leaf, event::id(leaf.number), rendered(context, leaf))).collect();
+    let judged: Vec<Judged<'_>> = rendered.iter().map(|(leaf, id, json)| judged(context, leaf, id, json)).collect();
+    let is_reached = judge(context, Interaction::Search, &judged).await?;
+    let reached: Vec<_> = rendered.into_iter().zip(is_reached).filter(|(_, reached)| *reached).collect();
+    let documents = reached.iter().map(|((_, id, bytes), _)| Ok((id.clone(), Document::parse(bytes.clone())?)));
     let documents = documents.collect::<Result<Vec<_>, Refusal>>()?;
     let ids = super::search::elsewhere::matching(context, query, documents).await?;
-    Ok(rendered.into_iter().filter(|(_, id, _)| ids.contains(id)).map(|(number, _, bytes)| (number, bytes)).collect())
+    let found = reached.into_iter().map(|(found, _)| found).filter(|(_, id, _)| ids.contains(id));
+    Ok(found.map(|(leaf, _, bytes)| (leaf.number, bytes)).collect())
 }
 
 fn rendered(context: &Context<'_>, leaf: &Leaf) -> Vec<u8> {

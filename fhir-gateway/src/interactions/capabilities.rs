@@ -118,6 +118,7 @@ fn of_type(resource: &Resource, exports: Exports) -> Value {
             &["read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type"]
         }
         Access::ReadOnly => &["read", "vread", "search-type"],
+        Access::Own => &["read", "update", "patch", "delete", "create", "search-type"],
     };
     let interactions: Vec<Value> = interactions.iter().map(|code| json!({"code": code})).collect();
     let is_writable = resource.access == Access::Full;
@@ -139,7 +140,7 @@ fn of_type(resource: &Resource, exports: Exports) -> Value {
     let mut described = json!({
         "type": resource.name,
         "interaction": interactions,
-        "versioning": if is_writable { "versioned-update" } else { "no-version" },
+        "versioning": versioning(resource.access),
         "readHistory": is_writable,
         "updateCreate": is_writable,
         "conditionalCreate": is_writable,
@@ -154,6 +155,15 @@ fn of_type(resource: &Resource, exports: Exports) -> Value {
         described["searchRevInclude"] = json!(REVERSE.get(resource.name));
     }
     described
+}
+
+/// What is kept of versions: of a Subscription the current one, which `If-Match` may name.
+fn versioning(access: Access) -> &'static str {
+    match access {
+        Access::Full => "versioned-update",
+        Access::ReadOnly => "no-version",
+        Access::Own => "versioned",
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Context, binary::permit_pointers, documents, log, log_for, sighted::permit_requesters};
+use super::{Context, binary::permit_pointers, documents, log, log_for, reach, sighted::permit_requesters};
 use crate::{
     audit::Action,
     hooks::{self, Effects, Proposed},
@@ -17,6 +17,7 @@ use crate::{
 pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Vec<Stored>, Refusal> {
     let asked = proposed.len();
     let proposed = documents::complete(context, proposed).await?;
+    reach::permit_written(context, &proposed).await?;
     permit_pointers(context, &proposed).await?;
     permit_requesters(context, &proposed)?;
     documents::check(context, &proposed).await?;
@@ -27,6 +28,7 @@ pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Ve
     let places = Places::of(&proposed);
     let changes = proposed.into_iter().map(|proposed| proposed.change).chain(effects.also).collect();
     let committed = context.organization.records.commit(changes, effects.messages).await;
+    context.organization.subscriptions.wake();
     let mut stored = committed.map_err(|refusal| places.refused(context, refusal))?;
     for version in &stored {
         let action = match (&version.content, version.version) {

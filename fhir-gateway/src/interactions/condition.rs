@@ -141,14 +141,14 @@ pub async fn plan(context: &Context<'_>, resource: &'static Resource, condition:
     let (organization, resource_type) = (context.organization, resource.name);
     let purpose = "careledger/conditional-id/1";
     let secret = organization.keys.record_ids.derive(purpose);
-    let compartment = context.caller.compartment(Interaction::Search, resource_type).unwrap_or_default();
+    let reach = context.caller.reach(Interaction::Search, resource_type).name();
     let criteria = normal(condition);
     for earlier in 0..EARLIER_MAX {
         let parts: [&[u8]; 5] = [
             secret.as_bytes(),
             resource_type.as_bytes(),
             criteria.as_bytes(),
-            compartment.as_bytes(),
+            reach.as_bytes(),
             &earlier.to_be_bytes(),
         ];
         let hash = commitment::hash(purpose, &parts);
@@ -226,7 +226,7 @@ pub async fn one(
     for resource_type in query.types() {
         super::permit(context, resource_type, Interaction::Search)?;
     }
-    query.sight = Some(super::sight(context, Interaction::Search));
+    query.see(super::sight(context, Interaction::Search))?;
     let mut hits = organization.index.run(move |index| index.matches(&query, 2)).await?;
     match hits.len() {
         0 | 1 => Ok(hits.pop().map(|hit| hit.id)),

@@ -3,7 +3,8 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Context, Incoming, accepted, check, commit, condition, idempotency, log, permit, permit_about, writable,
+    Answer, Context, Incoming, accepted, check, commit, condition, idempotency, is_own, log, may_see, permit,
+    permit_about, subscriptions, writable,
 };
 use crate::{
     audit::Action, auth::scopes::Interaction, hooks::Proposed, outcome::Refusal, records::Change, resources::Resource,
@@ -17,6 +18,9 @@ pub async fn create(
     incoming: &Incoming,
     if_none_exist: Option<&str>,
 ) -> Result<Answer, Refusal> {
+    if is_own(resource_type) {
+        return subscriptions::create(context, incoming, if_none_exist).await;
+    }
     let kind = writable(resource_type)?;
     permit(context, resource_type, Interaction::Create)?;
     check(resource_type, incoming)?;
@@ -59,9 +63,11 @@ pub async fn create(
 }
 
 /// Answers with what meets the condition already.
-async fn existing(context: &Context<'_>, resource_type: &str, id: &str) -> Result<Answer, Refusal> {
+pub async fn existing(context: &Context<'_>, resource_type: &str, id: &str) -> Result<Answer, Refusal> {
     let stored = context.organization.records.read(resource_type, id).await?;
-    context.caller.may_see(Interaction::Read, &stored)?;
+    // Who may search and not read was told of it by the condition.
+    let may_read = context.caller.may(Interaction::Read, resource_type).is_ok();
+    may_see(context, if may_read { Interaction::Read } else { Interaction::Search }, &stored).await?;
     log(context, Action::Read, &stored).await?;
     Ok(Answer::written(context, StatusCode::OK, &stored))
 }

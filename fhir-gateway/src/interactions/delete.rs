@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Context, commit, condition, permit, update, writable};
+use super::{Answer, Context, commit, condition, is_own, permit, subscriptions, update, writable};
 use crate::{auth::scopes::Interaction, hooks::Proposed, outcome::Refusal, records::Change};
 
 /// Ends a resource. Its versions stay readable by version; ending it twice is no error.
@@ -12,6 +12,9 @@ pub async fn delete(
     id: &str,
     if_match: Option<u32>,
 ) -> Result<Answer, Refusal> {
+    if is_own(resource_type) {
+        return subscriptions::delete(context, id, if_match).await;
+    }
     writable(resource_type)?;
     permit(context, resource_type, Interaction::Delete)?;
     let Some(proposed) = propose(context, resource_type, id, if_match).await? else {

@@ -10,7 +10,7 @@ use super::{
     bundle::{Size, Writer},
     kept, log_patients,
     operation::Sent,
-    permit, readable,
+    permit, reach, readable,
     search::{
         self, cursors,
         elsewhere::{self, Elsewhere},
@@ -53,7 +53,8 @@ struct Asked {
 pub async fn everything(context: &Context<'_>, id: &str, sent: &Sent<'_>) -> Result<Answer, Refusal> {
     permit(context, "Patient", Interaction::Read)?;
     in_sight(context, Interaction::Read, "Patient", id).await?;
-    let patient = context.organization.records.latest("Patient", id).await?;
+    let found = context.organization.records.latest("Patient", id).await;
+    let patient = reach::or_as_hidden(context, Interaction::Read, "Patient", found).await?;
     readable(context, &patient).await?;
     if patient.content == Content::Deleted {
         return Err(Refusal::Gone);

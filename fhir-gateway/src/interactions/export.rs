@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Context, everything::inputs, kept, local_patient, operation::Sent, permit, readable, sight};
+use super::{Context, everything::inputs, kept, local_patient, operation::Sent, permit, readable};
 use crate::{
     audit::Action,
     auth::{clock, scopes::Interaction},
@@ -140,11 +140,12 @@ pub async fn begin(context: &Context<'_>, of: Of<'_>, sent: &Sent<'_>, request: 
     Ok(id)
 }
 
-/// The types of which the caller may read and search everything: an export is nothing for a patient's own client.
+/// The types of which the caller may read and search what is about anybody: an export is nothing for a patient's own client.
 fn allowed(context: &Context<'_>) -> Vec<&'static Resource> {
-    let readable = sight(context, Interaction::Read).whole;
-    let searchable = sight(context, Interaction::Search).whole;
-    let is_allowed = |kind: &&Resource| readable.contains(&kind.name) && searchable.contains(&kind.name);
+    let is_allowed = |kind: &&Resource| {
+        let reaches = |interaction| context.caller.reach(interaction, kind.name).is_beyond_one_patient();
+        reaches(Interaction::Read) && reaches(Interaction::Search)
+    };
     resources().filter(|kind| kind.access == Access::Full).filter(is_allowed).collect()
 }
 
@@ -255,6 +256,8 @@ async fn check(context: &Context<'_>, order: &Order) -> Result<(), Refusal> {
         let found =
             if is_member { context.organization.records.read("Patient", id).await } else { Err(Refusal::NotFound) };
         let is_there = match found {
+            // Without a scope on Patients they are known by the Group that names them.
+            Ok(_) if context.caller.may(Interaction::Read, "Patient").is_err() => true,
             Ok(stored) => readable(context, &stored).await.is_ok(),
             Err(Refusal::NotFound | Refusal::Gone) => false,
             Err(other) => return Err(other),

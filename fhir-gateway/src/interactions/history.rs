@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{
     Answer, Context, binary,
     bundle::{Size, Writer},
-    kept, log_patients, readable, served,
+    kept, log_patients, readable, served, sight,
     sighted::in_sight,
     writable,
 };
@@ -22,6 +22,7 @@ use crate::{
     index::{
         history::{Listing, Row, Versions},
         range,
+        sight::Sight,
     },
     json::instant,
     outcome::Refusal,
@@ -61,6 +62,10 @@ pub async fn history(context: &Context<'_>, of: Of<'_>, pairs: &[(String, String
         }
     }
     let asked = read(visible, pairs, context.prefer.handling)?;
+    if asked.only_count && !asked.versions.limited.is_empty() {
+        let problem = "versions are not counted for a token whose scopes have search parameters";
+        return Err(Refusal::BadRequest(problem.to_owned()));
+    }
     let (versions, count) = (asked.versions.clone(), asked.count);
     let listing = index.run(move |index| index.history(&versions, count)).await?;
     let listing =
@@ -86,7 +91,10 @@ pub async fn history(context: &Context<'_>, of: Of<'_>, pairs: &[(String, String
     let path = [resource_type, id].into_iter().flatten().collect::<Vec<_>>().join("/");
     let base_url = &context.organization.base_url;
     let mut bundle = Writer::new("history");
-    bundle.total(listing.total);
+    // What versions said once is known to who reads them only, so they are not counted by it.
+    if asked.versions.limited.is_empty() {
+        bundle.total(listing.total);
+    }
     bundle.links(&links(base_url, &path, &asked, &listing));
     for (stored, _) in &shown {
         let resource = (stored.content != Content::Deleted).then(|| served(stored));
@@ -114,14 +122,19 @@ async fn visible(context: &Context<'_>, of: Of<'_>) -> Result<Versions, Refusal>
             vec![kept(name)?.name]
         }
     };
-    let (own, whole) = types.into_iter().partition(|name| caller.compartment(Interaction::Read, name).is_some());
     if let Of::Resource(name, id) = of {
         in_sight(context, Interaction::Read, name, id).await?;
     }
-    let mut versions = Versions { whole, own, patient: caller.patient.clone(), ..Versions::default() };
+    let Sight { whole, own, patient, limited } = sight(context, Interaction::Read);
+    let mut versions = Versions { whole, own, patient, limited, ..Versions::default() };
+    versions.whole.retain(|name| types.contains(name));
+    versions.own.retain(|name| types.contains(name));
+    versions.limited.retain(|limited| types.contains(&limited.resource.name));
     if let Of::Resource(name, id) = of {
         versions.id = Some(id.to_owned());
-        if let (Some(own), "Binary") = (caller.compartment(Interaction::Read, name), name) {
+        if let (Some(own), "Binary") = (caller.compartment(Interaction::Read, name), name)
+            && versions.limited.is_empty()
+        {
             // A Binary that names nobody is its documents' patient's.
             let documents = binary::patients_of_documents(context, id).await?;
             versions.unnamed_too = documents == BTreeSet::from([own.to_owned()]);
@@ -181,9 +194,13 @@ async fn shown(context: &Context<'_>, rows: &[Row]) -> Result<Vec<(Stored, BTree
             Err(other) => return Err(other),
         };
         // A version may have been about somebody else than the next one.
-        if let Ok(patients) = readable(context, &stored).await {
-            size.add(stored.content.bytes().len())?;
-            shown.push((stored, patients));
+        match readable(context, &stored).await {
+            Ok(patients) => {
+                size.add(stored.content.bytes().len())?;
+                shown.push((stored, patients));
+            }
+            Err(Refusal::NotFound) => {}
+            Err(other) => return Err(other),
         }
     }
     Ok(shown)

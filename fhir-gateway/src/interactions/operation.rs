@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Context, Incoming, audit_event, check, create, documents, everything, log, permit, served,
-    sighted::in_sight, validate,
+    Answer, Context, Incoming, audit_event, check, create, documents, everything, log, may_see, permit, reach, served,
+    sighted::in_sight, subscriptions, validate,
 };
 use crate::{
     audit::Action,
@@ -45,6 +45,7 @@ enum Operation {
     Inclusion,
     Opening,
     Plan,
+    Status,
     Submit,
 }
 
@@ -59,6 +60,8 @@ const OPERATIONS: &[(&str, bool, &str, Operation)] = &[
     ("Patient", true, "attest", Operation::Attest),
     ("Patient", true, "everything", Operation::Everything),
     ("Patient", true, "subject", Operation::Subject),
+    ("Subscription", false, "status", Operation::Status),
+    ("Subscription", true, "status", Operation::Status),
 ];
 
 /// The names of the operations on a type and its resources.
@@ -77,6 +80,9 @@ pub fn definition_of(name: &str) -> String {
     match name {
         "docref" => "http://hl7.org/fhir/us/core/OperationDefinition/docref".to_owned(),
         "everything" => "http://hl7.org/fhir/OperationDefinition/Patient-everything".to_owned(),
+        "status" => {
+            "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/backport-subscription-status".to_owned()
+        }
         "generate-metadata" => "https://profiles.ihe.net/ITI/MHD/OperationDefinition/generate-metadata".to_owned(),
         _ => format!("{OPERATION}:{name}"),
     }
@@ -97,7 +103,7 @@ pub fn only_reads(name: &str) -> bool {
 
 /// Whether an operation's inputs may stand in its address.
 pub fn reads_parameters(name: &str) -> bool {
-    matches!(name, "$everything" | "$docref" | "$validate")
+    matches!(name, "$everything" | "$docref" | "$status" | "$validate")
 }
 
 /// An operation on a type, or on one resource of it. `name` starts with a dollar sign.
@@ -117,6 +123,7 @@ pub async fn run(
     match (operation, id) {
         (Some(Operation::Subject), Some(id)) => subject(context, id).await,
         (Some(Operation::Attest), Some(id)) => attest(context, id, sent).await,
+        (Some(Operation::Status), id) => subscriptions::status(context, id, sent).await,
         (Some(Operation::Inclusion), Some(id)) => inclusion(context, id).await,
         (Some(Operation::Opening), Some(id)) => opening(context, id).await,
         (Some(Operation::Plan), Some(id)) => plan(context, id).await,
@@ -128,6 +135,16 @@ pub async fn run(
     }
 }
 
+/// Refuses what the caller's token does not allow, also where it allows it for some resources of the type by
+/// what they say: the operation looks at all of them.
+fn permit_unconstrained(context: &Context<'_>, resource_type: &str, interaction: Interaction) -> Result<(), Refusal> {
+    permit(context, resource_type, interaction)?;
+    if context.caller.reach(interaction, resource_type).is_constrained() {
+        return Err(Refusal::Forbidden(format!("system/{resource_type}.{}", interaction.letter())));
+    }
+    Ok(())
+}
+
 /// A resource that the caller may see. Whose it was comes before that it is gone.
 async fn seen(
     context: &Context<'_>,
@@ -136,8 +153,9 @@ async fn seen(
     id: &str,
 ) -> Result<Stored, Refusal> {
     in_sight(context, interaction, resource_type, id).await?;
-    let stored = context.organization.records.latest(resource_type, id).await?;
-    context.caller.may_see(interaction, &stored)?;
+    let found = context.organization.records.latest(resource_type, id).await;
+    let stored = reach::or_as_hidden(context, interaction, resource_type, found).await?;
+    may_see(context, interaction, &stored).await?;
     if stored.content == Content::Deleted { Err(Refusal::Gone) } else { Ok(stored) }
 }
 
@@ -159,7 +177,7 @@ async fn subject(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
 /// ledger, so it needs what changing the patient needs.
 async fn attest(context: &Context<'_>, id: &str, sent: &Sent<'_>) -> Result<Answer, Refusal> {
     permit(context, "Patient", Interaction::Update)?;
-    permit(context, "Condition", Interaction::Search)?;
+    permit_unconstrained(context, "Condition", Interaction::Search)?;
     let stored = seen(context, Interaction::Update, "Patient", id).await?;
     let parameters = (sent.document)()?.to_value();
     log(context, Action::Execute, &stored).await?;
@@ -197,7 +215,7 @@ async fn plan(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
 
 /// `CoverageEligibilityRequest/$submit`: a create that answers with the response.
 async fn submit(context: &Context<'_>, sent: &Sent<'_>) -> Result<Answer, Refusal> {
-    permit(context, "CoverageEligibilityResponse", Interaction::Read)?;
+    permit_unconstrained(context, "CoverageEligibilityResponse", Interaction::Read)?;
     let document = (sent.document)()?;
     let request = Incoming::Json(document.clone());
     check("CoverageEligibilityRequest", &request)?;

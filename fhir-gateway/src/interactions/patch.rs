@@ -2,7 +2,9 @@
 
 use actix_web::http::StatusCode;
 
-use super::{Answer, Context, Incoming, check, commit, condition, permit, update, writable};
+use super::{
+    Answer, Context, Incoming, check, commit, condition, is_own, may_see, permit, subscriptions, update, writable,
+};
 use crate::{
     auth::scopes::Interaction,
     hooks::Proposed,
@@ -21,6 +23,9 @@ pub async fn patch(
     patch: &Patch,
     if_match: Option<u32>,
 ) -> Result<Answer, Refusal> {
+    if is_own(resource_type) {
+        return subscriptions::patch(context, id, patch, if_match).await;
+    }
     let kind = writable(resource_type)?;
     permit_patch(context, kind)?;
     let proposed = propose(context, kind, id, patch, if_match).await?;
@@ -64,8 +69,8 @@ pub async fn propose(
         update::Current::Deleted(_) => return Err(Refusal::Gone),
     }
     let stored = context.organization.records.read(kind.name, id).await?;
-    context.caller.may_see(Interaction::Update, &stored)?;
-    context.caller.may_see(Interaction::Read, &stored)?;
+    may_see(context, Interaction::Update, &stored).await?;
+    may_see(context, Interaction::Read, &stored).await?;
     let Content::Json(bytes) = stored.content else {
         return Err(Refusal::Rule("a Binary that was sent in its own format has no elements to patch".to_owned()));
     };

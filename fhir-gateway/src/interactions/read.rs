@@ -3,8 +3,8 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, readable, served, sighted::in_sight,
-    subset, transaction::entry,
+    Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, reach, readable, served,
+    sighted::in_sight, subscriptions, subset, transaction::entry,
 };
 use crate::{
     audit::{Action, Entity},
@@ -30,7 +30,8 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn shaped(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+    /// What of a resource the client wants.
+    pub fn shaped(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
         match self.shape {
             Some(shape) => subset::shaped(bytes, shape, true),
             None => Ok(bytes),
@@ -50,14 +51,17 @@ impl Wanted<'_> {
 pub async fn read(context: &Context<'_>, resource_type: &str, id: &str, wanted: Wanted<'_>) -> Result<Answer, Refusal> {
     let kind = kept(resource_type)?;
     permit(context, resource_type, Interaction::Read)?;
-    if kind.access == Access::ReadOnly {
-        return audit_event::read(context, id).await;
+    match kind.access {
+        Access::Full => {}
+        Access::ReadOnly => return audit_event::read(context, id).await,
+        Access::Own => return subscriptions::read(context, id, wanted).await,
     }
     if let Some(remote) = RemoteId::parse(id) {
         return elsewhere(context, resource_type, id, &remote, wanted).await;
     }
     in_sight(context, Interaction::Read, resource_type, id).await?;
-    let stored = context.organization.records.latest(resource_type, id).await?;
+    let found = context.organization.records.latest(resource_type, id).await;
+    let stored = reach::or_as_hidden(context, Interaction::Read, resource_type, found).await?;
     let patients = readable(context, &stored).await?;
     if stored.content == Content::Deleted {
         return Err(Refusal::Gone);
@@ -91,7 +95,9 @@ async fn elsewhere(
     wanted: Wanted<'_>,
 ) -> Result<Answer, Refusal> {
     let own = context.caller.compartment(Interaction::Read, resource_type);
-    let opened = merge::read(context.organization, resource_type, remote, own).await?;
+    let by = context.caller.on_behalf_of(Interaction::Read, resource_type);
+    let opened = merge::read(context.organization, resource_type, remote, own, by).await?;
+    reach::may_read_opened(context, resource_type, id, &opened).await?;
     let entity = Entity {
         resource_type: resource_type.to_owned(),
         id: Some(id.to_owned()),

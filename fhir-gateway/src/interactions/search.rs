@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{
     Answer, Context, audit_event,
     bundle::{Size, Writer},
-    kept, log_patients, permit, served, sight, subset,
+    kept, log_patients, permit, served, sight, subscriptions, subset,
 };
 use crate::{
     audit::{Action, Entity},
@@ -84,16 +84,18 @@ fn read(
     }
     match (resource.access, context.caller.compartment(Interaction::Search, resource.name)) {
         (Access::ReadOnly, Some(own)) => query.require("patient", own, base_url)?,
-        (Access::ReadOnly, None) => {}
-        (Access::Full, _) => query.sight = Some(sight(context, Interaction::Search)),
+        (Access::ReadOnly, None) | (Access::Own, _) => {}
+        (Access::Full, _) => query.see(sight(context, Interaction::Search))?,
     }
     Ok(query)
 }
 
 async fn run(context: &Context<'_>, query: &Query, place: &Place) -> Result<Answer, Refusal> {
     let resource_type = query.resource.name;
-    if query.resource.access == Access::ReadOnly {
-        return audit_event::search(context, query, &place.path).await;
+    match query.resource.access {
+        Access::Full => {}
+        Access::ReadOnly => return audit_event::search(context, query, &place.path).await,
+        Access::Own => return subscriptions::search(context, query, &place.path).await,
     }
     let organization = context.organization;
     let asked = query.clone();

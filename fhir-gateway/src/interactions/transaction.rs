@@ -14,9 +14,13 @@ use std::collections::BTreeSet;
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Context, accepted, batch::IN_BUNDLES, bundle::Writer, commit, condition, create::id_of_new, delete,
-    documents, everything, history, idempotency, kept, log, operation, patch, permit, permit_about, read, search,
-    update, vread, writable,
+    Answer, Context, accepted,
+    batch::IN_BUNDLES,
+    bundle::Writer,
+    commit, condition,
+    create::{self, id_of_new},
+    delete, documents, everything, history, idempotency, kept, log, may_see, operation, patch, permit, permit_about,
+    read, search, update, vread, writable,
 };
 use crate::{
     audit::Action,
@@ -257,6 +261,7 @@ impl Planning<'_> {
                 update::current(self.context, kind.name, id, Interaction::Update).await?
         {
             let stored = self.context.organization.records.read(kind.name, id).await?;
+            may_see(self.context, Interaction::Read, &stored).await?;
             return Ok(Plan::Stored(Box::new(stored), StatusCode::OK));
         }
         let patch = Patch::of_resource(entry.rewritten(self.bundle, self.edits)?.document()?)?;
@@ -282,7 +287,7 @@ async fn respond(
                     status => Answer::written(context, status, stored),
                 })
             }
-            Plan::Exists(id) => existing(context, entry.resource_type(), id).await,
+            Plan::Exists(id) => create::existing(context, entry.resource_type(), id).await,
             Plan::Stored(stored, status) => again(context, *status, stored).await,
             Plan::Nothing => Ok(Answer::status(StatusCode::NO_CONTENT)),
             Plan::Get => match get(context, entry).await {
@@ -296,13 +301,6 @@ async fn respond(
         }
     }
     Ok(Answer::fhir(StatusCode::OK, response.finish()))
-}
-
-/// What a conditional create found.
-async fn existing(context: &Context<'_>, resource_type: &str, id: &str) -> Result<Answer, Refusal> {
-    let stored = context.organization.records.read(resource_type, id).await?;
-    context.caller.may_see(Interaction::Read, &stored)?;
-    again(context, StatusCode::OK, &stored).await
 }
 
 /// What stood there before this request.

@@ -3,8 +3,8 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Context, Incoming, accepted, check, commit, condition, create, permit, permit_about, sighted::in_sight,
-    writable,
+    Answer, Context, Incoming, accepted, check, commit, condition, create, is_own, may_see, permit, permit_about,
+    reach, sighted::in_sight, subscriptions, writable,
 };
 use crate::{
     auth::scopes::Interaction,
@@ -44,6 +44,9 @@ pub async fn update(
     incoming: &Incoming,
     preconditions: Preconditions,
 ) -> Result<Answer, Refusal> {
+    if is_own(resource_type) {
+        return subscriptions::update(context, id, incoming, preconditions).await;
+    }
     let kind = writable(resource_type)?;
     permit(context, resource_type, Interaction::Update)?;
     check(resource_type, incoming)?;
@@ -134,7 +137,7 @@ pub fn raced(refusal: Refusal, if_match: Option<u32>) -> Refusal {
     }
 }
 
-/// What is under `id`, as far as the caller may know: what is another patient's is absent. What
+/// What is under `id`, as far as the caller may know: what is out of the caller's scopes is absent. What
 /// became of an earlier write is found out first, so that a repeated one is the next version.
 pub async fn current(
     context: &Context<'_>,
@@ -150,9 +153,17 @@ pub async fn current(
     }
     let records = &context.organization.records;
     let settled = records.settled(resource_type, id).await;
-    let stored = match records.latest(resource_type, id).await {
-        Ok(stored) if context.caller.may_see(interaction, &stored).is_ok() => stored,
-        Ok(_) => return Ok(Current::Absent),
+    let found = records.latest(resource_type, id).await;
+    let stored = match reach::or_as_hidden(context, interaction, resource_type, found).await {
+        Ok(stored) => match may_see(context, interaction, &stored).await {
+            Ok(()) => stored,
+            Err(Refusal::NotFound) => return Ok(Current::Absent),
+            Err(other) => return Err(other),
+        },
+        // Who is limited to some resources learns nothing of a write to what may be none of them.
+        Err(Refusal::NotFound) if context.caller.reach(interaction, resource_type).is_limited() => {
+            return Ok(Current::Absent);
+        }
         Err(Refusal::NotFound) => return settled.map(|_| Current::Absent),
         Err(other) => return Err(other),
     };
@@ -175,9 +186,9 @@ pub fn propose(
     if !is_id(id) || RemoteId::parse(id).is_some() {
         return Err(Refusal::BadRequest("the id is not one that clients may choose".to_string()));
     }
-    // Who is limited to one patient cannot tell an id that is free from one that is another
-    // patient's, and so chooses none.
-    if current == Current::Absent && context.caller.compartment(Interaction::Update, kind.name).is_some() {
+    // Who is limited to some resources cannot tell an id that is free from one of another resource, and so
+    // chooses none.
+    if current == Current::Absent && context.caller.reach(Interaction::Update, kind.name).is_limited() {
         return Err(Refusal::NotFound);
     }
     let found = match current {
@@ -202,6 +213,10 @@ pub fn propose(
         }
         Current::Deleted(expected) => {
             permit(context, kind.name, Interaction::Create)?;
+            // Where what it says decides whether it may be created, it is created under a new id.
+            if context.caller.reach(Interaction::Create, kind.name).is_constrained() {
+                return Err(Refusal::Forbidden(format!("system/{}.c", kind.name)));
+            }
             permit_about(context, kind.name, Interaction::Create, patient.as_deref())?;
             (Change::Update { resource_type, id, content, patient, expected }, StatusCode::CREATED)
         }

@@ -73,6 +73,13 @@ pub struct Guard {
     keys: Vec<i64>,
 }
 
+impl Guard {
+    /// Whether the connection broke, and with it the locks are gone.
+    pub fn is_lost(&self) -> bool {
+        self.connected.client().is_closed()
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         let (connected, keys) = (Arc::clone(&self.connected), std::mem::take(&mut self.keys));
@@ -164,6 +171,25 @@ impl Locks {
             let _ = done.send(this.hold_here(names).await);
         });
         answer.await.unwrap_or_else(|_| Err(Fault::Failed("the work was interrupted".to_owned())))
+    }
+
+    /// The lock of that name; none where another process has it. The caller lets no two of its own tasks ask for one
+    /// name at once.
+    pub async fn try_hold(&self, name: String) -> Result<Option<Guard>, Fault> {
+        let (done, answer) = oneshot::channel();
+        let this = self.clone();
+        self.postgres.spawn(async move {
+            // Where nobody waits any more, the lock is let go at once.
+            let _ = done.send(this.try_hold_here(&name).await);
+        });
+        answer.await.unwrap_or_else(|_| Err(Fault::Failed("the work was interrupted".to_owned())))
+    }
+
+    async fn try_hold_here(&self, name: &str) -> Result<Option<Guard>, Fault> {
+        let connected = self.connection().await?;
+        let key = self.key(name);
+        let is_held = call(&connected, TRY, key).await?;
+        Ok(is_held.then(|| Guard { postgres: self.postgres.clone(), connected, keys: vec![key] }))
     }
 
     async fn hold_here(&self, names: Vec<String>) -> Result<Guard, Fault> {

@@ -7,7 +7,7 @@ use tokio_postgres::{
     config::{Host, SslMode},
 };
 
-use super::is_here;
+use super::{is_here, tls::Tls};
 use crate::config;
 
 /// Where the database is and how to get in.
@@ -17,6 +17,8 @@ pub struct Settings {
     pub(super) config: Config,
     /// Everything of the organization is in this schema.
     pub(super) schema: String,
+    /// Whom to trust; not encrypted if none.
+    pub(super) tls: Option<Tls>,
 }
 
 /// Without the password.
@@ -35,6 +37,14 @@ pub enum SettingsError {
         /// Name of the organization.
         organization: String,
         /// What to write instead.
+        problem: String,
+    },
+    /// The certificates by which the server is trusted cannot be read.
+    #[error("[organization.postgres] of {organization}: {problem}")]
+    Certificate {
+        /// Name of the organization.
+        organization: String,
+        /// What is wrong with them.
         problem: String,
     },
     /// The password cannot be read.
@@ -62,22 +72,33 @@ pub fn password_variable(organization: &str) -> String {
 /// The problem, for the configuration's reader.
 pub fn address(settings: &config::Postgres) -> Result<Config, String> {
     let form = "write it as postgresql://USER@127.0.0.1:5432/DATABASE";
-    let config: Config = settings.url.parse().map_err(|_| format!("url is no PostgreSQL address; {form}"))?;
+    let mut config: Config = settings.url.parse().map_err(|_| format!("url is no PostgreSQL address; {form}"))?;
     if config.get_password().is_some() {
         return Err("the password does not belong into the configuration; name a password_file".to_owned());
     }
     if config.get_user().is_none() || config.get_dbname().is_none() || config.get_hosts().is_empty() {
         return Err(format!("url needs a user, a host and a database; {form}"));
     }
-    if config.get_ssl_mode() == SslMode::Require {
-        return Err("TLS to PostgreSQL is not supported; connect through a tunnel that ends on this machine".to_owned());
+    if config.get_ssl_mode() != SslMode::Prefer {
+        return Err("sslmode belongs beside url, not into it: sslmode = \"verify-full\"".to_owned());
     }
-    if !settings.allow_unencrypted && !config.get_hosts().iter().all(is_here) {
-        return Err("url names another machine, and TLS to PostgreSQL is not supported: what is indexed would cross \
-                    the network in clear text. Connect through a tunnel that ends on this machine, or set \
-                    allow_unencrypted = true where the network itself is encrypted"
+    let is_encrypted = settings.sslmode == config::SslMode::VerifyFull;
+    if is_encrypted != settings.root_certificate.is_some() {
+        return Err("sslmode = \"verify-full\" and root_certificate go together: set both, or none".to_owned());
+    }
+    if is_encrypted && settings.allow_unencrypted {
+        return Err("allow_unencrypted and sslmode = \"verify-full\" contradict each other: leave one out".to_owned());
+    }
+    if is_encrypted && config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_))) {
+        return Err("url names a socket of this machine, over which PostgreSQL speaks no TLS".to_owned());
+    }
+    if !is_encrypted && !settings.allow_unencrypted && !config.get_hosts().iter().all(is_here) {
+        return Err("url names another machine, and what is indexed would cross the network in clear text. Set \
+                    sslmode = \"verify-full\" with a root_certificate, connect through a tunnel that ends on this \
+                    machine, or set allow_unencrypted = true where the network itself is encrypted"
             .to_owned());
     }
+    config.ssl_mode(if is_encrypted { SslMode::Require } else { SslMode::Disable });
     Ok(config)
 }
 
@@ -99,7 +120,10 @@ impl Settings {
             // Editors end a file with a line break, which is not part of the password.
             config.password(text.trim_end_matches(['\r', '\n']));
         }
-        Ok(Self { config, schema: format!("careledger_{}", organization.replace('-', "_")) })
+        let tls = settings.root_certificate.as_deref().map(Tls::read).transpose();
+        let tls =
+            tls.map_err(|problem| SettingsError::Certificate { organization: organization.to_owned(), problem })?;
+        Ok(Self { config, schema: format!("careledger_{}", organization.replace('-', "_")), tls })
     }
 
     /// Where it is, without a secret.
@@ -125,7 +149,22 @@ impl Settings {
     pub fn for_test() -> Option<Self> {
         let url = std::env::var(TEST_SERVER).ok()?;
         let config = url.parse().expect("the server for tests has an address");
-        Some(Self { config, schema: format!("careledger_test_{}", hex::encode(crate::keys::random::<8>())) })
+        let schema = format!("careledger_test_{}", hex::encode(crate::keys::random::<8>()));
+        Some(Self { config, schema, tls: None })
+    }
+
+    /// The same server by another name, and encrypted where somebody is trusted.
+    pub fn encrypted(mut self, host: Option<&str>, tls: Option<Tls>) -> Self {
+        if let Some(host) = host {
+            let mut config = Config::new();
+            config.host(host).hostaddr([127, 0, 0, 1].into()).port(self.config.get_ports()[0]);
+            config.user(self.config.get_user().unwrap_or_default());
+            config.password(self.config.get_password().unwrap_or_default());
+            config.dbname(self.config.get_dbname().unwrap_or_default());
+            self.config = config;
+        }
+        self.config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
+        Self { tls, ..self }
     }
 }
 
@@ -135,7 +174,15 @@ mod tests {
 
     fn settings(url: &str, allow_unencrypted: bool) -> config::Postgres {
         let vault = config::VaultKind::Local;
-        config::Postgres { url: url.to_owned(), password_file: None, vault, allow_unencrypted }
+        let (sslmode, root_certificate) = (config::SslMode::Disable, None);
+        config::Postgres {
+            url: url.to_owned(),
+            password_file: None,
+            vault,
+            sslmode,
+            root_certificate,
+            allow_unencrypted,
+        }
     }
 
     #[test]
@@ -152,7 +199,8 @@ mod tests {
             ("postgresql://care@db.example.org/care", "clear text"),
             ("postgresql://care@127.0.0.1,10.0.0.7/care", "clear text"),
             ("postgresql://care:secret@127.0.0.1/care", "password_file"),
-            ("postgresql://care@127.0.0.1/care?sslmode=require", "tunnel"),
+            ("postgresql://care@127.0.0.1/care?sslmode=require", "beside url"),
+            ("postgresql://care@127.0.0.1/care?sslmode=disable", "beside url"),
             ("postgresql://127.0.0.1/care", "needs a user"),
             ("postgresql://care@127.0.0.1", "needs a user"),
             ("mysql://care@127.0.0.1/care", "no PostgreSQL address"),
@@ -163,6 +211,28 @@ mod tests {
             assert!(!problem.contains("secret"), "{problem}");
         }
         assert!(address(&settings("postgresql://care@db.example.org/care", true)).is_ok());
+    }
+
+    #[test]
+    fn another_machine_is_connected_to_where_it_proves_itself() {
+        let verified = |url: &str| config::Postgres {
+            sslmode: config::SslMode::VerifyFull,
+            root_certificate: Some("ca.pem".into()),
+            ..settings(url, false)
+        };
+        let mode = |settings: &config::Postgres| address(settings).map(|config| config.get_ssl_mode());
+        let there = "postgresql://care@db.example.org/care";
+        assert_eq!(mode(&verified(there)), Ok(SslMode::Require), "never only if the server likes");
+        assert_eq!(mode(&settings("postgresql://care@127.0.0.1/care", false)), Ok(SslMode::Disable));
+        for (wrong, expected) in [
+            (config::Postgres { root_certificate: None, ..verified(there) }, "go together"),
+            (config::Postgres { sslmode: config::SslMode::Disable, ..verified(there) }, "go together"),
+            (config::Postgres { allow_unencrypted: true, ..verified(there) }, "contradict"),
+            (verified("host=/run/postgresql user=care dbname=care"), "socket"),
+        ] {
+            let problem = mode(&wrong).err().unwrap_or_default();
+            assert!(problem.contains(expected), "{problem}");
+        }
     }
 
     #[test]

@@ -32,6 +32,13 @@ pub struct Approved {
     pub is_open: bool,
 }
 
+impl Approved {
+    /// Whether it was this practitioner who asked; anybody, if none is named.
+    pub fn is_by(&self, practitioner: Option<&Address>) -> bool {
+        practitioner.is_none_or(|practitioner| *practitioner == self.right.practitioner)
+    }
+}
+
 /// The approved requests for the local Patient `patient`, in order of their grants.
 pub async fn of_patient(organization: &Organization, patient: &str) -> Result<Vec<Approved>, Refusal> {
     collect(organization, Some(patient)).await

@@ -55,15 +55,20 @@ pub struct Opened {
     pub source: String,
 }
 
-/// What consent opens for the local Patient `patient` elsewhere: documents in order of grant and
-/// id, then a gap for every custodian that did not answer.
-pub async fn search(organization: &Organization, resource_type: &str, patient: &str) -> Result<Vec<Entry>, Refusal> {
+/// What consent opens for the local Patient `patient` elsewhere, by everybody's approved requests or by those of
+/// one practitioner: documents in order of grant and id, then a gap for every custodian that did not answer.
+pub async fn search(
+    organization: &Organization,
+    resource_type: &str,
+    patient: &str,
+    by: Option<&Address>,
+) -> Result<Vec<Entry>, Refusal> {
     if resource_type != "DocumentReference" {
         return Ok(Vec::new());
     }
     let approved = approved::of_patient(organization, patient).await?;
     // What the ledger says is closed is neither asked for nor a gap.
-    let open: Vec<Approved> = approved.into_iter().filter(|approved| approved.is_open).collect();
+    let open: Vec<Approved> = approved.into_iter().filter(|approved| approved.is_open && approved.is_by(by)).collect();
     let asked = open.iter().map(|approved| {
         let search = Search { right: approved.right.clone(), resource_type: resource_type.to_owned() };
         async move { peer::search(organization, &approved.custodian, &search).await }
@@ -103,18 +108,20 @@ fn entries(organization: &Organization, approved: &Approved, answer: Answer) -> 
 }
 
 /// Reads a resource of another custodian by its id here; with `only`, where that is the Patient
-/// whom it is about. Denied and absent are both [`Refusal::NotFound`].
+/// whom it is about; with `by`, where that practitioner asked for it. Denied and absent are both
+/// [`Refusal::NotFound`].
 pub async fn read(
     organization: &Organization,
     resource_type: &str,
     remote: &RemoteId,
     only: Option<&str>,
+    by: Option<&Address>,
 ) -> Result<Opened, Refusal> {
     if !REMOTE_TYPES.contains(&resource_type) {
         return Err(Refusal::NotFound);
     }
     let approved = approved::by_prefix(organization, &remote.prefix).await?.ok_or(Refusal::NotFound)?;
-    if only.is_some_and(|patient| patient != approved.patient) {
+    if only.is_some_and(|patient| patient != approved.patient) || !approved.is_by(by) {
         return Err(Refusal::NotFound);
     }
     let read = Read { right: approved.right.clone(), resource_type: resource_type.to_owned(), id: remote.id.clone() };

@@ -1,7 +1,10 @@
 //! Queries, read.
 
 use super::*;
-use crate::resources::resource;
+use crate::{
+    index::sight::{Limited, Part},
+    resources::resource,
+};
 
 fn parse(kind: &str, query: &str, handling: Handling) -> Result<Query, Refusal> {
     let pairs: Vec<(String, String)> = query
@@ -120,4 +123,19 @@ fn what_one_parameter_unfolds_into_is_bounded_while_it_is_read() {
     let quantity = format!("value-quantity={}", vec!["5|http://unitsofmeasure.org|kg"; ALTERNATIVES_MAX].join(","));
     assert!(parse("Observation", &vec![quantity; 40].join("&"), Handling::Lenient).is_err());
     assert!(parse("Patient", &vec!["gender=male"; CRITERIA_MAX + 1].join("&"), Handling::Lenient).is_err());
+}
+
+#[test]
+fn what_scopes_demand_at_each_end_of_a_chain_is_bounded_with_it() {
+    let ids: Vec<String> = (0..60).map(|n| format!("id-{n}")).collect();
+    let criteria = parse("Patient", &format!("_id={}", ids.join(",")), Handling::Strict).expect("ids").criteria;
+    let patients =
+        Limited { resource: resource("Patient").expect("kept"), parts: vec![Part { is_own: false, criteria }] };
+    let seen = |query: &str| {
+        let sight = Sight { limited: vec![patients.clone()], ..Sight::default() };
+        parse("List", query, Handling::Strict).expect("a chain").see(sight)
+    };
+    assert_eq!(seen("item:Observation.subject:Patient.name=a"), Ok(()));
+    let refused = seen("item.part-of.focus.based-on.subject._id=a").expect_err("hundreds of Patients' ends");
+    assert!(refused.to_string().contains("those of the token's scopes"), "{refused}");
 }

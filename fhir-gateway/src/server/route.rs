@@ -118,9 +118,11 @@ impl<'a> Route<'a> {
             }
             _ => return Err(Refusal::NotFound),
         };
-        let is_read_only =
-            segments.first().and_then(|name| resource(name)).is_some_and(|of| of.access == Access::ReadOnly);
-        table.retain(|(_, route)| !is_read_only || route.only_reads());
+        match segments.first().and_then(|name| resource(name)).map(|of| of.access) {
+            Some(Access::ReadOnly) => table.retain(|(_, route)| route.only_reads()),
+            Some(Access::Own) => table.retain(|(_, route)| route.is_of_current()),
+            Some(Access::Full) | None => {}
+        }
         Ok(table)
     }
 
@@ -197,6 +199,13 @@ impl<'a> Route<'a> {
     /// Whether parameters may stand in a form in place of the address.
     pub fn has_form(&self) -> bool {
         matches!(self, Self::SearchByPost { .. } | Self::SearchCompartmentByPost { .. })
+    }
+
+    /// Whether it is about what there is now, by its id: all there is of a type of which each client has its own.
+    fn is_of_current(&self) -> bool {
+        let is_write =
+            matches!(self, Self::Create { .. } | Self::Update { .. } | Self::Patch { .. } | Self::Delete { .. });
+        is_write || (self.only_reads() && !matches!(self, Self::Vread { .. }))
     }
 
     /// Whether it changes nothing and shows no versions: all there is of a type that clients only read.
@@ -279,6 +288,10 @@ mod tests {
             (Method::GET, "Patient/_history", Ok(Route::History { of: history::Of::Type("Patient") })),
             (Method::GET, "_history", Ok(Route::History { of: history::Of::All })),
             (Method::GET, "AuditEvent/_history", not_allowed("OPTIONS")),
+            (Method::PUT, "Subscription/1", Ok(Route::Update { resource_type: "Subscription", id: "1" })),
+            (Method::PUT, "Subscription", not_allowed("GET, HEAD, POST, OPTIONS")),
+            (Method::GET, "Subscription/1/_history", not_allowed("OPTIONS")),
+            (Method::GET, "Subscription/1/_history/1", not_allowed("OPTIONS")),
             (
                 Method::GET,
                 "Patient/1/$subject",

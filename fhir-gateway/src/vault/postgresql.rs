@@ -199,6 +199,11 @@ impl Store for PostgresStore {
         let locks = self.locks.clone();
         async move { Ok(Exclusive(Some(locks.hold(names).await?))) }.boxed()
     }
+
+    fn try_exclusive(&self, name: &str) -> BoxFuture<'static, Result<Option<Exclusive>, StoreError>> {
+        let (locks, name) = (self.locks.clone(), name.to_owned());
+        async move { Ok(locks.try_hold(name).await?.map(|guard| Exclusive(Some(guard)))) }.boxed()
+    }
 }
 
 /// The least key that is greater than all with this prefix; none where there is none.

@@ -210,6 +210,22 @@ fn what_one_process_holds_another_waits_for() {
 }
 
 #[test]
+fn what_one_process_holds_another_does_not_get_until_it_is_let_go() {
+    let Some([one, other]) = two_on_postgresql() else { return };
+    let held = block_on(one.try_exclusive("a")).unwrap().expect("nobody has it");
+    assert!(!held.is_lost());
+    assert!(block_on(other.try_exclusive("a")).unwrap().is_none());
+    let beside = block_on(other.try_exclusive("b")).unwrap();
+    assert!(beside.is_some(), "another name is another lock");
+    drop(held);
+    // It is let go in the background; whoever waits for it gets it then.
+    drop(block_on(other.exclusive(vec!["a".to_owned()])).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let alone = LocalStore::open(folder.path()).unwrap();
+    assert!(block_on(alone.try_exclusive("a")).unwrap().is_some_and(|held| !held.is_lost()));
+}
+
+#[test]
 fn a_pair_that_must_be_new_is_refused_where_it_is_there_and_nothing_of_its_batch_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let store = LocalStore::open(folder.path()).unwrap();

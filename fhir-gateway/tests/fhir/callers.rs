@@ -36,6 +36,7 @@ impl<'a> Acting<'a> {
             scopes: Scopes::parse(scopes).unwrap(),
             patient: Some("p1".to_owned()),
             expires_at: NEVER,
+            person: None,
         };
         Self { world, locks: Locks::of(world.organization.records.clone()), caller }
     }

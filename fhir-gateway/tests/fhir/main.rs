@@ -24,9 +24,12 @@ mod patches;
 mod processes;
 mod related;
 mod resources;
+mod scopes;
 mod search;
 mod smart;
+mod subscriptions;
 mod tls;
+mod users;
 mod xml;
 
 use serde_json::json;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     conditions::race_a_hundred_times,
-    support::{BODY_BYTES_MAX, Client, SCOPE, World, exchange, opened},
+    support::{BODY_BYTES_MAX, Client, SCOPE, World, endpoint::Endpoint, exchange, opened_with},
 };
 
 /// An organization, and another process of it, each with a client.
@@ -33,7 +33,11 @@ struct Two {
 }
 
 async fn two() -> Option<Two> {
-    let (world, config, ledger_url) = opened(Vec::new()).await;
+    two_with(|_| {}).await
+}
+
+async fn two_with(change: impl FnOnce(&mut Config)) -> Option<Two> {
+    let (world, config, ledger_url) = opened_with(change).await;
     if config.organizations[0].postgres.is_none() {
         println!("SKIPPED, not passed: no PostgreSQL server is named; `cargo verify` starts one");
         return None;
@@ -167,6 +171,36 @@ async fn the_access_log_of_two_processes_has_one_order_and_is_anchored_whole() {
     assert_eq!(organization.audit.lacking().await.unwrap(), 0);
     let inclusion = organization.audit.inclusion(17).await.unwrap().unwrap();
     assert_eq!((inclusion.sequence, inclusion.index, inclusion.count), (1, 16, 41));
+}
+
+#[actix_web::test]
+async fn of_two_processes_one_tells_a_subscription_whichever_of_them_wrote() {
+    let endpoint = Endpoint::start();
+    let change = |config: &mut Config| {
+        config.subscriptions.trusted_endpoints = vec![endpoint.origin()];
+        config.subscriptions.retry_milliseconds = 5;
+    };
+    let Some(Two { world, one, other, organization, .. }) = two_with(change).await else { return };
+    let subscription = json!({"resourceType": "Subscription", "status": "requested", "reason": "a test",
+        "criteria": "Patient", "channel": {"type": "rest-hook", "endpoint": endpoint.url(), "payload": "application/fhir+json"}});
+    let made = other.post("/Subscription", subscription.to_string()).await.expect(201).id();
+    let mut expected = Vec::new();
+    for number in 0..20 {
+        let (client, id) = (if number % 2 == 0 { &one } else { &other }, format!("p{number}"));
+        client.send("PUT", &format!("/Patient/{id}"), &[], patient(Some(&id), &id)).await.expect(201);
+        expected.push(format!("PUT /hook/Patient/{id}"));
+    }
+    endpoint.until(20).await;
+    assert_eq!(endpoint.lines(), expected, "each once, in the order of the writes");
+    for client in [&one, &other] {
+        let found = client.get(&format!("/Subscription/{made}")).await.expect(200).json();
+        assert_eq!(found["status"], "active");
+    }
+    let told = |organization: &Organization| {
+        organization.subscriptions.counts.delivered.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    let both = [told(&world.organization), told(&organization)];
+    assert!(both == [20, 0] || both == [0, 20], "one process tells: {both:?}");
 }
 
 #[actix_web::test]

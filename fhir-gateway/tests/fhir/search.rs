@@ -53,6 +53,30 @@ async fn searches_by_post_and_by_get_are_one() {
     assert!(!by_get["link"][0]["url"].as_str().unwrap().contains("color"));
 }
 
+/// FHIR wants a `fullUrl` in each entry of a searchset (bdl-7), also where an entry tells of the search itself.
+#[actix_web::test]
+async fn an_entry_that_told_of_the_search_had_no_full_url() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let page = client.get("/Patient?color=red&shoe=9").await.expect(200).json();
+    let name = page["entry"][0]["fullUrl"].as_str().unwrap();
+    assert!(name.starts_with("urn:uuid:"), "{name}");
+    // Who asks the same is answered the same.
+    assert_eq!(client.get("/Patient?color=red&shoe=9").await.expect(200).json(), page);
+    let other = client.get("/Patient?color=red").await.expect(200).json();
+    assert_ne!(other["entry"][0]["fullUrl"], page["entry"][0]["fullUrl"]);
+}
+
+/// HAPI's validator takes a list in the link `self` apart before it decodes it.
+#[actix_web::test]
+async fn a_list_in_a_link_had_its_commas_escaped() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let page = client.get("/Patient?gender=male,female&name=a%5C%2Cb").await.expect(200).json();
+    let link = page["link"][0]["url"].as_str().unwrap();
+    assert!(link.ends_with("/Patient?gender=male,female&name=a%5C,b"), "{link}");
+}
+
 /// Ids of the entries of a page, in their order.
 fn ids(bundle: &Value) -> Vec<String> {
     let entries = bundle["entry"].as_array().cloned().unwrap_or_default();

@@ -6,5 +6,6 @@ mod exports;
 mod gateways;
 mod grounds;
 mod reading;
+mod scopes;
 mod signed;
 mod world;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its world should stop there")]
 
+#[path = "../support/answers.rs"]
+mod answers;
 mod chain;
 mod damage;
 mod exchange;

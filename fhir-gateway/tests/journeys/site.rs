@@ -20,6 +20,8 @@ use careledger_wire::ids::Address;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use serde_json::{Value, json};
 
+use super::answers;
+
 /// A key made with OpenSSL for tests only.
 const CLIENT_KEY: &[u8] = include_bytes!("../../src/auth/testdata/p384.pem");
 const PASSPHRASE: &[u8] = b"of the tests";
@@ -117,6 +119,11 @@ impl Site {
 
     /// An access token of a client: `ehr`, or `portal`, which reaches the Patient `local` alone.
     pub async fn token_of(&self, client: &str) -> String {
+        self.token_for(client, "system/*.cruds patient/*.cruds").await
+    }
+
+    /// The same, with less than the client may have.
+    pub async fn token_for(&self, client: &str, scope: &str) -> String {
         let url = format!("{}/{}/auth/token", self.url, self.name);
         let now = careledger_gateway::ledger::clock();
         let jti = hex::encode(careledger_gateway::keys::random::<16>());
@@ -126,7 +133,7 @@ impl Site {
         let assertion = jsonwebtoken::encode(&header, &claims, &key).expect("claims sign");
         let form = [
             ("grant_type", "client_credentials"),
-            ("scope", "system/*.cruds patient/*.cruds"),
+            ("scope", scope),
             ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
             ("client_assertion", &assertion),
         ];
@@ -202,12 +209,24 @@ impl Site {
 
     async fn sent(&self, request: reqwest::RequestBuilder) -> Reply {
         let response = request.send().await.expect("the gateway answers");
-        let status = response.status().as_u16();
-        Reply { status, bytes: response.bytes().await.expect("a body").to_vec() }
+        let (status, asked) = (response.status().as_u16(), format!("{}: {}", response.url(), response.status()));
+        let media_type = response.headers().get("content-type").and_then(|found| found.to_str().ok());
+        let media_type = media_type.unwrap_or_default().to_owned();
+        let bytes = response.bytes().await.expect("a body").to_vec();
+        answers::keep(&asked, &media_type, &bytes);
+        Reply { status, bytes }
     }
 
     fn address(&self, path: &str) -> String {
         format!("{}/{}/fhir{path}", self.url, self.name)
+    }
+}
+
+impl Drop for Site {
+    /// The server ends with the journey: until then it holds the databases, whose files take space when they
+    /// have no name any more.
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
     }
 }
 
@@ -265,6 +284,7 @@ pub fn configuration(
             token_requests_per_second: 1_000,
         },
         audit: config::Audit { batch_leaves: 1_000, batch_seconds: 60 },
+        subscriptions: config::Subscriptions::default(),
         embedded: None,
         comet: None,
         organizations: vec![organization],

@@ -2,6 +2,7 @@
 
 use std::{env, fs, path::Path};
 
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// Variable that names the folder; without it nothing is kept.
@@ -24,9 +25,13 @@ pub fn keep(request: &str, media_type: &str, bytes: &[u8]) {
 }
 
 fn one(folder: &Path, request: &str, extension: &str, bytes: &[u8]) {
-    // Discovery and manifests are JSON and no resources.
+    // Discovery, manifests and the OpenAPI document are JSON and no resources.
+    let is_resource = |text: &str| {
+        let value: Value = serde_json::from_str(text).unwrap_or_default();
+        value["resourceType"].is_string()
+    };
     let Ok(text) = str::from_utf8(bytes) else { return };
-    if text.is_empty() || extension == "json" && !text.contains("\"resourceType\"") {
+    if text.is_empty() || extension == "json" && !is_resource(text) {
         return;
     }
     let name = hex::encode(&Sha256::digest(shape(text))[..16]);

@@ -16,9 +16,10 @@ use futures::{FutureExt as _, future::LocalBoxFuture};
 use serde_json::Value;
 
 mod answers;
+pub mod endpoint;
 mod world;
 
-pub use world::{BODY_BYTES_MAX, FHIR, SCOPE, World, exchange, opened, world, world_that_trusts};
+pub use world::{BODY_BYTES_MAX, FHIR, SCOPE, World, exchange, made, opened_with, started, world, world_that_trusts};
 use world::{TOKEN_SECONDS, exchange_at};
 
 impl World {

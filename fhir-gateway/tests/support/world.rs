@@ -10,7 +10,7 @@ use careledger_gateway::{
         self, Ledger,
         embedded::{self, Embedded},
     },
-    organization::Organization,
+    organization::{self, Organization},
     server::Gateway,
 };
 use careledger_wire::ids::Address;
@@ -37,7 +37,8 @@ const SERVER: &str = "CARELEDGER_TEST_POSTGRES";
 
 /// One organization on its own chain.
 pub struct World {
-    _folder: tempfile::TempDir,
+    /// Where it is, if it goes with it.
+    _folder: Option<tempfile::TempDir>,
     /// The organization.
     pub organization: Arc<Organization>,
     /// What serves it.
@@ -51,30 +52,44 @@ pub async fn world() -> World {
 
 /// Starts an organization that accepts tokens of these issuers.
 pub async fn world_that_trusts(issuers: Vec<config::Issuer>) -> World {
-    opened(issuers).await.0
+    opened_with(|config| config.organizations[0].issuers = issuers).await.0
 }
 
-/// The same, with its configuration, and where its ledger's RPC is.
-pub async fn opened(issuers: Vec<config::Issuer>) -> (World, Config, String) {
+/// Starts an organization with another configuration; gives that, and where its ledger's RPC is.
+pub async fn opened_with(change: impl FnOnce(&mut Config)) -> (World, Config, String) {
     let folder = tempfile::tempdir().unwrap();
-    let mut config = configuration(folder.path());
-    config.organizations[0].issuers = issuers;
-    config.organizations[0].postgres = database(folder.path()).await;
+    let mut config = made(folder.path()).await;
+    change(&mut config);
+    let (mut world, ledger_url) = started(folder.path(), &config).await;
+    world._folder = Some(folder);
+    (world, config, ledger_url)
+}
+
+/// Makes an organization in a folder, which is not started yet.
+pub async fn made(folder: &Path) -> Config {
+    let mut config = configuration(folder);
+    config.organizations[0].postgres = database(folder).await;
     let keys = OrganizationKeys::random();
     keystore::create(&config.organizations[0].keystore, PASSPHRASE.as_bytes(), &keys).unwrap();
     std::fs::write(&config.organizations[0].passphrase_file, PASSPHRASE).unwrap();
     std::fs::write(&config.organizations[0].clients[0].jwks, jwks()).unwrap();
+    config
+}
+
+/// Starts the organization that was made in a folder, also once more after the runtime of an earlier start is gone.
+pub async fn started(folder: &Path, config: &Config) -> (World, String) {
+    let keys = organization::open_keys(&config.organizations[0]).unwrap();
     let settings = embedded::Settings {
         chain_id: "careledger-dev-fhir".to_owned(),
         app_state: genesis(&keys),
         rpc_listen: "127.0.0.1:0".parse().unwrap(),
     };
-    let embedded = Embedded::open(&folder.path().join("ledger"), &settings).unwrap();
+    let embedded = Embedded::open(&folder.join("ledger"), &settings).unwrap();
     let ledger_url = format!("http://{}", embedded.rpc_address());
     let ledger = Ledger::Embedded(embedded);
-    let (organization, _) = Organization::open(&config, &config.organizations[0], ledger).await.unwrap();
+    let (organization, _) = Organization::open(config, &config.organizations[0], ledger).await.unwrap();
     let gateway = Arc::new(Gateway::new([Arc::clone(&organization)], BODY_BYTES_MAX));
-    (World { _folder: folder, organization, gateway }, config, ledger_url)
+    (World { _folder: None, organization, gateway }, ledger_url)
 }
 
 /// A new database on the server for tests; none where no server is named.
@@ -88,6 +103,8 @@ async fn database(folder: &Path) -> Option<config::Postgres> {
     std::fs::write(&password_file, server.get_password().unwrap()).unwrap();
     let (user, port) = (server.get_user().unwrap(), server.get_ports()[0]);
     Some(config::Postgres {
+        sslmode: config::SslMode::Disable,
+        root_certificate: None,
         url: format!("postgresql://{user}@127.0.0.1:{port}/{name}"),
         password_file: Some(password_file),
         vault: VaultKind::Postgres,
@@ -122,6 +139,7 @@ fn configuration(folder: &Path) -> Config {
             token_requests_per_second: 1_000,
         },
         audit: config::Audit { batch_leaves: 100_000, batch_seconds: 3_600 },
+        subscriptions: config::Subscriptions::default(),
         embedded: None,
         comet: None,
         organizations: vec![config::Organization {

@@ -39,7 +39,12 @@ fn install_with_homebrew(missing: &[Need]) -> Result<(), Failure> {
         return Err(Failure::Needs("run this, then try again:\n  xcode-select --install".into()));
     }
     for need in missing {
-        brew_install(if *need == Need::Postgres { "postgresql@15" } else { "node" })?;
+        match need {
+            Need::Postgres => brew_install("postgresql@15")?,
+            // Its formula brings a compiler of its own.
+            Need::Java => brew_install("maven")?,
+            Need::Node | Need::CompilerAndMake | Need::Libclang => brew_install("node")?,
+        }
     }
     Ok(())
 }
@@ -59,6 +64,7 @@ fn debian_packages(need: Need) -> &'static [&'static str] {
         Need::Libclang => &["libclang-dev"],
         Need::Node => &["nodejs", "npm"],
         Need::Postgres => &["postgresql"],
+        Need::Java => &["default-jdk-headless", "maven"],
     }
 }
 

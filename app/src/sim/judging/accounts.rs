@@ -7,7 +7,7 @@ use careledger_wire::proto::{
 };
 use prost::Message as _;
 
-use super::{Judge, as_set, at, happened};
+use super::{Judge, as_set, at};
 use crate::{
     accounts, keys,
     sim::{messages::kind_of, script::Actor},
@@ -90,15 +90,20 @@ impl Judge<'_> {
                 found.organization = own.to_vec();
                 found.set_role(PractitionerRole::Physician);
                 (found.qualification, found.expires_at) = (vec![9; 32], at(expected.until));
-                happened(&mut found.suspended_at, expected.suspended);
+                found.suspended_at = expected.suspended.map_or(0, at);
             });
         }
         for (subject, is_claimed) in &model.subjects {
+            // None is ever removed.
+            let grants = model.grants.keys().filter(|(of, _)| of == subject).count();
+            let emergencies = model.emergencies.keys().filter(|(of, _)| of == subject).count();
+            let counted = if model.format >= 3 { (grants as u64, emergencies as u64) } else { (0, 0) };
             let organization = self.organization(subject.organization).to_vec();
             let claimant = self.address(Actor::Patient(subject.patient)).to_vec();
             self.holds(&keys::subject(&self.subject(*subject)), format_args!("{subject:?}"), |found| {
                 (found.organization, found.claimant) = (organization, claimant);
                 found.encryption_key = if *is_claimed { vec![8; 32] } else { Vec::new() };
+                (found.grants, found.emergencies) = counted;
             });
         }
         self.registrations();

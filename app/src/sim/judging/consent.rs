@@ -6,11 +6,11 @@ use careledger_wire::{
     ids::GrantId,
     proto::{
         consent::{ConsentMode, EmergencyReason, ReviewOutcome},
-        state::{Delegations, GuardianshipApproval, OpenReview},
+        state::{Closure, Delegations, GuardianshipApproval, OpenReview},
     },
 };
 
-use super::{Judge, as_set, at, happened, key_id};
+use super::{Judge, as_set, at, key_id};
 use crate::{
     keys,
     sim::{
@@ -72,8 +72,12 @@ impl Judge<'_> {
                 (found.terms, found.body) = (vec![terms; 32], vec![body; 32]);
                 found.request = answered.map(|(request, _)| id("request", *request)).unwrap_or_default();
                 found.standing = standing.map(|(standing, _)| id("standing", standing)).unwrap_or_default();
-                happened(&mut found.revoked_at, expected.is_revoked);
-                found.closures.resize_with(expected.reinstatements, Default::default);
+                found.revoked_at = expected.revoked.map_or(0, at);
+                let closure = |(revoked, reinstated): &(i64, i64)| Closure {
+                    revoked_at: at(*revoked),
+                    reinstated_at: at(*reinstated),
+                };
+                found.closures = expected.closures.iter().map(closure).collect();
                 found.amendments = expected.amendments.into();
                 (found.delegable, found.by_guardian) = (expected.is_delegable, expected.by_guardian);
                 found.parent = expected.parent.map(grant_id).unwrap_or_default();
@@ -110,7 +114,7 @@ impl Judge<'_> {
         for ((subject, number), expected) in &self.network.model.emergencies {
             let organization = self.organization(expected.by).to_vec();
             let practitioner = self.address(Actor::Practitioner(expected.practitioner)).to_vec();
-            let reviewer = self.addresses(&expected.reviewer).pop();
+            let reviewer = expected.review.map(|(reviewer, _)| self.address(reviewer).to_vec());
             let opened = at(expected.review_by - REVIEW);
             let path = keys::emergency(&self.subject(*subject), &key_id("emergency", *number));
             self.holds(&path, format_args!("emergency {number} of {subject:?}"), |found| {
@@ -118,14 +122,14 @@ impl Judge<'_> {
                 found.set_reason(EmergencyReason::Unconscious);
                 (found.opened_at, found.expires_at) = (opened, opened + EMERGENCY);
                 found.review_by = at(expected.review_by);
-                happened(&mut found.reviewed_at, reviewer.is_some());
+                found.reviewed_at = expected.review.map_or(0, |(_, time)| at(time));
                 found.set_outcome(match reviewer {
                     Some(_) => ReviewOutcome::Justified,
                     None => ReviewOutcome::Unspecified,
                 });
                 found.reviewer = reviewer.unwrap_or_default();
             });
-            if expected.reviewer.is_none() {
+            if expected.review.is_none() {
                 open.entry(expected.by).or_default().push(OpenReview {
                     subject: self.subject(*subject).to_vec(),
                     emergency: id("emergency", *number),

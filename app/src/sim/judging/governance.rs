@@ -5,7 +5,7 @@ use careledger_wire::proto::{
     state::{Governance, ProposalStatus},
 };
 
-use super::{Judge, as_set, at, happened, key_id};
+use super::{Judge, as_set, at, key_id};
 use crate::{
     governance, keys,
     sim::{messages::validator, script::Actor},
@@ -57,13 +57,13 @@ impl Judge<'_> {
             self.holds(&keys::proposal(&key_id("proposal", *number)), format_args!("proposal {number}"), |found| {
                 (found.proposer, found.expires_at) = (proposer, at(expected.until));
                 as_set(&mut found.approvals, approvals);
-                found.set_status(match (expected.is_open, expected.is_withdrawn) {
-                    (true, _) => ProposalStatus::Open,
-                    (false, false) => ProposalStatus::Accepted,
-                    (false, true) => ProposalStatus::Withdrawn,
+                found.set_status(match (expected.closed, expected.is_withdrawn) {
+                    (None, _) => ProposalStatus::Open,
+                    (Some(_), false) => ProposalStatus::Accepted,
+                    (Some(_), true) => ProposalStatus::Withdrawn,
                 });
                 found.registrar_generation = expected.generation;
-                happened(&mut found.closed_at, !expected.is_open);
+                found.closed_at = expected.closed.map_or(0, at);
                 found.content = Some(content);
             });
         }

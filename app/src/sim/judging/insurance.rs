@@ -64,6 +64,16 @@ impl Judge<'_> {
             Forest::Attestations => (TreeId::Attestations, "attested"),
             Forest::Enrolments(insurer) => (TreeId::Enrolments(self.organization(insurer)), "enrolled"),
         };
+        let nodes = self.network.nodes(forest, tree.leaves.clone());
+        for (level, nodes) in (0..).zip(nodes.iter()) {
+            for (index, node) in (0..).zip(nodes) {
+                self.holds(
+                    &id.node(level, index),
+                    format_args!("node {index} of level {level} in {forest:?}"),
+                    |found| *found = bytes(*node),
+                );
+            }
+        }
         let root = self.network.root(forest, tree.seen());
         self.holds(&id.tree(), format_args!("{forest:?}"), |found| {
             (found.leaves, found.root) = (tree.leaves.len() as u64, bytes(root));

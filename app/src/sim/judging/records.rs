@@ -5,7 +5,7 @@ use careledger_wire::{
     ids::Digest,
 };
 
-use super::{Judge, at, happened, key_id};
+use super::{Judge, at, key_id};
 use crate::{
     keys,
     sim::{
@@ -26,17 +26,17 @@ impl Judge<'_> {
             self.holds(&path, format_args!("record {record} of organization-{organization}"), |found| {
                 (found.version, found.commitment) = (expected.version.into(), commitment_of(*record, expected.version));
                 found.entered_in_error = expected.marked.into();
-                happened(&mut found.recorded_at, true);
-                happened(&mut found.shredded_at, expected.is_shredded);
+                found.recorded_at = at(expected.recorded);
+                found.shredded_at = expected.shredded.map_or(0, at);
                 found.held_by_custodian = expected.held_by_custodian;
                 found.held_by_registrars = expected.held_by_registrars;
             });
         }
-        for (organization, batch) in &model.batches {
+        for ((organization, batch), recorded) in &model.batches {
             let path = keys::batch(&self.organization(*organization), &batch_root(*batch));
             self.holds(&path, format_args!("batch {batch} of organization-{organization}"), |found| {
                 found.count = BATCHED.into();
-                happened(&mut found.recorded_at, true);
+                found.recorded_at = at(*recorded);
             });
         }
         for ((organization, record, by), expected) in &model.countersignatures {
@@ -46,7 +46,7 @@ impl Judge<'_> {
                 found.version = expected.version.into();
                 found.commitment = commitment_of(*record, expected.version);
                 found.expires_at = at(expected.until);
-                happened(&mut found.given_at, expected.is_given);
+                found.given_at = expected.given.map_or(0, at);
             });
         }
         self.logs();
@@ -65,13 +65,14 @@ impl Judge<'_> {
             let what = format!("access log of organization-{organization}");
             self.holds(&keys::access_log(&address), &what, |found| found.batches = batches.len() as u64);
             let mut frontier = Frontier::default();
-            for (sequence, (from, to)) in (1..).zip(batches) {
+            for (sequence, logged) in (1..).zip(batches) {
+                let (from, to) = (at(logged.from), at(logged.to));
                 let root: Digest = access_log::root(&accesses(sequence));
-                frontier.push(access_log::batch_leaf(&root, LOGGED.into(), at(*from), at(*to)));
+                frontier.push(access_log::batch_leaf(&root, LOGGED.into(), from, to));
                 self.holds(&keys::access_log_batch(&address, sequence.into()), &what, |found| {
                     (found.root, found.count) = (root.to_vec(), LOGGED.into());
-                    (found.period_start, found.period_end) = (at(*from), at(*to));
-                    happened(&mut found.recorded_at, true);
+                    (found.period_start, found.period_end) = (from, to);
+                    found.recorded_at = at(logged.recorded);
                 });
             }
             if self.network.model.format > 1 {

@@ -1,6 +1,6 @@
 //! Plans, attestations, enrolments, proofs of eligibility, disputes.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{collections::BTreeMap, rc::Rc, sync::LazyLock};
 
 use careledger_wire::{
     access_log, commitment,
@@ -17,7 +17,7 @@ use careledger_zk::{
     binding,
     date::Day,
     field::Element,
-    plan::{Interval, Plan, Terms},
+    plan::Plan,
     statement::{CIRCUIT_ID, PublicInputs},
     tree::{self, ARITY, DEPTH, Leaf, Path},
 };
@@ -28,6 +28,7 @@ use crate::{
     sim::{
         model::{Leaves, Spent},
         network::{self, CHAIN, Network, START},
+        plans,
         script::{Actor, Flaw, Key, LOGGED, ORGANIZATIONS, PLANS, Proof, Request},
         trapdoor,
     },
@@ -131,12 +132,17 @@ impl Network {
         }
     }
 
-    /// The root of a tree of these leaves, from the leaves up.
+    /// The root of a tree of these leaves.
     pub(in crate::sim) fn root(&self, forest: Forest, leaves: Leaves) -> Element {
-        let mut roots = self.roots.borrow_mut();
+        self.nodes(forest, leaves).last().and_then(|top| top.first()).copied().unwrap_or_else(tree::empty_root)
+    }
+
+    /// Every node of a tree of these leaves that is above one of them, from the leaves up.
+    pub(in crate::sim) fn nodes(&self, forest: Forest, leaves: Leaves) -> Rc<Nodes> {
+        let mut trees = self.trees.borrow_mut();
         let key = (forest, leaves);
-        if let Some(root) = roots.get(&key) {
-            return *root;
+        if let Some(known) = trees.get(&key) {
+            return Rc::clone(known);
         }
         let leaf = |leaf: &Option<(u8, u8)>| {
             let Some((issuer, commitment)) = *leaf else { return Leaf::REVOKED.node() };
@@ -147,19 +153,22 @@ impl Network {
             }
             .node()
         };
-        let mut nodes: Vec<Element> = key.1.iter().map(leaf).collect();
+        let mut nodes: Nodes = vec![key.1.iter().map(leaf).collect()];
         for level in 0..DEPTH {
             let parent = |four: &[Element]| {
                 let at = |place: usize| four.get(place).copied().unwrap_or_else(|| tree::empty_node(level));
                 Path { index: 0, siblings: vec![[at(1), at(2), at(3)]] }.root(at(0))
             };
-            nodes = nodes.chunks(ARITY).map(parent).collect();
+            nodes.push(nodes[usize::from(level)].chunks(ARITY).map(parent).collect());
         }
-        let root = nodes.first().copied().unwrap_or_else(tree::empty_root);
-        roots.insert(key, root);
-        root
+        let nodes = Rc::new(nodes);
+        trees.insert(key, Rc::clone(&nodes));
+        nodes
     }
 }
+
+/// The nodes of a tree, level by level, the leaves first.
+pub(in crate::sim) type Nodes = Vec<Vec<Element>>;
 
 /// SHA-256 of a contract, which nobody reads.
 const CONTRACT: Digest = Digest::new([5; 32]);
@@ -186,19 +195,7 @@ pub(in crate::sim) fn amount() -> Element {
 
 /// A plan as its insurer publishes it.
 pub(in crate::sim) fn plan_of(insurer: &Address, plan: u8) -> Plan {
-    let of = |lo, hi, class, wait_days, cap| Interval { lo, hi, class, wait_days, cap };
-    Plan {
-        policy_id: binding::policy_id_of(insurer.as_bytes(), &id("policy", plan)),
-        scope: binding::scope_of(insurer.as_bytes()),
-        intervals: vec![of(0, (1 << 60) - 1, 0, 0, 0), of(1 << 60, u64::MAX, 1, 30, 500_000)],
-        terms: Terms {
-            claims_per_period: 2,
-            period_days: 365,
-            claim_within_days: 90,
-            age_days_min: 0,
-            age_days_max: 40_000,
-        },
-    }
+    plans::plan(insurer, &named(id("policy", plan)))
 }
 
 /// The commitment of the plan with this number of this organization.

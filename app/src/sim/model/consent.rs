@@ -23,17 +23,19 @@ pub(in crate::sim) struct Asked {
     pub(in crate::sim) answer: Option<u8>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::sim) struct Grant {
     pub(in crate::sim) grantee: u8,
     pub(in crate::sim) from: i64,
     pub(in crate::sim) until: i64,
     pub(in crate::sim) is_delegable: bool,
     pub(in crate::sim) parent: Option<u8>,
-    pub(in crate::sim) is_revoked: bool,
+    /// When, while it is.
+    pub(in crate::sim) revoked: Option<i64>,
     /// How often it was changed since it was given.
     pub(in crate::sim) amendments: u8,
-    pub(in crate::sim) reinstatements: usize,
+    /// When it was revoked, and reinstated after that.
+    pub(in crate::sim) closures: Vec<(i64, i64)>,
     pub(in crate::sim) by_guardian: bool,
 }
 
@@ -50,7 +52,8 @@ pub(in crate::sim) struct Emergency {
     pub(in crate::sim) by: u8,
     pub(in crate::sim) practitioner: u8,
     pub(in crate::sim) review_by: i64,
-    pub(in crate::sim) reviewer: Option<Actor>,
+    /// Who, and when.
+    pub(in crate::sim) review: Option<(Actor, i64)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +108,11 @@ impl Model {
             Request::Revoke { subject, grant } => {
                 self.acts_for(by, subject)?;
                 let found = self.grants.get_mut(&(subject, grant)).ok_or("UnknownGrant")?;
-                if std::mem::replace(&mut found.is_revoked, true) { Err("GrantRevoked") } else { Ok(()) }
+                if found.revoked.is_some() {
+                    return Err("GrantRevoked");
+                }
+                found.revoked = Some(by.time);
+                Ok(())
             }
             Request::Amend { subject, grant, version, from, until, delegable } => {
                 let power = self.acts_for(by, subject)?;
@@ -113,7 +120,7 @@ impl Model {
                 let found = self.grants.get_mut(&(subject, grant)).ok_or("UnknownGrant")?;
                 match found {
                     Grant { parent: Some(_), .. } => return Err("GrantDelegated"),
-                    Grant { is_revoked: true, .. } => return Err("GrantRevoked"),
+                    Grant { revoked: Some(_), .. } => return Err("GrantRevoked"),
                     // As it was given is its version 1.
                     Grant { amendments, .. } if *amendments + 2 != version => return Err("WrongVersion"),
                     _ => {}
@@ -125,13 +132,12 @@ impl Model {
             Request::Reinstate { subject, grant } => {
                 self.claimed(by, subject)?;
                 let found = self.grants.get_mut(&(subject, grant)).ok_or("UnknownGrant")?;
-                if !found.is_revoked {
-                    return Err("GrantNotRevoked");
-                }
+                let revoked = found.revoked.ok_or("GrantNotRevoked")?;
                 if found.until <= by.time {
                     return Err("GrantEnded");
                 }
-                (found.is_revoked, found.reinstatements) = (false, found.reinstatements + 1);
+                found.closures.push((revoked, by.time));
+                found.revoked = None;
                 Ok(())
             }
             Request::Delegate { subject, parent, grant, grantee, from, until } => {
@@ -200,7 +206,7 @@ impl Model {
         if !whole.is_delegable {
             return Err("GrantNotDelegable");
         }
-        if whole.is_revoked {
+        if whole.revoked.is_some() {
             return Err("GrantRevoked");
         }
         // What has not begun can be delegated; what has ended cannot.
@@ -266,13 +272,13 @@ impl Model {
                 if by.actor == Actor::Organization(found.by) {
                     return Err("OwnEmergency");
                 }
-                if found.reviewer.is_some() {
+                if found.review.is_some() {
                     return Err("EmergencyReviewed");
                 }
                 if !is_registrar && found.review_by <= by.time {
                     return Err("EmergencyReviewOverdue");
                 }
-                found.reviewer = Some(by.actor);
+                found.review = Some((by.actor, by.time));
                 Ok(())
             }
             Request::ApproveStanding { subject, standing, grantee, terms, until, uses } => {
@@ -299,7 +305,7 @@ impl Model {
         if !self.organizations.get(&organization).is_some_and(|found| found.emergency) {
             return Err("EmergencyNotAccredited");
         }
-        let own = self.emergencies.values().filter(|other| other.by == organization && other.reviewer.is_none());
+        let own = self.emergencies.values().filter(|other| other.by == organization && other.review.is_none());
         let deadlines: Vec<i64> = own.map(|other| other.review_by).collect();
         if deadlines.iter().any(|deadline| *deadline <= by.time) {
             return Err("EmergencyReviewOverdue");
@@ -308,7 +314,7 @@ impl Model {
             return Err("TooManyUnreviewed");
         }
         let enrolment = self.practitioners.get(&(organization, practitioner));
-        if enrolment.is_none_or(|enrolment| enrolment.until <= by.time || enrolment.suspended) {
+        if enrolment.is_none_or(|enrolment| enrolment.until <= by.time || enrolment.suspended.is_some()) {
             return Err("PractitionerNotEnrolled");
         }
         if !self.subjects.contains_key(&subject) {
@@ -317,7 +323,7 @@ impl Model {
         if self.emergencies.contains_key(&(subject, emergency)) {
             return Err("IdTaken");
         }
-        let opened = Emergency { by: organization, practitioner, review_by: by.time + REVIEW, reviewer: None };
+        let opened = Emergency { by: organization, practitioner, review_by: by.time + REVIEW, review: None };
         self.emergencies.insert((subject, emergency), opened);
         Ok(())
     }
@@ -330,9 +336,9 @@ fn grant_to(grantee: u8, until: i64) -> Grant {
         until,
         is_delegable: false,
         parent: None,
-        is_revoked: false,
+        revoked: None,
         amendments: 0,
-        reinstatements: 0,
+        closures: Vec::new(),
         by_guardian: false,
     }
 }

@@ -28,7 +28,8 @@ pub(in crate::sim) struct Proposal {
     pub(in crate::sim) until: i64,
     pub(in crate::sim) decision: Decision,
     pub(in crate::sim) approvals: BTreeSet<u8>,
-    pub(in crate::sim) is_open: bool,
+    /// When it was accepted or withdrawn.
+    pub(in crate::sim) closed: Option<i64>,
     /// Its proposer took it back.
     pub(in crate::sim) is_withdrawn: bool,
     pub(in crate::sim) generation: u64,
@@ -67,16 +68,16 @@ impl Model {
                 if self.proposals.contains_key(&proposal) {
                     return Err("ProposalExists");
                 }
-                let height = by.height;
+                let (height, time) = (by.height, by.time);
                 self.can_be(decision, height)?;
                 let approvals = [registrar].into();
                 let generation = self.registrar_generation;
-                let is_open = self.threshold > 1;
+                let closed = (self.threshold == 1).then_some(time);
                 let is_withdrawn = false;
                 let by = registrar;
-                let made = Proposal { by, until, decision, approvals, is_open, is_withdrawn, generation };
+                let made = Proposal { by, until, decision, approvals, closed, is_withdrawn, generation };
                 self.proposals.insert(proposal, made);
-                if !is_open {
+                if closed.is_some() {
                     self.become_so(decision, height);
                 }
                 Ok(())
@@ -89,7 +90,7 @@ impl Model {
                 let is_decided = found.approvals.len() >= usize::from(self.threshold);
                 if is_decided {
                     self.can_be(found.decision, by.height)?;
-                    found.is_open = false;
+                    found.closed = Some(by.time);
                 }
                 let decision = found.decision;
                 self.proposals.insert(proposal, found);
@@ -104,7 +105,7 @@ impl Model {
                     return Err("NotApproved");
                 }
                 found.is_withdrawn = found.by == registrar;
-                found.is_open = !found.is_withdrawn;
+                found.closed = found.is_withdrawn.then_some(by.time);
                 self.proposals.insert(proposal, found);
                 Ok(())
             }
@@ -114,7 +115,7 @@ impl Model {
 
     fn opened(&self, proposal: u8, time: i64) -> Result<Proposal, &'static str> {
         let found = self.proposals.get(&proposal).ok_or("UnknownProposal")?;
-        if !found.is_open || found.generation != self.registrar_generation {
+        if found.closed.is_some() || found.generation != self.registrar_generation {
             return Err("ProposalClosed");
         }
         if found.until <= time { Err("ProposalExpired") } else { Ok(found.clone()) }

@@ -19,7 +19,8 @@ pub(super) type Registration = (u8, u8, i64, bool, u64, u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sim) struct Enrolment {
     pub(in crate::sim) until: i64,
-    pub(in crate::sim) suspended: bool,
+    /// When its organization did.
+    pub(in crate::sim) suspended: Option<i64>,
 }
 
 impl Model {
@@ -87,13 +88,17 @@ impl Model {
                     return Err("AddressInUse");
                 }
                 self.open(actor);
-                self.practitioners.insert((organization, practitioner), Enrolment { until, suspended: false });
+                self.practitioners.insert((organization, practitioner), Enrolment { until, suspended: None });
                 Ok(())
             }
             Request::SuspendPractitioner { practitioner } => {
                 let organization = self.organization(by)?;
                 let found = self.practitioners.get_mut(&(organization, practitioner)).ok_or("UnknownPractitioner")?;
-                if std::mem::replace(&mut found.suspended, true) { Err("PractitionerSuspended") } else { Ok(()) }
+                if found.suspended.is_some() {
+                    return Err("PractitionerSuspended");
+                }
+                found.suspended = Some(by.time);
+                Ok(())
             }
             Request::Open { patient } => {
                 let organization = self.organization(by)?;

@@ -11,7 +11,9 @@ pub(in crate::sim) struct Record {
     pub(in crate::sim) version: u8,
     /// The version that is marked as entered in error.
     pub(in crate::sim) marked: u8,
-    pub(in crate::sim) is_shredded: bool,
+    /// When this version came.
+    pub(in crate::sim) recorded: i64,
+    pub(in crate::sim) shredded: Option<i64>,
     pub(in crate::sim) held_by_custodian: bool,
     pub(in crate::sim) held_by_registrars: bool,
 }
@@ -20,13 +22,21 @@ pub(in crate::sim) struct Record {
 pub(in crate::sim) struct Countersignature {
     pub(in crate::sim) version: u8,
     pub(in crate::sim) until: i64,
-    pub(in crate::sim) is_given: bool,
+    pub(in crate::sim) given: Option<i64>,
+}
+
+/// A batch of an access log: what it is about, and when it was anchored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sim) struct Logged {
+    pub(in crate::sim) from: i64,
+    pub(in crate::sim) to: i64,
+    pub(in crate::sim) recorded: i64,
 }
 
 impl Model {
     fn record_of(&self, organization: u8, record: u8) -> Result<Record, &'static str> {
         let found = *self.records.get(&(organization, record)).ok_or("UnknownRecord")?;
-        if found.is_shredded { Err("RecordShredded") } else { Ok(found) }
+        if found.shredded.is_some() { Err("RecordShredded") } else { Ok(found) }
     }
 
     pub(super) fn record(&mut self, by: By, request: Request) -> Answer {
@@ -40,7 +50,7 @@ impl Model {
                 if keys.iter().any(|key| self.records.contains_key(key)) {
                     return Err("RecordExists");
                 }
-                self.records.extend(keys.map(|key| (key, Record { version: 1, ..Record::default() })));
+                self.records.extend(keys.map(|key| (key, first(by))));
                 Ok(())
             }
             Request::Supersede { record, version } => {
@@ -49,7 +59,7 @@ impl Model {
                 if found.version + 1 != version {
                     return Err("WrongVersion");
                 }
-                self.records.insert((organization, record), Record { version, ..found });
+                self.records.insert((organization, record), Record { version, recorded: by.time, ..found });
                 Ok(())
             }
             Request::Mark { record, version } => {
@@ -70,7 +80,7 @@ impl Model {
                 if found.held_by_custodian || found.held_by_registrars {
                     return Err("RecordOnLegalHold");
                 }
-                self.records.insert((organization, record), Record { is_shredded: true, ..found });
+                self.records.insert((organization, record), Record { shredded: Some(by.time), ..found });
                 Ok(())
             }
             Request::Batch { .. } | Request::Extract { .. } | Request::Log { .. } => self.archive(by, request),
@@ -83,24 +93,23 @@ impl Model {
         let organization = self.organization(by)?;
         match request {
             Request::Batch { batch } => {
-                if self.batches.insert((organization, batch)) {
-                    Ok(())
-                } else {
-                    Err("BatchExists")
+                if self.batches.contains_key(&(organization, batch)) {
+                    return Err("BatchExists");
                 }
+                self.batches.insert((organization, batch), by.time);
+                Ok(())
             }
             Request::Extract { batch, index, is_sound } => {
                 let record = (organization, batched(batch, index));
                 if self.records.contains_key(&record) {
                     return Err("RecordExists");
                 }
-                if !self.batches.contains(&(organization, batch)) {
-                    return Err("UnknownBatch");
-                }
+                let recorded = *self.batches.get(&(organization, batch)).ok_or("UnknownBatch")?;
                 if !is_sound {
                     return Err("NotInBatch");
                 }
-                self.records.insert(record, Record { version: 1, ..Record::default() });
+                // The record was there when the batch was anchored.
+                self.records.insert(record, Record { recorded, ..first(by) });
                 Ok(())
             }
             Request::Log { sequence, from, to } => {
@@ -108,13 +117,13 @@ impl Model {
                 if usize::from(sequence) != log.len() + 1 {
                     return Err("AccessLogGap");
                 }
-                if log.last().is_some_and(|(_, end)| from < *end) {
+                if log.last().is_some_and(|last| from < last.to) {
                     return Err("AccessLogOverlap");
                 }
                 if to > by.time + CLOCK_AHEAD {
                     return Err("AccessLogFuture");
                 }
-                log.push((from, to));
+                log.push(Logged { from, to, recorded: by.time });
                 Ok(())
             }
             _ => Ok(()),
@@ -148,18 +157,18 @@ impl Model {
                 }
                 let asked = self.countersignatures.get(&(own, record, countersigner));
                 match asked.filter(|asked| asked.version == version) {
-                    Some(asked) if asked.is_given => return Err("AlreadyCountersigned"),
+                    Some(asked) if asked.given.is_some() => return Err("AlreadyCountersigned"),
                     Some(asked) if asked.until > by.time => return Err("CountersignatureRequested"),
                     _ => {}
                 }
-                let asked = Countersignature { version, until, is_given: false };
+                let asked = Countersignature { version, until, given: None };
                 self.countersignatures.insert((own, record, countersigner), asked);
                 Ok(())
             }
             Request::Countersign { organization, record, version } => {
                 let asked = self.countersignatures.get(&(organization, record, own)).copied();
                 let asked = asked.ok_or("UnknownCountersignature")?;
-                if asked.is_given {
+                if asked.given.is_some() {
                     return Err("AlreadyCountersigned");
                 }
                 if asked.until <= by.time {
@@ -169,13 +178,18 @@ impl Model {
                 if asked.version != version || current != version {
                     return Err("CountersignatureMismatch");
                 }
-                let given = Countersignature { is_given: true, ..asked };
+                let given = Countersignature { given: Some(by.time), ..asked };
                 self.countersignatures.insert((organization, record, own), given);
                 Ok(())
             }
             _ => Ok(()),
         }
     }
+}
+
+/// A record that was just anchored.
+fn first(by: By) -> Record {
+    Record { version: 1, recorded: by.time, ..Record::default() }
 }
 
 /// What becomes of a legal hold.

@@ -127,6 +127,12 @@ pub struct Subject {
     /// Empty until the patient claimed the subject.
     #[prost(bytes = "vec", tag = "3")]
     pub encryption_key: ::prost::alloc::vec::Vec<u8>,
+    /// How many grants were made of it, and how often it was viewed without consent: none of either is ever removed, so
+    /// who has as many has all. Counted from state version 3 on.
+    #[prost(uint64, tag = "4")]
+    pub grants: u64,
+    #[prost(uint64, tag = "5")]
+    pub emergencies: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AccessRequest {

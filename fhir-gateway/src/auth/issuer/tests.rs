@@ -266,8 +266,8 @@ async fn an_issuer_that_speaks_for_another_or_not_by_its_own_means_is_not_believ
         let settings = config::Issuer { issuer: name.to_owned(), ..site.settings() };
         assert!(Issuer::open(&settings, &Trust::default()).is_err(), "{name}");
     }
-    let settings = config::Issuer { scopes: "user/*.rs".to_owned(), ..site.settings() };
-    assert!(Issuer::open(&settings, &Trust::default()).is_err_and(|problem| problem.contains("user/*.rs")));
+    let settings = config::Issuer { scopes: "users/*.rs".to_owned(), ..site.settings() };
+    assert!(Issuer::open(&settings, &Trust::default()).is_err_and(|problem| problem.contains("users/*.rs")));
 }
 
 #[test]

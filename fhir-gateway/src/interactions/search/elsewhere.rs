@@ -3,8 +3,17 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    auth::scopes::Interaction, index::Index, interactions::Context, json::Document, outcome::Refusal,
-    records::blocking, remote::merge, search::Query,
+    auth::scopes::Interaction,
+    index::Index,
+    interactions::{
+        Context,
+        reach::{Judged, judge},
+    },
+    json::Document,
+    outcome::Refusal,
+    records::blocking,
+    remote::merge,
+    search::Query,
 };
 
 /// What other custodians hold that meets the same criteria.
@@ -28,7 +37,9 @@ pub async fn elsewhere(context: &Context<'_>, query: &Query) -> Result<Elsewhere
     let asked: BTreeSet<&str> =
         query.patients().into_iter().filter(|patient| own.is_none_or(|own| own == *patient)).collect();
     for patient in asked {
-        for entry in merge::search(context.organization, query.resource.name, patient).await? {
+        let by = context.caller.on_behalf_of(Interaction::Search, query.resource.name);
+        let entries = merge::search(context.organization, query.resource.name, patient, by).await?;
+        for entry in reached(context, query.resource.name, patient, entries).await? {
             match entry {
                 merge::Entry::Found { id, resource } => {
                     patients.insert(patient.to_owned());
@@ -45,6 +56,33 @@ pub async fn elsewhere(context: &Context<'_>, query: &Query) -> Result<Elsewhere
         found.retain(|(id, _)| matching.contains(id));
     }
     Ok(Elsewhere { found, gaps, patients })
+}
+
+/// Without what the caller's scopes do not reach.
+async fn reached(
+    context: &Context<'_>,
+    resource_type: &str,
+    patient: &str,
+    entries: Vec<merge::Entry>,
+) -> Result<Vec<merge::Entry>, Refusal> {
+    if !context.caller.reach(Interaction::Search, resource_type).is_constrained() {
+        return Ok(entries);
+    }
+    let is_own = context.caller.patient.as_deref() == Some(patient);
+    let mut reached = Vec::with_capacity(entries.len());
+    let (found, gaps): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|entry| matches!(entry, merge::Entry::Found { .. }));
+    let json = |entry: &merge::Entry| match entry {
+        merge::Entry::Found { id, resource } => (id.clone(), resource.to_string().into_bytes()),
+        merge::Entry::Gap(_) => (String::new(), Vec::new()),
+    };
+    let written: Vec<(String, Vec<u8>)> = found.iter().map(json).collect();
+    let judged: Vec<Judged<'_>> =
+        written.iter().map(|(id, json)| Judged { resource_type, id, is_own, json: Some(json) }).collect();
+    let is_reached = judge(context, Interaction::Search, &judged).await?;
+    reached.extend(found.into_iter().zip(is_reached).filter(|(_, is_reached)| *is_reached).map(|(entry, _)| entry));
+    reached.extend(gaps);
+    Ok(reached)
 }
 
 /// Ids of those among `documents`, which are not in the index, that meet the criteria of `query`.

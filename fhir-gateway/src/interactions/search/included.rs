@@ -8,7 +8,7 @@ use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
 use crate::{
     auth::scopes::Interaction,
     index::{include::Beside, sight::Sight},
-    interactions::{Context, bundle::Size},
+    interactions::{Context, bundle::Size, reach},
     outcome::{Issue, Refusal, operation_outcome},
     records::Stored,
     search::Include,
@@ -71,16 +71,14 @@ pub async fn read(context: &Context<'_>, beside: &[Beside], size: &mut Size) -> 
     for Beside { resource_type, id, .. } in beside {
         match context.organization.records.read(resource_type, id).await {
             Ok(stored) => {
-                // The index may be behind a version that moved to another patient.
-                if context.caller.may_see(Interaction::Search, &stored).is_ok() {
-                    size.add(stored.content.bytes().len())?;
-                    found.push(stored);
-                }
+                size.add(stored.content.bytes().len())?;
+                found.push(stored);
             }
             // Deleted since the index was asked.
             Err(Refusal::NotFound | Refusal::Gone) => {}
             Err(other) => return Err(other),
         }
     }
-    Ok(found)
+    // The index may be behind a version that moved to another patient, or says something else.
+    reach::visible(context, Interaction::Search, found).await
 }

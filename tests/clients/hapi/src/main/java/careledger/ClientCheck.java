@@ -7,6 +7,7 @@ import ca.uhn.fhir.rest.api.EncodingEnum;
 import ca.uhn.fhir.rest.api.MethodOutcome;
 import ca.uhn.fhir.rest.api.PreferReturnEnum;
 import ca.uhn.fhir.rest.api.SearchStyleEnum;
+import ca.uhn.fhir.rest.api.SearchTotalModeEnum;
 import ca.uhn.fhir.rest.api.SummaryEnum;
 import ca.uhn.fhir.rest.client.api.IGenericClient;
 import ca.uhn.fhir.rest.client.api.ServerValidationModeEnum;
@@ -84,7 +85,7 @@ public final class ClientCheck {
     reads(patient);
     updates(patient);
     patches(patient);
-    conditions(patient);
+    conditions();
     searches(patient);
     transacts();
     operations(patient);
@@ -164,7 +165,7 @@ public final class ClientCheck {
     client.patch().withFhirPatch(parameters).conditional(Patient.class).where(family()).execute();
   }
 
-  private void conditions(IdType id) {
+  private void conditions() {
     Patient patient = person(family + "Conditional");
     patient.addIdentifier().setSystem(IDENTIFIERS).setValue(family);
     ICriterion<?> criterion = Patient.IDENTIFIER.exactly().systemAndCode(IDENTIFIERS, family);
@@ -179,8 +180,8 @@ public final class ClientCheck {
     check(updated.getId().getIdPart(), first.getId().getIdPart());
     check(updated.getId().getVersionIdPart(), "2");
     client.delete().resourceConditionalByType(Patient.class).where(criterion).execute();
-    refused(ResourceGoneException.class, () -> client.read().resource(Patient.class).withId(updated.getId().toUnqualifiedVersionless().getIdPart()).execute());
-    holds(id.hasIdPart());
+    String id = updated.getId().getIdPart();
+    refused(ResourceGoneException.class, () -> client.read().resource(Patient.class).withId(id).execute());
   }
 
   private void searches(IdType patient) {
@@ -220,7 +221,7 @@ public final class ClientCheck {
             .forResource(Patient.class)
             .where(Patient.FAMILY.matchesExactly().value(family))
             .revInclude(Observation.INCLUDE_SUBJECT)
-            .totalMode(ca.uhn.fhir.rest.api.SearchTotalModeEnum.ACCURATE)
+            .totalMode(SearchTotalModeEnum.ACCURATE)
             .returnBundle(Bundle.class)
             .execute();
     check(having.getEntry().size(), 1 + OBSERVATIONS);
@@ -373,7 +374,7 @@ public final class ClientCheck {
 
   private static void holds(boolean condition) {
     if (!condition) {
-      throw new AssertionError("does not hold; the line above says what");
+      throw new AssertionError("does not hold: the condition at the line that called");
     }
   }
 

@@ -2,11 +2,11 @@ package careledger;
 
 import ca.uhn.fhir.context.FhirContext;
 import ca.uhn.fhir.context.support.DefaultProfileValidationSupport;
-import ca.uhn.fhir.context.support.IValidationSupport;
 import ca.uhn.fhir.validation.FhirValidator;
 import ca.uhn.fhir.validation.ResultSeverityEnum;
 import ca.uhn.fhir.validation.SingleValidationMessage;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -15,13 +15,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.hl7.fhir.common.hapi.validation.support.CommonCodeSystemsTerminologyService;
 import org.hl7.fhir.common.hapi.validation.support.InMemoryTerminologyServerValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.SnapshotGeneratingValidationSupport;
-import org.hl7.fhir.common.hapi.validation.support.UnknownCodeSystemWarningValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.ValidationSupportChain;
 import org.hl7.fhir.common.hapi.validation.validator.FhirInstanceValidator;
 import org.hl7.fhir.r5.utils.validation.constants.BestPracticeWarningLevel;
@@ -46,23 +46,19 @@ public final class ResponseCheck {
   private final Path folder;
   private final List<Exempted> exceptions;
   private final Map<String, AtomicInteger> excused = new ConcurrentHashMap<>();
-  private final Collection<Found> errors = new java.util.concurrent.ConcurrentLinkedQueue<>();
+  private final Collection<Found> errors = new ConcurrentLinkedQueue<>();
 
   private ResponseCheck(Path folder, List<Exempted> exceptions) {
     this.folder = folder;
     this.exceptions = exceptions;
     FhirContext context = FhirContext.forR4();
-    UnknownCodeSystemWarningValidationSupport unknown = new UnknownCodeSystemWarningValidationSupport(context);
-    // LOINC, SNOMED CT and others are not part of FHIR: whether a code is one of theirs is not judged here.
-    unknown.setNonExistentCodeSystemSeverity(IValidationSupport.IssueSeverity.WARNING);
     FhirInstanceValidator instances =
         new FhirInstanceValidator(
             new ValidationSupportChain(
                 new DefaultProfileValidationSupport(context),
                 new CommonCodeSystemsTerminologyService(context),
                 new InMemoryTerminologyServerValidationSupport(context),
-                new SnapshotGeneratingValidationSupport(context),
-                unknown));
+                new SnapshotGeneratingValidationSupport(context)));
     instances.setAnyExtensionsAllowed(true);
     // Guides' profiles that answers claim are judged by the guides' own tests.
     instances.setErrorForUnknownProfiles(false);
@@ -94,7 +90,7 @@ public final class ResponseCheck {
     try {
       text = Files.readString(answer);
     } catch (IOException fault) {
-      throw new java.io.UncheckedIOException(fault);
+      throw new UncheckedIOException(fault);
     }
     for (SingleValidationMessage message : validator.validateWithResult(text).getMessages()) {
       if (message.getSeverity().ordinal() < ResultSeverityEnum.ERROR.ordinal()) {
@@ -105,9 +101,13 @@ public final class ResponseCheck {
           .filter(exception -> exception.message().matcher(said).find())
           .findFirst()
           .ifPresentOrElse(
-              exception -> excused.computeIfAbsent(exception.message().pattern(), pattern -> new AtomicInteger()).incrementAndGet(),
+              exception -> count(exception),
               () -> errors.add(new Found(nameOf(answer), message.getLocationString(), message.getMessage())));
     }
+  }
+
+  private void count(Exempted exception) {
+    excused.computeIfAbsent(exception.message().pattern(), pattern -> new AtomicInteger()).incrementAndGet();
   }
 
   /** Prints what was found; whether all is well. */

@@ -1,0 +1,75 @@
+//! What became visible after a change, in that order: what Subscriptions are notified of.
+
+use sea_query::{Expr, ExprTrait as _, Order, Query as Build};
+
+use super::{
+    database::{Answer, Connection, Purpose},
+    schema,
+    sight::Sight,
+};
+
+/// Which changes are asked for.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Of this type.
+    pub resource_type: &'static str,
+    /// After this change.
+    pub after: u64,
+    /// What the caller may see.
+    pub sight: Sight,
+    /// How many at most.
+    pub count: u32,
+}
+
+/// A version that became visible.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its place in the order in which versions became visible.
+    pub sequence: u64,
+    /// Resource id.
+    pub id: String,
+    /// Version, from 1.
+    pub version: u32,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The changes, oldest first.
+    pub changes: Vec<Change>,
+    /// Up to and with this change nothing is missing.
+    pub through: u64,
+}
+
+/// The next changes of a type that the caller may see.
+pub fn after(connection: &Connection, wanted: &Wanted) -> Answer<Found> {
+    // One state of the index: what is applied is listed.
+    connection.within(Purpose::Read, |connection| after_now(connection, wanted))
+}
+
+fn after_now(connection: &Connection, wanted: &Wanted) -> Answer<Found> {
+    let applied = schema::applied(connection)?;
+    let mut select = Build::select();
+    select.from("history").columns(["sequence", "id", "version"]);
+    select.and_where(Expr::col("type").eq(wanted.resource_type));
+    select.and_where(Expr::col("sequence").gt(i64_of(wanted.after))).and_where(Expr::col("sequence").lte(applied));
+    if let Some(may_see) = wanted.sight.of_type("history", wanted.resource_type) {
+        select.cond_where(may_see);
+    }
+    select.order_by("sequence", Order::Asc).limit(wanted.count.into());
+    let changes = connection.rows(&select, |row| {
+        Ok(Change { sequence: u64_of(row.integer(0)?), id: row.text(1)?, version: row.count(2)? })
+    })?;
+    let last = changes.last().filter(|_| changes.len() == wanted.count as usize);
+    // An index that is being rebuilt has applied nothing yet, and goes on to where it was.
+    let through = last.map_or(std::cmp::max(u64_of(applied), wanted.after), |last| last.sequence);
+    Ok(Found { changes, through })
+}
+
+fn i64_of(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn u64_of(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}

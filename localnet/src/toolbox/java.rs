@@ -1,0 +1,83 @@
+//! What is built of Java: HAPI's client and validator, by Maven.
+
+use std::path::PathBuf;
+
+use super::{Need, provide};
+use crate::failure::Failure;
+use crate::places::{self, Places};
+use crate::program::Program;
+
+/// Compilers of this version on, which HAPI asks for.
+pub const MAJOR_MIN: u32 = 17;
+
+/// The Java programs of `tests/clients/hapi`, compiled.
+pub struct Hapi {
+    classes: String,
+}
+
+impl Hapi {
+    /// Fetches HAPI where it is missing, and compiles what drives it.
+    ///
+    /// # Errors
+    /// [`Failure::Needs`] where Java, Maven or HAPI cannot be had.
+    pub fn provide(places: &Places) -> Result<Self, Failure> {
+        provide(&[Need::Java])?;
+        let build = places.target.join("hapi");
+        places::make_folder(&build)?;
+        let list = build.join("class-path.txt");
+        if !list.exists() {
+            say!("fetching HAPI FHIR by Maven: 170 MB, one to five minutes, once");
+        }
+        let fetched = maven(places)
+            .args(["dependency:resolve-plugins", "dependency:build-classpath"])
+            .arg(format!("-Dmdep.outputFile={}", list.display()))
+            .arg(option(&build))
+            .capture();
+        fetched.map_err(|failure| Failure::Needs(format!("Maven cannot fetch HAPI FHIR: {failure}")))?;
+        maven(places).args(["--offline", "compile"]).arg(option(&build)).run()?;
+        let classes = format!("{}:{}", build.join("classes").display(), places::read(&list)?.trim());
+        Ok(Self { classes })
+    }
+
+    /// One of its programs, by class, with at most so much memory.
+    pub fn program(&self, class: &str, mebibytes_max: u32) -> Program {
+        Program::new("java").args([&format!("-Xmx{mebibytes_max}m"), "-cp", &self.classes, class])
+    }
+}
+
+fn maven(places: &Places) -> Program {
+    let project = places.repository.join("tests/clients/hapi");
+    Program::new("mvn").args(["--batch-mode", "--quiet"]).in_folder(&project)
+}
+
+fn option(build: &PathBuf) -> String {
+    format!("-Dcareledger.build={}", build.display())
+}
+
+/// The version of the compiler that is on the search path.
+pub fn major() -> Option<u32> {
+    parse(&Program::new("javac").arg("-version").capture().ok()?)
+}
+
+/// Reads the answer of `javac -version`: `javac 17.0.15`.
+fn parse(answer: &str) -> Option<u32> {
+    answer.split_whitespace().nth(1)?.split(['.', '-']).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_java_prints_them() {
+        for (answer, wanted) in [
+            ("javac 17.0.15", Some(17)),
+            ("javac 21", Some(21)),
+            ("javac 25-ea\n", Some(25)),
+            ("javac 1.8.0_402", Some(1)),
+            ("", None),
+        ] {
+            assert_eq!(parse(answer), wanted, "{answer}");
+        }
+    }
+}
