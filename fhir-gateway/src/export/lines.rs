@@ -194,7 +194,7 @@ async fn of_other(
 }
 
 /// What was found; none where it is not there, or may not be known to be.
-fn there<T>(found: Result<T, Refusal>) -> Result<Option<T>, Refusal> {
+pub fn there<T>(found: Result<T, Refusal>) -> Result<Option<T>, Refusal> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(Refusal::NotFound | Refusal::Gone) => Ok(None),

@@ -5,7 +5,6 @@ use sea_query::{Expr, ExprTrait as _, Order, Query as Build};
 use super::{
     database::{Answer, Connection, Purpose},
     schema,
-    sight::Sight,
 };
 
 /// Which changes are asked for.
@@ -15,8 +14,8 @@ pub struct Wanted {
     pub resource_type: &'static str,
     /// After this change.
     pub after: u64,
-    /// What the caller may see.
-    pub sight: Sight,
+    /// Only what is about this Patient.
+    pub patient: Option<String>,
     /// How many at most.
     pub count: u32,
 }
@@ -41,7 +40,7 @@ pub struct Found {
     pub through: u64,
 }
 
-/// The next changes of a type that the caller may see.
+/// The next changes of a type.
 pub fn after(connection: &Connection, wanted: &Wanted) -> Answer<Found> {
     // One state of the index: what is applied is listed.
     connection.within(Purpose::Read, |connection| after_now(connection, wanted))
@@ -53,8 +52,9 @@ fn after_now(connection: &Connection, wanted: &Wanted) -> Answer<Found> {
     select.from("history").columns(["sequence", "id", "version"]);
     select.and_where(Expr::col("type").eq(wanted.resource_type));
     select.and_where(Expr::col("sequence").gt(i64_of(wanted.after))).and_where(Expr::col("sequence").lte(applied));
-    if let Some(may_see) = wanted.sight.of_type("history", wanted.resource_type) {
-        select.cond_where(may_see);
+    if let Some(patient) = &wanted.patient {
+        let column = if wanted.resource_type == "Patient" { "id" } else { "patient" };
+        select.and_where(Expr::col(column).eq(patient.as_str()));
     }
     select.order_by("sequence", Order::Asc).limit(wanted.count.into());
     let changes = connection.rows(&select, |row| {

@@ -16,11 +16,8 @@ use crate::{
     audit::{Access, Action, Agent, Entity, Origin, Outcome},
     auth::{Caller, clock, scopes::Interaction},
     export::lines::there,
-    index::{
-        changes::{Change, Wanted},
-        sight::Sight,
-    },
-    interactions::{Context, Prefer, condition::Locks, readable, search::elsewhere, sight},
+    index::changes::{Change, Wanted},
+    interactions::{Context, Prefer, condition::Locks, may_see, readable, search::elsewhere},
     json::{Document, Serving},
     organization::Organization,
     outcome::Refusal,
@@ -175,10 +172,12 @@ fn context<'a>(owner: &'a Organization, caller: &'a Caller, locks: &'a Locks) ->
     Context { organization: owner, conditions: locks, caller, prefer, key: None, origin: Origin::UNKNOWN }
 }
 
-/// What the owner may both find and read: the narrower of the two.
-fn narrower(context: &Context<'_>, resource_type: &'static str) -> Sight {
-    let read = sight(context, Interaction::Read);
-    if read.whole.contains(&resource_type) { sight(context, Interaction::Search) } else { read }
+/// The Patient about whom all is that the owner may find and read; none where it may be about others. What of it
+/// the owner may know of is decided for each version.
+fn patient_of(caller: &Caller, resource_type: &str) -> Option<String> {
+    let is_about_others = |interaction| caller.reach(interaction, resource_type).is_beyond_one_patient();
+    let may_be_of_others = [Interaction::Read, Interaction::Search].into_iter().all(is_about_others);
+    caller.patient.clone().filter(|_| !may_be_of_others)
 }
 
 async fn look(owner: &Organization, asked: &Asked, state: &State) -> Result<Result<Looked, Failure>, Refusal> {
@@ -190,8 +189,8 @@ async fn look(owner: &Organization, asked: &Asked, state: &State) -> Result<Resu
     let context = context(owner, &caller, &locks);
     let _turn = owner.subscriptions.reading.acquire().await.map_err(|_| Refusal::Internal("reading has ended"))?;
     let resource_type = order.kind().name;
-    let sight = narrower(&context, resource_type);
-    let wanted = Wanted { resource_type, after: state.cursor, sight, count: CHANGES_PER_STEP };
+    let patient = patient_of(&caller, resource_type);
+    let wanted = Wanted { resource_type, after: state.cursor, patient, count: CHANGES_PER_STEP };
     let found = owner.index.run(move |index| index.changes(&wanted)).await?;
     let all = Looked { changes: found.changes, through: found.through, then: None };
     if order.query.criteria.is_empty() || all.changes.is_empty() {
@@ -302,16 +301,20 @@ async fn decided(
     let Some(latest) = there(context.organization.records.latest(resource_type, &change.id).await)? else {
         return Ok(None);
     };
-    let may_find = |stored: &Stored| context.caller.may_see(Interaction::Search, stored).is_ok();
-    if latest.content == Content::Deleted || !may_find(&latest) || there(readable(context, &latest).await)?.is_none() {
+    if latest.content == Content::Deleted || of_owner(context, &latest).await?.is_none() {
         return Ok(None);
     }
     let Some((stored, document)) = version(context, resource_type, change).await? else { return Ok(None) };
-    if !may_find(&stored) {
-        return Ok(None);
-    }
-    let patients = there(readable(context, &stored).await)?;
+    let patients = of_owner(context, &stored).await?;
     Ok(patients.map(|patients| (stored, document, patients)))
+}
+
+/// Whom a version is about that the owner may both find and read; none of others.
+async fn of_owner(context: &Context<'_>, stored: &Stored) -> Result<Option<BTreeSet<String>>, Refusal> {
+    match there(may_see(context, Interaction::Search, stored).await)? {
+        Some(()) => there(readable(context, stored).await),
+        None => Ok(None),
+    }
 }
 
 /// Puts down in the access log what is about to be sent, before it is: of a notification without content, that there
