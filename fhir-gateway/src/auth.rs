@@ -101,6 +101,8 @@ pub struct Caller {
     pub scopes: Scopes,
     /// The one Patient that `patient/` scopes are about.
     pub patient: Option<String>,
+    /// When the token ends, Unix seconds; [`NEVER`] for work that needs none.
+    pub expires_at: i64,
     /// The person in front of an app.
     pub person: Option<Person>,
 }
@@ -113,6 +115,9 @@ pub enum Person {
     /// A practitioner whom the ledger says that this organization has enrolled, by account.
     Enrolled(Address),
 }
+
+/// When work ends that a client once asked for and that goes on without a token.
+pub const NEVER: i64 = i64::MAX;
 
 impl Caller {
     /// Whether the token allows this interaction with this resource type.
@@ -241,7 +246,8 @@ impl Authority {
     pub fn acting(&self, client: &str, scopes: &str) -> Option<Caller> {
         let client = self.clients.get(client)?;
         let scopes = Scopes::granted(&client.scopes, scopes).ok()?;
-        let caller = Caller { client: client.id.clone(), scopes, patient: client.patient.clone(), person: None };
+        let patient = client.patient.clone();
+        let caller = Caller { client: client.id.clone(), scopes, patient, expires_at: NEVER, person: None };
         (!caller.scopes.is_empty()).then_some(caller)
     }
 

@@ -39,6 +39,7 @@ use crate::{
     postgres::Postgres,
     records::{Content, Feed, Listed, Rebuilt, Stored, blocking},
     search::{Cursor, Include, Query, Sort},
+    work::Counters,
 };
 
 /// What a version looks like to the index.
@@ -88,6 +89,7 @@ pub struct Index {
     base_url: String,
     organization: Address,
     kept: Kept,
+    counters: Arc<Counters>,
 }
 
 impl Index {
@@ -112,7 +114,14 @@ impl Index {
     }
 
     fn at(place: Place, base_url: &str, organization: Address) -> Self {
-        Self { place, base_url: base_url.to_string(), organization, kept: Kept::default() }
+        Self { place, base_url: base_url.to_string(), organization, kept: Kept::default(), counters: Arc::default() }
+    }
+
+    /// The same, which counts where `counters` are.
+    #[must_use]
+    pub fn counted(mut self, counters: Arc<Counters>) -> Self {
+        self.counters = counters;
+        self
     }
 
     /// Whether the tables are those of this program.
@@ -218,6 +227,11 @@ impl Index {
         self.with_reader(|reader| history::exists(reader, versions))
     }
 
+    /// Whether any version of a resource, or the one that is named, was about a patient.
+    pub fn is_of(&self, patient: &str, resource_type: &str, id: &str, version: Option<u32>) -> Result<bool, Refusal> {
+        self.with_reader(|reader| history::is_of(reader, patient, resource_type, id, version))
+    }
+
     /// One part of a type, in the order of ids, for an export.
     pub fn export(&self, wanted: &export::Wanted) -> Result<Vec<export::Row>, Refusal> {
         self.with_reader(|reader| export::part(reader, wanted))
@@ -273,6 +287,7 @@ impl Index {
     }
 
     fn with_reader<T>(&self, work: impl FnOnce(&Connection) -> Answer<T>) -> Result<T, Refusal> {
+        self.counters.index_read();
         Ok(self.place.with_reader(work)?)
     }
 }

@@ -23,6 +23,7 @@ pub mod person;
 pub mod reach;
 pub mod read;
 pub mod search;
+pub mod sighted;
 pub mod subscriptions;
 pub mod subset;
 pub mod transaction;

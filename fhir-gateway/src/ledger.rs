@@ -6,6 +6,7 @@
 
 use std::{
     path::Path,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -124,6 +125,22 @@ impl Ledger {
         clock().max(self.time())
     }
 
+    /// Times that it was asked something: a value, a range, a path, a result or a rehearsal.
+    pub fn reads(&self) -> u64 {
+        self.counter().load(Ordering::Relaxed)
+    }
+
+    fn counter(&self) -> &AtomicU64 {
+        match self {
+            Self::Embedded(embedded) => embedded.reads(),
+            Self::Comet(comet) => comet.reads(),
+        }
+    }
+
+    fn count(&self) {
+        self.counter().fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Signs `messages` of `signer` as one unordered transaction and waits for its block. Equal
     /// messages within one second give the same transaction, which takes effect once.
     ///
@@ -166,6 +183,7 @@ impl Ledger {
     /// The value under `key` in the newest state, on the node's word: for this organization's own
     /// bookkeeping only.
     pub async fn get<V: Value>(&self, key: &Key<V>) -> Result<Option<V>, Refusal> {
+        self.count();
         let bytes = match self {
             Self::Embedded(embedded) => embedded.get(key.as_bytes()),
             Self::Comet(comet) => comet.get(key.as_bytes()).await?,
@@ -176,6 +194,7 @@ impl Ledger {
     /// The value under `key`, or its absence, with its proof checked against the app hash of a
     /// block header: for every decision about somebody else.
     pub async fn get_proven<V: Value>(&self, key: &Key<V>) -> Result<Proven<Option<V>>, Refusal> {
+        self.count();
         let Proven { value, height } = match self {
             Self::Embedded(embedded) => embedded.get_proven(key.as_bytes())?,
             Self::Comet(comet) => comet.get_proven(key.as_bytes()).await?,
@@ -186,6 +205,7 @@ impl Ledger {
 
     /// Every pair below `prefix`, in key order, on the node's word.
     pub async fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Refusal> {
+        self.count();
         let mut pairs = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         for _ in 0..SCAN_PAGES_MAX {
@@ -205,6 +225,7 @@ impl Ledger {
     /// The authentication path of an anchored attestation or enrolment; `None` where it was
     /// never anchored.
     pub async fn path(&self, request: &PathRequest) -> Result<Option<PathResponse>, Refusal> {
+        self.count();
         match self {
             Self::Embedded(embedded) => embedded.path(request),
             Self::Comet(comet) => comet.path(request).await,
@@ -213,6 +234,7 @@ impl Ledger {
 
     /// What became of a transaction; `None` while it is in no block, or long after.
     pub async fn result(&self, hash: &TransactionHash) -> Result<Option<TransactionResult>, Refusal> {
+        self.count();
         match self {
             Self::Embedded(embedded) => embedded.result(hash),
             Self::Comet(comet) => comet.result(hash).await,

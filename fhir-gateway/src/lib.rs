@@ -15,7 +15,7 @@
 //! - [`subscriptions`]: who is told of what was written, decided once more when it is sent.
 //! - [`ledger`]: the chain, in this process or behind CometBFT.
 //! - [`decide`], [`release`], [`remote`]: reads across organizations.
-//! - [`operations`]: health, readiness and metrics, for the operator.
+//! - [`operations`]: health, readiness and metrics, for the operator; [`work`]: what was looked up.
 //! - [`outcome`]: the one place where a refusal becomes HTTP.
 //!
 //! Absent on purpose: nothing here re-serialises an accepted resource from a typed model, and no
@@ -53,4 +53,5 @@ pub mod server;
 pub mod subscriptions;
 pub mod validate;
 pub mod vault;
+pub mod work;
 pub mod xml;

@@ -16,13 +16,14 @@ use actix_web::{
     web,
 };
 use careledger_app::keys;
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
-use crate::server::Gateway;
+use crate::{organization::Organization, server::Gateway, work::Work};
 
 /// Content type of the text that Prometheus reads (OpenMetrics 1.0).
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -65,6 +66,40 @@ pub struct Metrics {
     seconds: Family<Asked, Histogram>,
     notifications: Family<Notified, Counter>,
     block_time: Gauge,
+    looked_up: LookedUp,
+}
+
+/// What was looked up and written, as far as it was told to a scrape.
+#[derive(Default)]
+struct LookedUp {
+    told: Mutex<Work>,
+    vault_reads: Counter,
+    vault_bytes: Counter,
+    vault_writes: Counter,
+    index_reads: Counter,
+    ledger_reads: Counter,
+}
+
+impl LookedUp {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("vault_reads", "Times that the vault was asked", self.vault_reads.clone());
+        registry.register("vault_bytes", "Bytes that the vault gave", self.vault_bytes.clone());
+        registry.register("vault_writes", "Batches that the vault was given", self.vault_writes.clone());
+        registry.register("index_reads", "Times that the index was asked", self.index_reads.clone());
+        registry.register("ledger_reads", "Times that the ledger was asked", self.ledger_reads.clone());
+    }
+
+    fn tell(&self, work: impl FnOnce() -> Work) {
+        let mut told = self.told.lock();
+        // Looked at one after the other, so that no count is less than what was told.
+        let work = work();
+        let since = work - std::mem::replace(&mut *told, work);
+        self.vault_reads.inc_by(since.vault_reads);
+        self.vault_bytes.inc_by(since.vault_bytes);
+        self.vault_writes.inc_by(since.vault_writes);
+        self.index_reads.inc_by(since.index_reads);
+        self.ledger_reads.inc_by(since.ledger_reads);
+    }
 }
 
 impl Default for Metrics {
@@ -78,7 +113,9 @@ impl Default for Metrics {
         registry.register("request_seconds", "Time to the answer", seconds.clone());
         registry.register("notifications", "Notifications of Subscriptions", notifications.clone());
         registry.register("ledger_block_time_seconds", "Time of the last block, Unix seconds", block_time.clone());
-        Self { registry, requests, seconds, notifications, block_time }
+        let looked_up = LookedUp::default();
+        looked_up.register(&mut registry);
+        Self { registry, requests, seconds, notifications, block_time, looked_up }
     }
 }
 
@@ -90,8 +127,9 @@ impl Metrics {
         self.seconds.get_or_create(&Asked { method }).observe(took.as_secs_f64());
     }
 
-    fn text(&self, block_time: i64, notifications: Notifications) -> String {
+    fn text(&self, block_time: i64, notifications: Notifications, work: impl FnOnce() -> Work) -> String {
         self.block_time.set(block_time);
+        self.looked_up.tell(work);
         let Notifications { delivered, failed, given_up } = notifications;
         for (outcome, count) in [("delivered", delivered), ("failed", failed), ("given-up", given_up)] {
             let counter = self.notifications.get_or_create(&Notified { outcome });
@@ -159,7 +197,8 @@ async fn metrics(gateway: web::Data<Gateway>) -> HttpResponse {
         notifications.failed += counts.failed.load(Ordering::Relaxed);
         notifications.given_up += counts.given_up.load(Ordering::Relaxed);
     }
-    HttpResponse::Ok().content_type(OPENMETRICS).body(gateway.metrics.text(block_time, notifications))
+    let work = || gateway.organizations().map(Organization::work).fold(Work::default(), Work::and);
+    HttpResponse::Ok().content_type(OPENMETRICS).body(gateway.metrics.text(block_time, notifications, work))
 }
 
 #[cfg(test)]
@@ -173,7 +212,10 @@ mod tests {
         for (method, status) in [(Method::GET, 200), (Method::GET, 200), (Method::GET, 404), (brew, 405)] {
             metrics.count(&method, StatusCode::from_u16(status).unwrap(), Duration::from_millis(3));
         }
-        let text = metrics.text(1_800_000_000, Notifications { delivered: 5, failed: 2, given_up: 1 });
+        let notifications = || Notifications { delivered: 5, failed: 2, given_up: 1 };
+        let work = |vault_reads| Work { vault_reads, vault_bytes: 70, index_reads: 2, ..Work::default() };
+        metrics.text(1_700_000_000, notifications(), || work(3));
+        let text = metrics.text(1_800_000_000, notifications(), || work(5));
         for line in [
             "careledger_gateway_requests_total{method=\"GET\",status=\"200\"} 2",
             "careledger_gateway_requests_total{method=\"GET\",status=\"404\"} 1",
@@ -183,6 +225,9 @@ mod tests {
             "careledger_gateway_notifications_total{outcome=\"delivered\"} 5",
             "careledger_gateway_notifications_total{outcome=\"given-up\"} 1",
             "careledger_gateway_ledger_block_time_seconds 1800000000",
+            "careledger_gateway_vault_reads_total 5",
+            "careledger_gateway_vault_bytes_total 70",
+            "careledger_gateway_index_reads_total 2",
         ] {
             assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
         }

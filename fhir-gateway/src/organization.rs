@@ -26,6 +26,7 @@ use crate::{
     remote::{Network, outbox::Outbox},
     subscriptions::{self, Subscriptions, channel::Channel},
     vault::StoreError,
+    work::{Counters, Work},
 };
 
 pub mod acknowledged;
@@ -120,6 +121,7 @@ pub struct Organization {
     pub audit: AuditLog,
     /// Bulk exports.
     pub exports: Exports,
+    counters: Arc<Counters>,
     /// Who is told of what was written.
     pub subscriptions: Subscriptions,
     /// Its place among the processes that use its database, kept as long as this is.
@@ -163,7 +165,7 @@ impl Organization {
         let keys = Arc::new(open_keys(settings)?);
         fs::create_dir_all(&settings.data).map_err(|error| OpenError::Folder(name.clone(), error))?;
         let base_url = config.fhir_url(&name);
-        let Storage { store, index, place } = Storage::open(settings, &base_url, &keys)?;
+        let Storage { store, index, place, counters } = Storage::open(settings, &base_url, &keys)?;
         let parts = (Arc::clone(&keys), Arc::clone(&store), ledger.clone(), Arc::clone(&index));
         let opened = match expected {
             Vault::Whole => Records::open(parts.0, parts.1, parts.2, parts.3).await,
@@ -189,7 +191,6 @@ impl Organization {
         let subscriptions = Channel::new(&config.subscriptions, &trust)
             .map(|channel| Subscriptions::open(&keys, Arc::clone(&store), &config.subscriptions, channel))
             .map_err(|error| OpenError::Trust(error.to_string()))?;
-        let _place = place;
         let organization = Arc::new(Self {
             name,
             base_url,
@@ -202,11 +203,17 @@ impl Organization {
             audit,
             exports,
             subscriptions,
-            _place,
+            counters,
+            _place: place,
         });
         organization.report_standing().await;
         tokio::spawn(Outbox::deliver(Arc::clone(&organization)));
         Ok((organization, repaired))
+    }
+
+    /// What was looked up and written for it so far.
+    pub fn work(&self) -> Work {
+        self.counters.with_ledger(self.ledger.reads())
     }
 
     /// Its account on the ledger.

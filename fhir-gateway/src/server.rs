@@ -30,7 +30,7 @@ use actix_web::{
 use crate::{
     auth::routes::{OAuthError, TOKEN_REQUEST_BYTES_MAX},
     format::{Format, Wanted},
-    interactions::{self, Answer, Context, condition::Locks, operation::Sent},
+    interactions::{self, Answer, Context, capabilities, condition::Locks, export::Exports, openapi, operation::Sent},
     json::Document,
     operations::Metrics,
     organization::Organization,
@@ -174,17 +174,17 @@ async fn answer(request: &HttpRequest, payload: web::Payload, gateway: &Arc<Gate
             gateway.served(name)?.organization.authority.smart_configuration().await
         }
         [name, "fhir", "metadata"] if matches!(*request.method(), Method::GET | Method::HEAD) => {
-            let base_url = &gateway.served(name)?.organization.base_url;
+            let organization = &gateway.served(name)?.organization;
             let accept = headers::accept(request, &headers::pairs(request.query_string()))?;
             let origins = &gateway.protection.origins;
             respond(
-                interactions::capabilities::capabilities(base_url, origins),
+                capabilities::capabilities(&organization.base_url, origins, Exports::of(organization)),
                 headers::wanted(request, accept.as_deref())?,
             )
         }
         [name, "fhir", "openapi.json"] if matches!(*request.method(), Method::GET | Method::HEAD) => {
-            let base_url = &gateway.served(name)?.organization.base_url;
-            respond(interactions::openapi::openapi(base_url), Wanted::of(Format::Json))
+            let organization = &gateway.served(name)?.organization;
+            respond(openapi::openapi(&organization.base_url, Exports::of(organization)), Wanted::of(Format::Json))
         }
         [name, "fhir", "metadata" | "openapi.json"] | [name, "fhir", ".well-known", "smart-configuration"] => {
             gateway.served(name)?;

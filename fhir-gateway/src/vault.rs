@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 
 use crate::{outcome::Refusal, postgres::locks::Guard};
 
+pub mod counted;
 #[cfg(test)]
 pub(crate) mod filling;
 pub mod local;

@@ -2,58 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on must stop")]
 
-use std::{net::TcpListener, sync::Arc, time::Instant};
+use std::time::Instant;
 
 use criterion::{Criterion, Throughput};
-use tokio::runtime::Runtime;
 
-#[path = "../../tests/support/world.rs"]
-mod gateway;
+mod server;
+
+pub use server::{Server, start};
 
 /// Observations that [`Server::fill`] stores.
 pub const STORED: u64 = 2_000;
 /// Patients that they are about.
 pub const PATIENTS: u64 = 100;
 
-/// A running gateway.
-pub struct Server {
-    /// URL of the FHIR endpoint.
-    pub base_url: String,
-    /// Carries the token.
-    pub client: reqwest::Client,
-    runtime: Runtime,
-    _world: gateway::World,
-}
-
-/// Starts a gateway with an own chain.
-pub fn start() -> Server {
-    let runtime = Runtime::new().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let world = runtime.block_on(gateway::world());
-    let gateway = Arc::clone(&world.gateway);
-    std::thread::spawn(move || {
-        let server = careledger_gateway::server::serve(gateway, ([127, 0, 0, 1], port).into(), 2, None).unwrap();
-        actix_web::rt::System::new().block_on(server).unwrap();
-    });
-    let token = runtime.block_on(world.token("ehr"));
-    let mut headers = reqwest::header::HeaderMap::new();
-    headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
-    headers.insert("content-type", "application/fhir+json".parse().unwrap());
-    let client = reqwest::Client::builder().default_headers(headers).build().unwrap();
-    let base_url = format!("http://127.0.0.1:{port}{}", gateway::FHIR);
-    let server = Server { base_url, client, runtime, _world: world };
-    server.runtime.block_on(server.answers());
-    server
-}
-
 impl Server {
-    async fn answers(&self) {
-        let url = format!("{}/metadata", self.base_url);
-        while self.client.get(&url).send().await.is_err() {
-            tokio::task::yield_now().await;
-        }
-    }
-
     /// Stores what is read and searched.
     pub fn fill(&self) {
         for chunk in 0..STORED / 100 {
@@ -65,7 +27,7 @@ impl Server {
                 .collect();
             let bundle = format!(r#"{{"resourceType":"Bundle","type":"transaction","entry":[{}]}}"#, entries.join(","));
             let sent = self.client.post(&self.base_url).body(bundle).send();
-            assert_eq!(self.runtime.block_on(sent).unwrap().status(), 200);
+            assert_eq!(self.run(sent).unwrap().status(), 200);
         }
     }
 }
@@ -102,7 +64,7 @@ pub fn at_1_and_16(
                         }
                     }
                 };
-                server.runtime.block_on(futures::future::join_all((0..connections).map(one)));
+                server.run(futures::future::join_all((0..connections).map(one)));
                 began.elapsed()
             });
         });

@@ -41,6 +41,11 @@ impl AuditLog {
         Ok(found)
     }
 
+    /// Whether the leaf of that number is about a patient.
+    pub fn is_about(&self, patient: &str, number: u64) -> Result<bool, Refusal> {
+        Ok(self.core.store.get(Space::State, &self.core.row(patient, number))?.is_some())
+    }
+
     /// How many leaves are about any of `patients`, or how many there are where none is named; none
     /// is read. A number that a full disk left free counts.
     pub fn count(&self, patients: &[&str]) -> Result<u64, Refusal> {

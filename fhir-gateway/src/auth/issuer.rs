@@ -202,6 +202,7 @@ impl Issuer {
             client: named(&self.name, client, user),
             scopes: Scopes::granted(&self.scopes, &claims.scopes()).map_err(|_| Flaw::Scope)?,
             patient: claims.patient.clone(),
+            expires_at: claims.exp,
             person: claims.fhir_user.clone().map(Person::Named),
         })
     }

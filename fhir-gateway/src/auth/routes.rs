@@ -200,8 +200,9 @@ impl Authority {
         if scopes.is_empty() {
             return Err(invalid("none of the scopes asked for is registered for the client"));
         }
-        let caller = Caller { client: client.id.clone(), scopes, patient: client.patient.clone(), person: None };
-        let access_token = self.token_key.seal(&caller, now + self.token_seconds);
+        let (patient, expires_at) = (client.patient.clone(), now + self.token_seconds);
+        let caller = Caller { client: client.id.clone(), scopes, patient, expires_at, person: None };
+        let access_token = self.token_key.seal(&caller);
         Ok(Issued { access_token, scopes: caller.scopes, expires_in: self.token_seconds })
     }
 

@@ -306,7 +306,7 @@ fn scopes_allow_exactly_what_they_say() {
     ];
     for (text, resource_type, expected) in matrix {
         let scopes = Scopes::parse(text).unwrap();
-        let caller = Caller { client: "ehr".to_owned(), scopes, patient: None, person: None };
+        let caller = Caller { client: "ehr".to_owned(), scopes, patient: None, expires_at: NEVER, person: None };
         for interaction in Interaction::ALL {
             let allowed = caller.may(interaction, resource_type).is_ok();
             assert_eq!(allowed, expected.contains(&interaction), "{text} {resource_type} {interaction:?}");
@@ -351,7 +351,8 @@ fn a_token_gets_no_more_than_its_client_is_registered_for() {
 #[test]
 fn a_patient_scope_reaches_one_compartment() {
     let scopes = Scopes::parse("patient/*.rs system/Practitioner.r").unwrap();
-    let caller = Caller { client: "app".to_owned(), scopes, patient: Some("p1".to_owned()), person: None };
+    let patient = Some("p1".to_owned());
+    let caller = Caller { client: "app".to_owned(), scopes, patient, expires_at: NEVER, person: None };
     let own = |constraint| Part { patient: Some("p1"), constraint };
     for (resource_type, expected) in [
         ("Patient", Reach::Parts(vec![own(None)])),
@@ -371,7 +372,8 @@ fn a_user_scope_reaches_something_for_an_enrolled_practitioner_only() {
     let account = Address::new([7; 20]);
     let scopes =
         Scopes::parse("user/Observation.rs patient/Patient.r user/DocumentReference.r?status=current").unwrap();
-    let with = |person| Caller { client: "app".to_owned(), scopes: scopes.clone(), patient: None, person };
+    let with =
+        |person| Caller { client: "app".to_owned(), scopes: scopes.clone(), patient: None, expires_at: NEVER, person };
     for nobody in [with(None), with(Some(Person::Named("Practitioner/x".to_owned())))] {
         assert!(nobody.may(Interaction::Read, "Observation").is_err());
         assert_eq!(nobody.reach(Interaction::Read, "Observation"), Reach::Parts(Vec::new()));
@@ -404,7 +406,13 @@ fn scopes_of_one_type_are_parts_of_what_is_reached_and_the_wider_takes_the_narro
     ];
     for (text, expected) in cases {
         let scopes = Scopes::parse(text).unwrap();
-        let caller = Caller { client: "app".to_owned(), scopes, patient: Some("p1".to_owned()), person: None };
+        let caller = Caller {
+            client: "app".to_owned(),
+            scopes,
+            patient: Some("p1".to_owned()),
+            expires_at: NEVER,
+            person: None,
+        };
         assert_eq!(caller.reach(Interaction::Read, "Observation").name(), expected, "{text}");
     }
 }

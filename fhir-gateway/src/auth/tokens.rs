@@ -37,13 +37,13 @@ impl TokenKey {
         Self { key: keys.storage.derive("careledger/access-token/1"), issuer: issuer.to_owned() }
     }
 
-    /// A token for `caller`, valid before `expires_at` (Unix seconds).
-    pub fn seal(&self, caller: &Caller, expires_at: i64) -> String {
+    /// A token for `caller`, valid before its `expires_at`.
+    pub fn seal(&self, caller: &Caller) -> String {
         let content = Content {
             client: caller.client.clone(),
             scopes: caller.scopes.to_string(),
             patient: caller.patient.clone(),
-            expires_at,
+            expires_at: caller.expires_at,
         };
         let json = serde_json::to_vec(&content).expect("text always serialises");
         URL_SAFE_NO_PAD.encode(envelope::seal_value(&self.key, &json, self.issuer.as_bytes()))
@@ -54,14 +54,6 @@ impl TokenKey {
     /// # Errors
     /// [`Refusal::Unauthorized`].
     pub fn open(&self, token: &str, now: i64) -> Result<Caller, Refusal> {
-        self.open_until(token, now).map(|(caller, _)| caller)
-    }
-
-    /// The caller of a token, and until when it is valid (Unix seconds).
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub fn open_until(&self, token: &str, now: i64) -> Result<(Caller, i64), Refusal> {
         let refused = Refusal::Unauthorized("the access token is not one of this server");
         if token.len() > TOKEN_BYTES_MAX {
             return Err(refused);
@@ -73,7 +65,7 @@ impl TokenKey {
             return Err(Refusal::Unauthorized("the access token has expired"));
         }
         let scopes = Scopes::parse(&content.scopes).map_err(|_| refused)?;
-        let caller = Caller { client: content.client, scopes, patient: content.patient, person: None };
-        Ok((caller, content.expires_at))
+        let Content { client, patient, expires_at, .. } = content;
+        Ok(Caller { client, scopes, patient, expires_at, person: None })
     }
 }

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::job::{File, Job, Kind, Line, Order, Scope};
 use crate::{
-    auth::{Caller, scopes::Interaction},
+    auth::{Caller, clock, scopes::Interaction},
+    index::extract::{self, Term},
     interactions::{
         Context, bundle::Size, condition::Locks, local_patient, permit, reach, readable, search::elsewhere, served,
         subset,
@@ -19,6 +20,7 @@ use crate::{
     outcome::Refusal,
     records::{Content, Stored},
     remote::{merge, rewrite::RemoteId},
+    resources::Resource,
     search::{Query, Shape, Summary},
 };
 
@@ -77,8 +79,13 @@ impl Reading {
     /// The next bytes; none at the end.
     ///
     /// # Errors
-    /// [`Refusal::CustodianUnavailable`] where another custodian does not answer, and faults of this server.
+    /// [`Refusal::Unauthorized`] once the token has expired by which the file was asked for, [`Refusal::CustodianUnavailable`]
+    /// where another custodian does not answer, and faults of this server.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Refusal> {
+        // Whoever reads slowly reads no longer than a token lasts.
+        if clock() >= self.caller.expires_at {
+            return Err(Refusal::Unauthorized("the access token has expired"));
+        }
         let mut bytes = Vec::new();
         while bytes.len() < CHUNK_BYTES {
             let Some(line) = self.line()? else { break };
@@ -217,6 +224,22 @@ pub fn of_group(group: &Stored, base_url: &str) -> Result<BTreeSet<String>, Refu
     let active = members.iter().filter(|member| member.get("inactive").and_then(Node::as_primitive) != Some("true"));
     let patient = |member: &Node| local_patient(member.get("entity")?.text("reference")?, base_url);
     Ok(active.filter_map(patient).collect())
+}
+
+/// The local Patients in whose compartments a version was, or who it was; of a deletion, whose it was.
+pub fn patients_of(kind: &Resource, stored: &Stored, base_url: &str) -> Result<BTreeSet<String>, Refusal> {
+    let mut patients: BTreeSet<String> = stored.about().map(str::to_owned).into_iter().collect();
+    let Content::Json(bytes) = &stored.content else { return Ok(patients) };
+    let document = Document::parse(bytes.clone())?;
+    for parameter in kind.compartment.iter().filter_map(|code| kind.parameter(code)) {
+        patients.extend(extract::of_parameter(&document, parameter, base_url).into_iter().filter_map(
+            |term| match term {
+                Term::Reference { resource_type, target } if resource_type == "Patient" => Some(target),
+                _ => None,
+            },
+        ));
+    }
+    Ok(patients)
 }
 
 /// Whether a version meets one of the searches.

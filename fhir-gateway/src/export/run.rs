@@ -223,6 +223,12 @@ async fn resources(context: &Context<'_>, job: &Job, kind: &'static Resource, wh
         }
         let Some(stored) = pinned(context, job, kind, which, &row).await? else { continue };
         let is_other = stored.version != row.version;
+        // As it was then it may have been about somebody else than it is now.
+        if let Some(members) = members.as_ref().filter(|_| is_other)
+            && lines::patients_of(kind, &stored, &context.organization.base_url)?.is_disjoint(members)
+        {
+            continue;
+        }
         if is_filtered && is_other && !lines::meets(context, &queries, &stored).await? {
             continue;
         }

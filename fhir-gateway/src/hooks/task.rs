@@ -81,17 +81,21 @@ pub fn identity(organization: &Organization, id: &str) -> (RequestId, Salt) {
 
 /// The Practitioner who asks.
 pub async fn requester(organization: &Organization, id: &str) -> Result<Value, Refusal> {
-    let unknown = || Refusal::invalid("Task.requester.reference", "names no Practitioner of this server");
     match organization.records.read("Practitioner", id).await {
         Ok(stored) => match stored.content {
             Content::Json(bytes) => {
                 serde_json::from_slice(&bytes).map_err(|_| Refusal::Internal("a Practitioner does not parse"))
             }
-            Content::Raw { .. } | Content::Deleted => Err(unknown()),
+            Content::Raw { .. } | Content::Deleted => Err(unknown_requester()),
         },
-        Err(Refusal::NotFound | Refusal::Gone) => Err(unknown()),
+        Err(Refusal::NotFound | Refusal::Gone) => Err(unknown_requester()),
         Err(other) => Err(other),
     }
+}
+
+/// The refusal of a requester who is not here.
+pub fn unknown_requester() -> Refusal {
+    Refusal::invalid("Task.requester.reference", "names no Practitioner of this server")
 }
 
 fn display(practitioner: &Value) -> Option<String> {

@@ -106,6 +106,24 @@ pub fn exists(connection: &Connection, versions: &Versions) -> Answer<bool> {
     Ok(connection.first(select.column("sequence").limit(1), |_| Ok(()))?.is_some())
 }
 
+/// Whether any version of a resource, or the one that is named, was about a patient. Looked up under the
+/// patient's name alone, so that what is another's costs what costs that which is not there.
+pub fn is_of(
+    connection: &Connection,
+    patient: &str,
+    resource_type: &str,
+    id: &str,
+    version: Option<u32>,
+) -> Answer<bool> {
+    let mut select = Build::select();
+    select.column("version").from("history").and_where(Expr::col("patient").eq(patient));
+    select.and_where(Expr::col("type").eq(resource_type)).and_where(Expr::col("id").eq(id));
+    if let Some(version) = version {
+        select.and_where(Expr::col("version").eq(version));
+    }
+    Ok(connection.first(select.limit(1), |_| Ok(()))?.is_some())
+}
+
 /// What the caller may see.
 fn visible(versions: &Versions) -> SelectStatement {
     let mut select = Build::select();

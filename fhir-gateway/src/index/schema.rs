@@ -7,7 +7,7 @@ use super::database::{Answer, Connection, Purpose, Value};
 use crate::resources::parameters;
 
 /// Raised with every change to [`TABLES`].
-const SCHEMA_VERSION: u32 = 6;
+const SCHEMA_VERSION: u32 = 7;
 
 /// Type of a column. Text is compared by its bytes in both databases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,12 @@ const TABLES: &[Table] = &[
         ],
         key: &["sequence"],
         unique: &["type", "id", "version"],
-        indexes: &[("by_type", &["type", "sequence"]), ("by_patient", &["patient", "sequence"])],
+        indexes: &[
+            ("by_type", &["type", "sequence"]),
+            ("by_patient", &["patient", "sequence"]),
+            // What is another patient's is elsewhere in it, as what is not there.
+            ("by_sight", &["patient", "type", "id", "version"]),
+        ],
     },
     value_table(
         "token",

@@ -9,6 +9,7 @@ use super::{
     Answer, Context,
     bundle::Writer,
     reach::{Judged, is_reached, judge},
+    sighted::is_line_of,
     subset,
 };
 use crate::{
@@ -62,6 +63,12 @@ pub async fn inclusion(context: &Context<'_>, id: &str) -> Result<Answer, Refusa
 /// The line of the log behind the AuditEvent `id`, where the caller may read it.
 async fn leaf(context: &Context<'_>, id: &str) -> Result<Leaf, Refusal> {
     let number = event::number(id).ok_or(Refusal::NotFound)?;
+    // Who is limited to one patient has not even one of others' lines opened.
+    if let Some(own) = context.caller.compartment(Interaction::Read, "AuditEvent")
+        && !is_line_of(context, own, number).await?
+    {
+        return Err(Refusal::NotFound);
+    }
     let leaf = context.organization.audit.leaf(number)?.ok_or(Refusal::NotFound)?;
     let json = rendered(context, &leaf);
     let judged = judged(context, &leaf, id, &json);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
-use super::{Body, Context, served};
+use super::{Body, Context, served, sighted};
 use crate::{
     auth::scopes::Interaction,
     format,
@@ -61,6 +61,9 @@ async fn is_of(context: &Context<'_>, id: &str, patient: &str, proposed: &[Propo
     });
     if let Some(beside) = beside {
         return Ok(beside.change.patient() == Some(patient));
+    }
+    if !sighted::is_of(context, patient, "Binary", id, None).await? {
+        return Ok(false);
     }
     match context.organization.records.latest("Binary", id).await {
         Ok(stored) => Ok(patients(context, &stored).await? == BTreeSet::from([patient.to_owned()])),

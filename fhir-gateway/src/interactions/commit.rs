@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Context, binary::permit_pointers, documents, log, log_for, reach};
+use super::{Context, binary::permit_pointers, documents, log, log_for, reach, sighted::permit_requesters};
 use crate::{
     audit::Action,
     hooks::{self, Effects, Proposed},
@@ -19,6 +19,7 @@ pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Ve
     let proposed = documents::complete(context, proposed).await?;
     reach::permit_written(context, &proposed).await?;
     permit_pointers(context, &proposed).await?;
+    permit_requesters(context, &proposed)?;
     documents::check(context, &proposed).await?;
     let accounts = hooks::patient::accounts(&proposed)?;
     let _held = context.conditions.hold_accounts(&accounts).await?;

@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::{Context, kept, permit, permit_about, readable, update};
+use super::{Context, kept, permit, permit_about, readable, sighted::in_sight, update};
 use crate::{
     auth::{clock, scopes::Interaction},
     hooks::Proposed,
@@ -283,12 +283,13 @@ async fn bytes_of(
     if permit(context, "Binary", Interaction::Read).is_err() || url.contains("/_history/") {
         return Ok(None);
     }
-    match context.organization.records.read("Binary", id).await {
-        Ok(stored) => match readable(context, &stored).await {
-            Ok(_) => bytes_in(&stored.content),
-            Err(Refusal::NotFound) => Ok(None),
-            Err(other) => Err(other),
-        },
+    let readable = async {
+        in_sight(context, Interaction::Read, "Binary", id).await?;
+        let stored = context.organization.records.read("Binary", id).await?;
+        readable(context, &stored).await.map(|_| stored)
+    };
+    match readable.await {
+        Ok(stored) => bytes_in(&stored.content),
         Err(Refusal::NotFound | Refusal::Gone) => Ok(None),
         Err(other) => Err(other),
     }

@@ -17,6 +17,7 @@ use super::{
         included::{self, Included},
     },
     served, sight,
+    sighted::in_sight,
 };
 use crate::{
     audit::{Action, Entity},
@@ -51,6 +52,7 @@ struct Asked {
 /// Everything about a patient, what it refers to beside it, and what consent opens elsewhere.
 pub async fn everything(context: &Context<'_>, id: &str, sent: &Sent<'_>) -> Result<Answer, Refusal> {
     permit(context, "Patient", Interaction::Read)?;
+    in_sight(context, Interaction::Read, "Patient", id).await?;
     let found = context.organization.records.latest("Patient", id).await;
     let patient = reach::or_as_hidden(context, Interaction::Read, "Patient", found).await?;
     readable(context, &patient).await?;

@@ -16,6 +16,7 @@ use crate::{
     index::{Index, range},
     json::instant,
     keys::random,
+    organization::Organization,
     outcome::Refusal,
     records::Content,
     resources::{Access, Resource, resources},
@@ -31,6 +32,23 @@ pub enum Of<'a> {
     Patients,
     /// Those of the members of the Group of this id.
     Group(&'a str),
+}
+
+/// Whether an organization's gateway makes exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exports {
+    /// It does.
+    Made,
+    /// It is several processes: the one that is asked for the files need not be the one that made them, and two
+    /// would make them twice.
+    NotMade,
+}
+
+impl Exports {
+    /// Those of an organization.
+    pub fn of(organization: &Organization) -> Self {
+        if organization.records.are_shared() { Self::NotMade } else { Self::Made }
+    }
 }
 
 /// Most Patients that a request names.
@@ -70,8 +88,7 @@ pub enum Status {
 /// [`Refusal::Unsupported`] where several processes share the vault.
 pub async fn begin(context: &Context<'_>, of: Of<'_>, sent: &Sent<'_>, request: &str) -> Result<String, Refusal> {
     let organization = context.organization;
-    // The process that is asked for the files need not be the one that made them, and two would make them twice.
-    if organization.records.are_shared() {
+    if Exports::of(organization) == Exports::NotMade {
         return Err(Refusal::Unsupported("an export from an organization whose gateway is several processes"));
     }
     // The worker acts for registered clients: what an identity provider vouches for ends with its token.

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use super::{
     Answer, Context, binary,
     bundle::{Size, Writer},
-    kept, log_patients, readable, served, sight, writable,
+    kept, log_patients, readable, served, sight,
+    sighted::in_sight,
+    writable,
 };
 use crate::{
     audit::{Action, Entity},
@@ -120,6 +122,9 @@ async fn visible(context: &Context<'_>, of: Of<'_>) -> Result<Versions, Refusal>
             vec![kept(name)?.name]
         }
     };
+    if let Of::Resource(name, id) = of {
+        in_sight(context, Interaction::Read, name, id).await?;
+    }
     let Sight { whole, own, patient, limited } = sight(context, Interaction::Read);
     let mut versions = Versions { whole, own, patient, limited, ..Versions::default() };
     versions.whole.retain(|name| types.contains(name));

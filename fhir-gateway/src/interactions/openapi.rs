@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use actix_web::http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Body, operation};
+use super::{Answer, Body, export::Exports, operation};
 use crate::{
     format::{FHIR_JSON, FHIR_XML},
     resources::{Access, Resource, resource, resources},
@@ -44,15 +44,19 @@ const ERRORS: &[(u16, &str)] = &[
     (507, "the disk is full; nothing was acknowledged"),
 ];
 
-/// What is the same for every organization.
-static CONTENT: LazyLock<String> = LazyLock::new(|| {
-    let content = json!({"paths": paths(), "components": components()}).to_string();
-    // The members alone, to be put beside those that differ.
-    content[1..].to_owned()
+/// What is the same for every organization whose gateway makes exports, and for every other.
+static CONTENT: LazyLock<[String; 2]> = LazyLock::new(|| {
+    [Exports::Made, Exports::NotMade].map(|exports| {
+        let content = json!({"paths": paths(exports), "components": components()}).to_string();
+        // The members alone, to be put beside those that differ.
+        content[1..].to_owned()
+    })
 });
 
 /// The OpenAPI document of the server at `base_url`.
-pub fn openapi(base_url: &str) -> Answer {
+pub fn openapi(base_url: &str, exports: Exports) -> Answer {
+    let [with, without] = &*CONTENT;
+    let content = if exports == Exports::Made { with } else { without };
     let own = json!({
         "openapi": OPENAPI_VERSION,
         "info": {
@@ -67,14 +71,14 @@ pub fn openapi(base_url: &str) -> Answer {
         "security": [{"token": []}],
     });
     let own = own.to_string();
-    let bytes = format!("{},{}", own.trim_end_matches('}'), *CONTENT);
+    let bytes = format!("{},{}", own.trim_end_matches('}'), content);
     // Two objects, of which the first ends with a list: nothing but its last brace was taken.
     let body = Body { content_type: Some("application/json".to_owned()), bytes: bytes.into_bytes() };
     Answer { body: Some(body), ..Answer::status(StatusCode::OK) }
 }
 
 /// Every address, as its segments; those in braces stand for anything.
-fn addresses() -> Vec<Vec<String>> {
+fn addresses(exports: Exports) -> Vec<Vec<String>> {
     let mut addresses = vec![Vec::new(), vec!["_history".to_owned()]];
     let mut add = |segments: &[&str]| addresses.push(segments.iter().map(|&segment| segment.to_owned()).collect());
     for Resource { name, .. } in resources() {
@@ -89,11 +93,13 @@ fn addresses() -> Vec<Vec<String>> {
             if on_resource { add(&[name, "{id}", &operation]) } else { add(&[name, &operation]) }
         }
     }
-    add(&["$export"]);
-    add(&["Patient", "$export"]);
-    add(&["Group", "{id}", "$export"]);
-    add(&["bulk", "{job}"]);
-    add(&["bulk", "{job}", "{file}"]);
+    if exports == Exports::Made {
+        add(&["$export"]);
+        add(&["Patient", "$export"]);
+        add(&["Group", "{id}", "$export"]);
+        add(&["bulk", "{job}"]);
+        add(&["bulk", "{job}", "{file}"]);
+    }
     add(&["Patient", "{id}", "*"]);
     for kind in resources().filter(|kind| !kind.compartment.is_empty() && kind.access == Access::Full) {
         add(&["Patient", "{id}", kind.name]);
@@ -102,9 +108,9 @@ fn addresses() -> Vec<Vec<String>> {
     addresses
 }
 
-fn paths() -> Map<String, Value> {
+fn paths(exports: Exports) -> Map<String, Value> {
     let mut paths = Map::new();
-    for address in addresses() {
+    for address in addresses(exports) {
         let segments: Vec<&str> = address.iter().map(String::as_str).collect();
         let methods = Route::table(&segments).expect("only addresses that the routes have are listed");
         let item: Map<String, Value> = methods
@@ -361,7 +367,11 @@ mod tests {
     use super::*;
 
     fn document() -> Value {
-        let body = openapi("http://here/a/fhir").body.expect("a body");
+        document_of(Exports::Made)
+    }
+
+    fn document_of(exports: Exports) -> Value {
+        let body = openapi("http://here/a/fhir", exports).body.expect("a body");
         serde_json::from_slice(&body.bytes).expect("JSON")
     }
 
@@ -416,6 +426,16 @@ mod tests {
         assert!(document["paths"]["/AuditEvent"]["post"].is_null(), "what clients only read");
         assert!(document["paths"]["/Patient/{id}/$everything"]["get"].is_object());
         assert_eq!(document["paths"]["/metadata"]["get"]["security"], json!([]));
+    }
+
+    #[test]
+    fn the_document_names_exports_only_where_they_are_made() {
+        let named = |exports| {
+            let document = document_of(exports);
+            let paths = document["paths"].as_object().expect("paths");
+            paths.keys().filter(|path| path.contains("$export") || path.starts_with("/bulk")).count()
+        };
+        assert_eq!((named(Exports::Made), named(Exports::NotMade)), (5, 0));
     }
 
     /// A status that can be answered and is not documented would surprise whoever generates a client.

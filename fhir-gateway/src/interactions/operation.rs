@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Context, Incoming, audit_event, check, create, documents, everything, log, may_see, permit, reach, served,
-    subscriptions, validate,
+    sighted::in_sight, subscriptions, validate,
 };
 use crate::{
     audit::Action,
@@ -152,6 +152,7 @@ async fn seen(
     resource_type: &str,
     id: &str,
 ) -> Result<Stored, Refusal> {
+    in_sight(context, interaction, resource_type, id).await?;
     let found = context.organization.records.latest(resource_type, id).await;
     let stored = reach::or_as_hidden(context, interaction, resource_type, found).await?;
     may_see(context, interaction, &stored).await?;

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 
 use super::{
     Answer, Body, Context, audit_event, binary, kept, log_access, log_for, permit, reach, readable, served,
-    subscriptions, subset, transaction::entry,
+    sighted::in_sight, subscriptions, subset, transaction::entry,
 };
 use crate::{
     audit::{Action, Entity},
@@ -59,6 +59,7 @@ pub async fn read(context: &Context<'_>, resource_type: &str, id: &str, wanted: 
     if let Some(remote) = RemoteId::parse(id) {
         return elsewhere(context, resource_type, id, &remote, wanted).await;
     }
+    in_sight(context, Interaction::Read, resource_type, id).await?;
     let found = context.organization.records.latest(resource_type, id).await;
     let stored = reach::or_as_hidden(context, Interaction::Read, resource_type, found).await?;
     let patients = readable(context, &stored).await?;

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 
 use super::{
     Answer, Context, Incoming, accepted, check, commit, condition, create, is_own, may_see, permit, permit_about,
-    reach, subscriptions, writable,
+    reach, sighted::in_sight, subscriptions, writable,
 };
 use crate::{
     auth::scopes::Interaction,
@@ -145,6 +145,12 @@ pub async fn current(
     id: &str,
     interaction: Interaction,
 ) -> Result<Current, Refusal> {
+    match in_sight(context, interaction, resource_type, id).await {
+        Ok(()) => {}
+        // Nor is it told what became of an earlier write to what may be another's.
+        Err(Refusal::NotFound) => return Ok(Current::Absent),
+        Err(other) => return Err(other),
+    }
     let records = &context.organization.records;
     let settled = records.settled(resource_type, id).await;
     let found = records.latest(resource_type, id).await;

@@ -4,6 +4,7 @@ use super::{
     Answer, Context, audit_event, kept, log_for, permit, reach,
     read::{Wanted, shown},
     readable,
+    sighted::version_in_sight,
 };
 use crate::{audit::Action, auth::scopes::Interaction, outcome::Refusal, records::Content, resources::Access};
 
@@ -25,6 +26,7 @@ pub async fn vread(
         return if version == "1" { audit_event::read(context, id).await } else { Err(Refusal::NotFound) };
     }
     let version = version.parse().map_err(|_| Refusal::NotFound)?;
+    version_in_sight(context, Interaction::Read, resource_type, id, Some(version)).await?;
     let found = context.organization.records.any_version(resource_type, id, version).await;
     let stored = reach::or_as_hidden(context, Interaction::Read, resource_type, found).await?;
     let patients = readable(context, &stored).await?;

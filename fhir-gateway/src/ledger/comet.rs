@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -24,6 +24,8 @@ pub struct Comet {
     chain_id: Arc<str>,
     /// Time of the newest block that an answer named, Unix seconds.
     time: Arc<AtomicI64>,
+    /// Times that the gateway asked.
+    reads: Arc<AtomicU64>,
 }
 
 /// Pairs of the state, and the key to go on after.
@@ -35,7 +37,7 @@ impl Comet {
         let unreachable = |error: ClientError| OpenError::Unreachable(error.to_string());
         let client = Client::new(url).map_err(unreachable)?;
         let chain_id = client.chain_id().await.map_err(unreachable)?.into();
-        Ok(Self { client, chain_id, time: Arc::default() })
+        Ok(Self { client, chain_id, time: Arc::default(), reads: Arc::default() })
     }
 
     /// The chain's id.
@@ -46,6 +48,11 @@ impl Comet {
     /// Time of the newest block that an answer named, Unix seconds; 0 before any did.
     pub fn time(&self) -> i64 {
         self.time.load(Ordering::Relaxed)
+    }
+
+    /// Times that the gateway asked it something.
+    pub fn reads(&self) -> &AtomicU64 {
+        &self.reads
     }
 
     /// Broadcasts a transaction and waits for its block.

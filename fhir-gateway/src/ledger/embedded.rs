@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::AtomicU64},
     thread::JoinHandle,
     time::Duration,
 };
@@ -69,6 +69,8 @@ pub struct Shared {
     chain_id: String,
     waiting: Mutex<Waiting>,
     wake: Condvar,
+    /// Times that the gateway asked.
+    reads: AtomicU64,
 }
 
 #[derive(Default)]
@@ -112,6 +114,7 @@ impl Embedded {
             chain_id: settings.chain_id.clone(),
             waiting: Mutex::default(),
             wake: Condvar::new(),
+            reads: AtomicU64::default(),
         });
         let rpc = rpc::Server::start(settings.rpc_listen, Arc::downgrade(&shared))?;
         let maker = std::thread::Builder::new().name("blocks".to_owned()).spawn({
@@ -136,6 +139,11 @@ impl Embedded {
     /// Time of the newest block, of genesis before the first; Unix seconds.
     pub fn time(&self) -> i64 {
         self.shared.machine.read().store().time()
+    }
+
+    /// Times that the gateway asked it something.
+    pub fn reads(&self) -> &AtomicU64 {
+        &self.shared.reads
     }
 
     /// Puts a transaction into a block and waits for it.

@@ -39,6 +39,7 @@ impl Ledger {
     }
 
     async fn simulate(&self, transaction: Vec<u8>) -> Result<(), Refusal> {
+        self.count();
         match self {
             Self::Embedded(embedded) => embedded.simulate(transaction),
             Self::Comet(comet) => comet.simulate(&transaction).await,

@@ -185,6 +185,17 @@ mod tests {
     use crate::{json::Document, validate};
 
     #[test]
+    fn a_bounded_number_of_a_patients_identifiers_is_looked_at() {
+        let identifiers: Vec<Value> = (0..40).map(|n| json!({"system": "s", "value": n.to_string()})).collect();
+        let bundle = json!({"resourceType": "Bundle", "type": "document", "entry": [
+            {"resource": {"resourceType": "Composition", "subject": {"reference": "Patient/p"}}},
+            {"resource": {"resourceType": "Patient", "id": "p", "identifier": identifiers}},
+        ]});
+        let named: Vec<String> = of_bundle(&bundle).unwrap().patients.into_iter().map(|(_, value)| value).collect();
+        assert_eq!(named, (0..16).map(|n| n.to_string()).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn what_is_made_is_valid_and_says_what_the_document_says() {
         let bundle = json!({"resourceType": "Bundle", "type": "document", "identifier": {"system": URIS, "value": "urn:uuid:1"},
         "entry": [

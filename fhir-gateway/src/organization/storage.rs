@@ -14,9 +14,11 @@ use crate::{
     },
     vault::{
         Store,
+        counted::Counted,
         local::LocalStore,
         postgresql::{self, PostgresStore},
     },
+    work::Counters,
 };
 
 /// What an organization stores in.
@@ -27,6 +29,8 @@ pub struct Storage {
     pub index: Arc<Index>,
     /// Its place among the processes that use its schema; none where there is no schema.
     pub place: Option<Locks>,
+    /// Where both count.
+    pub counters: Arc<Counters>,
 }
 
 /// Why a schema could not be used.
@@ -51,7 +55,8 @@ impl Storage {
     /// Opens both. Blocks.
     pub fn open(settings: &config::Organization, base_url: &str, keys: &OrganizationKeys) -> Result<Self, OpenError> {
         let name = || settings.name.clone();
-        let address = keys.signer.address();
+        let (address, counters) = (keys.signer.address(), Arc::<Counters>::default());
+        let counted = |store: Arc<dyn Store>| Arc::new(Counted::over(store, Arc::clone(&counters))) as Arc<dyn Store>;
         let local = || {
             let store = LocalStore::open(&settings.data.join("vault"));
             store.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|error| OpenError::Vault(name(), error))
@@ -60,11 +65,13 @@ impl Storage {
             let path = settings.data.join("index.sqlite");
             let index = Index::open(&path, keys.index.as_bytes(), base_url, address);
             let index = index.map_err(|refusal| OpenError::Refused(name(), refusal))?;
-            return Ok(Self { store: local()?, index: Arc::new(index), place: None });
+            let index = Arc::new(index.counted(Arc::clone(&counters)));
+            return Ok(Self { store: counted(local()?), index, place: None, counters });
         };
         let database = |fault| OpenError::Database(name(), fault);
         let postgres = Postgres::open(Settings::of(&settings.name, on)?).map_err(database)?;
-        let index = Arc::new(Index::on(postgres.clone(), base_url, address));
+        let index = Index::on(postgres.clone(), base_url, address).counted(Arc::clone(&counters));
+        let index = Arc::new(index);
         let place = join(&postgres, &index, on.vault).map_err(|unusable| match unusable {
             Unusable::Fault(fault) => database(fault),
             Unusable::Refused(refusal) => OpenError::Refused(name(), refusal),
@@ -73,7 +80,7 @@ impl Storage {
             VaultKind::Local => local()?,
             VaultKind::Postgres => Arc::new(PostgresStore::on(postgres, place.clone())),
         };
-        Ok(Self { store, index, place: Some(place) })
+        Ok(Self { store: counted(store), index, place: Some(place), counters })
     }
 }
 

@@ -4,12 +4,14 @@
 use serde_json::Value;
 
 use crate::{
+    index::sight::Sight,
     mapping::facts,
     organization::Organization,
     outcome::Refusal,
     records::{Content, Stored},
     resources::resource,
     search::{Handling, Query},
+    validate::is_id,
 };
 
 /// Resources of one patient that are looked at.
@@ -72,10 +74,30 @@ pub async fn documents_of(
     binary: &str,
     limit: u32,
 ) -> Result<Vec<(Stored, Value)>, Refusal> {
-    let location = format!("Binary/{binary},{}/Binary/{binary}", organization.base_url);
-    let found = versions(organization, "DocumentReference", &[("location:below", location)], limit).await?;
+    let criteria = [("location:below", locations(organization, binary))];
+    let found = versions(organization, "DocumentReference", &criteria, limit).await?;
     let points_at = |document: &Value| facts::binaries(document, &organization.base_url).contains(&binary);
     Ok(found.into_iter().filter(|(_, document)| points_at(document)).collect())
+}
+
+/// Whether a document about a Patient may point at a Binary of this organization. Nothing is read but the index,
+/// and of it only what is about that Patient: what others' documents point at is as absent.
+pub async fn is_in_a_document_of(organization: &Organization, binary: &str, patient: &str) -> Result<bool, Refusal> {
+    // What can be no id would be more than one alternative, or the beginning of all.
+    if !is_id(binary) {
+        return Ok(false);
+    }
+    let resource = resource("DocumentReference").ok_or(Refusal::UnsupportedResource)?;
+    let location = ("location:below".to_owned(), locations(organization, binary));
+    let mut query = Query::parse(resource, &[location], Handling::Strict, &organization.base_url)?;
+    query.sight = Some(Sight { own: vec![resource.name], patient: Some(patient.to_owned()), ..Sight::default() });
+    let found = organization.index.run(move |index| index.matches(&query, 1)).await?;
+    Ok(!found.is_empty())
+}
+
+/// What a document may call a Binary of this organization, as a search has alternatives.
+fn locations(organization: &Organization, binary: &str) -> String {
+    format!("Binary/{binary},{}/Binary/{binary}", organization.base_url)
 }
 
 /// Every resource with an identifier. Anybody may have written one, so a caller keeps those that

@@ -11,6 +11,18 @@ fn problem(text: &str) -> Option<(String, String)> {
 }
 
 #[test]
+fn positions_are_looked_for_in_a_bounded_number_of_findings() {
+    let entries = vec![r#"{"request":{"method":"GET","uri":"Patient"}}"#; 3 * FINDINGS_MAX].join(",");
+    let bundle = format!(r#"{{"resourceType":"Bundle","type":"batch","entry":[{entries}]}}"#);
+    let found = envelope(&Document::parse(bundle).expect("JSON"));
+    assert!(found.len() >= 3 * FINDINGS_MAX, "{}", found.len());
+    let has_position = |(_, refusal): &&(_, Refusal)| matches!(refusal, Refusal::Invalid { position: Some(_), .. });
+    assert_eq!(found.iter().filter(has_position).count(), FINDINGS_MAX);
+    assert!(found.iter().take(FINDINGS_MAX).all(|finding| has_position(&finding)), "those that come first");
+    assert!(found.iter().all(|(entry, _)| entry.is_some()), "each is the answer of its entry");
+}
+
+#[test]
 fn what_is_not_fhir_is_refused_by_element_path() {
     for (text, path) in [
         ("[]", "Resource"),

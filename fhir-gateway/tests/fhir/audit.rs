@@ -35,6 +35,34 @@ async fn a_search_is_logged_for_every_patient_whom_it_showed() {
     }
 }
 
+/// Whoever stands on a page of another's compartment finds the request in their own log, but not whose it was.
+#[actix_web::test]
+async fn the_log_of_one_patient_names_no_other_whose_compartment_was_searched() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let (_world, ehr, _portal) = two_patients().await;
+    let shared = serde_json::json!({"resourceType": "Observation", "id": "shared", "status": "final", "code": {"text": "x"},
+        "subject": {"reference": "Patient/p2"}, "performer": [{"reference": "Patient/p1"}]});
+    ehr.send("PUT", "/Observation/shared", &[], shared.to_string()).await.expect(201);
+    for path in
+        ["/Patient/p1/Observation", "/Patient/p1/Observation?status=final", "/Patient/p1/*", "/Patient/p1/$everything"]
+    {
+        let found = ehr.get(path).await.expect(200).text();
+        assert!(found.contains("Observation/shared"), "{path}: {found}");
+    }
+    let events = ehr.get("/AuditEvent?patient=p2&action=E").await.expect(200).json();
+    let entries = events["entry"].as_array().unwrap();
+    assert_eq!(entries.len(), 4);
+    let mut asked = Vec::new();
+    for entry in entries {
+        assert!(!entry.to_string().contains("Patient/p1"), "{entry}");
+        let queries =
+            entry["resource"]["entity"].as_array().unwrap().iter().filter_map(|entity| entity["query"].as_str());
+        asked.extend(queries.map(|query| String::from_utf8(STANDARD.decode(query).unwrap()).unwrap()));
+    }
+    let expected = ["Patient/*/$everything", "Patient/*/*", "Patient/*/Observation?status", "Patient/*/Observation"];
+    assert_eq!(asked, expected, "newest first");
+}
+
 #[actix_web::test]
 async fn audit_events_are_counted_without_being_shown() {
     let (_world, ehr, _portal) = two_patients().await;

@@ -2,14 +2,27 @@
 
 use std::{
     collections::BTreeMap,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use actix_web::{
+    App,
+    body::{BoxBody, MessageBody as _},
+    test::{self, TestRequest},
+    web::Bytes,
+};
+use careledger_gateway::{
+    export::job::{Job, Order, Scope},
+    ledger, server,
+};
 use serde_json::{Value, json};
 
 use super::{
     shown,
-    support::{Client, Got, World, world},
+    support::{Client, FHIR, Got, SCOPE, World, world},
 };
 
 /// How long an export may take.
@@ -357,11 +370,135 @@ async fn a_client_has_a_bounded_number_of_exports_and_another_is_not_held_up() {
 }
 
 #[actix_web::test]
-async fn where_processes_share_a_vault_an_export_is_refused() {
+async fn where_processes_share_a_vault_an_export_is_refused_and_nowhere_named() {
     let world = world().await;
-    let got = world.client("ehr").await.send("GET", "/$export", &ASYNC, "").await;
-    let expected = if world.organization.records.are_shared() { 404 } else { 202 };
-    got.expect(expected);
+    let ehr = world.client("ehr").await;
+    let are_shared = world.organization.records.are_shared();
+    ehr.send("GET", "/$export", &ASYNC, "").await.expect(if are_shared { 404 } else { 202 });
+    for path in ["/metadata", "/openapi.json"] {
+        assert_eq!(ehr.get(path).await.expect(200).text().contains("export"), !are_shared, "{path}");
+    }
+    assert!(!ehr.get("/.well-known/smart-configuration").await.expect(200).text().contains("export"));
+}
+
+#[actix_web::test]
+async fn the_access_log_says_where_an_export_was_asked_for_and_its_files_fetched_from() {
+    let Some((_world, ehr)) = filled().await else { return };
+    let asked = [ASYNC[0], ("x-request-id", "kick-off-1")];
+    let got = ehr.send("GET", "/$export?_type=Patient", &asked, "").await.expect(202);
+    let manifest = finished(&ehr, &path(got.header("content-location").unwrap())).await;
+    let file = path(manifest["output"][0]["url"].as_str().unwrap());
+    ehr.send("GET", &file, &[("x-request-id", "fetch-1")], "").await.expect(200);
+    let events = ehr.get("/AuditEvent?_count=500").await.expect(200).json();
+    for (request, action) in [("kick-off-1", "E"), ("fetch-1", "R")] {
+        let is_it = |entry: &&Value| {
+            let entities = entry["resource"]["entity"].to_string();
+            entities.contains("$export") && entities.contains(request)
+        };
+        let found: Vec<&Value> = events["entry"].as_array().unwrap().iter().filter(is_it).collect();
+        assert_eq!(found.len(), 1, "{request}");
+        assert_eq!(found[0]["resource"]["action"], action, "{request}");
+    }
+}
+
+/// The Patients of whom a resource was at the export's time decide, not only those of whom it is now.
+#[actix_web::test]
+async fn a_groups_export_has_no_older_version_of_what_was_moved_to_a_member_since() {
+    let Some((world, ehr)) = filled().await else { return };
+    let records = &world.organization.records;
+    let time = records.latest("Observation", "weight3").await.unwrap().last_updated;
+    // A block of a later second moves it from somebody who is no member.
+    let deadline = Instant::now() + PATIENCE;
+    while records.latest("Group", "g").await.unwrap().last_updated.max(world.organization.ledger.now()) <= time {
+        assert!(Instant::now() < deadline, "the clock does not move");
+        actix_web::rt::time::sleep(POLL).await;
+    }
+    put(&ehr, observation("weight3", "p1", "weight")).await;
+    assert!(records.latest("Observation", "weight3").await.unwrap().last_updated > time);
+    let group = Scope::Group { id: "g".to_owned(), version: 1 };
+    for (at, scope, transaction_time, is_there) in [
+        ("group-then", group.clone(), time, false),
+        ("group-now", group, ledger::clock() + 3_600, true),
+        ("all-then", Scope::Patients, time, true),
+    ] {
+        world.organization.exports.begin(job(at, scope, transaction_time)).await.unwrap();
+        let manifest = finished(&ehr, &format!("/bulk/{at}")).await;
+        let found = lines(&ehr, &manifest, "output").await;
+        assert_eq!(found.contains(&"Observation/weight3".to_owned()), is_there, "{at}: {found:?}");
+        assert!(found.contains(&"Observation/weight1".to_owned()), "{at}: {found:?}");
+    }
+}
+
+/// An export of Observations as of a time.
+fn job(id: &str, scope: Scope, transaction_time: i64) -> Job {
+    Job {
+        id: id.to_owned(),
+        client: "ehr".to_owned(),
+        scopes: SCOPE.to_owned(),
+        order: Order {
+            scope,
+            request: String::new(),
+            types: vec!["Observation".to_owned()],
+            filters: Vec::new(),
+            since: None,
+            elements: Vec::new(),
+            patients: None,
+        },
+        began: ledger::clock(),
+        transaction_time,
+        waiting: Vec::new(),
+        step: 0,
+        after: String::new(),
+        files: Vec::new(),
+        failures: 0,
+        retry_at: 0,
+        end: None,
+    }
+}
+
+/// What the server sends of a body; the error where it breaks off.
+async fn sent(body: &mut BoxBody) -> Option<Result<Bytes, String>> {
+    let next = poll_fn(|context| Pin::new(&mut *body).poll_next(context)).await;
+    next.map(|bytes| bytes.map_err(|error| error.to_string()))
+}
+
+/// No clean end: a client that reads slowly takes what it has for no whole file.
+#[actix_web::test]
+async fn a_file_that_is_read_slowly_breaks_off_when_its_token_ends() {
+    let Some((world, ehr)) = filled().await else { return };
+    for n in 0..4 {
+        let mut large = observation(&format!("large{n}"), "p1", "weight");
+        large["note"] = json!([{"text": "x".repeat(60_000)}]);
+        put(&ehr, large).await;
+    }
+    let manifest = finished(&ehr, &started(&ehr, "GET", "/$export?_type=Observation", String::new()).await).await;
+    let file = format!("{FHIR}{}", path(manifest["output"][0]["url"].as_str().unwrap()));
+    let gateway = Arc::clone(&world.gateway);
+    let app = App::new().configure(move |config| server::configure(config, &gateway));
+    let app = test::init_service(app).await;
+    let begun = async |seconds| {
+        let (token, end) = world.token_for_seconds("ehr", seconds).await;
+        let request = TestRequest::get().uri(&file).insert_header(("authorization", format!("Bearer {token}")));
+        let response = test::call_service(&app, request.to_request()).await;
+        assert_eq!(response.status().as_u16(), 200);
+        let mut body = response.into_body();
+        assert!(sent(&mut body).await.unwrap().unwrap().len() > 60_000);
+        (body, end)
+    };
+    let (mut whole, _) = begun(200).await;
+    let mut pieces = 1;
+    while let Some(piece) = sent(&mut whole).await {
+        piece.unwrap();
+        pieces += 1;
+    }
+    assert!(pieces > 2, "{pieces}");
+    let (mut slow, end) = begun(3).await;
+    let deadline = Instant::now() + PATIENCE;
+    while ledger::clock() < end {
+        assert!(Instant::now() < deadline, "the clock does not move");
+        actix_web::rt::time::sleep(POLL).await;
+    }
+    assert!(sent(&mut slow).await.unwrap().is_err(), "what follows is an error, not an end");
 }
 
 #[actix_web::test]

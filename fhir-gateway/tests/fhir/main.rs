@@ -9,6 +9,7 @@ mod access;
 mod audit;
 mod bad_input;
 mod bundles;
+mod callers;
 mod compartments;
 mod conditions;
 mod consent;

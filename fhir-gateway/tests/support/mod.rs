@@ -8,7 +8,10 @@ use actix_web::{
     middleware::Compress,
     test::{self, TestRequest},
 };
-use careledger_gateway::server::{self, Gateway};
+use careledger_gateway::{
+    ledger,
+    server::{self, Gateway},
+};
 use futures::{FutureExt as _, future::LocalBoxFuture};
 use serde_json::Value;
 
@@ -17,8 +20,17 @@ pub mod endpoint;
 mod world;
 
 pub use world::{BODY_BYTES_MAX, FHIR, SCOPE, World, exchange, made, opened_with, started, world, world_that_trusts};
+use world::{TOKEN_SECONDS, exchange_at};
 
 impl World {
+    /// A token that ends in so many seconds, and when that is, Unix seconds.
+    pub async fn token_for_seconds(&self, client: &str, seconds: i64) -> (String, i64) {
+        let end = ledger::clock() + seconds;
+        let issued = end - i64::from(TOKEN_SECONDS);
+        let token = exchange_at(&self.organization, &self.assertion_of(client, issued), SCOPE, issued).await;
+        (token.unwrap(), end)
+    }
+
     /// A client with a token.
     pub async fn client(&self, name: &str) -> Client {
         Client::of(&self.gateway, self.token(name).await).await

@@ -22,6 +22,9 @@ pub const FHIR: &str = "/hospital/fhir";
 /// Largest body that the gateway under test takes.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// How long a token is good.
+pub const TOKEN_SECONDS: u32 = 300;
+
 /// Test key, made with OpenSSL for tests only.
 const CLIENT_KEY: &[u8] = include_bytes!("../../src/auth/testdata/p384.pem");
 const PASSPHRASE: &str = "a passphrase for tests";
@@ -130,7 +133,7 @@ fn configuration(folder: &Path) -> Config {
             tls: None,
         },
         auth: config::Auth {
-            token_seconds: 300,
+            token_seconds: TOKEN_SECONDS,
             requests_per_second: 100_000,
             request_burst: 100_000,
             token_requests_per_second: 1_000,
@@ -180,11 +183,16 @@ fn jwks() -> String {
 impl World {
     /// A client's assertion, to be exchanged for a token once.
     pub fn assertion(&self, client: &str) -> String {
+        self.assertion_of(client, ledger::clock())
+    }
+
+    /// The same, as of an earlier or later time, Unix seconds.
+    pub fn assertion_of(&self, client: &str, now: i64) -> String {
         let url = self.organization.authority.token_url();
         let mut header = Header::new(Algorithm::ES384);
         header.kid = Some("one".to_owned());
         let claims = json!({
-            "iss": client, "sub": client, "aud": url, "exp": ledger::clock() + 60, "jti": uuid::Uuid::new_v4().to_string(),
+            "iss": client, "sub": client, "aud": url, "exp": now + 60, "jti": uuid::Uuid::new_v4().to_string(),
         });
         let key = EncodingKey::from_ec_pem(CLIENT_KEY).unwrap();
         jsonwebtoken::encode(&header, &claims, &key).unwrap()
@@ -203,12 +211,22 @@ impl World {
 
 /// Exchanges an assertion for a token; the error's code where it is refused.
 pub async fn exchange(organization: &Organization, assertion: &str, scope: &str) -> Result<String, &'static str> {
+    exchange_at(organization, assertion, scope, ledger::clock()).await
+}
+
+/// The same, as of an earlier or later time, Unix seconds.
+pub async fn exchange_at(
+    organization: &Organization,
+    assertion: &str,
+    scope: &str,
+    now: i64,
+) -> Result<String, &'static str> {
     let form = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("grant_type", "client_credentials")
         .append_pair("scope", scope)
         .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
         .append_pair("client_assertion", assertion)
         .finish();
-    let issued = organization.authority.issue(form.as_bytes(), ledger::clock()).await;
+    let issued = organization.authority.issue(form.as_bytes(), now).await;
     issued.map(|token| token.access_token).map_err(|error| error.code())
 }

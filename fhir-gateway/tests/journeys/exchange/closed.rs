@@ -24,6 +24,27 @@ async fn a_labelled_document_stays_closed_unless_its_label_was_opened() {
     assert_eq!(closed_binary, absent);
 }
 
+/// What is closed is not looked at: no clock tells what is there from what is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_closed_grant_what_is_there_costs_what_is_not() {
+    let world = World::new().await;
+    let grant = world.opened().await;
+    let cost = async |resource_type: &str, id: &str| {
+        let before = world.a.organization.work();
+        let found = world.read_at_a(&grant, resource_type, id).await;
+        (found.len(), world.a.organization.work() - before)
+    };
+    let (found, open) = cost("DocumentReference", &world.document).await;
+    assert_eq!(found, 1);
+    world.revoke(&grant).await;
+    let absent = "0".repeat(world.document.len());
+    for (resource_type, id) in [("DocumentReference", &world.document), ("Binary", &world.binary)] {
+        let denied = cost(resource_type, id).await;
+        assert_eq!(denied, cost(resource_type, &absent).await, "{resource_type}");
+        assert!(denied.0 == 0 && denied.1.vault_bytes < open.vault_bytes, "{denied:?} {open:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_opens_nothing_of_another_patient() {
     let world = World::new().await;

@@ -45,6 +45,22 @@ async fn iti_65_stores_every_bundle_of_the_guide_and_iti_68_gives_its_documents_
     }
 }
 
+/// What is looked at for each entry is looked at for no more than there may be.
+#[actix_web::test]
+async fn iti_65_is_counted_before_its_documents_are_looked_at() {
+    let (_world, client) = recipient().await;
+    let document =
+        json!({"resourceType": "DocumentReference", "status": "current", "content": [{"attachment": {"title": "x"}}]});
+    let entry = json!({"resource": document, "request": {"method": "POST", "url": "DocumentReference"}});
+    let bundle = |entries: usize| {
+        json!({"resourceType": "Bundle", "type": "transaction", "meta": {"profile": [format!("{PROFILES}IHE.MHD.Minimal.ProvideBundle")]},
+            "entry": vec![entry.clone(); entries]})
+    };
+    client.post("/", bundle(1).to_string()).await.expect(422);
+    let refused = client.post("/", bundle(5_001).to_string()).await.expect(400).text();
+    assert!(refused.contains("at most 5000 entries"), "{refused}");
+}
+
 #[actix_web::test]
 async fn iti_65_adds_to_a_folder_that_it_puts() {
     let (_world, client) = recipient().await;
