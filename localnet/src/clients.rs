@@ -23,7 +23,8 @@ const HAPI_MEBIBYTES_MAX: u32 = 512;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Client {
     /// npm `fhir-kit-client`.
-    FhirKitClient,
+    #[value(name = "fhir-kit-client")]
+    FhirKit,
     /// npm `@medplum/core`.
     Medplum,
     /// PyPI `fhirpy`.
@@ -36,11 +37,11 @@ pub enum Client {
 
 impl Client {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::FhirKitClient, Self::Medplum, Self::Fhirpy, Self::Fhirclient, Self::Hapi];
+    pub const ALL: [Self; 5] = [Self::FhirKit, Self::Medplum, Self::Fhirpy, Self::Fhirclient, Self::Hapi];
 
     fn folder(self) -> &'static str {
         match self {
-            Self::FhirKitClient => "fhir-kit-client",
+            Self::FhirKit => "fhir-kit-client",
             Self::Medplum => "medplum",
             Self::Fhirpy => "fhirpy",
             Self::Fhirclient => "fhirclient",
@@ -52,7 +53,7 @@ impl Client {
     fn program(self, places: &Places) -> Result<Program, Failure> {
         let project = places.repository.join("tests/clients").join(self.folder());
         match self {
-            Self::FhirKitClient | Self::Medplum => node(project),
+            Self::FhirKit | Self::Medplum => node(project),
             Self::Fhirpy | Self::Fhirclient => {
                 let programs = python::environment(places, &project)?;
                 Ok(Program::new(programs.join("python")).arg(project.join("check.py")))

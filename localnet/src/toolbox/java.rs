@@ -1,6 +1,6 @@
 //! What is built of Java: HAPI's client and validator, by Maven.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::{Need, provide};
 use crate::failure::Failure;
@@ -50,7 +50,7 @@ fn maven(places: &Places) -> Program {
     Program::new("mvn").args(["--batch-mode", "--quiet"]).in_folder(&project)
 }
 
-fn option(build: &PathBuf) -> String {
+fn option(build: &Path) -> String {
     format!("-Dcareledger.build={}", build.display())
 }
 
