@@ -8,6 +8,7 @@ mod support;
 use careledger_app::{
     machine::{Block, Machine},
     store::memory::MemoryStore,
+    upgrade::NEWEST,
 };
 use careledger_wire::proto::governance::{Content, MsgPropose, ScheduledUpgrade, content::Decision};
 use support::{
@@ -169,15 +170,18 @@ fn a_node_makes_the_upgrade_that_it_knows_and_stops_before_the_one_that_it_does_
     Daemon::init(home.path());
     let daemon = Daemon::start(home.path());
     let mut abci = daemon.connect();
-    abci.init_chain().unwrap();
-    let scheduled = abci.finalize(1, &[schedule(0, 2, 3)]).unwrap();
+    let mut genesis: serde_json::Value = serde_json::from_slice(&init_chain().app_state_bytes).unwrap();
+    genesis["state_version"] = (NEWEST - 1).into();
+    let app_state_bytes = serde_json::to_vec(&genesis).unwrap().into();
+    abci.ask(Value::InitChain(RequestInitChain { app_state_bytes, ..init_chain() })).unwrap();
+    let scheduled = abci.finalize(1, &[schedule(0, NEWEST, 3)]).unwrap();
     assert_eq!(scheduled.tx_results[0].code, 0, "{}", scheduled.tx_results[0].log);
     abci.commit().unwrap();
     abci.finalize(2, &[]).unwrap();
     abci.commit().unwrap();
-    assert_eq!(abci.info().unwrap().app_version, 1);
+    assert_eq!(abci.info().unwrap().app_version, u64::from(NEWEST - 1));
     let upgraded = abci.finalize(3, &[]).unwrap();
-    assert_eq!(upgraded.consensus_param_updates.unwrap().version.unwrap().app, 2);
+    assert_eq!(upgraded.consensus_param_updates.unwrap().version.unwrap().app, u64::from(NEWEST));
     daemon.kill();
 
     let daemon = Daemon::start(home.path());
@@ -185,8 +189,8 @@ fn a_node_makes_the_upgrade_that_it_knows_and_stops_before_the_one_that_it_does_
     assert_eq!(abci.info().unwrap().last_block_height, 2, "what was not committed did not happen");
     assert_eq!(abci.finalize(3, &[]).unwrap().app_hash, upgraded.app_hash, "the migration is the same again");
     abci.commit().unwrap();
-    assert_eq!(abci.info().unwrap().app_version, 2);
-    let scheduled = abci.finalize(4, &[schedule(1, 3, 6)]).unwrap();
+    assert_eq!(abci.info().unwrap().app_version, u64::from(NEWEST));
+    let scheduled = abci.finalize(4, &[schedule(1, NEWEST + 1, 6)]).unwrap();
     assert_eq!(scheduled.tx_results[0].code, 0, "{}", scheduled.tx_results[0].log);
     abci.commit().unwrap();
     abci.finalize(5, &[]).unwrap();
@@ -194,7 +198,7 @@ fn a_node_makes_the_upgrade_that_it_knows_and_stops_before_the_one_that_it_does_
     assert!(abci.finalize(6, &[]).is_err(), "no answer: the block is another program's");
     let (said, code) = daemon.wait();
     assert_eq!(code, Some(careledger_app::fault::UPGRADE_EXIT_CODE), "{said}");
-    assert!(said.contains("upgrade 3 is due at height 6"), "{said}");
+    assert!(said.contains(&format!("upgrade {} is due at height 6", NEWEST + 1)), "{said}");
 
     let mut again = careledgerd(home.path());
     let refused = again.args(["start", "--abci", "tcp://127.0.0.1:0"]).output().unwrap();
