@@ -26,6 +26,8 @@ pub enum Flaw {
     Sealed,
     /// The ledger has another version of the record, or another commitment to this one.
     NotOnLedger,
+    /// The vault does not say any more which version is current, or has not the one that it names.
+    Current,
 }
 
 impl std::fmt::Display for Flaw {
@@ -36,6 +38,7 @@ impl std::fmt::Display for Flaw {
             Self::Key => "its key is missing or was changed",
             Self::Sealed => "its body does not open with its key",
             Self::NotOnLedger => "it is not what the ledger says",
+            Self::Current => "the vault does not have it as the current one",
         })
     }
 }
@@ -79,7 +82,8 @@ impl Core {
     pub(super) async fn verify(&self, mut progress: impl FnMut(Progress) + Send) -> Result<Verified, Refusal> {
         let anchored = self.anchored().await?;
         let total = anchored.len() as u64;
-        let (mut found, mut seen) = (Verified::default(), HashSet::new());
+        // Records with a version, and those of which the current one was among them.
+        let (mut found, mut seen, mut compared) = (Verified::default(), HashSet::new(), HashSet::new());
         let mut after: Option<Vec<u8>> = None;
         loop {
             let page = self.store.scan(Space::Committed, &[], after.as_deref(), VERSIONS_PER_PAGE)?;
@@ -89,11 +93,17 @@ impl Core {
                 let (record, version) = entry::record_and_version(key)?;
                 seen.insert(record);
                 found.versions += 1;
+                // Whatever stands there in place of a version is none.
+                let current = self.store.get(Space::Current, record.as_bytes())?;
+                let current = current.and_then(|value| entry::version_and_time(&value).ok());
+                let is_current = current.is_some_and(|(current, _)| current == version);
+                if is_current {
+                    compared.insert(record);
+                }
                 let Ok(Some(entry)) = self.entry(&record, version) else {
                     found.flawed.push(Flawed { record, version, name: None, flaw: Flaw::Description });
                     continue;
                 };
-                let is_current = self.current(&record)?.is_some_and(|(current, _)| current == version);
                 let anchor = anchored.get(&record).map(|record| (record.version, record.commitment.as_slice()));
                 let commitment = entry.commitment(version);
                 let is_anchored = anchor == Some((version, commitment.as_bytes().as_slice()));
@@ -106,6 +116,14 @@ impl Core {
             }
             progress(Progress { done: seen.len() as u64, total });
         }
+        // A record that is read as absent though its versions are there would be named by nothing else.
+        let is_lost = |record: &RecordId| seen.contains(record) && !compared.contains(record);
+        let lost = anchored.iter().filter(|(record, _)| is_lost(record));
+        let mut lost: Vec<Flawed> = lost
+            .map(|(record, state)| Flawed { record: *record, version: state.version, name: None, flaw: Flaw::Current })
+            .collect();
+        lost.sort_unstable_by_key(|flawed| flawed.record);
+        found.flawed.extend(lost);
         found.missing = anchored.keys().filter(|record| !seen.contains(record)).copied().collect();
         found.missing.sort_unstable();
         Ok(found)

@@ -11,7 +11,7 @@ use careledger_gateway::{
     keys::{OrganizationKeys, OrganizationSigner, random},
     ledger::{Ledger, clock, embedded::Embedded},
     organization::{OpenError, Organization, acknowledged::Lacking},
-    records::{Change, Content, Flaw},
+    records::{Change, Content, Flaw, Flawed},
     vault::{Batch, Durability, Space, Store as _, local::LocalStore},
 };
 use careledger_wire::{
@@ -285,6 +285,36 @@ fn a_flipped_byte_names_its_document() {
             // The type and the id are in the description.
             let name = (expected != Flaw::Description).then(|| "Patient/p1".to_owned());
             assert_eq!((&flawed.name, flawed.record), (&name, organization.keys.record_id("Patient", "p1")));
+        });
+    }
+}
+
+/// Reads answer that there is no such resource, and neither its bodies nor the ledger are at fault.
+#[test]
+fn a_record_whose_current_version_is_lost_is_named_though_older_versions_are_whole() {
+    for space in [Space::Current, Space::Committed] {
+        let world = Restarted::new();
+        live(async {
+            let organization = world.open().await.unwrap();
+            world.admit(&organization, "p1").await;
+            let content = Content::Json(br#"{"resourceType":"Patient","id":"p1","active":true}"#.to_vec().into());
+            let (resource_type, id) = ("Patient".to_owned(), "p1".to_owned());
+            let change = Change::Update { resource_type, id, content, patient: None, expected: 1 };
+            organization.records.commit(vec![change], Vec::new()).await.unwrap();
+        });
+        live(async {
+            let store = LocalStore::open(&world.vault()).unwrap();
+            let (key, _) = store.last(space).unwrap().unwrap();
+            let mut batch = Batch::default();
+            batch.delete(space, key);
+            store.commit(batch, Durability::Synced).await.unwrap();
+        });
+        live(async {
+            let organization = world.open_as_it_is().await;
+            let found = organization.records.verify(|_| ()).await.unwrap();
+            let record = organization.keys.record_id("Patient", "p1");
+            let expected = Flawed { record, version: 2, name: None, flaw: Flaw::Current };
+            assert_eq!((found.flawed, found.missing), (vec![expected], Vec::new()), "{space:?}");
         });
     }
 }
