@@ -185,7 +185,7 @@ impl Core {
         Ok(prepared)
     }
 
-    fn seal(&self, change: Change, batch: &mut Batch) -> Result<Prepared, Refusal> {
+    pub(super) fn seal(&self, change: Change, batch: &mut Batch) -> Result<Prepared, Refusal> {
         let record = self.record_of(&change);
         let current = self.current(&record)?.map(|(version, _)| version);
         let (about, content, expected) = match change {
@@ -216,8 +216,9 @@ impl Core {
         let entry = Entry::new(about, &content, random(), address);
         let key = entry::key(&record, version);
         batch.put(Space::Wrap, wrap_key, serde_json::to_vec(&wrap).expect("text always serialises"));
-        batch.put(Space::Entry, key.clone(), entry.seal(&self.entry_key, &key));
-        // New, so that no other process seals another body under the same version.
+        // New, both: no other process seals another body under the same version, be it still pending or published
+        // since this one looked.
+        batch.put_new(Space::Entry, key.clone(), entry.seal(&self.entry_key, &key));
         batch.put_new(Space::Pending, key, entry::pending_value(self.ledger.now(), &self.run));
         Ok(Prepared { record, version, entry, content: Some(content) })
     }

@@ -12,7 +12,7 @@ use careledger_wire::proto::records::MsgSupersedeRecords;
 use super::*;
 use crate::{
     ledger::embedded,
-    vault::{filling::Filling, local::LocalStore},
+    vault::{StoreError, filling::Filling, local::LocalStore},
 };
 
 mod shared;
@@ -183,6 +183,18 @@ async fn a_resource_lives_through_its_versions_also_after_a_restart() {
     assert_eq!(records.latest("Patient", "1").await.unwrap().version, 4);
     assert_eq!(world.on_ledger("Patient", "1").await.unwrap().version, 4);
     assert_eq!(world.rows.versions(), [("Patient/1".to_owned(), 4)]);
+}
+
+#[tokio::test]
+async fn a_writer_that_looked_before_another_published_takes_nothing_of_its_version() {
+    let world = World::new().await;
+    let records = world.records();
+    records.commit(vec![create("1", "first")], vec![]).await.unwrap();
+    let (mut late, core) = (Batch::default(), &records.core);
+    core.seal(update("1", "late", 1), &mut late).unwrap();
+    records.commit(vec![update("1", "second", 1)], vec![]).await.unwrap();
+    assert_eq!(core.store.commit(late, Durability::Synced).await, Err(StoreError::Taken));
+    assert_eq!(records.read("Patient", "1").await.unwrap().content, json("second"));
 }
 
 #[tokio::test]
