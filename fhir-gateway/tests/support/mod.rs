@@ -10,6 +10,7 @@ use actix_web::{
 };
 use careledger_gateway::{
     ledger,
+    organization::Organization,
     server::{self, Gateway},
 };
 use futures::{FutureExt as _, future::LocalBoxFuture};
@@ -20,7 +21,16 @@ pub mod endpoint;
 mod world;
 
 pub use world::{BODY_BYTES_MAX, FHIR, SCOPE, World, exchange, made, opened_with, started, world, world_that_trusts};
-use world::{TOKEN_SECONDS, exchange_at};
+use world::{TOKEN_SECONDS, chain, exchange_at};
+
+/// Starts an organization that does nothing but what it is asked: no exports, no notifications.
+pub async fn at_rest() -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let config = made(folder.path()).await;
+    let (ledger, _) = chain(folder.path(), &config);
+    let organization = Organization::open_as_it_is(&config, &config.organizations[0], ledger).await.unwrap();
+    World::of(organization).with_folder(folder)
+}
 
 impl World {
     /// A token that ends in so many seconds, and when that is, Unix seconds.

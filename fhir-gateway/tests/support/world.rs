@@ -60,9 +60,8 @@ pub async fn opened_with(change: impl FnOnce(&mut Config)) -> (World, Config, St
     let folder = tempfile::tempdir().unwrap();
     let mut config = made(folder.path()).await;
     change(&mut config);
-    let (mut world, ledger_url) = started(folder.path(), &config).await;
-    world._folder = Some(folder);
-    (world, config, ledger_url)
+    let (world, ledger_url) = started(folder.path(), &config).await;
+    (world.with_folder(folder), config, ledger_url)
 }
 
 /// Makes an organization in a folder, which is not started yet.
@@ -78,6 +77,13 @@ pub async fn made(folder: &Path) -> Config {
 
 /// Starts the organization that was made in a folder, also once more after the runtime of an earlier start is gone.
 pub async fn started(folder: &Path, config: &Config) -> (World, String) {
+    let (ledger, ledger_url) = chain(folder, config);
+    let (organization, _) = Organization::open(config, &config.organizations[0], ledger).await.unwrap();
+    (World::of(organization), ledger_url)
+}
+
+/// The chain of an organization that was made in a folder, and where its RPC is.
+pub fn chain(folder: &Path, config: &Config) -> (Ledger, String) {
     let keys = organization::open_keys(&config.organizations[0]).unwrap();
     let settings = embedded::Settings {
         chain_id: "careledger-dev-fhir".to_owned(),
@@ -86,10 +92,21 @@ pub async fn started(folder: &Path, config: &Config) -> (World, String) {
     };
     let embedded = Embedded::open(&folder.join("ledger"), &settings).unwrap();
     let ledger_url = format!("http://{}", embedded.rpc_address());
-    let ledger = Ledger::Embedded(embedded);
-    let (organization, _) = Organization::open(config, &config.organizations[0], ledger).await.unwrap();
-    let gateway = Arc::new(Gateway::new([Arc::clone(&organization)], BODY_BYTES_MAX));
-    (World { _folder: None, organization, gateway }, ledger_url)
+    (Ledger::Embedded(embedded), ledger_url)
+}
+
+impl World {
+    /// What serves an organization.
+    pub fn of(organization: Arc<Organization>) -> Self {
+        let gateway = Arc::new(Gateway::new([Arc::clone(&organization)], BODY_BYTES_MAX));
+        Self { _folder: None, organization, gateway }
+    }
+
+    /// The same, which keeps its folder as long as it is.
+    pub fn with_folder(mut self, folder: tempfile::TempDir) -> Self {
+        self._folder = Some(folder);
+        self
+    }
 }
 
 /// A new database on the server for tests; none where no server is named.
