@@ -177,16 +177,18 @@ impl Exports {
 
     /// Removes an export and all of its files.
     async fn forget(&self, id: &str) -> Result<(), Refusal> {
-        let written = {
+        let (job, written) = {
             let mut jobs = self.jobs.lock();
-            if jobs.remove(id).is_none() {
-                return Ok(());
-            }
+            let Some(job) = jobs.remove(id) else { return Ok(()) };
             let mut batch = Batch::default();
             batch.delete(Space::Export, job_key(id));
-            self.store.commit(batch, Durability::Synced)
+            (job, self.store.commit(batch, Durability::Synced))
         };
-        written.await?;
+        if let Err(error) = written.await {
+            // It is still kept, and would be there again after a restart.
+            self.jobs.lock().entry(id.to_owned()).or_insert(job);
+            return Err(error.into());
+        }
         self.sweep(&format!("part/{id}/")).await?;
         self.sweep(&format!("seen/{id}/")).await
     }

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::{
     Failure,
-    session::{PAUSE, Session, TRIES, diagnostics, is_passing},
+    session::{PAUSE, Session, TRIES, diagnostics},
     token::Token,
 };
 
@@ -101,6 +101,8 @@ enum Seen {
     Manifest(Value),
     /// The gateway does not know of it any more.
     Forgotten,
+    /// The gateway could not finish it.
+    Failed,
 }
 
 impl Export {
@@ -133,7 +135,12 @@ impl Export {
                 }
             }
             let status = note.status.clone().unwrap_or_default();
-            if let Seen::Manifest(manifest) = wait(&session, &status).await?
+            let seen = wait(&session, &status).await?;
+            if matches!(seen, Seen::Failed) {
+                self.forget(&mut note)?;
+                return Err("the gateway could not finish the export; the same command begins a new one".into());
+            }
+            if let Seen::Manifest(manifest) = seen
                 && self.fetch(&session, &manifest, &mut note).await?
             {
                 note.complete = true;
@@ -143,12 +150,7 @@ impl Export {
                 removed.map_or_else(|error| println!("the gateway keeps the export until it expires: {error}"), drop);
             } else {
                 println!("{shown}: the gateway has forgotten the export; beginning anew");
-                // The next one may have fewer files than this one had.
-                for name in &note.files {
-                    fs::remove_file(self.folder.join(name)).or_else(unless_absent)?;
-                }
-                note = Note { request: request.clone(), ..Note::default() };
-                write(&self.folder, &note)?;
+                self.forget(&mut note)?;
             }
         }
         if note.complete {
@@ -156,6 +158,15 @@ impl Export {
         } else {
             Err("the gateway forgets exports faster than they are fetched".into())
         }
+    }
+
+    /// Has the next export be a new one, which may have fewer files than this one had.
+    fn forget(&self, note: &mut Note) -> Result<(), Failure> {
+        for name in &note.files {
+            fs::remove_file(self.folder.join(name)).or_else(unless_absent)?;
+        }
+        *note = Note { request: std::mem::take(&mut note.request), ..Note::default() };
+        write(&self.folder, note)
     }
 
     fn request(&self) -> String {
@@ -237,6 +248,7 @@ async fn wait(session: &Session<'_>, status: &str) -> Result<Seen, Failure> {
         match answer.status() {
             StatusCode::OK => return Ok(Seen::Manifest(answer.json().await?)),
             StatusCode::NOT_FOUND => return Ok(Seen::Forgotten),
+            StatusCode::INTERNAL_SERVER_ERROR => return Ok(Seen::Failed),
             StatusCode::ACCEPTED => {}
             other => return Err(format!("the export: {other}: {}", diagnostics(&answer.text().await?)).into()),
         }
@@ -256,6 +268,8 @@ async fn download(session: &Session<'_>, path: &str, folder: &Path, name: &str) 
     let (part, whole) = (folder.join(format!("{name}.part")), folder.join(name));
     let mut pause = PAUSE;
     for _ in 0..TRIES {
+        // The gateway breaks a file off where its token ends.
+        session.renew().await;
         let answer = send(session, Method::GET, path).await?;
         match answer.status() {
             StatusCode::OK => {}
@@ -288,14 +302,15 @@ async fn save(mut answer: Response, path: &Path) -> Result<bool, Failure> {
     }
 }
 
-/// Sends a request until it is answered for good.
+/// Sends a request until it is answered for good, or with a fault of the gateway each time.
 async fn send(session: &Session<'_>, method: Method, path: &str) -> Result<Response, Failure> {
     let url = format!("{}/{path}", session.fhir_url());
     let (mut pause, mut last) = (PAUSE, String::new());
-    for _ in 0..TRIES {
+    for left in (0..TRIES).rev() {
         let request = session.http.request(method.clone(), &url).bearer_auth(session.token().await?);
         match request.header("Prefer", "respond-async").send().await {
-            Ok(answer) if !is_passing(answer.status()) => return Ok(answer),
+            Ok(answer) if left == 0 && answer.status() == StatusCode::INTERNAL_SERVER_ERROR => return Ok(answer),
+            Ok(answer) if !session.is_passing(answer.status()).await => return Ok(answer),
             Ok(answer) => {
                 let status = answer.status();
                 last = format!("{status}: {}", diagnostics(&answer.text().await.unwrap_or_default()));

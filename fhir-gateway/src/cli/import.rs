@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Failure,
-    session::{PAUSE, Session, TRIES, diagnostics, is_passing},
+    session::{PAUSE, Session, TRIES, diagnostics},
     token::Token,
 };
 use crate::format::FHIR_JSON;
@@ -126,7 +126,7 @@ impl Session<'_> {
         for _ in 0..TRIES {
             match self.attempt(&piece).await? {
                 Ok((status, _)) if status.is_success() => return Ok(Sent::Stored),
-                Ok((status, body)) if !is_passing(status) => {
+                Ok((status, body)) if !self.is_passing(status).await => {
                     let why = format!("{status}: {}", diagnostics(&body));
                     return Ok(Sent::Refused { line: piece.line, body: piece.body, why });
                 }

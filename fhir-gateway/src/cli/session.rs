@@ -48,10 +48,22 @@ impl<'a> Session<'a> {
         *held = Some((token.clone(), Instant::now()));
         Ok(token)
     }
+
+    /// Has the next request ask for a token of its own: one that lives as long as tokens live here.
+    pub async fn renew(&self) {
+        *self.token.lock().await = None;
+    }
+
+    /// Whether the same request may be answered otherwise later. A token that is refused is not used again.
+    pub async fn is_passing(&self, status: StatusCode) -> bool {
+        if status == StatusCode::UNAUTHORIZED {
+            self.renew().await;
+        }
+        is_passing(status)
+    }
 }
 
-/// Whether the same request may be answered otherwise later.
-pub fn is_passing(status: StatusCode) -> bool {
+fn is_passing(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS
         || status == StatusCode::UNAUTHORIZED
         || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
