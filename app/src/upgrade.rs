@@ -60,6 +60,10 @@ pub fn due<'a>(
 ) -> Result<Option<&'a Upgrade>, UnknownUpgrade> {
     let Some(parameters) = state.get(&keys::parameters()) else { return Ok(None) };
     let governance = parameters.governance.unwrap_or_default();
+    // A program that is older than the state would follow rules that no longer hold.
+    if governance.state_version as usize > 1 + table.len() {
+        return Err(UnknownUpgrade { version: governance.state_version, height });
+    }
     if governance.upgrade_version == 0 || governance.upgrade_height != height {
         return Ok(None);
     }
@@ -80,5 +84,25 @@ impl Upgrade {
             (governance.upgrade_version, governance.upgrade_height) = (0, 0);
         });
         state.put(&keys::upgrade(self.version), &Made { height: block.height, time: block.time });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use careledger_wire::proto::state::{Governance, Parameters};
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_older_than_the_state_does_not_go_on_with_it() {
+        let none = std::collections::BTreeMap::new();
+        for (version, known, is_refused) in
+            [(1, 0, false), (2, 0, true), (2, 1, false), (NEWEST, 1, true), (NEWEST, 2, false)]
+        {
+            let mut state = crate::state::Overlay::new(&none);
+            let governance = Some(Governance { state_version: version, ..Governance::default() });
+            state.put(&keys::parameters(), &Parameters { governance, ..Parameters::default() });
+            assert_eq!(due(&TABLE[..known], 7, &state).is_err(), is_refused, "{version} {known}");
+        }
     }
 }

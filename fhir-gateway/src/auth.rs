@@ -135,7 +135,14 @@ impl Caller {
     /// Whether some scope is about more than one patient.
     fn reaches_others(&self, interaction: Interaction, resource_type: &str) -> bool {
         let allow = |level| self.scopes.allow(level, interaction, resource_type);
-        allow(Level::System) || (self.enrolled().is_some() && allow(Level::User))
+        allow(Level::System) || (self.as_practitioner(interaction, resource_type).is_some() && allow(Level::User))
+    }
+
+    /// The account of the practitioner in front of the app, where it counts for this interaction. Who is enrolled
+    /// follows from what Practitioners say, which is no practitioner's own word.
+    fn as_practitioner(&self, interaction: Interaction, resource_type: &str) -> Option<&Address> {
+        let is_reading = matches!(interaction, Interaction::Read | Interaction::Search);
+        self.enrolled().filter(|_| is_reading || resource_type != "Practitioner")
     }
 
     /// The account of the practitioner in front of the app, where one is enrolled.
@@ -162,7 +169,7 @@ impl Caller {
     /// What of a type the caller's scopes reach for this interaction.
     pub fn reach(&self, interaction: Interaction, resource_type: &str) -> Reach<'_> {
         let of_level = |level| self.scopes.constraints(level, interaction, resource_type);
-        let users = self.enrolled().into_iter().flat_map(|_| of_level(Level::User));
+        let users = self.as_practitioner(interaction, resource_type).into_iter().flat_map(|_| of_level(Level::User));
         let others = of_level(Level::System).chain(users).map(|constraint| Part { patient: None, constraint });
         let own = self.patient.as_deref().into_iter().flat_map(|patient| {
             of_level(Level::Patient).map(move |constraint| Part { patient: Some(patient), constraint })

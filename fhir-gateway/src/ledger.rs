@@ -32,7 +32,7 @@ pub mod rpc;
 /// Longest wait for a transaction's block.
 pub const COMMIT_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a transaction of an organization stays valid, in seconds. The ledger allows 600.
-const VALIDITY_SECONDS: i64 = 240;
+pub const VALIDITY_SECONDS: i64 = 240;
 /// Pages that one scan asks for at most.
 const SCAN_PAGES_MAX: usize = 1_000;
 

@@ -36,6 +36,8 @@ const STATEMENTS_MAX: usize = 256;
 const THREADS: usize = 2;
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// After this time without a word from the other side it is asked whether it is still there.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Why the database did not do what it was asked. Values never appear in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -193,6 +195,8 @@ impl Postgres {
         let settings = &self.shared.settings;
         let mut config = settings.config.clone();
         config.connect_timeout(CONNECT_TIMEOUT).application_name("careledger-gateway");
+        config.keepalives_idle(SILENCE_MAX).keepalives_interval(SILENCE_MAX / 2).keepalives_retries(3);
+        config.tcp_user_timeout(3 * SILENCE_MAX);
         let refused = |error| unconnected(settings, &error);
         // A connection ends with its client. What went wrong is told to whoever waits for an answer.
         let client = match settings.tls.clone() {
@@ -207,9 +211,14 @@ impl Postgres {
                 client
             }
         };
-        // The name has lower-case letters, digits and underscores only.
+        // The name has lower-case letters, digits and underscores only. What a process that is gone holds is free as
+        // soon as the server knows.
+        let (schema, silence) = (&settings.schema, SILENCE_MAX.as_secs());
         client
-            .batch_execute(&format!("SET search_path TO {}; SET client_min_messages TO error", settings.schema))
+            .batch_execute(&format!(
+                "SET search_path TO {schema}; SET client_min_messages TO error; SET tcp_keepalives_idle TO {silence}; \
+                 SET tcp_keepalives_interval TO {silence}; SET tcp_keepalives_count TO 3"
+            ))
             .await
             .map_err(failed)?;
         Ok(Connected { client, statements: Mutex::default() })

@@ -65,7 +65,8 @@ impl Client {
 
 fn node(project: PathBuf) -> Result<Program, Failure> {
     toolbox::provide(&[Need::Node])?;
-    if !project.join("node_modules").is_dir() {
+    // npm writes it last: an installation that was cut off is done again.
+    if !project.join("node_modules/.package-lock.json").is_file() {
         Program::new("npm").args(["ci", "--no-audit", "--no-fund"]).in_folder(&project).capture()?;
     }
     Ok(Program::new("node").arg("check.mjs").in_folder(&project))

@@ -16,8 +16,8 @@ mod libclang;
 mod packages;
 pub mod python;
 
-/// The oldest Node.js that the outside clients of the tests run on.
-const NODE_MAJOR_MIN: u32 = 18;
+/// The oldest Node.js that the outside clients of the tests run on: CosmJS loads modules in a way that is new there.
+const NODE_MIN: (u32, u32) = (20, 19);
 /// The licence checker, pinned so that a check means the same everywhere.
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
@@ -54,7 +54,7 @@ impl Need {
             Self::Libclang => libclang::find().is_some() && (find("apt-get").is_none() || libclang::has_headers()),
             Self::Postgres => crate::postgres::programs().is_some(),
             Self::Java => java::major().is_some_and(|major| major >= java::MAJOR_MIN) && find("mvn").is_some(),
-            Self::Node => node_major().is_some_and(|major| major >= NODE_MAJOR_MIN) && find("npm").is_some(),
+            Self::Node => node_version().is_some_and(|version| version >= NODE_MIN) && find("npm").is_some(),
         }
     }
 }
@@ -126,7 +126,9 @@ pub fn cargo() -> PathBuf {
     env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
 }
 
-fn node_major() -> Option<u32> {
+/// Major and minor.
+fn node_version() -> Option<(u32, u32)> {
     let version = Program::new("node").arg("--version").capture().ok()?;
-    version.trim().strip_prefix('v')?.split('.').next()?.parse().ok()
+    let mut numbers = version.trim().strip_prefix('v')?.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }

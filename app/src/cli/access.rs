@@ -23,7 +23,7 @@ use super::{
 /// standing, and for a delegate the grant it came from, decide. Purpose, scope and actor are
 /// commitments: the FHIR Consent says them.
 ///
-/// That none is missing is proven too: grants and emergencies are never removed, and from state version 3 on the
+/// That no grant and no emergency is missing is proven too (a guardian needs neither): they are never removed, and from state version 3 on the
 /// subject says how many it has. A node that leaves one out is found, and nothing is printed. Of an earlier state
 /// `complete` is false: there it is the node's word; compare with another node's.
 #[derive(Debug, Args)]
@@ -121,7 +121,15 @@ async fn listed(client: &Client, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
     let mut after: Option<Vec<u8>> = None;
     loop {
         let (pairs, next) = client.pairs(prefix, after.as_deref()).await?;
-        keys.extend(pairs.into_iter().map(|(key, _)| key));
+        for (key, _) in pairs {
+            if !key.starts_with(prefix) || keys.last().is_some_and(|last| *last >= key) {
+                return Err(unreadable());
+            }
+            keys.push(key);
+        }
+        if next.is_some() && (next.as_ref() != keys.last() || next == after) {
+            return Err(unreadable());
+        }
         match next {
             Some(next) => after = Some(next),
             None => return Ok(keys),

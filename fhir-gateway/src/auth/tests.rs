@@ -370,8 +370,10 @@ fn a_patient_scope_reaches_one_compartment() {
 #[test]
 fn a_user_scope_reaches_something_for_an_enrolled_practitioner_only() {
     let account = Address::new([7; 20]);
-    let scopes =
-        Scopes::parse("user/Observation.rs patient/Patient.r user/DocumentReference.r?status=current").unwrap();
+    let scopes = Scopes::parse(
+        "user/Observation.rs patient/Patient.r user/DocumentReference.r?status=current user/Practitioner.cruds",
+    )
+    .unwrap();
     let with =
         |person| Caller { client: "app".to_owned(), scopes: scopes.clone(), patient: None, expires_at: NEVER, person };
     for nobody in [with(None), with(Some(Person::Named("Practitioner/x".to_owned())))] {
@@ -386,6 +388,11 @@ fn a_user_scope_reaches_something_for_an_enrolled_practitioner_only() {
     assert!(doctor.may(Interaction::Read, "Patient").is_err(), "no patient was launched for");
     assert!(doctor.may(Interaction::Update, "Observation").is_err());
     assert_eq!(doctor.on_behalf_of(Interaction::Read, "DocumentReference"), Some(&account));
+    assert_eq!(doctor.reach(Interaction::Search, "Practitioner"), Reach::Whole);
+    for write in [Interaction::Create, Interaction::Update, Interaction::Delete] {
+        assert!(doctor.may(write, "Practitioner").is_err(), "nobody enrols, renews or becomes somebody by own word");
+        assert_eq!(doctor.reach(write, "Practitioner"), Reach::Parts(Vec::new()));
+    }
     let both = Caller { scopes: Scopes::parse("user/*.r system/*.r").unwrap(), ..doctor };
     assert_eq!(both.on_behalf_of(Interaction::Read, "DocumentReference"), None);
 }

@@ -92,7 +92,7 @@ pub fn address(settings: &config::Postgres) -> Result<Config, String> {
     if is_encrypted && config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_))) {
         return Err("url names a socket of this machine, over which PostgreSQL speaks no TLS".to_owned());
     }
-    if !is_encrypted && !settings.allow_unencrypted && !config.get_hosts().iter().all(is_here) {
+    if !is_encrypted && !settings.allow_unencrypted && !is_all_here(&config) {
         return Err("url names another machine, and what is indexed would cross the network in clear text. Set \
                     sslmode = \"verify-full\" with a root_certificate, connect through a tunnel that ends on this \
                     machine, or set allow_unencrypted = true where the network itself is encrypted"
@@ -100,6 +100,11 @@ pub fn address(settings: &config::Postgres) -> Result<Config, String> {
     }
     config.ssl_mode(if is_encrypted { SslMode::Require } else { SslMode::Disable });
     Ok(config)
+}
+
+/// Whether every host and every address that stands for one is on this machine.
+fn is_all_here(config: &Config) -> bool {
+    config.get_hosts().iter().all(is_here) && config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback)
 }
 
 impl Settings {

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Weak};
 
-use careledger_app::limits::SUPERSESSIONS_PER_TRANSACTION_MAX;
+use careledger_app::limits::{SUPERSESSIONS_PER_TRANSACTION_MAX, UNORDERED_SECONDS_MAX};
 use careledger_wire::{
     ids::Address,
     message::Message,
@@ -19,7 +19,10 @@ use super::{
     Core, Stored,
     pipeline::{Hold, Prepared},
 };
-use crate::outcome::Refusal;
+use crate::{
+    ledger::{COMMIT_DEADLINE, VALIDITY_SECONDS},
+    outcome::Refusal,
+};
 
 /// Messages that anchor the versions of one transaction: first ones, and later ones.
 pub const ANCHORING_MESSAGES_MAX: usize = 2;
@@ -29,6 +32,8 @@ const WAITING_UNITS_MAX: usize = 4096;
 const SHARED_UNITS_MAX: usize = 256;
 /// Records that share one transaction, anchored or superseded: as many fit whatever they are.
 const SHARED_RECORDS_MAX: usize = SUPERSESSIONS_PER_TRANSACTION_MAX;
+/// A write that waited longer is submitted no more: others may take it for expired before the ledger would.
+const SUBMITTED_WITHIN_SECONDS: i64 = UNORDERED_SECONDS_MAX - VALIDITY_SECONDS - 2 * COMMIT_DEADLINE.as_secs() as i64;
 /// Rounds of transactions that wait for their blocks at the same time.
 const IN_FLIGHT_MAX: usize = 4;
 
@@ -37,6 +42,8 @@ pub(super) struct Unit {
     pub prepared: Vec<Prepared>,
     pub extra: Vec<Message>,
     pub hold: Hold,
+    /// When it was prepared, by the ledger's clock, Unix seconds.
+    pub since: i64,
 }
 
 type Answer = Result<Vec<Arc<Stored>>, Refusal>;
@@ -122,18 +129,34 @@ pub(super) fn messages(
 
 impl Core {
     async fn anchor_group(self: &Arc<Self>, group: Vec<Waiting>) {
+        let group = self.in_time(group).await;
+        if group.is_empty() {
+            return;
+        }
         let units: Vec<&Unit> = group.iter().map(|(unit, _)| unit).collect();
         let messages = self.messages(&units);
         let outcome = self.submit(messages).await;
         if matches!(outcome, Err(Refusal::Ledger { .. })) && group.len() > 1 {
             for waiting in group {
-                let messages = self.messages(&[&waiting.0]);
-                let outcome = self.submit(messages).await;
-                self.finish(vec![waiting], outcome).await;
+                for waiting in self.in_time(vec![waiting]).await {
+                    let messages = self.messages(&[&waiting.0]);
+                    let outcome = self.submit(messages).await;
+                    self.finish(vec![waiting], outcome).await;
+                }
             }
         } else {
             self.finish(group, outcome).await;
         }
+    }
+
+    /// Those that may still be submitted. What became of the others is found out before the next write.
+    async fn in_time(self: &Arc<Self>, group: Vec<Waiting>) -> Vec<Waiting> {
+        let latest = self.ledger.now() - SUBMITTED_WITHIN_SECONDS;
+        let (group, late): (Vec<_>, Vec<_>) = group.into_iter().partition(|(unit, _)| unit.since >= latest);
+        if !late.is_empty() {
+            self.finish(late, Err(Refusal::LedgerUnavailable)).await;
+        }
+        group
     }
 
     /// Time of the block.
@@ -161,7 +184,7 @@ impl Core {
                 for (unit, done) in group {
                     let Unit { prepared, hold, .. } = unit;
                     if known {
-                        if let Err(error) = self.drop_versions(&prepared).await {
+                        if let Err(error) = self.drop_versions(&prepared, None).await {
                             tracing::warn!(%error, "refused versions stay in the vault until the next start");
                         }
                     } else {

@@ -119,6 +119,7 @@ impl Records {
         let records = changes.iter().map(|change| self.core.record_of(change)).collect::<Vec<_>>();
         self.core.settle(&records).await?;
         let hold = Hold::take(&self.core, records)?;
+        let since = self.core.ledger.now();
         let prepared = match self.core.prepare(changes).await {
             Ok(prepared) => prepared,
             // Another process writes one of them, or ended while it did: what became of that is found out
@@ -129,7 +130,7 @@ impl Records {
             }
             Err(Unprepared::Refused(refusal)) => return Err(refusal),
         };
-        let unit = Unit { prepared, extra, hold };
+        let unit = Unit { prepared, extra, hold, since };
         let stored = self.anchoring.commit(unit).await?;
         Ok(stored.into_iter().map(Arc::unwrap_or_clone).collect())
     }
@@ -239,7 +240,7 @@ impl Core {
         let mut fresh = Vec::with_capacity(versions.len());
         for (prepared, time) in versions {
             let key = entry::key(&prepared.record, prepared.version);
-            if !self.was_published(&key)? {
+            if !self.was_published(&prepared, &key)? {
                 next += 1;
                 let committed = entry::committed_value(prepared.version, time);
                 batch.put(Space::Committed, key.clone(), committed.clone());
@@ -267,16 +268,24 @@ impl Core {
     }
 
     /// Whether another process found out first that the ledger has this version, and published it.
-    fn was_published(&self, key: &[u8]) -> Result<bool, Refusal> {
+    fn was_published(&self, prepared: &Prepared, key: &[u8]) -> Result<bool, Refusal> {
         if !self.store.is_shared() {
             return Ok(false);
         }
-        if self.store.get(Space::Committed, key)?.is_some() {
+        let is_there = |space| Ok::<_, Refusal>(self.store.get(space, key)?.is_some());
+        let is_own = self.holds(prepared)?;
+        if is_own && is_there(Space::Committed)? {
             return Ok(true);
         }
         // Given up for expired by another process, while this one stood still: the body is gone.
-        let is_pending = self.store.get(Space::Pending, key)?.is_some();
+        let is_pending = is_own && is_there(Space::Pending)?;
         if is_pending { Ok(false) } else { Err(Refusal::Internal("a write was given up by another process")) }
+    }
+
+    /// Whether what the vault has under this version is what was prepared, and no other writer's.
+    pub(super) fn holds(&self, prepared: &Prepared) -> Result<bool, Refusal> {
+        let there = self.entry(&prepared.record, prepared.version)?;
+        Ok(there.is_some_and(|there| there.address == prepared.entry.address))
     }
 
     /// Tells the index, which may be behind: then it gets everything it lacks.
@@ -294,17 +303,44 @@ impl Core {
         if was_current.await? { Ok(()) } else { self.catch_up().await.map(|_| ()) }
     }
 
-    /// Forgets versions that the ledger did not take.
-    pub(super) async fn drop_versions(&self, versions: &[Prepared]) -> Result<(), Refusal> {
+    /// Forgets versions that the ledger did not take, as far as they are still there: another process may have
+    /// found that out, too, and somebody have written the same version since. `judged` is the mark that was looked
+    /// at, where they were found pending.
+    pub(super) async fn drop_versions(&self, versions: &[Prepared], judged: Option<&[u8]>) -> Result<(), Refusal> {
+        // What a version is called can be taken only where it is free, and is freed and published only under this
+        // lock: what is looked at here stays until it is removed.
+        let _in_order = self.sequence.lock().await;
+        let _others = self.store.exclusive(vec![JOURNAL.to_owned()]).await?;
         let mut batch = Batch::default();
-        for Prepared { record, version, entry, .. } in versions {
+        for prepared @ Prepared { record, version, entry, .. } in versions {
             let document = Document::new(*record, *version);
             let key = entry::key(record, *version);
+            let mark = self.store.get(Space::Pending, &key)?;
+            let is_as_judged = mark.is_some() && judged.is_none_or(|judged| mark.as_deref() == Some(judged));
+            if !is_as_judged || !self.holds(prepared)? {
+                continue;
+            }
             batch.delete(Space::Body, entry.address.to_vec());
             batch.delete(Space::Wrap, entry::wrap_key(&document, &envelope::storage_key_id(&self.keys.storage)));
             batch.delete(Space::Entry, key.clone());
             batch.delete(Space::Pending, key);
         }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        Ok(self.store.commit(batch, Durability::Ordered).await?)
+    }
+
+    /// Removes the mark of a version that has nothing else, if it is still this one.
+    pub(super) async fn drop_mark(&self, key: &[u8], judged: &[u8]) -> Result<(), Refusal> {
+        let _in_order = self.sequence.lock().await;
+        let _others = self.store.exclusive(vec![JOURNAL.to_owned()]).await?;
+        let is_alone = self.store.get(Space::Entry, key)?.is_none();
+        if !is_alone || self.store.get(Space::Pending, key)?.as_deref() != Some(judged) {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        batch.delete(Space::Pending, key);
         Ok(self.store.commit(batch, Durability::Ordered).await?)
     }
 }

@@ -149,9 +149,7 @@ impl Core {
     /// only its mark was left, and that is removed.
     async fn decide(&self, record: RecordId, version: u32, pending: &[u8]) -> Result<Option<Verdict>, Refusal> {
         let Some(entry) = self.entry(&record, version)? else {
-            let mut batch = crate::vault::Batch::default();
-            batch.delete(Space::Pending, entry::key(&record, version));
-            self.store.commit(batch, crate::vault::Durability::Ordered).await?;
+            self.drop_mark(&entry::key(&record, version), pending).await?;
             return Ok(None);
         };
         let prepared = Prepared { record, version, entry, content: None };
@@ -160,7 +158,7 @@ impl Core {
             Verdict::Committed(time) => {
                 self.publish(vec![(prepared, time)]).await?;
             }
-            Verdict::Never => self.drop_versions(&[prepared]).await?,
+            Verdict::Never => self.drop_versions(&[prepared], Some(pending)).await?,
             Verdict::Undecided => {}
         }
         Ok(Some(verdict))

@@ -198,6 +198,28 @@ async fn a_writer_that_looked_before_another_published_takes_nothing_of_its_vers
 }
 
 #[tokio::test]
+async fn a_version_that_another_wrote_meanwhile_is_not_dropped_with_ones_own() {
+    let world = World::new().await;
+    let records = world.records();
+    records.commit(vec![create("1", "first")], vec![]).await.unwrap();
+    let core = &records.core;
+    let late = core.seal(update("1", "late", 1), &mut Batch::default()).unwrap();
+    let own = core.prepare(vec![update("1", "second", 1)]).await.unwrap();
+    let mark = entry::pending_value(0, &[7; 16]);
+    let key = entry::key(&own[0].record, own[0].version);
+    core.drop_versions(std::slice::from_ref(&late), None).await.unwrap();
+    core.drop_versions(&own, Some(&mark)).await.unwrap();
+    core.drop_mark(&key, &mark).await.unwrap();
+    assert!(core.holds(&own[0]).unwrap(), "neither for another's entry nor for a mark that is no more");
+    assert!(core.store.get(Space::Pending, &key).unwrap().is_some());
+    core.drop_versions(&own, None).await.unwrap();
+    assert_eq!(core.store.get(Space::Pending, &key).unwrap(), None);
+    records.commit(vec![update("1", "second", 1)], vec![]).await.unwrap();
+    core.drop_versions(std::slice::from_ref(&late), None).await.unwrap();
+    assert_eq!(records.read("Patient", "1").await.unwrap().content, json("second"));
+}
+
+#[tokio::test]
 async fn all_changes_of_a_request_are_made_or_none() {
     let world = World::new().await;
     let records = world.records();

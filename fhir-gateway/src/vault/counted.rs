@@ -55,4 +55,8 @@ impl Store for Counted {
     fn exclusive(&self, names: Vec<String>) -> BoxFuture<'static, Result<Exclusive, StoreError>> {
         self.store.exclusive(names)
     }
+
+    fn try_exclusive(&self, name: &str) -> BoxFuture<'static, Result<Option<Exclusive>, StoreError>> {
+        self.store.try_exclusive(name)
+    }
 }

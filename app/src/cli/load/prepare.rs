@@ -139,8 +139,10 @@ pub fn consents(claimants: &[Claimant], count: u32) -> Vec<Vec<u8>> {
 
 /// `count` pairs `KEY=VALUE` of CometBFT's key-value store, each of its own key.
 pub fn pairs(count: u32) -> Vec<Vec<u8>> {
+    // A pair that a node has seen before is none to it.
+    let run: u64 = rand::random();
     let pair = |number: u32| {
-        let mut pair = format!("load{number:016}=").into_bytes();
+        let mut pair = format!("load{run:016x}{number:08}=").into_bytes();
         pair.resize(PAIR_BYTES, b'x');
         pair
     };
