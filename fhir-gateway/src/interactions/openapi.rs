@@ -47,7 +47,7 @@ const ERRORS: &[(u16, &str)] = &[
 /// What is the same for every organization whose gateway makes exports, and for every other.
 static CONTENT: LazyLock<[String; 2]> = LazyLock::new(|| {
     [Exports::Made, Exports::NotMade].map(|exports| {
-        let content = json!({"paths": paths(exports), "components": components()}).to_string();
+        let content = json!({"paths": paths(exports), "components": components(exports)}).to_string();
         // The members alone, to be put beside those that differ.
         content[1..].to_owned()
     })
@@ -330,7 +330,11 @@ fn header(name: &str) -> Value {
     json!({"$ref": format!("#/components/headers/{name}")})
 }
 
-fn components() -> Value {
+fn components(exports: Exports) -> Value {
+    let mut parameters = inputs::components();
+    if exports == Exports::NotMade {
+        parameters.retain(|name, _| !["job", "file"].contains(&name.as_str()));
+    }
     let error = |(status, description): &(u16, &str)| {
         let mut response = json!({
             "description": description,
@@ -355,7 +359,7 @@ fn components() -> Value {
             "Retry-After": text("seconds to wait"),
         },
         "responses": ERRORS.iter().map(error).collect::<Map<_, _>>(),
-        "parameters": inputs::components(),
+        "parameters": parameters,
         "schemas": schemas::components(),
     })
 }
@@ -436,6 +440,7 @@ mod tests {
             paths.keys().filter(|path| path.contains("$export") || path.starts_with("/bulk")).count()
         };
         assert_eq!((named(Exports::Made), named(Exports::NotMade)), (5, 0));
+        assert!(!document_of(Exports::NotMade).to_string().contains("export"));
     }
 
     /// A status that can be answered and is not documented would surprise whoever generates a client.
