@@ -24,6 +24,7 @@ use crate::{
     reject::Reject,
     snapshot::{self, Applied, Restore},
     store::{Store, memory::MemoryStore},
+    upgrade,
     wallet::Signer,
 };
 
@@ -260,14 +261,20 @@ impl Network {
         self.compare_states()
     }
 
-    /// A program that knows an upgrade goes on through its height; one that does not stops before it.
+    /// A program that knows the upgrades goes on through their heights; one that does not stops before them, and
+    /// wherever the state has a format that it does not know.
     fn check_programs(&mut self) -> Result<(), Violation> {
         let height = self.height();
         let is_due = self.model.scheduled.is_some_and(|(_, due)| due == height);
-        let store = self.replicas[0].machine.store();
-        let is_stopped = Machine::with_upgrades(store.clone(), &[]).halts_before(height).is_some();
-        if is_stopped != is_due {
-            return self.broken("an old program stops before an upgrade, and only there", format!("due: {is_due}"));
+        let machine = &self.replicas[0].machine;
+        let needed = self.model.scheduled.filter(|_| is_due).map_or(1, |(version, _)| version).max(self.model.format);
+        for known in 0..upgrade::TABLE.len() {
+            let program = Machine::with_upgrades(machine.store().clone(), &upgrade::TABLE[..known]);
+            let (knows, stops) = (1 + known as u32, program.halts_before(height).is_some());
+            if stops != (knows < needed) {
+                let found = format!("it knows {knows}, {needed} is needed, it stops: {stops}");
+                return self.broken("an old program stops where the state needs a newer one, and only there", found);
+            }
         }
         self.report.upgrades += u64::from(is_due);
         let halts = self.replicas.iter().any(|replica| replica.machine.halts_before(height).is_some());
