@@ -44,7 +44,7 @@ pub fn record(places: &Places) -> Result<(), Failure> {
 /// [`Failure::Needs`] where the validator cannot be had; what it calls an error and no exception explains.
 pub fn validate(places: &Places) -> Result<(), Failure> {
     let hapi = Hapi::provide(places)?;
-    say!("validating what the tests were answered: one to three minutes");
+    say!("validating what the tests were answered: two to four minutes");
     let exceptions = places.repository.join("tests/clients/hapi/exceptions.txt");
     hapi.program("careledger.ResponseCheck", VALIDATOR_MEBIBYTES_MAX).arg(folder(places)).arg(exceptions).run()
 }

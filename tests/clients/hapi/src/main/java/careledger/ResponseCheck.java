@@ -87,8 +87,10 @@ public final class ResponseCheck {
 
   private void validate(Path answer) {
     String text;
+    String asked;
     try {
       text = Files.readString(answer);
+      asked = request(nameOf(answer));
     } catch (IOException fault) {
       throw new UncheckedIOException(fault);
     }
@@ -96,7 +98,7 @@ public final class ResponseCheck {
       if (message.getSeverity().ordinal() < ResultSeverityEnum.ERROR.ordinal()) {
         continue;
       }
-      String said = message.getLocationString() + ": " + message.getMessage();
+      String said = asked + " at " + message.getLocationString() + ": " + message.getMessage();
       exceptions.stream()
           .filter(exception -> exception.message().matcher(said).find())
           .findFirst()
@@ -104,6 +106,11 @@ public final class ResponseCheck {
               exception -> count(exception),
               () -> errors.add(new Found(nameOf(answer), message.getLocationString(), message.getMessage())));
     }
+  }
+
+  /** What was asked, as the tests noted it. */
+  private String request(String answer) throws IOException {
+    return Files.readString(folder.resolve(answer + ".request")).strip();
   }
 
   private void count(Exempted exception) {
@@ -119,9 +126,7 @@ public final class ResponseCheck {
     for (Map.Entry<String, List<Found>> kind : kinds.entrySet()) {
       System.out.println(kind.getValue().size() + " × " + kind.getKey());
       for (Found error : kind.getValue().subList(0, Math.min(EXAMPLES, kind.getValue().size()))) {
-        Path request = folder.resolve(error.answer() + ".request");
-        String asked = Files.exists(request) ? Files.readString(request).strip() : "";
-        System.out.println("    " + error.answer() + " (" + asked + ") at " + error.location());
+        System.out.println("    " + error.answer() + " (" + request(error.answer()) + ") at " + error.location());
         System.out.println("        " + error.message());
       }
     }
