@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    auth::clock,
     outcome::Refusal,
     resources::{Resource, resource},
     search::{Handling, Query, is_about_answers},
@@ -216,6 +217,26 @@ pub struct Job {
 }
 
 impl Job {
+    /// One that begins now, of which nothing is done, and for which nothing is awaited. `client` asked with a token
+    /// of these scopes.
+    pub fn new(id: String, client: String, scopes: String, order: Order, transaction_time: i64) -> Self {
+        Self {
+            id,
+            client,
+            scopes,
+            order,
+            began: clock(),
+            transaction_time,
+            waiting: Vec::new(),
+            step: 0,
+            after: String::new(),
+            files: Vec::new(),
+            failures: 0,
+            retry_at: 0,
+            end: None,
+        }
+    }
+
     /// When it is forgotten, Unix seconds.
     pub fn expires_at(&self) -> i64 {
         self.end.map_or(self.began + RUNNING_SECONDS_MAX, |(at, _)| at + KEPT_SECONDS)

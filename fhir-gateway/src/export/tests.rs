@@ -24,21 +24,7 @@ pub(super) fn job(id: &str) -> Job {
         elements: Vec::new(),
         patients: None,
     };
-    Job {
-        id: id.to_owned(),
-        client: "ehr".to_owned(),
-        scopes: "system/*.rs".to_owned(),
-        order,
-        began: clock(),
-        transaction_time: 1_800_000_000,
-        waiting: Vec::new(),
-        step: 0,
-        after: String::new(),
-        files: Vec::new(),
-        failures: 0,
-        retry_at: 0,
-        end: None,
-    }
+    Job::new(id.to_owned(), "ehr".to_owned(), "system/*.rs".to_owned(), order, 1_800_000_000)
 }
 
 fn open(folder: &Path, keys: &Arc<OrganizationKeys>) -> (Exports, Arc<LocalStore>) {

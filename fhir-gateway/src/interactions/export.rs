@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Context, everything::inputs, kept, local_patient, operation::Sent, permit, readable};
 use crate::{
     audit::Action,
-    auth::{clock, scopes::Interaction},
+    auth::{Caller, clock, scopes::Interaction},
     export::{
         job::{End, Job, Kind, Order, Scope, filters},
         lines, run,
@@ -121,21 +121,9 @@ pub async fn begin(context: &Context<'_>, of: Of<'_>, sent: &Sent<'_>, request: 
     }
     let id = hex::encode(random::<16>());
     run::log(organization, Action::Execute, &context.caller.client, &order.scope, None, context.origin).await?;
-    let job = Job {
-        id: id.clone(),
-        client: context.caller.client.clone(),
-        scopes: context.caller.scopes.to_string(),
-        order,
-        began: clock(),
-        transaction_time,
-        waiting,
-        step: 0,
-        after: String::new(),
-        files: Vec::new(),
-        failures: 0,
-        retry_at: 0,
-        end: None,
-    };
+    let Caller { client, scopes, .. } = context.caller;
+    let job = Job::new(id.clone(), client.clone(), scopes.to_string(), order, transaction_time);
+    let job = Job { waiting, ..job };
     organization.exports.begin(job).await?;
     Ok(id)
 }

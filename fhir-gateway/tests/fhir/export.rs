@@ -431,29 +431,16 @@ async fn a_groups_export_has_no_older_version_of_what_was_moved_to_a_member_sinc
 
 /// An export of Observations as of a time.
 fn job(id: &str, scope: Scope, transaction_time: i64) -> Job {
-    Job {
-        id: id.to_owned(),
-        client: "ehr".to_owned(),
-        scopes: SCOPE.to_owned(),
-        order: Order {
-            scope,
-            request: String::new(),
-            types: vec!["Observation".to_owned()],
-            filters: Vec::new(),
-            since: None,
-            elements: Vec::new(),
-            patients: None,
-        },
-        began: ledger::clock(),
-        transaction_time,
-        waiting: Vec::new(),
-        step: 0,
-        after: String::new(),
-        files: Vec::new(),
-        failures: 0,
-        retry_at: 0,
-        end: None,
-    }
+    let order = Order {
+        scope,
+        request: String::new(),
+        types: vec!["Observation".to_owned()],
+        filters: Vec::new(),
+        since: None,
+        elements: Vec::new(),
+        patients: None,
+    };
+    Job::new(id.to_owned(), "ehr".to_owned(), SCOPE.to_owned(), order, transaction_time)
 }
 
 /// What the server sends of a body; the error where it breaks off.
