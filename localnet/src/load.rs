@@ -39,13 +39,32 @@ pub struct Measured {
     pub waiting_max: u64,
 }
 
-/// Whether the key-value store is measured beside CareLedger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
-    /// CareLedger alone.
-    None,
-    /// CometBFT's built-in key-value store on the same node program.
+/// What is measured in turn with it: CometBFT's own store, as its users run it, under the stock program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Beside {
+    /// Built into the node: nothing lies between them.
     Kvstore,
+    /// In a process of its own.
+    SocketKvstore,
+}
+
+impl Beside {
+    fn subject(self) -> Subject {
+        let app = match self {
+            Self::Kvstore => App::Kvstore,
+            Self::SocketKvstore => App::SocketKvstore,
+        };
+        Subject { app, node: NodeKind::Stock }
+    }
+}
+
+/// What a network runs while it is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// What its validators agree on.
+    pub app: App,
+    /// The node program.
+    pub node: NodeKind,
 }
 
 /// What is sent to CareLedger.
@@ -76,57 +95,84 @@ pub enum Pace {
 }
 
 /// How to load a network.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// How long to send.
     pub duration: Duration,
-    /// The node program.
-    pub node: NodeKind,
     /// What is sent.
     pub sent: Sent,
-    /// Connections that send at the same time.
-    pub connections: u32,
+    /// Connections that send at the same time: each number in turn.
+    pub connections: Vec<u32>,
+    /// How often all of it is done.
+    pub rounds: u32,
     /// How fast.
     pub pace: Pace,
 }
 
-/// Starts a network (and one for the comparison), loads each, prints what they gave.
-pub fn run(places: &Places, app: App, plan: &Plan, comparison: Comparison) -> Result<(), Failure> {
-    let baseline = match comparison {
-        Comparison::None => None,
-        Comparison::Kvstore => Some(measure(places, App::Kvstore, plan)?),
-    };
-    let measured = measure(places, app, plan)?;
-    if let Some(baseline) = baseline {
-        let ratio = measured.committed_tx_per_s / baseline.committed_tx_per_s;
-        say!("ratio: {ratio:.2} of the key-value store built into CometBFT");
+/// The most that a subject gave.
+struct Best {
+    subject: Subject,
+    connections: u32,
+    committed_tx_per_s: f64,
+}
+
+/// Loads networks of the subject, and of what it is compared with, in turn; prints what each gave and how the best
+/// of it compares with the best of each other.
+pub fn run(places: &Places, subject: Subject, plan: &Plan, beside: &[Beside]) -> Result<(), Failure> {
+    let subjects: Vec<_> = beside.iter().map(|beside| beside.subject()).chain([subject]).collect();
+    let mut runs = Vec::new();
+    for _ in 0..plan.rounds {
+        for subject in &subjects {
+            for connections in &plan.connections {
+                let measured = measure(places, *subject, plan, *connections)?;
+                let committed_tx_per_s = measured.committed_tx_per_s;
+                runs.push(Best { subject: *subject, connections: *connections, committed_tx_per_s });
+            }
+        }
+    }
+    let Some(own) = best(&runs, subject) else { return Ok(()) };
+    for other in beside.iter().filter_map(|beside| best(&runs, beside.subject())) {
+        say!(
+            "ratio: {:.2} of the {} under the stock program ({:.0}/s over {} connections ÷ {:.0}/s over {})",
+            own.committed_tx_per_s / other.committed_tx_per_s,
+            other.subject.app.name(),
+            own.committed_tx_per_s,
+            own.connections,
+            other.committed_tx_per_s,
+            other.connections,
+        );
     }
     Ok(())
 }
 
-fn measure(places: &Places, app: App, plan: &Plan) -> Result<Measured, Failure> {
-    let network = start(places, plan.node, app)?;
+/// Of the runs of a subject the one that committed most.
+fn best(runs: &[Best], subject: Subject) -> Option<&Best> {
+    runs.iter()
+        .filter(|run| run.subject == subject)
+        .max_by(|one, other| one.committed_tx_per_s.total_cmp(&other.committed_tx_per_s))
+}
+
+fn measure(places: &Places, subject: Subject, plan: &Plan, connections: u32) -> Result<Measured, Failure> {
+    let network = start(places, subject)?;
     let record = network.record();
     let addresses: Vec<_> = (0..record.manifest.validators).map(|index| record.rpc_address(index)).collect();
-    let measured = match app {
+    let (program, sent) = match subject.app {
         App::Careledger => {
             let home = network.home();
             let registrar = registrar(0);
             let passphrase = passphrase_file(home);
             let program = Program::new(places.built("careledgerd")).args(["load", "--from", &registrar]).arg("--home");
-            let program = program.arg(client_home(home)).arg("--passphrase-file").arg(passphrase);
-            send(program, &addresses, plan, plan.sent.name())?
+            (program.arg(client_home(home)).arg("--passphrase-file").arg(passphrase), plan.sent.name())
         }
-        App::Kvstore | App::SocketKvstore => {
-            send(Program::new(places.built("careledgerd")).args(["load"]), &addresses, plan, "pairs")?
-        }
+        App::Kvstore | App::SocketKvstore => (Program::new(places.built("careledgerd")).args(["load"]), "pairs"),
     };
+    let measured = send(program, &addresses, plan, connections, sent)?;
     // What was measured counts only if all validators made the same of it.
     network.check_agreement()?;
     network.down()?;
     say!(
-        "{}: {:.0} committed tx/s ({} in all), a block every {:.0} ms and after {:.0} ms at most, commit p50 {:.0} ms, p99 {:.0} ms, at most {} waiting at a node",
-        app.name(),
+        "{}, {connections} connections: {:.0} committed tx/s ({} in all), a block every {:.0} ms and after {:.0} ms at most, commit p50 {:.0} ms, p99 {:.0} ms, at most {} waiting at a node",
+        subject.app.name(),
         measured.committed_tx_per_s,
         measured.transactions,
         measured.block_interval_ms,
@@ -142,7 +188,7 @@ fn measure(places: &Places, app: App, plan: &Plan) -> Result<Measured, Failure> 
 }
 
 /// Loads nodes through `careledgerd load`: everything with the same tool.
-fn send(program: Program, rpc: &[String], plan: &Plan, sent: &str) -> Result<Measured, Failure> {
+fn send(program: Program, rpc: &[String], plan: &Plan, connections: u32, sent: &str) -> Result<Measured, Failure> {
     let pace: &[&str] = match plan.pace {
         Pace::Bounded => &[],
         Pace::Flood => &["--mempool", NEVER_FULL],
@@ -150,14 +196,14 @@ fn send(program: Program, rpc: &[String], plan: &Plan, sent: &str) -> Result<Mea
     let answer = program
         .args(["--node", &rpc[0], "--seconds", &plan.duration.as_secs().to_string(), "--send", sent])
         .args(pace)
-        .args(["--connections", &plan.connections.to_string()])
+        .args(["--connections", &connections.to_string()])
         .args(rpc[1..].iter().flat_map(|node| ["--also-node", node]))
         .capture()?;
     let line = answer.lines().last().unwrap_or_default();
     serde_json::from_str(line).map_err(|error| Failure::Check(format!("`careledgerd load`: {error}: {line}")))
 }
 
-fn start(places: &Places, node: NodeKind, app: App) -> Result<Network, Failure> {
+fn start(places: &Places, Subject { app, node }: Subject) -> Result<Network, Failure> {
     Network::up(
         places,
         Options {

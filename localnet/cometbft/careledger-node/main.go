@@ -17,6 +17,7 @@ import (
 )
 
 func main() {
+	collectSeldom()
 	root := commands.RootCmd
 	root.Use = "careledger-node"
 	root.AddCommand(
