@@ -27,7 +27,7 @@ impl Project {
     pub const CHECKS: Self = Self { folder: "tests/clients/hapi", build: "hapi", fetched: "HAPI FHIR by Maven: 170 MB" };
     /// HAPI's server.
     pub const SERVER: Self =
-        Self { folder: "tests/servers/hapi", build: "hapi-server", fetched: "HAPI FHIR JPA by Maven: SIZE MB" };
+        Self { folder: "tests/servers/hapi", build: "hapi-server", fetched: "HAPI FHIR JPA by Maven: 300 MB" };
 }
 
 /// The Java programs of a project, compiled.
