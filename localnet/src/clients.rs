@@ -58,7 +58,9 @@ impl Client {
                 let programs = python::environment(places, &project)?;
                 Ok(Program::new(programs.join("python")).arg(project.join("check.py")))
             }
-            Self::Hapi => Ok(Classes::provide(places, &Project::CHECKS)?.program("careledger.ClientCheck", HAPI_MEBIBYTES_MAX)),
+            Self::Hapi => {
+                Ok(Classes::provide(places, &Project::CHECKS)?.program("careledger.ClientCheck", HAPI_MEBIBYTES_MAX))
+            }
         }
     }
 }

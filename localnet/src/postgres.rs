@@ -99,7 +99,9 @@ impl Postgres {
         let folder = self.folder.display();
         let particular = match purpose {
             Purpose::Tests { .. } => {
-                format!("-c fsync=off -c ssl=on -c ssl_cert_file={folder}/server.pem -c ssl_key_file={folder}/server.key")
+                format!(
+                    "-c fsync=off -c ssl=on -c ssl_cert_file={folder}/server.pem -c ssl_key_file={folder}/server.key"
+                )
             }
             Purpose::Measured => "-c shared_buffers=1GB -c max_wal_size=4GB".to_owned(),
         };

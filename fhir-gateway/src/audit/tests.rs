@@ -173,11 +173,12 @@ async fn a_line_that_could_not_be_written_is_refused_and_leaves_no_gap() {
 #[tokio::test]
 async fn a_line_that_is_there_though_the_disk_failed_keeps_its_number() {
     let world = World::new().await;
-    let fails = Arc::new(AtomicBool::new(true));
+    let fails = Arc::new(AtomicBool::new(false));
     let store = Arc::new(Failing::new(&world.folder.path().join("other"), &fails));
     let ledger = world.running.as_ref().unwrap().1.clone();
     let settings = config::Audit { batch_leaves: 5, batch_seconds: 3600 };
     let log = AuditLog::open(Arc::clone(&world.keys), store, ledger, &settings).await.unwrap();
+    fails.store(true, Ordering::Relaxed);
     assert_eq!(log.record(access("p"), Durability::Synced).await, Err(Refusal::Internal("the vault failed")));
     fails.store(false, Ordering::Relaxed);
     assert_eq!(log.record(access("p"), Durability::Synced).await, Ok(2));

@@ -23,9 +23,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
-use rocksdb::{
-    ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch,
-};
+use rocksdb::{ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch};
 use tokio::sync::oneshot;
 
 use super::{Batch, Durability, Pair, Space, Store, StoreError};

@@ -62,10 +62,15 @@ impl fmt::Display for Measured {
 ///
 /// # Errors
 /// The first answer that is none of success.
-pub fn measure(server: &Server, requests: &Requests, kind: Kind, connections: usize, times: Times) -> Result<Measured, Failure> {
-    let lane = |purpose: u64| {
-        mixed(requests.patients.seed ^ purpose << 48 ^ (kind as u64) << 32 ^ (connections as u64) << 16)
-    };
+pub fn measure(
+    server: &Server,
+    requests: &Requests,
+    kind: Kind,
+    connections: usize,
+    times: Times,
+) -> Result<Measured, Failure> {
+    let lane =
+        |purpose: u64| mixed(requests.patients.seed ^ purpose << 48 ^ (kind as u64) << 32 ^ (connections as u64) << 16);
     let (warming_up, measuring) = (lane(1), lane(0));
     if !times.warm_up.is_zero() {
         send_over(requests, kind, connections, warming_up, times.warm_up)?;

@@ -24,7 +24,8 @@ pub struct Project {
 
 impl Project {
     /// HAPI's client and validator.
-    pub const CHECKS: Self = Self { folder: "tests/clients/hapi", build: "hapi", fetched: "HAPI FHIR by Maven: 170 MB" };
+    pub const CHECKS: Self =
+        Self { folder: "tests/clients/hapi", build: "hapi", fetched: "HAPI FHIR by Maven: 170 MB" };
     /// HAPI's server.
     pub const SERVER: Self =
         Self { folder: "tests/servers/hapi", build: "hapi-server", fetched: "HAPI FHIR JPA by Maven: 300 MB" };
