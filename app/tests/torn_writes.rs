@@ -109,6 +109,34 @@ fn a_torn_write_leaves_the_block_before_and_the_node_goes_on() {
     assert!((1..torn).contains(&refused), "{refused} of {torn} were refused");
 }
 
+/// As the ledger of a single gateway uses it, which keeps its blocks elsewhere.
+#[test]
+fn a_state_that_lost_its_newest_blocks_to_a_power_cut_gets_them_again() {
+    for (seed, lost) in (0..SEEDS).zip([1, 3, 8, 13]) {
+        let blocks = sim::decided(seed).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut machine = sim::start(open(folder.path()).unwrap().after_kept_blocks(), seed);
+        let mut lengths = Vec::new();
+        for (block, _) in &blocks[..BLOCKS] {
+            lengths.push(length(&log(folder.path())));
+            machine.finalize(block);
+            machine.commit();
+        }
+        drop(machine);
+        let path = log(folder.path());
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.truncate(lengths[BLOCKS - lost]);
+        fs::write(&path, &bytes).unwrap();
+        let mut machine = Machine::new(open(folder.path()).unwrap().after_kept_blocks());
+        let kept = &blocks[BLOCKS - lost - 1];
+        assert_eq!((machine.height(), machine.app_hash()), (kept.0.height, kept.1), "{lost} blocks were lost");
+        for (block, app_hash) in &blocks[BLOCKS - lost..BLOCKS] {
+            assert_eq!(machine.finalize(block).app_hash, *app_hash);
+            machine.commit();
+        }
+    }
+}
+
 #[test]
 fn a_committed_block_that_the_disk_damaged_is_never_silently_left_out() {
     let blocks = sim::decided(0).unwrap();

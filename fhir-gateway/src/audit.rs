@@ -109,9 +109,10 @@ impl AuditLog {
             (number, self.core.store.commit(self.core.written(number, access), durability))
         };
         if let Err(error) = written.await {
-            // The number is free again, unless a later leaf went on from it.
+            // The number is free again, unless a later leaf went on from it, or it is there all the same.
+            let is_free = self.core.newest().is_ok_and(|newest| newest < number);
             let mut last = self.core.last.lock();
-            if *last == number {
+            if *last == number && is_free {
                 *last = number - 1;
             }
             return Err(error.into());

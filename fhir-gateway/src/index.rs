@@ -297,9 +297,12 @@ impl Feed for Index {
         Ok(u64::try_from(self.with_reader(schema::applied)?).unwrap_or_default())
     }
 
-    fn apply(&self, through: u64, versions: &[Arc<Stored>]) -> Result<(), Refusal> {
+    fn apply(&self, through: u64, listed: &[Listed], versions: &[Arc<Stored>]) -> Result<(), Refusal> {
         let documents: Vec<Option<Document>> = versions.iter().map(|stored| parsed(stored)).collect();
-        self.put(through, &entries(versions, &documents))
+        self.write(&entries(versions, &documents), |connection| {
+            history::list(connection, listed)?;
+            schema::set_applied(connection, i64_of(through))
+        })
     }
 
     fn list(&self, versions: &[Listed]) -> Result<(), Refusal> {

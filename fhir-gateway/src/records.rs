@@ -48,9 +48,10 @@ pub trait Feed: Send + Sync {
     /// Sequence of the last change that is durably in the index; 0 when it is empty.
     fn applied(&self) -> Result<u64, Refusal>;
 
-    /// Puts or replaces the rows of these versions, in this order, and remembers `through` as
-    /// applied, in one transaction. May get a version that it already has.
-    fn apply(&self, through: u64, versions: &[Arc<Stored>]) -> Result<(), Refusal>;
+    /// Puts or replaces the rows of these versions, in this order, remembers those `listed` as
+    /// [`Self::list`] does, and `through` as applied, in one transaction. May get a version that it
+    /// already has.
+    fn apply(&self, through: u64, listed: &[Listed], versions: &[Arc<Stored>]) -> Result<(), Refusal>;
 
     /// Remembers that these versions became visible, in this order. May get what it already has.
     fn list(&self, versions: &[Listed]) -> Result<(), Refusal>;

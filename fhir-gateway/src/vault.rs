@@ -188,7 +188,8 @@ pub trait Store: Send + Sync {
     /// The pair with the greatest key of a space.
     fn last(&self, space: Space) -> Result<Option<Pair>, StoreError>;
 
-    /// Applies a batch; on an error none of it is visible. Batches take effect in the order of the
+    /// Applies a batch; on an error none of it is visible, unless the disk failed while it was made
+    /// durable: then it may be there, as after a crash. Batches take effect in the order of the
     /// calls, whether or not the returned futures are awaited.
     fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>>;
 

@@ -8,7 +8,7 @@ use crate::failure::{Doing, Failure};
 use crate::places::{self, Places};
 use crate::program::Program;
 use crate::toolbox;
-use crate::toolbox::java::Hapi;
+use crate::toolbox::java::{Classes, Project};
 
 /// Variable that tells the gateway's tests where to keep what they are answered.
 const VARIABLE: &str = "CARELEDGER_TEST_ANSWERS";
@@ -43,7 +43,7 @@ pub fn record(places: &Places) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure::Needs`] where the validator cannot be had; what it calls an error and no exception explains.
 pub fn validate(places: &Places) -> Result<(), Failure> {
-    let hapi = Hapi::provide(places)?;
+    let hapi = Classes::provide(places, &Project::CHECKS)?;
     say!("validating what the tests were answered: two to four minutes");
     let exceptions = places.repository.join("tests/clients/hapi/exceptions.txt");
     hapi.program("careledger.ResponseCheck", VALIDATOR_MEBIBYTES_MAX).arg(folder(places)).arg(exceptions).run()

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::lone::{CLIENT, Lone};
 use crate::places::Places;
 use crate::program::Program;
-use crate::toolbox::java::Hapi;
+use crate::toolbox::java::{Classes, Project};
 use crate::toolbox::{self, Need, python};
 
 /// The organization that is served.
@@ -58,7 +58,9 @@ impl Client {
                 let programs = python::environment(places, &project)?;
                 Ok(Program::new(programs.join("python")).arg(project.join("check.py")))
             }
-            Self::Hapi => Ok(Hapi::provide(places)?.program("careledger.ClientCheck", HAPI_MEBIBYTES_MAX)),
+            Self::Hapi => {
+                Ok(Classes::provide(places, &Project::CHECKS)?.program("careledger.ClientCheck", HAPI_MEBIBYTES_MAX))
+            }
         }
     }
 }

@@ -1,116 +1,126 @@
-//! What a gateway gives under load, with few and with many patients: how fast it answers, and in how much memory.
+//! What a gateway gives under load, with few and with many patients: how fast it answers, and in how much memory. Other
+//! FHIR servers get the same data and the same requests, beside it or alone.
 
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use flate2::read::GzDecoder;
 
 use crate::failure::{Doing, Failure};
-use crate::lone::{CLIENT, Lone};
 use crate::places::Places;
-use crate::program::Program;
 
+mod arguments;
+mod figures;
+mod hapi;
 mod patients;
 mod requests;
 mod senders;
+mod servers;
 
+pub use arguments::{Arguments, EXAMPLES};
+
+use figures::Figures;
 use patients::Patients;
 use requests::{Kind, Requests};
-use senders::Measured;
+use senders::Times;
+use servers::{Server, Which};
 
-/// The organization that is served.
-const ORGANIZATION: &str = "fhirload";
 /// Requests under way at once while patients are stored.
-const IMPORT_CONNECTIONS: &str = "8";
-/// A token is good for longer than the run, and the limits of a client are not what is measured.
-const SETTINGS: [(&str, &str); 4] = [
-    ("token_seconds", "86400"),
-    ("requests_per_second", "1000000"),
-    ("request_burst", "1000000"),
-    ("token_requests_per_second", "1000"),
-];
+const STORING_CONNECTIONS: usize = 8;
 /// Bundles that others refer to, stored once.
 const SHARED: [&str; 2] = ["hospitals", "practitioners"];
 /// Synthea patients whose records are imported again and again.
 const RECORDS: [&str; 4] = ["carmelo-streich", "darcy-schmidt", "dwain-mcglynn", "fannie-waelchi"];
-const BYTES_PER_MEGABYTE: f64 = 1e6;
 
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// Which servers.
+    pub which: Which,
     /// With how many patients, in turn.
     pub patients: Vec<u32>,
+    /// What is asked of them.
+    pub kinds: Vec<Kind>,
     /// At how many connections, in turn.
     pub connections: Vec<usize>,
     /// How long each.
-    pub duration: Duration,
+    pub times: Times,
     /// What patients and requests are drawn from.
     pub seed: u64,
 }
 
-/// What one gateway gave.
-struct Figures {
-    patients: u32,
-    measured: Vec<Measured>,
-    peak_memory_bytes: Option<u64>,
+/// A server, and what is sent to it.
+struct Measuring {
+    server: Server,
+    requests: Requests,
+    figures: Figures,
 }
 
-/// Measures a gateway of its own for each number of patients, and prints what they gave and their ratios.
+/// Measures the servers with each number of patients, and prints what they gave and their ratios.
 ///
 /// # Errors
 /// Where a request is not answered with success: then nothing is measured.
 pub fn run(places: &Places, plan: &Plan) -> Result<(), Failure> {
-    let figures = plan.patients.iter().map(|patients| measure(places, plan, *patients));
-    let figures = figures.collect::<Result<Vec<_>, _>>()?;
-    let [first, rest @ ..] = &figures[..] else { return Ok(()) };
-    rest.iter().for_each(|other| compare(first, other));
+    let mut all: Vec<Vec<Figures>> = Vec::new();
+    for patients in &plan.patients {
+        let figures = measure(places, plan, *patients)?;
+        if let Some((first, others)) = figures.split_first() {
+            others.iter().for_each(|other| first.compare(other));
+        }
+        all.push(figures);
+    }
+    let [few, rest @ ..] = &all[..] else { return Ok(()) };
+    for many in rest {
+        many.iter().zip(few).for_each(|(many, few)| many.compare(few));
+    }
     Ok(())
 }
 
-fn measure(places: &Places, plan: &Plan, count: u32) -> Result<Figures, Failure> {
-    let gateway = Lone::start(places, ORGANIZATION, &SETTINGS)?;
-    let token = gateway.token(places)?;
+/// What the servers gave with so many patients.
+fn measure(places: &Places, plan: &Plan, count: u32) -> Result<Vec<Figures>, Failure> {
     let patients = Patients { seed: plan.seed, count };
-    store(places, &gateway, &patients)?;
     let records = places.repository.join("fhir-gateway/golden/synthea");
     let shared = SHARED.iter().map(|name| bundle(&records, name)).collect::<Result<Vec<_>, _>>()?;
     let bundles = RECORDS.iter().map(|name| bundle(&records, name)).collect::<Result<Vec<_>, _>>()?;
-    let requests = Requests { base_url: gateway.fhir_url(), token, patients, bundles };
-    for bundle in shared {
-        senders::once(&requests, bundle)?;
-    }
-    let mut measured = Vec::new();
+    let prepare = |server: Server| {
+        let Server { base_url, token, .. } = &server;
+        let (base_url, token) = (base_url.clone(), token.clone());
+        let requests = Requests { base_url, token, patients, bundles: bundles.clone() };
+        let figures = Figures::new(format!("{}, {count} patients", server.name));
+        store(&requests, &shared, &figures.name)?;
+        Ok(Measuring { server, requests, figures })
+    };
+    let servers = plan.which.start(places)?.into_iter();
+    let mut all = servers.map(prepare).collect::<Result<Vec<_>, Failure>>()?;
     // What stores comes last, so that the others see the number of patients that is asked for.
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| plan.kinds.contains(kind)) {
         for connections in &plan.connections {
-            let one = senders::measure(&gateway, &requests, kind, *connections, plan.duration)?;
-            say!("{count} patients, {one}");
-            measured.push(one);
+            // One server after the other: what the machine does besides is about the same for all.
+            for Measuring { server, requests, figures } in &mut all {
+                let one = senders::measure(server, requests, kind, *connections, plan.times)?;
+                say!("{}: {one}", figures.name);
+                figures.measured.push(one);
+            }
         }
     }
-    let peak_memory_bytes = gateway.peak_memory_bytes();
-    match peak_memory_bytes {
-        Some(bytes) => say!("{count} patients, most memory: {:.0} MB", bytes as f64 / BYTES_PER_MEGABYTE),
-        None => say!("{count} patients, most memory: this system does not say"),
-    }
-    Ok(Figures { patients: count, measured, peak_memory_bytes })
+    let finish = |Measuring { server, mut figures, .. }| {
+        let server: Server = server;
+        figures.peak_memory_bytes = server.watched.peak_memory_bytes();
+        say!("{}: most memory: {}", figures.name, figures.memory());
+        figures
+    };
+    Ok(all.into_iter().map(finish).collect())
 }
 
-/// Stores patients by `import`, as an operator would.
-fn store(places: &Places, gateway: &Lone, patients: &Patients) -> Result<(), Failure> {
-    let file = gateway.folder().join("patients.ndjson");
-    patients.write(&file)?;
+/// Stores the patients, and what the records refer to.
+fn store(requests: &Requests, shared: &[String], name: &str) -> Result<(), Failure> {
     let began = Instant::now();
-    Program::new(places.built("careledger-gateway"))
-        .args(["import", "--client", CLIENT, "--url", &gateway.url(), "--connections", IMPORT_CONNECTIONS, "--key"])
-        .arg(gateway.key())
-        .arg(&file)
-        .capture()?;
-    let rate = f64::from(patients.count) / began.elapsed().as_secs_f64();
-    say!("{} patients stored, {rate:.0}/s, in Bundles of {}", patients.count, patients::BUNDLE_ENTRIES);
-    fs::remove_file(&file).doing(|| format!("removing {}", file.display()))
+    senders::store(requests, STORING_CONNECTIONS)?;
+    let rate = f64::from(requests.patients.count) / began.elapsed().as_secs_f64();
+    say!("{name}: stored, {rate:.0}/s, in Bundles of {}", patients::BUNDLE_ENTRIES);
+    shared.iter().try_for_each(|bundle| senders::once(requests, bundle.clone()))
 }
 
 /// A Bundle of Synthea.
@@ -121,19 +131,4 @@ fn bundle(folder: &Path, name: &str) -> Result<String, Failure> {
     let mut text = String::new();
     GzDecoder::new(&bytes[..]).read_to_string(&mut text).doing(reading)?;
     Ok(text)
-}
-
-/// Prints what many patients cost beside few.
-fn compare(few: &Figures, many: &Figures) {
-    say!("\n{} patients ÷ {} patients: median times, processor time of the gateway", many.patients, few.patients);
-    for (before, after) in few.measured.iter().zip(&many.measured) {
-        let ratio = |after: Duration, before: Duration| after.as_secs_f64() / before.as_secs_f64();
-        let median = ratio(after.median, before.median);
-        let computed = after.computed.zip(before.computed).map(|(after, before)| ratio(after, before));
-        let computed = computed.map_or_else(|| "not known".to_owned(), |ratio| format!("{ratio:.2}"));
-        say!("{:<34} {:>3} connections: {median:.2}, {computed}", after.kind.name(), after.connections);
-    }
-    if let (Some(before), Some(after)) = (few.peak_memory_bytes, many.peak_memory_bytes) {
-        say!("most memory: {:.2}", after as f64 / before as f64);
-    }
 }

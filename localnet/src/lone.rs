@@ -15,6 +15,7 @@ use crate::failure::{Doing, Failure};
 use crate::places::{self, Places};
 use crate::ports;
 use crate::program::Program;
+use crate::watched::Watched;
 
 /// Where ports are looked for.
 const PORTS_FROM: u16 = 29_000;
@@ -24,8 +25,6 @@ const READY_TIME_MAX: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 /// How long one look may take.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(5);
-/// What Linux counts processor time in, for programs.
-const TICKS_PER_SECOND: u64 = 100;
 /// The client that `init` registers.
 pub const CLIENT: &str = "ehr";
 
@@ -116,19 +115,9 @@ impl Lone {
         Ok(program.capture()?.trim_end().to_owned())
     }
 
-    /// The most memory that it held at once, in bytes; none where the system does not say.
-    pub fn peak_memory_bytes(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-        Some(kibibytes * 1_024)
-    }
-
-    /// How long it has computed so far, on all cores; none where the system does not say. Unlike times on the clock, it says
-    /// what a request costs whatever else the machine does.
-    pub fn computed(&self) -> Option<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;
-        computed(&stat)
+    /// Its process, for who looks at what it takes.
+    pub fn watched(&self) -> Watched {
+        Watched::new([self.process.id()])
     }
 
     fn home(&self) -> PathBuf {
@@ -173,15 +162,6 @@ fn configure(
     Ok(file)
 }
 
-/// User and system time of `/proc/PID/stat`: the 14th and 15th of its fields, of which the second, in parentheses, may hold
-/// blanks (proc(5)).
-fn computed(stat: &str) -> Option<Duration> {
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let mut fields = fields.split(' ').skip(11);
-    let mut ticks = || fields.next()?.parse::<u64>().ok();
-    Some(Duration::from_millis((ticks()? + ticks()?) * 1_000 / TICKS_PER_SECOND))
-}
-
 /// The text with another value of a key; none where it is not there.
 fn with(text: &str, key: &str, value: &str) -> Option<String> {
     let is_it = |line: &str| line.split_once(" = ").is_some_and(|(found, _)| found == key);
@@ -194,13 +174,6 @@ fn with(text: &str, key: &str, value: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn processor_time_is_that_of_programs_and_of_the_system_for_them() {
-        let stat = "71 (a (b) c) S 1 71 71 0 -1 4194560 9 8 7 6 250 30 5 4 20 0 9 0 4711 1 2";
-        assert_eq!(computed(stat), Some(Duration::from_millis(2_800)));
-        assert_eq!(computed("71 (a) S 1"), None);
-    }
 
     #[test]
     fn a_setting_replaces_what_stands_there_and_nothing_else() {

@@ -48,6 +48,7 @@ mod story;
 mod supervisor;
 mod toolbox;
 mod verify;
+mod watched;
 
 #[derive(Parser)]
 #[command(version, about, disable_help_subcommand = true)]
@@ -94,8 +95,9 @@ enum Command {
     Story(AtHome),
     /// Measures committed transactions per second on four validators of its own.
     Load(Load),
-    /// Measures a gateway over FHIR: reads, searches, creates, transactions, with few patients and with many.
-    FhirLoad(FhirLoad),
+    /// Measures a gateway, or any FHIR server: reads, searches, creates, transactions, with few patients and with many.
+    #[command(after_long_help = fhir_load::EXAMPLES)]
+    FhirLoad(fhir_load::Arguments),
     /// Builds the image, runs four validators in containers, takes them down; where a docker engine answers.
     DockerCheck {
         /// The image's base. `scratch` needs no registry: this machine's C library is then put into the image.
@@ -226,25 +228,6 @@ struct Load {
     beside: Vec<Beside>,
 }
 
-#[derive(clap::Args)]
-struct FhirLoad {
-    /// With how many patients, in turn.
-    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 100_000], value_parser = clap::value_parser!(u32).range(1..))]
-    patients: Vec<u32>,
-    /// At how many connections, in turn.
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32])]
-    connections: Vec<usize>,
-    /// How long each is measured.
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
-    /// What patients and requests are drawn from.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// How the gateway is built: as an operator would, unless said otherwise.
-    #[arg(long, value_enum, default_value = "release")]
-    profile: Profile,
-}
-
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -305,12 +288,7 @@ fn run(command: Command) -> Result<(), Failure> {
             };
             load::run(&places, Subject { app: load.app, node: load.node }, &plan, &load.beside)
         }
-        Command::FhirLoad(load) => {
-            let places = Places { profile: load.profile, ..places };
-            let duration = Duration::from_secs(load.seconds);
-            let FhirLoad { patients, connections, seed, .. } = load;
-            fhir_load::run(&places, &fhir_load::Plan { patients, connections, duration, seed })
-        }
+        Command::FhirLoad(load) => fhir_load::run(&load.places(places), &load.plan()),
         Command::DockerCheck { base } => docker::check(&places, &base),
         Command::Moves { rpc, within_seconds } => network::moves(&Rpc::new(rpc), Duration::from_secs(within_seconds)),
         Command::LayOut { home, network } => docker::lay_out(&places, &home, &network),

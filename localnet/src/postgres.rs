@@ -1,5 +1,5 @@
-//! A PostgreSQL server of our own, for the tests that need one: in a folder that is thrown away, on a port
-//! of loopback, as a user that may do nothing else.
+//! A PostgreSQL server of our own, for the tests and the measurements that need one: in a folder that is thrown away, on a
+//! port of loopback, as a user that may do nothing else.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,37 +14,49 @@ use crate::toolbox::{self, Need};
 /// Where ports are looked for.
 const PORTS_FROM: u16 = 25_400;
 /// The account of the tests. The server is reached on loopback only, and only as long as they run.
-const USER: &str = "careledger";
-const PASSWORD: &str = "a password of tests";
+pub const USER: &str = "careledger";
+/// Its password.
+pub const PASSWORD: &str = "a password of tests";
 /// The same, as it stands in an address.
 const PASSWORD_IN_URL: &str = "a%20password%20of%20tests";
 
+/// What it is for.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose<'a> {
+    /// Tests: nothing of it outlives them, so nothing needs to be on the disk. `certificate` and `key` are what it shows to
+    /// who asks for TLS.
+    Tests { certificate: &'a Path, key: &'a Path },
+    /// Measurements: what it acknowledges is on the disk. With more memory than Debian gives it, as is usual.
+    Measured,
+}
+
 /// A running server. It stops, and its folder goes, when this is dropped.
-pub struct Server {
+pub struct Postgres {
     programs: PathBuf,
     folder: PathBuf,
     port: u16,
 }
 
-impl Server {
-    /// Installs PostgreSQL where it is missing, and starts it; `certificate` and `key` are what it shows to who
-    /// asks for TLS.
-    pub fn start(certificate: &Path, key: &Path) -> Result<Self, Failure> {
+impl Postgres {
+    /// Installs PostgreSQL where it is missing, and starts it.
+    pub fn start(purpose: &Purpose<'_>) -> Result<Self, Failure> {
         toolbox::provide(&[Need::Postgres])?;
         let programs = programs().ok_or_else(|| Failure::Needs("PostgreSQL's initdb is not there".into()))?;
         let choosing = ports::choose()?;
         let port = choosing.find(PORTS_FROM, 1)?;
         let folder = std::env::temp_dir().join(format!("careledger-postgres-{}", std::process::id()));
         places::make_folder(&folder)?;
-        for (from, to) in [(certificate, "server.pem"), (key, "server.key")] {
-            let to = folder.join(to);
-            fs::copy(from, &to).doing(|| format!("copying {}", from.display()))?;
-            // The server takes no key that others may read.
-            fs::set_permissions(&to, fs::Permissions::from_mode(0o600))
-                .doing(|| format!("closing {}", to.display()))?;
+        if let Purpose::Tests { certificate, key } = purpose {
+            for (from, to) in [(certificate, "server.pem"), (key, "server.key")] {
+                let to = folder.join(to);
+                fs::copy(from, &to).doing(|| format!("copying {}", from.display()))?;
+                // The server takes no key that others may read.
+                fs::set_permissions(&to, fs::Permissions::from_mode(0o600))
+                    .doing(|| format!("closing {}", to.display()))?;
+            }
         }
         let server = Self { programs, folder, port };
-        server.begin()?;
+        server.begin(purpose)?;
         Ok(server)
     }
 
@@ -53,12 +65,24 @@ impl Server {
         format!("postgresql://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// The same for Java's drivers, without account and password.
+    pub fn jdbc_url(&self) -> String {
+        format!("jdbc:postgresql://127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// The process that started all others of it.
+    pub fn process_id(&self) -> Result<u32, Failure> {
+        let file = self.data().join("postmaster.pid");
+        let first = places::read(&file)?.lines().next().and_then(|line| line.trim().parse().ok());
+        first.ok_or_else(|| Failure::Check(format!("{} does not begin with a process", file.display())))
+    }
+
     /// What it calls itself.
     pub fn version(&self) -> Result<String, Failure> {
         Ok(Program::new(self.programs.join("postgres")).arg("--version").capture()?.trim().to_owned())
     }
 
-    fn begin(&self) -> Result<(), Failure> {
+    fn begin(&self, purpose: &Purpose<'_>) -> Result<(), Failure> {
         let word = self.folder.join("password");
         places::write(&word, PASSWORD)?;
         if is_root() {
@@ -72,13 +96,17 @@ impl Server {
             .arg(&word)
             .args(["--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"])
             .capture()?;
-        // Nothing of it outlives the tests, so nothing needs to be on the disk.
-        let options = format!(
-            "-c listen_addresses=127.0.0.1 -p {} -k {folder} -c fsync=off -c max_connections=400 \
-             -c ssl=on -c ssl_cert_file={folder}/server.pem -c ssl_key_file={folder}/server.key",
-            self.port,
-            folder = self.folder.display()
-        );
+        let folder = self.folder.display();
+        let particular = match purpose {
+            Purpose::Tests { .. } => {
+                format!(
+                    "-c fsync=off -c ssl=on -c ssl_cert_file={folder}/server.pem -c ssl_key_file={folder}/server.key"
+                )
+            }
+            Purpose::Measured => "-c shared_buffers=1GB -c max_wal_size=4GB".to_owned(),
+        };
+        let options =
+            format!("-c listen_addresses=127.0.0.1 -p {} -k {folder} -c max_connections=400 {particular}", self.port);
         self.program("pg_ctl")
             .arg("--pgdata")
             .arg(self.data())
@@ -105,7 +133,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Postgres {
     fn drop(&mut self) {
         let stopped = self.program("pg_ctl").arg("--pgdata").arg(self.data()).args(["--mode", "immediate", "stop"]);
         if let Err(failure) = stopped.run_quietly() {
@@ -144,7 +172,8 @@ mod tests {
             return;
         }
         let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fhir-gateway/src/server/testdata");
-        let server = Server::start(&certificates.join("server.pem"), &certificates.join("server.key")).unwrap();
+        let (certificate, key) = (certificates.join("server.pem"), certificates.join("server.key"));
+        let server = Postgres::start(&Purpose::Tests { certificate: &certificate, key: &key }).unwrap();
         let said = Program::new(server.programs.join("psql"))
             .args([server.url().as_str(), "--tuples-only", "--no-align", "--command", "SHOW server_encoding"])
             .capture();
@@ -160,6 +189,7 @@ mod tests {
             .capture();
         assert_eq!(encrypted.unwrap().trim(), "on");
         assert!(server.version().unwrap().contains("PostgreSQL"));
+        assert!(Path::new(&format!("/proc/{}", server.process_id().unwrap())).exists() || !Path::new("/proc").exists());
         let folder = server.folder.clone();
         drop(server);
         assert!(!folder.exists());

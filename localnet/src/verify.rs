@@ -9,7 +9,7 @@ use crate::clients::{self, Client};
 use crate::contract;
 use crate::failure::Failure;
 use crate::places::Places;
-use crate::postgres::Server;
+use crate::postgres::{Postgres, Purpose};
 use crate::program::Program;
 use crate::toolbox::{self, Need};
 
@@ -118,7 +118,8 @@ fn tests(places: &Places) -> Result<Outcome, Failure> {
 /// server can do, two processes of one organization.
 fn postgres(places: &Places) -> Result<Outcome, Failure> {
     let certificates = places.repository.join("fhir-gateway/src/server/testdata");
-    let server = match Server::start(&certificates.join("server.pem"), &certificates.join("server.key")) {
+    let (certificate, key) = (certificates.join("server.pem"), certificates.join("server.key"));
+    let server = match Postgres::start(&Purpose::Tests { certificate: &certificate, key: &key }) {
         Ok(server) => server,
         Err(Failure::Needs(why)) => return Ok(Outcome::NotChecked(why)),
         Err(failure) => return Err(failure),

@@ -9,9 +9,10 @@
 //! | `results` | transaction hash | its outcome |
 //! | `results-by-height` | height, transaction hash | nothing |
 //!
-//! A block is one write batch, on disk before [`Store::commit`] returns: a crash leaves all of it
-//! or nothing. What older heights alone need goes with the batch that leaves the window. A disk
-//! that fails stops the process: see [`crate::fault`].
+//! A block is one write batch, on disk before [`Store::commit`] returns, unless whoever makes the
+//! blocks keeps them ([`DiskStore::after_kept_blocks`]): a crash leaves all of it or nothing, and
+//! nothing without the blocks before it. What older heights alone need goes with the batch that
+//! leaves the window. A disk that fails stops the process: see [`crate::fault`].
 //!
 //! The tree is made from `state` when the store is opened, and must have the root that was
 //! committed; older versions are made from it by undoing `replaced`.
@@ -23,11 +24,12 @@ mod results;
 mod rollback;
 mod snapshots;
 mod window;
+mod writing;
 
 use std::{collections::BTreeMap, path::Path};
 
 use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
-use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, WriteBatch};
 
 use layout::{FAMILIES, FORMAT, META, REPLACED, STATE, TIP, Tip, database, families, height_of, replaced_key, tip_key};
 
@@ -38,6 +40,7 @@ pub use rollback::{Undo, UndoError};
 pub use snapshots::Schedule;
 use snapshots::Snapshots;
 use window::Window;
+use writing::Syncing;
 
 use super::tree::Tree;
 use crate::{
@@ -47,10 +50,6 @@ use crate::{
     state::{Changes, Pairs, StateRead},
     store::{ChainMeta, Proven, Staged, Store},
 };
-
-/// Needless rows that one block removes at most, so that a shorter window does not make one block
-/// slow.
-const PRUNED_PER_BLOCK_MAX: usize = 50_000;
 
 /// Pairs of a snapshot that are written at once.
 const INSTALLED_PER_BATCH: usize = 10_000;
@@ -78,6 +77,7 @@ impl Default for Retention {
 pub struct DiskStore {
     db: DB,
     retention: Retention,
+    syncing: Syncing,
     tip: Tip,
     /// The heights that can be proven.
     window: Window,
@@ -100,6 +100,14 @@ impl DiskStore {
         options.set_max_total_wal_size(256 * 1024 * 1024);
         let db = DB::open_cf_descriptors(&options, path, families());
         Self::of(db.map_err(|error| not_opened(path, &error))?, retention)
+    }
+
+    /// The same, for whoever keeps every block durably before its state is committed, and executes again
+    /// at the next start those that the state lacks: then a commit need not wait for the disk, and after
+    /// a power cut the state may be some blocks behind, never with a gap.
+    #[must_use]
+    pub fn after_kept_blocks(self) -> Self {
+        Self { syncing: Syncing::Beginnings, ..self }
     }
 
     /// Removes everything; there is no tip then.
@@ -125,7 +133,8 @@ impl DiskStore {
         let retention = Retention { heights: retention.heights.max(2), ..retention };
         let tip = Tip { format: FORMAT, height: 0, time: 0, app_hash: [0; 32], oldest: 0, chain: None };
         let (window, recent) = (Window::default(), Recent::default());
-        let mut store = Self { db, retention, tip, window, recent, pruned_height: 0, snapshots: None };
+        let syncing = Syncing::EachBlock;
+        let mut store = Self { db, retention, syncing, tip, window, recent, pruned_height: 0, snapshots: None };
         let Some(bytes) = store.read(META, TIP) else { return Ok(store) };
         let format = bytes.first_chunk().map(|first| u32::from_le_bytes(*first)).ok_or(OpenError::Damaged)?;
         if format != FORMAT {
@@ -203,57 +212,14 @@ impl DiskStore {
         }
     }
 
-    fn write(&self, batch: WriteBatch) {
-        let mut durable = WriteOptions::default();
-        durable.set_sync(true);
-        self.db.write_opt(batch, &durable).unwrap_or_else(|error| fault::stop("writing a block", error));
-    }
-
-    /// Writes the tip, under its height too.
-    fn write_tip(&self, batch: &mut WriteBatch, tip: &Tip) {
-        let (meta, bytes) = (self.family(META), borsh::to_vec(tip).expect("a vector grows as needed"));
-        batch.put_cf(meta, TIP, &bytes);
-        batch.put_cf(meta, tip_key(tip.height), bytes);
-    }
-
     /// The chain's first height, as the state says.
     fn initial_height(&self) -> u64 {
         self.get(&keys::chain()).map_or(1, |chain| chain.initial_height.max(1))
     }
 
-    /// Adds the new state to the batch, and what it replaces where an older height is retained.
-    fn write_state(&self, batch: &mut WriteBatch, height: u64, changes: &Changes, oldest: u64) {
-        let (state, replaced) = (self.family(STATE), self.family(REPLACED));
-        for (key, value) in changes {
-            if height > oldest {
-                let old = borsh::to_vec(&self.get_bytes(key)).expect("a vector grows as needed");
-                batch.put_cf(replaced, replaced_key(height, key), old);
-            }
-            match value {
-                Some(value) => batch.put_cf(state, key, value),
-                None => batch.delete_cf(state, key),
-            }
-        }
-    }
-
     /// The oldest height within the window of heights.
     fn first_kept(&self, height: u64) -> u64 {
         (height + 1).saturating_sub(self.retention.heights)
-    }
-
-    /// Removes what only heights before `oldest` need, a bounded number of rows. Returns the height
-    /// below which nothing is left.
-    fn prune_replaced(&self, batch: &mut WriteBatch, oldest: u64) -> u64 {
-        // What `oldest` itself replaced is needed by the height before it alone.
-        let from = self.pruned_height.to_be_bytes();
-        for (count, (row, _)) in self.pairs_from(REPLACED, &from).enumerate() {
-            let Some(height) = height_of(&row).filter(|height| *height <= oldest) else { break };
-            if count == PRUNED_PER_BLOCK_MAX {
-                return height;
-            }
-            batch.delete_cf(self.family(REPLACED), &row);
-        }
-        oldest + 1
     }
 }
 
@@ -327,7 +293,7 @@ impl Store for DiskStore {
         for left in self.tip.oldest..oldest {
             batch.delete_cf(self.family(META), tip_key(left));
         }
-        self.write(batch);
+        self.write_block(batch);
         self.recent.update(&changes);
         self.tip = tip;
         self.pruned_height = pruned_height;

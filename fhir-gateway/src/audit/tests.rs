@@ -12,7 +12,10 @@ use super::*;
 use crate::{
     decide::Rule,
     ledger::embedded,
-    vault::{filling::Filling, local::LocalStore},
+    vault::{
+        filling::{Failing, Filling},
+        local::LocalStore,
+    },
 };
 
 struct World {
@@ -164,6 +167,22 @@ async fn a_line_that_could_not_be_written_is_refused_and_leaves_no_gap() {
         log.inclusion(2).await.unwrap().map(|place| (place.sequence, place.index, place.count)),
         Some((1, 1, 2))
     );
+}
+
+/// The number was given back, and taken: every later line was refused.
+#[tokio::test]
+async fn a_line_that_is_there_though_the_disk_failed_keeps_its_number() {
+    let world = World::new().await;
+    let fails = Arc::new(AtomicBool::new(false));
+    let store = Arc::new(Failing::new(&world.folder.path().join("other"), &fails));
+    let ledger = world.running.as_ref().unwrap().1.clone();
+    let settings = config::Audit { batch_leaves: 5, batch_seconds: 3600 };
+    let log = AuditLog::open(Arc::clone(&world.keys), store, ledger, &settings).await.unwrap();
+    fails.store(true, Ordering::Relaxed);
+    assert_eq!(log.record(access("p"), Durability::Synced).await, Err(Refusal::Internal("the vault failed")));
+    fails.store(false, Ordering::Relaxed);
+    assert_eq!(log.record(access("p"), Durability::Synced).await, Ok(2));
+    assert_eq!(log.anchor().await, Ok(2));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use careledger_app::machine::{Block, Outcome};
 use careledger_wire::{ids::TransactionHash, transaction};
+use parking_lot::Mutex;
 use rocksdb::{DB, Direction, IteratorMode, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -78,6 +79,8 @@ impl Kept {
 pub struct Blocks {
     database: DB,
     chain_id: chain::Id,
+    /// Height and id of the block that was kept last, whom the next one names.
+    last: Mutex<Option<(u64, block::Id)>>,
 }
 
 impl Blocks {
@@ -85,7 +88,7 @@ impl Blocks {
     pub fn open(path: &Path, chain_id: &str) -> Result<Self, String> {
         let database = DB::open(&damage::options(), path).map_err(|error| damage::unopened(path, &error))?;
         let chain_id = chain_id.parse().map_err(|_| format!("`{chain_id}` is not a chain id"))?;
-        Ok(Self { database, chain_id })
+        Ok(Self { database, chain_id, last: Mutex::default() })
     }
 
     /// Height of the newest block; 0 where there is none.
@@ -123,9 +126,8 @@ impl Blocks {
     /// # Errors
     /// Where the disk does not take it.
     pub fn keep(&self, block: &Block, outcomes: &[Outcome], app_hash: [u8; 32]) -> Result<(), String> {
-        let header = self.header(block, app_hash)?;
         let kept = Kept {
-            header,
+            header: self.header(block, app_hash)?,
             transactions: block.transactions.iter().map(hex::encode).collect(),
             executions: outcomes.iter().map(execution).collect(),
         };
@@ -141,11 +143,18 @@ impl Blocks {
         }
         let mut durable = WriteOptions::default();
         durable.set_sync(true);
-        self.database.write_opt(batch, &durable).map_err(|error| error.to_string())
+        self.database.write_opt(batch, &durable).map_err(|error| error.to_string())?;
+        *self.last.lock() = Some((block.height, kept.id()));
+        Ok(())
+    }
+
+    /// The id of the block at `height`, where there is one.
+    fn id_of(&self, height: u64) -> Option<block::Id> {
+        let last = self.last.lock().filter(|(kept, _)| *kept == height);
+        last.map(|(_, id)| id).or_else(|| self.get(height).as_ref().map(Kept::id))
     }
 
     fn header(&self, block: &Block, app_hash: [u8; 32]) -> Result<Header, String> {
-        let before = block.height.checked_sub(1).and_then(|height| self.get(height));
         let hashes: Vec<_> = block.transactions.iter().map(|bytes| Sha256::digest(bytes).to_vec()).collect();
         let nobody = Hash::Sha256(Sha256::digest([]).into());
         Ok(Header {
@@ -153,7 +162,7 @@ impl Blocks {
             chain_id: self.chain_id.clone(),
             height: block.height.try_into().map_err(|_| "a block's height is out of range")?,
             time: Time::from_unix_timestamp(block.time, 0).map_err(|_| "a block's time is out of range")?,
-            last_block_id: before.as_ref().map(Kept::id),
+            last_block_id: block.height.checked_sub(1).and_then(|before| self.id_of(before)),
             last_commit_hash: Some(nobody),
             data_hash: Some(Hash::Sha256(
                 merkle::simple_hash_from_byte_vectors::<tendermint::crypto::default::Sha256>(&hashes),

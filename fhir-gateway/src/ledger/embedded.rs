@@ -93,9 +93,10 @@ impl Embedded {
     pub fn open(path: &Path, settings: &Settings) -> Result<Self, OpenError> {
         let storage = |reason: String| OpenError::Storage { path: path.display().to_string(), reason };
         std::fs::create_dir_all(path).map_err(|error| storage(error.to_string()))?;
-        let store =
-            DiskStore::open(&path.join("state"), Retention::default()).map_err(|error| storage(error.to_string()))?;
-        let mut machine = Machine::new(store);
+        let store = DiskStore::open(&path.join("state"), Retention::default());
+        let store = store.map_err(|error| storage(error.to_string()))?;
+        // Each block is durable before its state, and what the state lacks is executed again below.
+        let mut machine = Machine::new(store.after_kept_blocks());
         let blocks = Blocks::open(&path.join("blocks"), &settings.chain_id).map_err(storage)?;
         if machine.chain_id().is_none() {
             catching_up::nothing_to_bring_up(&blocks).map_err(storage)?;

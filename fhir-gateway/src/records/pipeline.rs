@@ -295,8 +295,7 @@ impl Core {
             let is_current = feed.applied()? == before;
             if is_current {
                 let listed = (before + 1..).zip(&stored).map(|(sequence, stored)| Listed::of(sequence, stored));
-                feed.list(&listed.collect::<Vec<_>>())?;
-                feed.apply(through, &stored)?;
+                feed.apply(through, &listed.collect::<Vec<_>>(), &stored)?;
             }
             Ok(is_current)
         });

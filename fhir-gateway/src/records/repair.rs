@@ -12,7 +12,7 @@ use careledger_wire::{ids::RecordId, proto::state};
 use prost::Message as _;
 
 use super::{
-    Core, Held, Rebuilt, Stored, entry,
+    Core, Held, Listed, Rebuilt, Stored, entry,
     pipeline::{Hold, JOURNAL, Prepared, blocking},
     sequence_of,
 };
@@ -205,18 +205,13 @@ impl Core {
                 versions.extend(self.readable(&record, version)?);
             }
             indexed += versions.len() as u64;
-            self.list(&page).await?;
-            self.feed_versions(through, versions).await?;
+            let (feed, listed) = (Arc::clone(&self.feed), self.listed(&page)?);
+            blocking(move || feed.apply(through, &listed, &versions)).await?;
         }
     }
 
-    async fn feed_versions(&self, through: u64, versions: Vec<Arc<Stored>>) -> Result<(), Refusal> {
-        let feed = Arc::clone(&self.feed);
-        blocking(move || feed.apply(through, &versions)).await
-    }
-
-    /// Tells the index of the versions on a page of the journal.
-    async fn list(&self, page: &[Pair]) -> Result<(), Refusal> {
+    /// The versions on a page of the journal.
+    fn listed(&self, page: &[Pair]) -> Result<Vec<Listed>, Refusal> {
         let mut listed = Vec::with_capacity(page.len());
         for (sequence, key) in page {
             let (record, version) = entry::record_and_version(key)?;
@@ -224,8 +219,7 @@ impl Core {
             let Some(entry) = self.entry(&record, version)? else { continue };
             listed.push(entry.listed(sequence_of(sequence)?, version, entry::version_and_time(&committed)?.1));
         }
-        let feed = Arc::clone(&self.feed);
-        blocking(move || feed.list(&listed)).await
+        Ok(listed)
     }
 
     /// The order in which all versions became visible, after the index was emptied.
@@ -235,7 +229,8 @@ impl Core {
             let page = self.store.scan(Space::Journal, &[], after.as_deref(), SCAN_KEYS_PER_PAGE)?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
-            self.list(&page).await?;
+            let (feed, listed) = (Arc::clone(&self.feed), self.listed(&page)?);
+            blocking(move || feed.list(&listed)).await?;
         }
     }
 
@@ -306,7 +301,8 @@ impl Core {
         self.list_all().await?;
         // The damaged ones are counted apart; all others of before are in the index.
         found.indexed += known.saturating_sub(carried);
-        self.feed_versions(self.last_sequence()?, Vec::new()).await?;
+        let (feed, through) = (Arc::clone(&self.feed), self.last_sequence()?);
+        blocking(move || feed.apply(through, &[], &[])).await?;
         found.missing = anchored.keys().filter(|record| !seen.contains(record)).count() as u64;
         Ok(found)
     }

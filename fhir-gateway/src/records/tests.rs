@@ -29,10 +29,11 @@ impl Feed for Rows {
         Ok(self.0.lock().0)
     }
 
-    fn apply(&self, through: u64, versions: &[Arc<Stored>]) -> Result<(), Refusal> {
+    fn apply(&self, through: u64, listed: &[Listed], versions: &[Arc<Stored>]) -> Result<(), Refusal> {
         if self.1.load(Ordering::Relaxed) {
             return Err(Refusal::StorageFull);
         }
+        self.list(listed)?;
         let mut rows = self.0.lock();
         for stored in versions {
             let name = format!("{}/{}", stored.resource_type, stored.id);
@@ -61,7 +62,7 @@ impl Feed for Rows {
     }
 
     fn rebuild(&self, rebuilt: &Rebuilt, versions: &[Arc<Stored>]) -> Result<(), Refusal> {
-        self.apply(0, versions)?;
+        self.apply(0, &[], versions)?;
         *self.3.lock() = Some(rebuilt.clone());
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A disk that fills up, for tests.
+//! Disks that fill up or fail, for tests.
 
 use std::{
     path::Path,
@@ -43,5 +43,40 @@ impl Store for Filling {
             return Box::pin(async { Err(StoreError::Full) });
         }
         self.store.commit(batch, durability)
+    }
+}
+
+/// A store whose disk fails, when it is told to, after a batch was written and before it is durable.
+pub struct Failing {
+    store: LocalStore,
+    fails: Arc<AtomicBool>,
+}
+
+impl Failing {
+    /// A store in `folder` that fails while `fails` says so.
+    pub fn new(folder: &Path, fails: &Arc<AtomicBool>) -> Self {
+        Self { store: LocalStore::open(folder).unwrap(), fails: Arc::clone(fails) }
+    }
+}
+
+impl Store for Failing {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get(space, key)
+    }
+
+    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.store.scan(space, prefix, after, limit)
+    }
+
+    fn last(&self, space: Space) -> Result<Option<Pair>, StoreError> {
+        self.store.last(space)
+    }
+
+    fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
+        let (written, fails) = (self.store.commit(batch, durability), self.fails.load(Ordering::Relaxed));
+        Box::pin(async move {
+            written.await?;
+            if fails { Err(StoreError::Fault("the disk failed".to_owned())) } else { Ok(()) }
+        })
     }
 }

@@ -1,8 +1,9 @@
 //! The store on this machine's disk: RocksDB, bodies in blob files, group commit.
 //!
-//! One thread writes. It takes every batch that waits, writes them as one, and syncs once if any
-//! of them asked for it; so sixteen writers share one fsync instead of queueing for sixteen.
-//! Nobody is answered before the write that holds their batch has returned.
+//! One thread writes: it takes every batch that waits and writes them as one, without waiting for
+//! the disk. Who asked for no more is answered then. Another thread syncs the log, once for all
+//! that were written until it begins, and answers those who asked for that: sixteen writers share
+//! one fsync instead of queueing for sixteen, and nobody else waits for it.
 //!
 //! When the disk is full, RocksDB stops taking writes until it is opened again. The writer does
 //! that by itself on the next batch, so that freeing space is all an operator has to do.
@@ -12,15 +13,17 @@ use std::{
     fs::{self, File},
     io::Write as _,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
 };
 
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
-use rocksdb::{
-    ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
-};
+use rocksdb::{ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch};
 use tokio::sync::oneshot;
 
 use super::{Batch, Durability, Pair, Space, Store, StoreError};
@@ -45,18 +48,25 @@ const OPEN_FILES_MAX: i32 = 512;
 /// Bytes that must fit on the disk before a failed store is opened again.
 const PROBE_BYTES: usize = 1024 * 1024;
 
+type Done = oneshot::Sender<Result<(), StoreError>>;
+
 struct Waiting {
     batch: Batch,
     durability: Durability,
-    done: oneshot::Sender<Result<(), StoreError>>,
+    done: Done,
 }
 
-/// `None` only while the writer opens it again.
-type Shared = Arc<RwLock<Option<DB>>>;
+/// What both threads work on.
+struct Shared {
+    /// `None` only while the writer opens it again.
+    database: RwLock<Option<DB>>,
+    /// A write or a sync failed: it has to be opened again before the next.
+    failed: AtomicBool,
+}
 
 /// The store in one folder. One process at a time.
 pub struct LocalStore {
-    database: Shared,
+    shared: Arc<Shared>,
     sender: Option<mpsc::SyncSender<Waiting>>,
     writer: Option<thread::JoinHandle<()>>,
 }
@@ -64,22 +74,54 @@ pub struct LocalStore {
 impl LocalStore {
     /// Opens the store, or makes an empty one.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let database: Shared = Arc::new(RwLock::new(Some(open(folder)?)));
+        let shared = Arc::new(Shared { database: RwLock::new(Some(open(folder)?)), failed: AtomicBool::new(false) });
         let (sender, receiver) = mpsc::sync_channel(WAITING_BATCHES_MAX);
-        let writer = Writer { folder: folder.to_owned(), database: Arc::clone(&database), failed: false };
-        let writer = thread::Builder::new()
-            .name("vault-writer".to_owned())
-            .spawn(move || writer.run(&receiver))
-            .map_err(|error| StoreError::Fault(error.to_string()))?;
-        Ok(Self { database, sender: Some(sender), writer: Some(writer) })
+        let (written, to_sync) = mpsc::channel();
+        let syncer = started("vault-syncer", {
+            let shared = Arc::clone(&shared);
+            move || shared.sync(&to_sync)
+        })?;
+        let writer = Writer { folder: folder.to_owned(), shared: Arc::clone(&shared), written };
+        let writer = started("vault-writer", move || {
+            writer.run(&receiver);
+            // It ends after the last that was written; a panic there was already reported by its thread.
+            let _ = syncer.join();
+        })?;
+        Ok(Self { shared, sender: Some(sender), writer: Some(writer) })
     }
 
     fn with<T>(&self, read: impl FnOnce(&DB) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.shared.with(read)
+    }
+}
+
+impl Shared {
+    fn with<T>(&self, work: impl FnOnce(&DB) -> Result<T, StoreError>) -> Result<T, StoreError> {
         match self.database.read().as_ref() {
-            Some(database) => read(database),
+            Some(database) => work(database),
             None => Err(StoreError::Full),
         }
     }
+
+    /// Answers those whose batches are written, once they are on the disk.
+    fn sync(&self, written: &mpsc::Receiver<Vec<Done>>) {
+        while let Ok(mut waiting) = written.recv() {
+            waiting.extend(written.try_iter().flatten());
+            let outcome = self.with(|database| database.flush_wal(true).map_err(failure));
+            if outcome.is_err() {
+                self.failed.store(true, Ordering::Release);
+            }
+            for done in waiting {
+                // Whoever stopped waiting does not need the answer; the write stands.
+                let _ = done.send(outcome.clone());
+            }
+        }
+    }
+}
+
+fn started(name: &str, work: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, StoreError> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map_err(|error| StoreError::Fault(error.to_string()))
 }
 
 impl Store for LocalStore {
@@ -139,12 +181,13 @@ impl Drop for LocalStore {
 
 struct Writer {
     folder: PathBuf,
-    database: Shared,
-    failed: bool,
+    shared: Arc<Shared>,
+    /// Who waits for the disk.
+    written: mpsc::Sender<Vec<Done>>,
 }
 
 impl Writer {
-    fn run(mut self, receiver: &mpsc::Receiver<Waiting>) {
+    fn run(self, receiver: &mpsc::Receiver<Waiting>) {
         while let Ok(first) = receiver.recv() {
             let mut bytes = first.batch.bytes();
             let mut group = vec![first];
@@ -158,16 +201,25 @@ impl Writer {
                 continue;
             }
             let outcome = self.write(&group);
-            for waiting in group {
-                // Whoever stopped waiting does not need the answer; the write stands.
-                let _ = waiting.done.send(outcome.clone());
+            let mut to_sync = Vec::new();
+            for Waiting { durability, done, .. } in group {
+                if outcome.is_ok() && durability == Durability::Synced {
+                    to_sync.push(done);
+                } else {
+                    // Whoever stopped waiting does not need the answer; the write stands.
+                    let _ = done.send(outcome.clone());
+                }
+            }
+            if !to_sync.is_empty() && self.written.send(to_sync).is_err() {
+                // Those who wait hear that nobody will answer.
+                tracing::error!("the vault's syncing thread has stopped");
             }
         }
     }
 
     /// Answers those whose new pairs are there already, also by another of the group.
     fn turn_away(&self, group: &mut Vec<Waiting>) {
-        let guard = self.database.read();
+        let guard = self.shared.database.read();
         let Some(database) = guard.as_ref() else { return };
         let mut new = BTreeSet::new();
         let mut kept = Vec::with_capacity(group.len());
@@ -190,34 +242,36 @@ impl Writer {
         *group = kept;
     }
 
-    fn write(&mut self, group: &[Waiting]) -> Result<(), StoreError> {
-        if self.failed {
+    /// Writes a group to the log, which the system then has.
+    fn write(&self, group: &[Waiting]) -> Result<(), StoreError> {
+        if self.shared.failed.load(Ordering::Acquire) {
             self.reopen()?;
         }
-        let guard = self.database.read();
-        let database = guard.as_ref().ok_or(StoreError::Full)?;
-        let mut merged = WriteBatch::default();
-        for (space, key, value) in group.iter().flat_map(|waiting| waiting.batch.changes()) {
-            match value {
-                Some(value) => merged.put_cf(family(database, *space), key, value),
-                None => merged.delete_cf(family(database, *space), key),
+        let outcome = self.shared.with(|database| {
+            let mut merged = WriteBatch::default();
+            for (space, key, value) in group.iter().flat_map(|waiting| waiting.batch.changes()) {
+                match value {
+                    Some(value) => merged.put_cf(family(database, *space), key, value),
+                    None => merged.delete_cf(family(database, *space), key),
+                }
             }
+            database.write(merged).map_err(failure)
+        });
+        if outcome.is_err() {
+            self.shared.failed.store(true, Ordering::Release);
         }
-        let mut options = WriteOptions::default();
-        options.set_sync(group.iter().any(|waiting| waiting.durability == Durability::Synced));
-        let outcome = database.write_opt(merged, &options).map_err(failure);
-        self.failed = outcome.is_err();
         outcome
     }
 
-    fn reopen(&mut self) -> Result<(), StoreError> {
+    fn reopen(&self) -> Result<(), StoreError> {
         self.probe()?;
-        let mut guard = self.database.write();
+        let mut guard = self.shared.database.write();
         // Closed before it is opened again: RocksDB locks its folder.
         *guard = None;
         match open(&self.folder) {
             Ok(database) => {
                 *guard = Some(database);
+                self.shared.failed.store(false, Ordering::Release);
                 tracing::info!("the vault was opened again after a failed write");
                 Ok(())
             }

@@ -35,6 +35,29 @@ fn many_writers_at_once_are_all_written() {
     assert_eq!(store.last(Space::Entry).unwrap().unwrap().0, 499u32.to_be_bytes());
 }
 
+/// Those that wait for the disk and those that do not are mixed: the order is that of the calls all the same.
+#[test]
+fn batches_take_effect_in_the_order_of_the_calls_whatever_they_wait_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(folder.path()).unwrap();
+    let writes = (0..600u32).map(|number| {
+        let durability = if number.is_multiple_of(3) { Durability::Synced } else { Durability::Ordered };
+        store.commit(put(Space::State, b"newest", &number.to_be_bytes()), durability)
+    });
+    let outcomes = block_on(join_all(writes));
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert_eq!(store.get(Space::State, b"newest").unwrap(), Some(599u32.to_be_bytes().to_vec()));
+    // Of those that must be new, one is written, and the others hear so.
+    let same = |_| {
+        let mut batch = Batch::default();
+        batch.put_new(Space::State, b"once", b"");
+        store.commit(batch, Durability::Synced)
+    };
+    let outcomes = block_on(join_all((0..50).map(same)));
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    assert!(outcomes.iter().filter(|outcome| outcome.is_err()).all(|outcome| *outcome == Err(StoreError::Taken)));
+}
+
 #[test]
 fn a_scan_stays_below_its_prefix_and_goes_on_after_a_key() {
     let folder = tempfile::tempdir().unwrap();

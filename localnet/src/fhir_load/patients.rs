@@ -1,13 +1,7 @@
 //! Patients that follow from a seed, as large as Synthea's without extensions. Ten of them bear each family name,
 //! however many there are: so a search by name has as much to give among few as among many.
 
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::path::Path;
-
 use serde_json::{Value, json};
-
-use crate::failure::{Doing, Failure};
 
 /// Patients, or practitioners, in one request.
 pub const BUNDLE_ENTRIES: u32 = 100;
@@ -28,23 +22,30 @@ pub struct Patients {
 }
 
 impl Patients {
-    /// Writes them, and their practitioners, as Bundles of one line each.
-    pub fn write(&self, file: &Path) -> Result<(), Failure> {
-        let writing = || format!("writing {}", file.display());
-        let mut open = BufWriter::new(File::create(file).doing(writing)?);
-        let practitioners: Vec<Value> = (0..PRACTITIONERS).map(|number| self.practitioner(number)).collect();
-        writeln!(open, "{}", bundle(&practitioners)).doing(writing)?;
-        for first in (0..self.count).step_by(BUNDLE_ENTRIES as usize) {
-            let numbers = first..(first + BUNDLE_ENTRIES).min(self.count);
-            let patients: Vec<Value> = numbers.map(|number| self.stored(number)).collect();
-            writeln!(open, "{}", bundle(&patients)).doing(writing)?;
-        }
-        open.flush().doing(writing)
+    /// The Bundle that stores their general practitioners: before them, who refer to these.
+    pub fn practitioners(&self) -> String {
+        bundle((0..PRACTITIONERS).map(|number| self.practitioner(number)))
+    }
+
+    /// How many Bundles store them.
+    pub fn bundles(&self) -> u32 {
+        self.count.div_ceil(BUNDLE_ENTRIES)
+    }
+
+    /// One of these Bundles.
+    pub fn bundle(&self, place: u32) -> String {
+        let first = place * BUNDLE_ENTRIES;
+        bundle((first..(first + BUNDLE_ENTRIES).min(self.count)).map(|number| self.stored(number)))
     }
 
     /// A patient's id.
     pub fn id(number: u32) -> String {
         format!("p{number}")
+    }
+
+    /// The id of a patient's general practitioner.
+    pub fn practitioner_id(&self, number: u32) -> String {
+        format!("d{}", self.drawn(3, number) % u64::from(PRACTITIONERS))
     }
 
     /// A patient's medical record number.
@@ -86,7 +87,7 @@ impl Patients {
             "address": [{"line": [format!("{} Main Street", drawn % 999)], "city": "Springfield", "country": "US"}],
             "maritalStatus": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus", "code": "M"}]},
             "communication": [{"language": {"coding": [{"system": "urn:ietf:bcp:47", "code": "en-US"}]}}],
-            "generalPractitioner": [{"reference": format!("Practitioner/d{}", drawn % u64::from(PRACTITIONERS))}],
+            "generalPractitioner": [{"reference": format!("Practitioner/{}", self.practitioner_id(number))}],
         })
     }
 
@@ -115,13 +116,14 @@ pub fn mixed(state: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-fn bundle(resources: &[Value]) -> Value {
-    let entry = |resource: &Value| {
+fn bundle(resources: impl Iterator<Item = Value>) -> String {
+    let entry = |resource: Value| {
         let text = |name: &str| resource[name].as_str().unwrap_or_default();
-        json!({"resource": resource, "request": {"method": "PUT", "url": format!("{}/{}", text("resourceType"), text("id"))}})
+        let url = format!("{}/{}", text("resourceType"), text("id"));
+        json!({"resource": resource, "request": {"method": "PUT", "url": url}})
     };
-    let entries: Vec<Value> = resources.iter().map(entry).collect();
-    json!({"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    let entries: Vec<Value> = resources.map(entry).collect();
+    json!({"resourceType": "Bundle", "type": "transaction", "entry": entries}).to_string()
 }
 
 #[cfg(test)]
@@ -151,13 +153,24 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_every_patient_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("patients.ndjson");
-        Patients { seed: 1, count: 250 }.write(&file).unwrap();
-        let text = std::fs::read_to_string(&file).unwrap();
-        let entries = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let entries: Vec<usize> = entries.map(|bundle| bundle["entry"].as_array().unwrap().len()).collect();
-        assert_eq!(entries, [100, 100, 100, 50]);
+    fn the_bundles_have_every_patient_once() {
+        let patients = Patients { seed: 1, count: 250 };
+        let ids = (0..patients.bundles()).flat_map(|place| {
+            let bundle: Value = serde_json::from_str(&patients.bundle(place)).unwrap();
+            let entries = bundle["entry"].as_array().unwrap().clone();
+            assert!(entries.len() <= BUNDLE_ENTRIES as usize);
+            entries.into_iter().map(|entry| entry["request"]["url"].as_str().unwrap().to_owned())
+        });
+        let expected: Vec<String> = (0..250).map(|number| format!("Patient/p{number}")).collect();
+        assert_eq!(ids.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn every_practitioner_that_a_patient_names_is_stored() {
+        let patients = Patients { seed: 1, count: 1_000 };
+        let stored: Value = serde_json::from_str(&patients.practitioners()).unwrap();
+        let stored: Vec<_> =
+            stored["entry"].as_array().unwrap().iter().map(|entry| entry["resource"]["id"].clone()).collect();
+        assert!((0..1_000).all(|number| stored.contains(&json!(patients.practitioner_id(number)))));
     }
 }

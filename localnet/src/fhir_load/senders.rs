@@ -1,6 +1,7 @@
 //! Connections that send one request after the other.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,13 +9,22 @@ use ureq::Agent;
 
 use super::patients::mixed;
 use super::requests::{Asked, Kind, Requests};
+use super::servers::Server;
 use crate::failure::Failure;
-use crate::lone::Lone;
 
 /// Longer than a gateway waits for its ledger.
 const CALL_TIME_MAX: Duration = Duration::from_secs(60);
 /// Largest answer: a page with includes, or what became of a patient's records.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// How long to send.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Before measuring: a server that compiles while it runs is slow at first.
+    pub warm_up: Duration,
+    /// While measuring.
+    pub measured: Duration,
+}
 
 /// What so many connections were given.
 #[derive(Clone, Debug)]
@@ -25,7 +35,7 @@ pub struct Measured {
     pub median: Duration,
     /// Ninety-nine of a hundred answers came within this.
     pub ninety_ninth: Duration,
-    /// What the gateway computed for a request, on average; none where the system does not say.
+    /// What the server computed for a request, on average; none where the system does not say.
     pub computed: Option<Duration>,
 }
 
@@ -48,40 +58,84 @@ impl fmt::Display for Measured {
     }
 }
 
-/// Sends requests of a kind over so many connections for so long.
+/// Sends requests of a kind over so many connections: first to warm up, then for as long as is measured.
 ///
 /// # Errors
 /// The first answer that is none of success.
 pub fn measure(
-    gateway: &Lone,
+    server: &Server,
     requests: &Requests,
     kind: Kind,
     connections: usize,
-    duration: Duration,
+    times: Times,
 ) -> Result<Measured, Failure> {
-    let computed_before = gateway.computed();
+    let lane =
+        |purpose: u64| mixed(requests.patients.seed ^ purpose << 48 ^ (kind as u64) << 32 ^ (connections as u64) << 16);
+    let (warming_up, measuring) = (lane(1), lane(0));
+    if !times.warm_up.is_zero() {
+        send_over(requests, kind, connections, warming_up, times.warm_up)?;
+    }
+    let computed_before = server.watched.computed();
     let began = Instant::now();
-    let times: Result<Vec<Vec<Duration>>, Failure> = thread::scope(|scope| {
+    let mut taken = send_over(requests, kind, connections, measuring, times.measured)?;
+    let elapsed = began.elapsed();
+    let computed = server.watched.computed().zip(computed_before).map(|(after, before)| after.saturating_sub(before));
+    taken.sort_unstable();
+    let at = |hundredths: usize| taken.get((taken.len() * hundredths / 100).min(taken.len().saturating_sub(1)));
+    let (Some(median), Some(ninety_ninth)) = (at(50).copied(), at(99).copied()) else {
+        return Err(Failure::Check(format!("{}: no answer in {} s", kind.name(), times.measured.as_secs())));
+    };
+    let per_second = taken.len() as f64 / elapsed.as_secs_f64();
+    let computed = computed.map(|all| all.div_f64(taken.len() as f64));
+    Ok(Measured { kind, connections, per_second, median, ninety_ninth, computed })
+}
+
+/// How long each answer took.
+fn send_over(
+    requests: &Requests,
+    kind: Kind,
+    connections: usize,
+    lane: u64,
+    duration: Duration,
+) -> Result<Vec<Duration>, Failure> {
+    let until = Instant::now() + duration;
+    let taken: Result<Vec<Vec<Duration>>, Failure> = thread::scope(|scope| {
         let connect = |connection: usize| {
-            let lane =
-                mixed(requests.patients.seed ^ (kind as u64) << 32 ^ (connections as u64) << 16 ^ connection as u64);
-            scope.spawn(move || send(requests, kind, lane, began + duration))
+            let lane = mixed(lane ^ connection as u64);
+            scope.spawn(move || send(requests, kind, lane, until))
         };
         let senders: Vec<_> = (0..connections).map(connect).collect();
-        let joined = senders.into_iter().map(|sender| sender.join().expect("a sender does not panic"));
-        joined.collect()
+        senders.into_iter().map(|sender| sender.join().expect("a sender does not panic")).collect()
     });
-    let elapsed = began.elapsed();
-    let computed = gateway.computed().zip(computed_before).map(|(after, before)| after.saturating_sub(before));
-    let mut times = times?.concat();
-    times.sort_unstable();
-    let at = |hundredths: usize| times.get((times.len() * hundredths / 100).min(times.len().saturating_sub(1)));
-    let (Some(median), Some(ninety_ninth)) = (at(50).copied(), at(99).copied()) else {
-        return Err(Failure::Check(format!("{}: no answer in {} s", kind.name(), duration.as_secs())));
+    Ok(taken?.concat())
+}
+
+/// Stores the patients over so many connections.
+///
+/// # Errors
+/// The first answer that is none of success.
+pub fn store(requests: &Requests, connections: usize) -> Result<(), Failure> {
+    let patients = &requests.patients;
+    once(requests, patients.practitioners())?;
+    let next = AtomicU32::new(0);
+    let send = || {
+        let agent = agent();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            if place >= patients.bundles() {
+                return Ok(());
+            }
+            if let Err(failure) = call(&agent, requests.bundle(patients.bundle(place))) {
+                // The others need not go on.
+                next.fetch_max(patients.bundles(), Ordering::Relaxed);
+                return Err(failure);
+            }
+        }
     };
-    let per_second = times.len() as f64 / elapsed.as_secs_f64();
-    let computed = computed.map(|all| all.div_f64(times.len() as f64));
-    Ok(Measured { kind, connections, per_second, median, ninety_ninth, computed })
+    thread::scope(|scope| {
+        let senders: Vec<_> = (0..connections).map(|_| scope.spawn(send)).collect();
+        senders.into_iter().try_for_each(|sender| sender.join().expect("a sender does not panic"))
+    })
 }
 
 /// Sends one Bundle.
@@ -114,9 +168,12 @@ fn call(agent: &Agent, asked: Asked) -> Result<Duration, Failure> {
     let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
     let body = body.map_err(|error| failed(error.to_string()))?;
     let elapsed = began.elapsed();
-    if !answer.status().is_success() || !body.contains(&asked.expected) {
-        let begin: String = body.chars().take(300).collect();
-        return Err(failed(format!("{}, without {}: {begin}", answer.status(), asked.expected)));
+    let begin = || body.chars().take(300).collect::<String>();
+    if !answer.status().is_success() {
+        return Err(failed(format!("{}: {}", answer.status(), begin())));
+    }
+    if let Some(missing) = asked.expected.iter().find(|expected| !body.contains(*expected)) {
+        return Err(failed(format!("an answer without {missing}: {}", begin())));
     }
     Ok(elapsed)
 }

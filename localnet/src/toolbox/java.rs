@@ -1,6 +1,7 @@
-//! What is built of Java: HAPI's client and validator, by Maven.
+//! What is built of Java, by Maven: HAPI's client and validator, and its server to measure beside ours.
 
 use std::path::Path;
+use std::process::Command;
 
 use super::{Need, provide};
 use crate::failure::Failure;
@@ -10,44 +11,73 @@ use crate::program::Program;
 /// Compilers of this version on, which HAPI asks for.
 pub const MAJOR_MIN: u32 = 17;
 
-/// The Java programs of `tests/clients/hapi`, compiled.
-pub struct Hapi {
-    classes: String,
+/// A Maven project of the checkout.
+#[derive(Clone, Copy, Debug)]
+pub struct Project {
+    /// Its folder in the checkout.
+    folder: &'static str,
+    /// The folder in cargo's target folder that it is built in.
+    build: &'static str,
+    /// What Maven fetches for it, once.
+    fetched: &'static str,
 }
 
-impl Hapi {
-    /// Fetches HAPI where it is missing, and compiles what drives it.
+impl Project {
+    /// HAPI's client and validator.
+    pub const CHECKS: Self =
+        Self { folder: "tests/clients/hapi", build: "hapi", fetched: "HAPI FHIR by Maven: 170 MB" };
+    /// HAPI's server.
+    pub const SERVER: Self =
+        Self { folder: "tests/servers/hapi", build: "hapi-server", fetched: "HAPI FHIR JPA by Maven: 300 MB" };
+}
+
+/// The Java programs of a project, compiled.
+pub struct Classes {
+    path: String,
+}
+
+impl Classes {
+    /// Fetches what a project needs where it is missing, and compiles it.
     ///
     /// # Errors
-    /// [`Failure::Needs`] where Java, Maven or HAPI cannot be had.
-    pub fn provide(places: &Places) -> Result<Self, Failure> {
+    /// [`Failure::Needs`] where Java, Maven or what the project needs cannot be had.
+    pub fn provide(places: &Places, project: &Project) -> Result<Self, Failure> {
         provide(&[Need::Java])?;
-        let build = places.target.join("hapi");
+        let build = places.target.join(project.build);
         places::make_folder(&build)?;
         let list = build.join("class-path.txt");
         if !list.exists() {
-            say!("fetching HAPI FHIR by Maven: 170 MB, one to five minutes, once");
+            say!("fetching {}, one to five minutes, once", project.fetched);
         }
-        let fetched = maven(places)
+        let fetched = maven(places, project)
             .args(["dependency:resolve-plugins", "dependency:build-classpath"])
             .arg(format!("-Dmdep.outputFile={}", list.display()))
             .arg(option(&build))
             .capture();
-        fetched.map_err(|failure| Failure::Needs(format!("Maven cannot fetch HAPI FHIR: {failure}")))?;
-        maven(places).args(["--offline", "compile"]).arg(option(&build)).run()?;
-        let classes = format!("{}:{}", build.join("classes").display(), places::read(&list)?.trim());
-        Ok(Self { classes })
+        fetched.map_err(|failure| Failure::Needs(format!("Maven cannot fetch what HAPI needs: {failure}")))?;
+        maven(places, project).args(["--offline", "compile"]).arg(option(&build)).run()?;
+        Ok(Self { path: format!("{}:{}", build.join("classes").display(), places::read(&list)?.trim()) })
     }
 
-    /// One of its programs, by class, with at most so much memory.
+    /// One of the programs, by class, with at most so much memory.
     pub fn program(&self, class: &str, mebibytes_max: u32) -> Program {
-        Program::new("java").args([&format!("-Xmx{mebibytes_max}m"), "-cp", &self.classes, class])
+        Program::new("java").args(self.arguments(class, mebibytes_max))
+    }
+
+    /// The same, to be started and left running.
+    pub fn command(&self, class: &str, mebibytes_max: u32) -> Command {
+        let mut command = Command::new("java");
+        command.args(self.arguments(class, mebibytes_max));
+        command
+    }
+
+    fn arguments(&self, class: &str, mebibytes_max: u32) -> [String; 4] {
+        [format!("-Xmx{mebibytes_max}m"), "-cp".to_owned(), self.path.clone(), class.to_owned()]
     }
 }
 
-fn maven(places: &Places) -> Program {
-    let project = places.repository.join("tests/clients/hapi");
-    Program::new("mvn").args(["--batch-mode", "--quiet"]).in_folder(&project)
+fn maven(places: &Places, project: &Project) -> Program {
+    Program::new("mvn").args(["--batch-mode", "--quiet"]).in_folder(&places.repository.join(project.folder))
 }
 
 fn option(build: &Path) -> String {

@@ -52,7 +52,7 @@ fn a_body_that_does_not_parse_keeps_nothing_else_out_of_the_index() {
     };
     let poisoned = stored("bad", r#"{"resourceType":"Task","requester":{"display":"\u0000"}}"#);
     let sound = stored("good", r#"{"resourceType":"Task","status":"requested","intent":"order"}"#);
-    fixture.index.apply(2, &[poisoned, sound]).expect("applies");
+    fixture.index.apply(2, &[], &[poisoned, sound]).expect("applies");
     assert_eq!(fixture.index.applied(), Ok(2));
     assert_eq!(fixture.ids("Task", "status=requested"), ["good"]);
     assert_eq!(fixture.ids("Task", "_id=bad"), ["bad"]);

@@ -64,8 +64,30 @@ fn gather(shared: &Shared, waiting: &mut MutexGuard<'_, Waiting>) {
 impl Shared {
     /// Makes one block of the transactions that wait; of none, an empty one.
     fn make_block(&self) {
-        // Locked first, so that what is checked against the old state is in this block or is
-        // reconsidered below.
+        let (candidates, block, outcomes, app_hash) = self.execute();
+        // Nobody waits for the disk but those whose transactions these are: until the block is kept, everybody
+        // sees the state before it.
+        self.blocks.keep(&block, &outcomes, app_hash).unwrap_or_else(|error| {
+            // The state must not run ahead of a disk that is full.
+            tracing::error!(error, "the embedded ledger cannot keep its blocks; stopping");
+            std::process::exit(1)
+        });
+        let mut machine = self.machine.write();
+        machine.commit();
+        self.answer(&block, &outcomes);
+        let included: HashSet<TransactionHash> =
+            block.transactions.iter().map(|bytes| transaction::hash(bytes)).collect();
+        let left_out = candidates.into_iter().filter(|bytes| !included.contains(&transaction::hash(bytes)));
+        // What was checked against the state before the block is reconsidered, too.
+        let waiting = std::mem::take(&mut self.waiting.lock().queue);
+        for bytes in left_out.chain(waiting) {
+            self.reconsider(&machine, bytes);
+        }
+    }
+
+    /// Executes a block of the transactions that wait, on the side. Gives those, the block, what became of its
+    /// transactions, and the root of the state before it.
+    fn execute(&self) -> (Vec<Vec<u8>>, Block, Vec<Outcome>, [u8; 32]) {
         let mut machine = self.machine.write();
         let candidates = self.take();
         let height = machine.height() + 1;
@@ -76,21 +98,8 @@ impl Shared {
         let app_hash = machine.app_hash();
         let transactions = machine.prepare(candidates.clone(), BLOCK_BYTES_MAX, height, time);
         let block = Block { height, time, transactions };
-        let finalized = machine.finalize(&block);
-        self.blocks.keep(&block, &finalized.outcomes, app_hash).unwrap_or_else(|error| {
-            // The state must not run ahead of a disk that is full.
-            tracing::error!(error, "the embedded ledger cannot keep its blocks; stopping");
-            std::process::exit(1)
-        });
-        machine.commit();
-        self.answer(&block, &finalized.outcomes);
-        let included: HashSet<TransactionHash> =
-            block.transactions.iter().map(|bytes| transaction::hash(bytes)).collect();
-        let left_out = candidates.into_iter().filter(|bytes| !included.contains(&transaction::hash(bytes)));
-        let waiting = std::mem::take(&mut self.waiting.lock().queue);
-        for bytes in left_out.chain(waiting) {
-            self.reconsider(&machine, bytes);
-        }
+        let outcomes = machine.finalize(&block).outcomes;
+        (candidates, block, outcomes, app_hash)
     }
 
     /// The oldest waiting transactions that fit into a block.
