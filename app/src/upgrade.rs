@@ -31,12 +31,15 @@ pub enum Migration {
     AccessLogTrees,
     /// Counts the grants and emergencies of each subject.
     SubjectCounts,
+    /// Notes of each removed validator since when.
+    RemovedValidators,
 }
 
 /// Every upgrade that this program knows, in order.
 pub const TABLE: &[Upgrade] = &[
     Upgrade { version: 2, name: "access-log-trees", migration: Migration::AccessLogTrees },
     Upgrade { version: 3, name: "subject-counts", migration: Migration::SubjectCounts },
+    Upgrade { version: 4, name: "keys-own-their-addresses", migration: Migration::RemovedValidators },
 ];
 
 /// The newest format that this program knows. A new chain begins with it.
@@ -78,6 +81,7 @@ impl Upgrade {
         match self.migration {
             Migration::AccessLogTrees => access_log_tree::migrate(state),
             Migration::SubjectCounts => subject_counts::migrate(state),
+            Migration::RemovedValidators => governance::note_removed(block.height, state),
         }
         governance::change(state, |_, governance| {
             governance.state_version = self.version;

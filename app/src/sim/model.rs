@@ -32,6 +32,8 @@ pub(super) type Answer = Result<(), &'static str>;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Model {
     pub(super) accounts: BTreeMap<Actor, keys::Account>,
+    /// Of the next account: one that is no more keeps its own.
+    pub(super) next_number: u64,
     /// Keys that are or were of an account whose address is another.
     pub(super) bound: BTreeMap<Key, Actor>,
     pub(super) guarded: BTreeMap<Actor, keys::Guarded>,
@@ -66,6 +68,8 @@ pub(super) struct Model {
     pub(super) threshold: u8,
     pub(super) registrar_generation: u64,
     pub(super) validators: BTreeMap<u8, u64>,
+    /// Since which height those without power have none, from format 4 on.
+    pub(super) removed: BTreeMap<u8, u64>,
     pub(super) validators_changed_at: u64,
     pub(super) parameters: governance::Parameters,
     pub(super) proposals: BTreeMap<u8, governance::Proposal>,
@@ -135,8 +139,10 @@ impl Model {
     }
 
     fn open(&mut self, actor: Actor) {
-        let number = self.accounts.len() as u64;
-        self.accounts.entry(actor).or_insert(keys::Account { number, ..keys::Account::default() });
+        if !self.accounts.contains_key(&actor) {
+            self.accounts.insert(actor, keys::Account { number: self.next_number, ..keys::Account::default() });
+            self.next_number += 1;
+        }
     }
 
     /// What comes before the transactions of a block.
@@ -146,6 +152,7 @@ impl Model {
         {
             (self.format, self.scheduled) = (version, None);
             self.upgraded.insert(version, block);
+            self.note_removed(block.height);
         }
     }
 
