@@ -3,11 +3,12 @@
 use super::{
     random::Random,
     script::{
-        Actor, Crash, Delivery, Event, GUARDIANS, Key, ORGANIZATIONS, PATIENTS, PRACTITIONERS, REGISTRARS,
-        REGISTRARS_FIRST, REPLICAS, Request, Rubbish, SPARE_KEYS, Script, Signing, Subject,
+        Actor, Crash, Decision, Delivery, Event, GUARDIANS, Key, LIVES_FROM, ORGANIZATIONS, PATIENTS, PRACTITIONERS,
+        REGISTRARS, REGISTRARS_FIRST, REPLICAS, Request, Rubbish, SPARE_KEYS, Script, Signing, Subject,
     },
     stories,
 };
+use crate::upgrade;
 
 /// Events of one script, about.
 const EVENTS: usize = 190;
@@ -27,17 +28,51 @@ pub(super) struct Generator {
 /// The script of a seed.
 pub(super) fn script(seed: u64) -> Script {
     let mut generator = Generator { random: Random::new(seed), events: Vec::new(), now: 0, height: 0, proposals: 0 };
+    if seed >= LIVES_FROM {
+        generator.life();
+        return Script { first_format: 1, has_quotas: true, events: generator.events };
+    }
     let first_format = 1 + u32::from(generator.random.happens(50));
     generator.beginning();
     while generator.events.len() < EVENTS {
         generator.event();
     }
-    let script = Script { first_format, events: generator.events };
+    let script = Script { first_format, has_quotas: false, events: generator.events };
     // What a seed asked for when there were two formats it asks for still; every second one of the next two.
     if seed.is_multiple_of(2) { script.in_next_formats() } else { script }
 }
 
 impl Generator {
+    /// Anything, and between thirds of it the next format.
+    fn life(&mut self) {
+        self.beginning();
+        let formats = upgrade::NEWEST as usize;
+        for part in 1..=formats {
+            while self.events.len() < part * EVENTS / formats {
+                self.event();
+            }
+            if part < formats {
+                self.agree_on(upgrade::TABLE[part - 1].version);
+            }
+        }
+    }
+
+    /// Whoever the registrars are by now: one proposes the format, as many vote as must, the others are refused.
+    fn agree_on(&mut self, version: u32) {
+        let (proposal, until) = (self.next_proposal(), self.now + 3_000);
+        let decision = Decision::Upgrade { version, height: self.height + 3 };
+        for registrar in 0..REGISTRARS {
+            self.send(Actor::Registrar(registrar), Request::Propose { proposal, until, decision });
+        }
+        for registrar in 0..REGISTRARS {
+            self.send(Actor::Registrar(registrar), Request::Vote { proposal });
+        }
+        // The votes, what comes between, and the block of the upgrade.
+        for _ in 0..3 {
+            self.decide(1);
+        }
+    }
+
     /// Something has to be there before much can happen.
     fn beginning(&mut self) {
         for organization in 0..ORGANIZATIONS {

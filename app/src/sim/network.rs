@@ -10,7 +10,7 @@ use super::{
         self,
         insurance::{Forest, Nodes},
     },
-    model::{Answer, Leaves, Model, Moment, POWER, Sent, THRESHOLD},
+    model::{Answer, Leaves, Model, Moment, POWER, Sent, THRESHOLD, WINDOW_BLOCKS, allowance},
     script::{
         Actor, Crash, Event, GUARDIANS, Key, ORGANIZATIONS, PATIENTS, PRACTITIONERS, REGISTRARS, REGISTRARS_FIRST,
         REPLICAS, SPARE_KEYS, Script, VALIDATORS_FIRST,
@@ -18,7 +18,7 @@ use super::{
     trapdoor,
 };
 use crate::{
-    genesis::{Consensus, Genesis},
+    genesis::{Consensus, Genesis, GenesisQuotas},
     limits::BLOCK_BYTES_MAX,
     machine::{Block, CheckKind, Machine, Outcome},
     reject::Reject,
@@ -92,26 +92,27 @@ pub(super) fn decided(script: &Script) -> Result<Vec<(Block, [u8; 32])>, Violati
 }
 
 fn played(script: &Script) -> Result<Network, Violation> {
-    let mut network = Network::new(script.first_format);
+    let mut network = Network::new(script);
     for (index, event) in script.events.iter().enumerate() {
         network.event = index;
         network.play(event)?;
     }
+    network.report.lives = u64::from(script.first_format == 1 && network.model.format == upgrade::NEWEST);
     Ok(network)
 }
 
 impl Network {
-    fn new(first_format: u32) -> Self {
+    fn new(script: &Script) -> Self {
         let signers = signers();
         let mut ranks = [0, 1, 2, 3, 4];
         ranks.sort_by_key(|registrar| signers[&Key::Of(Actor::Registrar(*registrar))].address());
         let replica = || {
-            let machine = start(MemoryStore::new(), first_format);
+            let machine = start(MemoryStore::new(), script);
             Replica { durable: machine.store().clone(), machine }
         };
         Self {
             replicas: (0..REPLICAS).map(|_| replica()).collect(),
-            model: Model::genesis(&ranks, first_format),
+            model: Model::genesis(&ranks, script.first_format, script.has_quotas),
             signers,
             pool: Vec::new(),
             history: Vec::new(),
@@ -187,7 +188,7 @@ impl Network {
         model.begin(block);
         let (mut held, mut answers) = (Vec::new(), Vec::new());
         for waiting in offered {
-            if model.may_hold(&waiting.sent, time) {
+            if model.may_hold(&waiting.sent, block) {
                 answers.push(model.execute(&waiting.sent, block));
                 held.push(waiting);
             }
@@ -344,15 +345,16 @@ fn name(code: u32) -> &'static str {
     Reject::TABLE.iter().find(|row| row.0 == code).map_or("ok", |row| row.1)
 }
 
-/// A machine at the genesis of every simulation.
-pub(super) fn start<S: Store>(store: S, first_format: u32) -> Machine<S> {
+/// A machine at the genesis of a script.
+pub(super) fn start<S: Store>(store: S, script: &Script) -> Machine<S> {
     let signers = signers();
     let address = |registrar: u8| signers[&Key::Of(Actor::Registrar(registrar))].address();
     let genesis = Genesis {
         registrars: (0..REGISTRARS_FIRST).map(address).collect(),
         registrar_threshold: THRESHOLD.into(),
         verifying_keys: vec![hex::encode(trapdoor::key().encode())],
-        state_version: first_format,
+        state_version: script.first_format,
+        quotas: script.has_quotas.then(quotas),
         ..Genesis::default()
     };
     let genesis = serde_json::to_vec(&genesis).expect("addresses are JSON");
@@ -361,6 +363,17 @@ pub(super) fn start<S: Store>(store: S, first_format: u32) -> Machine<S> {
     let consensus = Consensus { validators, ..Consensus::default() };
     machine.init_chain_under(CHAIN, &genesis, START, &consensus).expect("genesis is sound");
     machine
+}
+
+/// As the model has them.
+fn quotas() -> GenesisQuotas {
+    GenesisQuotas {
+        window_blocks: WINDOW_BLOCKS,
+        registrar_bytes: allowance(Actor::Registrar(0)),
+        organization_bytes: allowance(Actor::Organization(0)),
+        practitioner_bytes: allowance(Actor::Practitioner(0)),
+        claimant_bytes: allowance(Actor::Patient(0)),
+    }
 }
 
 /// The keys of everybody, and those that are nobody's yet.

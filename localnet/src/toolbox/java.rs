@@ -10,6 +10,9 @@ use crate::program::Program;
 /// Compilers of this version on, which HAPI asks for.
 pub const MAJOR_MIN: u32 = 17;
 
+/// In full: of a plugin's short name Maven does not say why it cannot be had.
+const DEPENDENCIES: &str = "org.apache.maven.plugins:maven-dependency-plugin";
+
 /// The Java programs of `tests/clients/hapi`, compiled.
 pub struct Hapi {
     classes: String,
@@ -19,7 +22,8 @@ impl Hapi {
     /// Fetches HAPI where it is missing, and compiles what drives it.
     ///
     /// # Errors
-    /// [`Failure::Needs`] where Java, Maven or HAPI cannot be had.
+    /// [`Failure::Needs`] where Java or Maven cannot be had, [`Failure::Unreachable`] where Maven Central is; everything
+    /// else that Maven stumbles over, and what does not compile, as a failure.
     pub fn provide(places: &Places) -> Result<Self, Failure> {
         provide(&[Need::Java])?;
         let build = places.target.join("hapi");
@@ -28,12 +32,13 @@ impl Hapi {
         if !list.exists() {
             say!("fetching HAPI FHIR by Maven: 170 MB, one to five minutes, once");
         }
-        let fetched = maven(places)
-            .args(["dependency:resolve-plugins", "dependency:build-classpath"])
+        maven(places)
+            // Of what could not be fetched before, Maven would only repeat why, for a day.
+            .arg("--update-snapshots")
+            .args(["resolve-plugins", "build-classpath"].map(|goal| format!("{DEPENDENCIES}:{goal}")))
             .arg(format!("-Dmdep.outputFile={}", list.display()))
             .arg(option(&build))
-            .capture();
-        fetched.map_err(|failure| Failure::Needs(format!("Maven cannot fetch HAPI FHIR: {failure}")))?;
+            .fetch("Maven Central")?;
         maven(places).args(["--offline", "compile"]).arg(option(&build)).run()?;
         let classes = format!("{}:{}", build.join("classes").display(), places::read(&list)?.trim());
         Ok(Self { classes })

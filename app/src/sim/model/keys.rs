@@ -15,6 +15,8 @@ pub(in crate::sim) struct Account {
     pub(in crate::sim) sequence: u64,
     /// Each key, and whether it manages the others. None before the account's own has shown itself.
     pub(in crate::sim) keys: BTreeMap<Key, bool>,
+    /// The window in which it last paid, and the bytes that it paid for in it.
+    pub(in crate::sim) paid: (u64, u64),
 }
 
 /// Who may restore an account.
