@@ -85,7 +85,8 @@ fn a_block_that_uses_one_nullifier_twice_is_refused() {
 /// that has it twice, and in one after the block that used it up.
 #[test]
 fn whatever_counts_once_is_refused_twice_in_a_proposal_and_again_after_its_block() {
-    let cases: [(&str, fn(&World) -> Vec<u8>, Reject); 4] = [
+    type Case = (&'static str, fn(&World) -> Vec<u8>, Reject);
+    let cases: [Case; 4] = [
         ("a sequence", |world| world.signed("lab", &[message(world, None, "lab", "anchors x")]), Reject::WrongSequence),
         ("an unordered transaction", |world| sent(world, "lab", "anchors x"), Reject::AlreadyExecuted),
         ("a sponsor's word", |world| sponsored(world, "chemist", "payer", "anchors x"), Reject::WrongSequence),
