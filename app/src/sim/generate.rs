@@ -12,7 +12,11 @@ use crate::upgrade;
 
 /// Events of one script, about.
 const EVENTS: usize = 190;
+/// Events of a long life, about: what is spent twice comes besides.
+const LIFE_EVENTS: usize = EVENTS + 2 * SPENT;
 const DAY: i64 = 86_400;
+/// Transactions that are more than a quota, of some 450 bytes each.
+const SPENT: usize = 45;
 
 /// A script that is being made, and how late it is in it.
 pub(super) struct Generator {
@@ -48,11 +52,12 @@ impl Generator {
         self.beginning();
         let formats = upgrade::NEWEST as usize;
         for part in 1..=formats {
-            while self.events.len() < part * EVENTS / formats {
+            while self.events.len() < part * LIFE_EVENTS / formats {
                 self.event();
             }
             if part < formats {
                 self.agree_on(upgrade::TABLE[part - 1].version);
+                self.spend();
             }
         }
     }
@@ -71,6 +76,23 @@ impl Generator {
         for _ in 0..3 {
             self.decide(1);
         }
+    }
+
+    /// More than a sponsor has a quota for, and what the two can send by themselves then.
+    fn spend(&mut self) {
+        let patient = 1 + self.random.below(PATIENTS - 1);
+        let (actor, sponsor) = (Actor::Patient(patient), Actor::Organization(self.random.below(ORGANIZATIONS)));
+        let request = Request::Revoke { subject: usual(patient), grant: 0 };
+        let signing = Signing { actor, key: Key::Of(actor), sponsor: Some(sponsor), is_sponsored: true };
+        for _ in 0..SPENT {
+            self.events.push(Event::Send { signing, requests: vec![request], delivery: Delivery::Ordered });
+        }
+        self.offer();
+        self.decide(1);
+        self.send(sponsor, Request::Open { patient });
+        self.send(actor, request);
+        self.offer();
+        self.decide(1);
     }
 
     /// Something has to be there before much can happen.
