@@ -4,6 +4,7 @@
 //!
 //! Nothing here runs on a node. The same seed gives the same script on every machine and for ever.
 
+mod beginning;
 mod byzantine;
 mod chance;
 mod generate;
@@ -101,5 +102,5 @@ pub fn decided(seed: u64) -> Result<Vec<(Block, [u8; 32])>, Violation> {
 
 /// A machine at the genesis of the seed's network.
 pub fn start<S: Store>(store: S, seed: u64) -> Machine<S> {
-    network::start(store, &Script::of_seed(seed))
+    beginning::start(store, &Script::of_seed(seed))
 }

@@ -1,24 +1,21 @@
 //! Replicas, the calls that consensus makes to them, and the judge.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
-
-use careledger_wire::commitment;
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+};
 
 use super::{
     Report,
-    messages::{
-        self,
-        insurance::{Forest, Nodes},
-    },
-    model::{Answer, Leaves, Model, Moment, POWER, Sent, THRESHOLD, WINDOW_BLOCKS, allowance},
-    script::{
-        Actor, Crash, Event, GUARDIANS, Key, ORGANIZATIONS, PATIENTS, PRACTITIONERS, REGISTRARS, REGISTRARS_FIRST,
-        REPLICAS, SPARE_KEYS, Script, VALIDATORS_FIRST,
-    },
-    trapdoor,
+    beginning::{signers, start},
+    messages::insurance::{Forest, Nodes},
+    model::{Answer, Leaves, Model, Moment, Sent},
+    script::{Actor, Crash, Event, Key, REPLICAS, Script},
 };
 use crate::{
-    genesis::{Consensus, Genesis, GenesisQuotas},
     limits::BLOCK_BYTES_MAX,
     machine::{Block, CheckKind, Machine, Outcome},
     reject::Reject,
@@ -95,7 +92,7 @@ fn played(script: &Script) -> Result<Network, Violation> {
     let mut network = Network::new(script);
     for (index, event) in script.events.iter().enumerate() {
         network.event = index;
-        network.play(event)?;
+        network.play_whole(event)?;
     }
     network.report.lives = u64::from(script.first_format == 1 && network.model.format == upgrade::NEWEST);
     Ok(network)
@@ -126,6 +123,17 @@ impl Network {
 
     pub(super) fn broken<T>(&self, kind: &'static str, found: impl Into<String>) -> Result<T, Violation> {
         Err(Violation { kind, event: self.event, found: found.into() })
+    }
+
+    /// A ledger that panics stops its node: a violation like others, with a seed and a script.
+    fn play_whole(&mut self, event: &Event) -> Result<(), Violation> {
+        // Nothing is done with a network after its first violation.
+        let played = catch_unwind(AssertUnwindSafe(|| self.play(event)));
+        played.unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it says nothing");
+            self.broken("no call stops the ledger", said)
+        })
     }
 
     fn play(&mut self, event: &Event) -> Result<(), Violation> {
@@ -343,51 +351,4 @@ fn execute(replica: &mut Replica, block: &Block, crash: Option<Crash>) -> (Vec<O
 
 fn name(code: u32) -> &'static str {
     Reject::TABLE.iter().find(|row| row.0 == code).map_or("ok", |row| row.1)
-}
-
-/// A machine at the genesis of a script.
-pub(super) fn start<S: Store>(store: S, script: &Script) -> Machine<S> {
-    let signers = signers();
-    let address = |registrar: u8| signers[&Key::Of(Actor::Registrar(registrar))].address();
-    let genesis = Genesis {
-        registrars: (0..REGISTRARS_FIRST).map(address).collect(),
-        registrar_threshold: THRESHOLD.into(),
-        verifying_keys: vec![hex::encode(trapdoor::key().encode())],
-        state_version: script.first_format,
-        quotas: script.has_quotas.then(quotas),
-        ..Genesis::default()
-    };
-    let genesis = serde_json::to_vec(&genesis).expect("addresses are JSON");
-    let validators = (0..VALIDATORS_FIRST).map(|key| (messages::validator(key), POWER)).collect();
-    let mut machine = Machine::new(store);
-    let consensus = Consensus { validators, ..Consensus::default() };
-    machine.init_chain_under(CHAIN, &genesis, START, &consensus).expect("genesis is sound");
-    machine
-}
-
-/// As the model has them.
-fn quotas() -> GenesisQuotas {
-    GenesisQuotas {
-        window_blocks: WINDOW_BLOCKS,
-        registrar_bytes: allowance(Actor::Registrar(0)),
-        organization_bytes: allowance(Actor::Organization(0)),
-        practitioner_bytes: allowance(Actor::Practitioner(0)),
-        claimant_bytes: allowance(Actor::Patient(0)),
-    }
-}
-
-/// The keys of everybody, and those that are nobody's yet.
-pub(super) fn signers() -> BTreeMap<Key, Signer> {
-    let numbered = |count, actor: fn(u8) -> Actor| (0..count).map(actor).map(Key::Of);
-    let keys = numbered(REGISTRARS, Actor::Registrar)
-        .chain(numbered(ORGANIZATIONS, Actor::Organization))
-        .chain(numbered(PATIENTS, Actor::Patient))
-        .chain(numbered(PRACTITIONERS, Actor::Practitioner))
-        .chain(numbered(GUARDIANS, Actor::Guardian))
-        .chain((0..SPARE_KEYS).map(Key::Spare));
-    let signer = |key: Key| {
-        let secret = commitment::hash("careledger/simulation/1", &[key.to_string().as_bytes()]);
-        (key, Signer::from_bytes(&secret).expect("a hash is a key, but for 2^-128"))
-    };
-    keys.map(signer).collect()
 }
