@@ -5,6 +5,7 @@
 //! Nothing here runs on a node. The same seed gives the same script on every machine and for ever.
 
 mod beginning;
+mod boundaries;
 mod byzantine;
 mod chance;
 mod generate;

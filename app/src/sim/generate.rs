@@ -1,6 +1,7 @@
 //! Scripts from seeds: mostly what could take effect, some of it too late, by others, or twice.
 
 use super::{
+    boundaries,
     random::Random,
     script::{
         Actor, Crash, Decision, Delivery, Event, GUARDIANS, Key, LIVES_FROM, ORGANIZATIONS, PATIENTS, PRACTITIONERS,
@@ -53,7 +54,7 @@ impl Generator {
         let formats = upgrade::NEWEST as usize;
         for part in 1..=formats {
             while self.events.len() < part * LIFE_EVENTS / formats {
-                self.event();
+                if self.random.happens(5) { boundaries::tell(self) } else { self.event() }
             }
             if part < formats {
                 self.agree_on(upgrade::TABLE[part - 1].version);
