@@ -80,10 +80,10 @@ impl<S: Store> Ledger<S> {
         Self { machine: Arc::new(RwLock::new(machine)), retain_blocks, joining: Arc::default(), export }
     }
 
-    /// Where an export is that the genesis file names and does not hold: in the file [`EXPORT_FILE`] of this folder.
+    /// Where an export is that the genesis file names and does not hold.
     #[must_use]
-    pub fn with_export_in(self, folder: &Path) -> Self {
-        Self { export: folder.join(EXPORT_FILE).into(), ..self }
+    pub fn with_export(self, file: &Path) -> Self {
+        Self { export: file.into(), ..self }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Machine<S>> {

@@ -10,7 +10,7 @@ use careledger_wire::{
 };
 
 use crate::{
-    keys,
+    governance, keys,
     state::{StateRead, StateWrite},
 };
 
@@ -37,16 +37,30 @@ pub fn is_unused(address: &Address, state: &impl StateRead) -> bool {
     !state.has(&keys::account(address)) && !state.has(&keys::key_owner(address))
 }
 
-/// Whether nobody can say yet whose account it is: an organization opened it for an address whose key
-/// has not shown itself. It gives way to the key's own word, and to the registrars'.
-pub fn is_provisional(account: &Account) -> bool {
-    let is_opened_by_others = matches!(account.role(), AccountRole::Claimant | AccountRole::Practitioner);
+/// The format of the state from which on every account that others opened gives way to its key's own word:
+/// a guardian's too, and where the key becomes one of another account.
+pub const YIELDS_SINCE: u32 = 4;
+
+/// Whether nobody can say yet whose account it is: others opened it for an address whose key has not
+/// shown itself. It gives way to the key's own word, and to the registrars'.
+pub fn is_provisional(account: &Account, state: &impl StateRead) -> bool {
+    let is_opened_by_others = match account.role() {
+        AccountRole::Claimant | AccountRole::Practitioner => true,
+        AccountRole::Guardian => governance::state_version(state) >= YIELDS_SINCE,
+        AccountRole::Unspecified | AccountRole::Registrar | AccountRole::Organization => false,
+    };
     is_opened_by_others && account.public_key.is_empty() && account.keys.is_empty()
 }
 
 /// Whether `address` is nobody's, or provisionally somebody's.
 pub fn is_free(address: &Address, state: &impl StateRead) -> bool {
-    account(address, state).map_or_else(|| is_unused(address, state), |account| is_provisional(&account))
+    account(address, state).map_or_else(|| is_unused(address, state), |account| is_provisional(&account, state))
+}
+
+/// Whether a key may become one of an account's, by its own word: it is no other account's.
+pub fn may_join(key: &PublicKey, state: &impl StateRead) -> bool {
+    let yields = governance::state_version(state) >= YIELDS_SINCE;
+    if yields { is_free(&key.address(), state) } else { is_unused(&key.address(), state) }
 }
 
 /// Gives `address` the role, and the next account number unless it has one.
@@ -116,7 +130,8 @@ pub fn keys_of(account: &Account) -> Vec<AccountKey> {
 }
 
 /// Gives the account these keys. The first secp256k1 key stays where Cosmos wallets find it. Every
-/// key, also one that is no more, stays bound to this account.
+/// key, also one that is no more, stays bound to this account; one that others opened for a key's address
+/// is no more, or the key would sign for two.
 pub fn set_keys(address: &Address, keys: Vec<AccountKey>, state: &mut impl StateWrite) {
     let path = keys::account(address);
     let mut account = state.get(&path).expect("an account whose keys are managed exists");
@@ -124,6 +139,7 @@ pub fn set_keys(address: &Address, keys: Vec<AccountKey>, state: &mut impl State
         let owned = public_key(known).address();
         if owned != *address {
             state.put(&keys::key_owner(&owned), &KeyOwner { account: address.to_vec() });
+            state.delete(&keys::account(&owned));
         }
     }
     let of_cosmos = keys.iter().map(public_key).find(|key| matches!(key, PublicKey::Secp256k1(_)));

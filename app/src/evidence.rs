@@ -30,8 +30,8 @@ pub fn record(evidence: &[Misbehavior], height: u64, state: &mut impl StateWrite
             next.newest_offences.remove(0);
         }
         let is_last = known.iter().all(|(other, validator)| other == key || validator.power == 0);
-        if u64::from(next.offences) > governance::of(state).offences_tolerated && !is_last {
-            next.power = 0;
+        if next.power > 0 && u64::from(next.offences) > governance::of(state).offences_tolerated && !is_last {
+            next = governance::with_power(next, 0, height, state);
         }
         state.put(&keys::validator(key), &next);
         events.push(Event {

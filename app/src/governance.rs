@@ -192,8 +192,8 @@ impl Proposed {
             }
             Self::Validator { key, power } => {
                 let path = keys::validator(&key);
-                let validator = state.get(&path).unwrap_or_default();
-                state.put(&path, &Validator { power, ..validator });
+                let validator = with_power(state.get(&path).unwrap_or_default(), power, block.height, state);
+                state.put(&path, &validator);
                 change(state, |_, governance| governance.validators_changed_at = block.height);
             }
             Self::Parameter { parameter, value } => {
@@ -205,6 +205,24 @@ impl Proposed {
             Self::Upgrade { version, height } => change(state, |_, governance| {
                 (governance.upgrade_version, governance.upgrade_height) = (version, height);
             }),
+        }
+    }
+}
+
+/// The format of the state from which on a validator without power says since when: no value is empty.
+pub const REMOVED_HEIGHT_SINCE: u32 = 4;
+
+/// The validator with this power from the block of `height` on.
+pub fn with_power(validator: Validator, power: u64, height: u64, state: &impl StateRead) -> Validator {
+    let is_removed = power == 0 && state_version(state) >= REMOVED_HEIGHT_SINCE;
+    Validator { power, removed_height: if is_removed { height } else { 0 }, ..validator }
+}
+
+/// Says of validators that were removed before that they are, at the latest, from `height` on.
+pub fn note_removed(height: u64, state: &mut impl StateWrite) {
+    for (key, validator) in validators(state) {
+        if validator.power == 0 && validator.removed_height == 0 {
+            state.put(&keys::validator(&key), &Validator { removed_height: height, ..validator });
         }
     }
 }

@@ -224,6 +224,11 @@ pub fn guardianship(subject: &SubjectId, guardian: &Address) -> Key<state::Guard
     Key::new("guardianship", &[subject.as_bytes(), guardian.as_bytes()])
 }
 
+/// Prefix of every guardianship of one subject.
+pub fn guardianships_of(subject: &SubjectId) -> Vec<u8> {
+    [b"guardianship/", subject.as_bytes().as_slice(), b"/"].concat()
+}
+
 /// `emergency/<subject>/<emergency>`: written by BreakGlass and ReviewEmergency, read by access
 /// decisions, by the patient's wallet and by the custodian.
 pub fn emergency(subject: &SubjectId, emergency: &EmergencyId) -> Key<state::Emergency> {
@@ -289,6 +294,9 @@ pub fn validator_key(path: &[u8]) -> Option<ValidatorKey> {
 pub fn upgrade(version: u32) -> Key<state::Upgrade> {
     Key::new("upgrade", &[&version.to_be_bytes()])
 }
+
+/// Everything below `upgrade`.
+pub const UPGRADES: &[u8] = b"upgrade/";
 
 /// `access-log-tree/<organization>`: the Merkle log over its batches, written by AnchorAccessLog
 /// from state version 2 on.

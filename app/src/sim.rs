@@ -4,6 +4,8 @@
 //!
 //! Nothing here runs on a node. The same seed gives the same script on every machine and for ever.
 
+mod beginning;
+mod boundaries;
 mod byzantine;
 mod chance;
 mod generate;
@@ -28,7 +30,7 @@ use crate::{
     store::Store,
 };
 pub use network::Violation;
-pub use script::{Event, Script};
+pub use script::{Event, LIVES_FROM, Script};
 
 /// What one seed came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct Report {
     pub proposals: BTreeMap<&'static str, u64>,
     /// Upgrades that blocks came with.
     pub upgrades: u64,
+    /// Chains that came from the first format to the newest.
+    pub lives: u64,
 }
 
 impl Report {
@@ -51,6 +55,7 @@ impl Report {
         self.blocks += other.blocks;
         self.kept_out += other.kept_out;
         self.upgrades += other.upgrades;
+        self.lives += other.lives;
         for (sum, counted) in [(&mut self.answers, &other.answers), (&mut self.proposals, &other.proposals)] {
             for (answer, count) in counted {
                 *sum.entry(answer).or_default() += count;
@@ -98,5 +103,5 @@ pub fn decided(seed: u64) -> Result<Vec<(Block, [u8; 32])>, Violation> {
 
 /// A machine at the genesis of the seed's network.
 pub fn start<S: Store>(store: S, seed: u64) -> Machine<S> {
-    network::start(store, Script::of_seed(seed).first_format)
+    beginning::start(store, &Script::of_seed(seed))
 }

@@ -8,7 +8,7 @@ use careledger_wire::proto::state::Upgrade as Made;
 
 use crate::{
     access_log_tree, governance, keys,
-    state::{StateRead, StateWrite},
+    state::{Changes, StateRead, StateWrite},
     subject_counts,
     types::BlockContext,
 };
@@ -31,12 +31,15 @@ pub enum Migration {
     AccessLogTrees,
     /// Counts the grants and emergencies of each subject.
     SubjectCounts,
+    /// Notes of each removed validator since when.
+    RemovedValidators,
 }
 
 /// Every upgrade that this program knows, in order.
 pub const TABLE: &[Upgrade] = &[
     Upgrade { version: 2, name: "access-log-trees", migration: Migration::AccessLogTrees },
     Upgrade { version: 3, name: "subject-counts", migration: Migration::SubjectCounts },
+    Upgrade { version: 4, name: "keys-own-their-addresses", migration: Migration::RemovedValidators },
 ];
 
 /// The newest format that this program knows. A new chain begins with it.
@@ -72,12 +75,19 @@ pub fn due<'a>(
     known.map(Some).ok_or(UnknownUpgrade { version, height })
 }
 
+/// Whether a block's changes are those of a block that came with an upgrade.
+pub fn is_made_in(changes: &Changes) -> bool {
+    let first = changes.range(keys::UPGRADES.to_vec()..).next();
+    first.is_some_and(|(key, _)| key.starts_with(keys::UPGRADES))
+}
+
 impl Upgrade {
     /// Migrates the state and notes that this was done.
     pub fn run(&self, block: &BlockContext, state: &mut impl StateWrite) {
         match self.migration {
             Migration::AccessLogTrees => access_log_tree::migrate(state),
             Migration::SubjectCounts => subject_counts::migrate(state),
+            Migration::RemovedValidators => governance::note_removed(block.height, state),
         }
         governance::change(state, |_, governance| {
             governance.state_version = self.version;
@@ -90,8 +100,27 @@ impl Upgrade {
 #[cfg(test)]
 mod tests {
     use careledger_wire::proto::state::{Governance, Parameters};
+    use prost::Message as _;
 
     use super::*;
+    use crate::proofs::ProofVerifier;
+
+    /// By it the store knows what no transaction changed.
+    #[test]
+    fn the_block_of_every_upgrade_is_told_from_others() {
+        let verifier = ProofVerifier::default();
+        let block = BlockContext { chain_id: "careledger-dev-1", height: 7, time: 9, time_max: 9, verifier: &verifier };
+        let mut before = std::collections::BTreeMap::new();
+        before.insert(keys::parameters().into_bytes(), Parameters::default().encode_to_vec());
+        for upgrade in TABLE {
+            let mut state = crate::state::Overlay::new(&before);
+            state.put(&keys::parameters(), &Parameters { next_account_number: 1, ..Parameters::default() });
+            assert!(!is_made_in(&state.into_changes()));
+            let mut state = crate::state::Overlay::new(&before);
+            upgrade.run(&block, &mut state);
+            assert!(is_made_in(&state.into_changes()), "{}", upgrade.name);
+        }
+    }
 
     #[test]
     fn a_program_that_is_older_than_the_state_does_not_go_on_with_it() {

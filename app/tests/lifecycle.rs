@@ -318,6 +318,29 @@ fn a_chain_begins_with_an_export_that_its_genesis_file_does_not_hold() {
     assert_eq!(export(&new).lines().count(), exported.lines().count());
 }
 
+/// It was looked for beside the genesis file, where a validator that begins never looks.
+#[test]
+fn genesis_check_reads_the_export_from_where_init_chain_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| folder.path().join(name));
+    fs::create_dir_all(&old).unwrap();
+    lived(&old);
+    let (made, state, file) = beside(&old, folder.path());
+    Daemon::init(&new);
+    let place = new.join("config/export.json");
+    let check = || run(&new, &["genesis", "check", file.to_str().unwrap(), "--output", "json"]);
+    // What lies beside the genesis file is nobody's.
+    fs::copy(&state, folder.path().join("export.json")).unwrap();
+    let missing = refusal(&check());
+    assert!(missing.contains(place.to_str().unwrap()) && missing.contains("--home"), "{missing}");
+    fs::copy(&state, &place).unwrap();
+    let checked = json(&check());
+    assert_eq!((&checked["app_hash"], checked["export"].as_str()), (&made["app_hash"], place.to_str()));
+    let request = genesis_file::request(&fs::read_to_string(&file).unwrap()).unwrap();
+    let daemon = Daemon::start(&new);
+    assert_eq!(checked["app_hash"], hex::encode(init(&mut daemon.connect(), request)));
+}
+
 #[test]
 fn a_state_that_no_frame_holds_is_left_beside_the_genesis_file() {
     let folder = tempfile::tempdir().unwrap();

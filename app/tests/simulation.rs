@@ -10,6 +10,9 @@ const SEEDS: u64 = 100;
 /// Seeds beyond them that alone found a rule broken on purpose (docs/TESTING.md).
 const SEEDS_BEYOND: [u64; 1] = [145];
 
+/// Long lives that every run of the tests plays: the first format to the newest, under quotas.
+const LIVES: u64 = 24;
+
 /// Answers that these seeds give. A simulation in which one of them never comes does not try the
 /// rule behind it any more.
 const ANSWERS: [&str; 88] = [
@@ -127,6 +130,19 @@ fn replicas_and_model_agree_whatever_happens() {
     assert!(missing.is_empty() && sum.kept_out > 0, "never seen: {missing:?} in {sum:?}");
     let missing: Vec<_> = PROPOSALS.iter().filter(|answer| !sum.proposals.contains_key(*answer)).collect();
     assert!(missing.is_empty() && sum.upgrades > 0, "never seen: {missing:?} in {sum:?}");
+}
+
+#[test]
+fn a_chain_comes_to_every_format_by_vote_whatever_happens() {
+    let lives = sim::LIVES_FROM..sim::LIVES_FROM + LIVES;
+    let mut sum = Report::default();
+    let played: Vec<_> = lives.collect::<Vec<_>>().into_par_iter().map(sim::run).collect();
+    for report in played {
+        sum.add(&report.unwrap_or_else(|failure| panic!("{failure}")));
+    }
+    // Chance may vote for other registrars, or for another height, at the wrong time.
+    assert!(sum.lives > LIVES / 2, "{sum:?}");
+    assert!(sum.upgrades >= 2 * sum.lives && sum.proposals.contains_key("QuotaUsed"), "{sum:?}");
 }
 
 #[test]

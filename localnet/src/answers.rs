@@ -41,7 +41,7 @@ pub fn record(places: &Places) -> Result<(), Failure> {
 /// Validates what was kept.
 ///
 /// # Errors
-/// [`Failure::Needs`] where the validator cannot be had; what it calls an error and no exception explains.
+/// Where the validator cannot be had, as [`Hapi::provide`]; what it calls an error and no exception explains.
 pub fn validate(places: &Places) -> Result<(), Failure> {
     let hapi = Classes::provide(places, &Project::CHECKS)?;
     say!("validating what the tests were answered: two to four minutes");

@@ -1,14 +1,14 @@
 //! Clients that we did not write, unmodified, against a gateway: each by a script in `tests/clients` that drives it
 //! through the interactions of an EHR.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use crate::failure::Failure;
 use crate::lone::{CLIENT, Lone};
 use crate::places::Places;
 use crate::program::Program;
 use crate::toolbox::java::{Classes, Project};
-use crate::toolbox::{self, Need, python};
+use crate::toolbox::{node, python};
 
 /// The organization that is served.
 const ORGANIZATION: &str = "clients";
@@ -53,7 +53,7 @@ impl Client {
     fn program(self, places: &Places) -> Result<Program, Failure> {
         let project = places.repository.join("tests/clients").join(self.folder());
         match self {
-            Self::FhirKit | Self::Medplum => node(project),
+            Self::FhirKit | Self::Medplum => node(places, &project),
             Self::Fhirpy | Self::Fhirclient => {
                 let programs = python::environment(places, &project)?;
                 Ok(Program::new(programs.join("python")).arg(project.join("check.py")))
@@ -65,13 +65,16 @@ impl Client {
     }
 }
 
-fn node(project: PathBuf) -> Result<Program, Failure> {
-    toolbox::provide(&[Need::Node])?;
+fn node(places: &Places, project: &Path) -> Result<Program, Failure> {
+    node::provide(places)?;
     // npm writes it last: an installation that was cut off is done again.
     if !project.join("node_modules/.package-lock.json").is_file() {
-        Program::new("npm").args(["ci", "--no-audit", "--no-fund"]).in_folder(&project).capture()?;
+        node::program(places, "npm")
+            .args(["ci", "--no-audit", "--no-fund"])
+            .in_folder(project)
+            .fetch("npm's registry")?;
     }
-    Ok(Program::new("node").arg("check.mjs").in_folder(&project))
+    Ok(node::program(places, "node").arg("check.mjs").in_folder(project))
 }
 
 /// Starts a gateway and drives each of the clients against it. Gives what could not be checked on this machine, with the
@@ -85,11 +88,10 @@ pub fn check(places: &Places, clients: &[Client]) -> Result<Vec<String>, Failure
     for client in clients {
         let program = match client.program(places) {
             Ok(program) => program,
-            Err(Failure::Needs(why)) => {
-                skipped.push(format!("{}: {why}", client.folder()));
+            Err(failure) => {
+                skipped.push(format!("{}: {}", client.folder(), failure.of_this_machine()?));
                 continue;
             }
-            Err(failure) => return Err(failure),
         };
         program
             .env("FHIR_BASE_URL", gateway.fhir_url())

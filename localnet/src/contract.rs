@@ -19,7 +19,7 @@ const PATHS: &str = r"^/(|metadata|openapi\.json|_history|\.well-known/.*|(Pract
 /// Starts a gateway and lets schemathesis try it.
 ///
 /// # Errors
-/// What it finds, or what cannot be started.
+/// What it finds, or what cannot be started; where schemathesis cannot be had, as [`python::environment`].
 pub fn check(places: &Places) -> Result<(), Failure> {
     let project = places.repository.join("tests/clients/schemathesis");
     let python = python::environment(places, &project)?;

@@ -24,9 +24,30 @@ pub enum Failure {
     /// Someone has to change something first; the sentence says what.
     #[error("{0}")]
     Needs(String),
+    /// What is needed is elsewhere, and elsewhere could not be reached.
+    #[error("{registry} cannot be reached: {said}")]
+    Unreachable {
+        /// What was asked.
+        registry: &'static str,
+        /// The line in which the program that asked says so.
+        said: String,
+    },
     /// Something that must hold does not.
     #[error("{0}")]
     Check(String),
+}
+
+impl Failure {
+    /// The sentence of a failure that says something of this machine or of its network, and nothing of the code.
+    ///
+    /// # Errors
+    /// Every other failure, as it was.
+    pub fn of_this_machine(self) -> Result<String, Self> {
+        match self {
+            Self::Needs(_) | Self::Unreachable { .. } => Ok(self.to_string()),
+            other => Err(other),
+        }
+    }
 }
 
 /// Says what was being done when the system refused.

@@ -6,6 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use crate::failure::{Doing, Failure};
 
+mod reach;
+
 /// How much of a failed program's last words an error repeats.
 const LAST_WORDS_BYTES_MAX: usize = 2_000;
 
@@ -79,6 +81,23 @@ impl Program {
         Err(Failure::Program { command: self.shown, outcome: outcome(&output) })
     }
 
+    /// Runs it, where it fetches from a registry, and returns what it wrote to standard output.
+    ///
+    /// # Errors
+    /// [`Failure::Unreachable`] where it says that the registry could not be reached; where it was and said no, what
+    /// [`Self::capture`] gives.
+    pub fn fetch(mut self, registry: &'static str) -> Result<String, Failure> {
+        let output = self.command.output().doing(|| format!("starting `{}`", self.shown))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let words = [&output.stderr, &output.stdout].map(|words| String::from_utf8_lossy(words)).concat();
+        Err(match reach::unreachable(&words) {
+            Some(said) => Failure::Unreachable { registry, said },
+            None => Failure::Program { command: self.shown, outcome: outcome(&output) },
+        })
+    }
+
     /// Runs it without its output: what it leaves running may keep that open.
     pub fn run_quietly(mut self) -> Result<(), Failure> {
         self.command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -92,7 +111,8 @@ impl Program {
 }
 
 fn outcome(output: &Output) -> String {
-    let words = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
+    let is_blank = |words: &[u8]| words.trim_ascii().is_empty();
+    let words = if is_blank(&output.stderr) { &output.stdout } else { &output.stderr };
     let last = &words[words.len().saturating_sub(LAST_WORDS_BYTES_MAX)..];
     format!("ended with {}: {}", output.status, String::from_utf8_lossy(last).trim())
 }

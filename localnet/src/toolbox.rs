@@ -13,11 +13,10 @@ use crate::program::{Program, find};
 mod golang;
 pub mod java;
 mod libclang;
+pub mod node;
 mod packages;
 pub mod python;
 
-/// The oldest Node.js that the outside clients of the tests run on: CosmJS loads modules in a way that is new there.
-const NODE_MIN: (u32, u32) = (20, 19);
 /// The licence checker, pinned so that a check means the same everywhere.
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
@@ -32,8 +31,8 @@ pub enum Need {
     CompilerAndMake,
     /// The library that reads RocksDB's header.
     Libclang,
-    /// Node.js and npm: CosmJS, snarkjs and FHIR clients of the tests.
-    Node,
+    /// A Python that makes environments: FHIR clients of the tests, schemathesis, and Node.js where it is too old.
+    Python,
     /// PostgreSQL's server programs: the index and the vault of several gateway processes.
     Postgres,
     /// A Java compiler and Maven: HAPI's client and validator.
@@ -54,7 +53,7 @@ impl Need {
             Self::Libclang => libclang::find().is_some() && (find("apt-get").is_none() || libclang::has_headers()),
             Self::Postgres => crate::postgres::programs().is_some(),
             Self::Java => java::major().is_some_and(|major| major >= java::MAJOR_MIN) && find("mvn").is_some(),
-            Self::Node => node_version().is_some_and(|version| version >= NODE_MIN) && find("npm").is_some(),
+            Self::Python => python::makes_environments(),
         }
     }
 }
@@ -91,6 +90,10 @@ pub fn cargo_here(places: &Places) -> Program {
             program = program.without_env(&name);
         }
     }
+    // Tests run it by name.
+    if let Some(path) = node::search_path(places) {
+        program = program.env("PATH", path);
+    }
     match libclang::to_be_told() {
         Some(folder) => program.env("LIBCLANG_PATH", folder),
         None => program,
@@ -98,6 +101,9 @@ pub fn cargo_here(places: &Places) -> Program {
 }
 
 /// The licence checker, as a cargo subcommand's executable.
+///
+/// # Errors
+/// [`Failure::Unreachable`] where it is missing and crates.io cannot be reached.
 pub fn cargo_deny(places: &Places) -> Result<PathBuf, Failure> {
     let folder = places.cache.join("tools");
     let installed = folder.join("bin/cargo-deny");
@@ -117,18 +123,11 @@ pub fn cargo_deny(places: &Places) -> Result<PathBuf, Failure> {
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
         .env("CARGO_TARGET_DIR", places.cache.join("tools/build"))
-        .run()?;
+        .fetch("crates.io")?;
     Ok(installed)
 }
 
 /// The cargo that runs us, or the one on the search path.
 pub fn cargo() -> PathBuf {
     env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
-}
-
-/// Major and minor.
-fn node_version() -> Option<(u32, u32)> {
-    let version = Program::new("node").arg("--version").capture().ok()?;
-    let mut numbers = version.trim().strip_prefix('v')?.split('.').map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }

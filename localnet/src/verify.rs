@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::places::Places;
 use crate::postgres::{Postgres, Purpose};
 use crate::program::Program;
-use crate::toolbox::{self, Need};
+use crate::toolbox::{self, Need, node};
 
 /// How a stage went.
 enum Outcome {
@@ -86,9 +86,9 @@ fn summarize(done: &[(&str, Outcome, Duration)]) -> Result<(), Failure> {
 }
 
 fn tools(places: &Places) -> Result<Outcome, Failure> {
-    toolbox::provide(&[Need::CompilerAndMake, Need::Libclang, Need::Node])?;
+    toolbox::provide(&[Need::CompilerAndMake, Need::Libclang])?;
+    node::provide(places)?;
     toolbox::go(places)?.arg("version").run()?;
-    toolbox::cargo_deny(places)?;
     Ok(Outcome::Passed)
 }
 
@@ -121,8 +121,7 @@ fn postgres(places: &Places) -> Result<Outcome, Failure> {
     let (certificate, key) = (certificates.join("server.pem"), certificates.join("server.key"));
     let server = match Postgres::start(&Purpose::Tests { certificate: &certificate, key: &key }) {
         Ok(server) => server,
-        Err(Failure::Needs(why)) => return Ok(Outcome::NotChecked(why)),
-        Err(failure) => return Err(failure),
+        Err(failure) => return failure.of_this_machine().map(Outcome::NotChecked),
     };
     say!("{} is running", server.version()?);
     for chosen in [&["--lib", "--", "index::", "vault::", "records::", "postgres::"][..], &["--test", "fhir"]] {
@@ -142,8 +141,7 @@ fn definitions(places: &Places) -> Result<Outcome, Failure> {
 }
 
 fn contract(places: &Places) -> Result<Outcome, Failure> {
-    contract::check(places)?;
-    Ok(Outcome::Passed)
+    checked(contract::check(places))
 }
 
 fn clients(places: &Places) -> Result<Outcome, Failure> {
@@ -153,10 +151,7 @@ fn clients(places: &Places) -> Result<Outcome, Failure> {
 
 /// Of what the tests were answered in their stage.
 fn answers(places: &Places) -> Result<Outcome, Failure> {
-    match answers::validate(places) {
-        Err(Failure::Needs(why)) => Ok(Outcome::NotChecked(why)),
-        validated => validated.map(|()| Outcome::Passed),
-    }
+    checked(answers::validate(places))
 }
 
 fn node_tests(places: &Places) -> Result<Outcome, Failure> {
@@ -168,6 +163,11 @@ fn foreign_proofs(places: &Places) -> Result<Outcome, Failure> {
 }
 
 fn go_tests(places: &Places, module: &Path) -> Result<Outcome, Failure> {
+    // What is compiled is fetched first, so that the proxy's absence is told from a test's failure.
+    let needed = toolbox::go(places)?.args(["list", "-deps", "-test", "./..."]).in_folder(module);
+    if let Err(failure) = needed.fetch("the proxy of Go modules") {
+        return failure.of_this_machine().map(Outcome::NotChecked);
+    }
     for arguments in [["vet", "./..."], ["test", "./..."]] {
         toolbox::go(places)?.args(arguments).in_folder(module).run()?;
     }
@@ -175,21 +175,30 @@ fn go_tests(places: &Places, module: &Path) -> Result<Outcome, Failure> {
 }
 
 fn licences(places: &Places) -> Result<Outcome, Failure> {
-    deny(places, &["check", "licenses", "bans", "sources"]).run()?;
-    Ok(Outcome::Passed)
+    let check = ["check", "licenses", "bans", "sources"];
+    checked(toolbox::cargo_deny(places).and_then(|checker| deny(&checker, places, &check).run()))
 }
 
 fn advisories(places: &Places) -> Result<Outcome, Failure> {
-    if let Err(failure) = deny(places, &["fetch", "db"]).capture() {
-        return Ok(Outcome::NotChecked(format!("the advisory database cannot be fetched: {failure}")));
-    }
-    deny(places, &["check", "--disable-fetch", "advisories"]).run()?;
-    Ok(Outcome::Passed)
+    checked(toolbox::cargo_deny(places).and_then(|checker| against_advisories(places, &checker)))
 }
 
-fn deny(places: &Places, arguments: &[&str]) -> Program {
-    let program = places.cache.join("tools/bin/cargo-deny");
-    Program::new(program).args(arguments).in_folder(&places.repository)
+/// By a checker that is there: one that is not is no database that cannot be reached.
+fn against_advisories(places: &Places, checker: &Path) -> Result<(), Failure> {
+    deny(checker, places, &["fetch", "db"]).fetch("the advisory database")?;
+    deny(checker, places, &["check", "--disable-fetch", "advisories"]).run()
+}
+
+fn deny(checker: &Path, places: &Places, arguments: &[&str]) -> Program {
+    Program::new(checker).args(arguments).in_folder(&places.repository)
+}
+
+/// A check that this machine could not make says so, and is neither passed nor failed.
+fn checked(result: Result<(), Failure>) -> Result<Outcome, Failure> {
+    match result {
+        Ok(()) => Ok(Outcome::Passed),
+        Err(failure) => failure.of_this_machine().map(Outcome::NotChecked),
+    }
 }
 
 fn cargo(places: &Places, arguments: &[&str]) -> Result<Outcome, Failure> {
@@ -200,6 +209,7 @@ fn cargo(places: &Places, arguments: &[&str]) -> Result<Outcome, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::places::Profile;
 
     #[test]
     fn one_failed_stage_fails_the_whole_and_is_named() {
@@ -211,5 +221,28 @@ mod tests {
         ];
         assert_eq!(summarize(&done).unwrap_err().to_string(), "failed: tests");
         assert!(summarize(&done[..1]).is_ok());
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_not_checked_and_what_is_wrong_fails() {
+        let lacking = Failure::Needs("run: apt-get install python3-venv".into());
+        let away = Failure::Unreachable { registry: "PyPI", said: "connection refused".into() };
+        for failure in [lacking, away] {
+            let why = failure.to_string();
+            assert!(matches!(checked(Err(failure)), Ok(Outcome::NotChecked(told)) if told == why));
+        }
+        let refused = Failure::Program { command: "mvn compile".into(), outcome: "ended with 1".into() };
+        assert!(matches!(checked(Err(refused)), Err(Failure::Program { .. })));
+        assert!(matches!(checked(Ok(())), Ok(Outcome::Passed)));
+    }
+
+    #[test]
+    fn a_missing_licence_checker_is_not_taken_for_advisories_that_cannot_be_fetched() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = || folder.path().to_owned();
+        let places =
+            Places { program: place(), repository: place(), target: place(), cache: place(), profile: Profile::Dev };
+        let result = checked(against_advisories(&places, &folder.path().join("cargo-deny")));
+        assert!(matches!(result, Err(Failure::System { .. })));
     }
 }

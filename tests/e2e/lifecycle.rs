@@ -30,7 +30,7 @@ pub fn programs(folder: &Path) -> PathBuf {
 }
 
 /// Puts another program in the place of the ledger's daemon, at once, as a package manager does.
-fn install(programs: &Path, program: &Path) {
+pub fn install(programs: &Path, program: &Path) {
     let place = programs.join("debug/careledgerd");
     let unfinished = place.with_extension("unfinished");
     fs::copy(program, &unfinished).unwrap();
@@ -51,7 +51,7 @@ fn node(home: &Home, index: usize, command: &str) -> String {
     succeeded(Command::new(program).args([command, "--home"]).arg(node_home(home, index)))
 }
 
-fn log(home: &Home, index: usize) -> String {
+pub fn log(home: &Home, index: usize) -> String {
     fs::read_to_string(home.path().join(format!("logs/v{index}-app.log"))).unwrap_or_default()
 }
 
@@ -80,17 +80,18 @@ fn assert_same_app_hashes(home: &Home, last: u64) {
     }
 }
 
-/// An organization that logs accesses: what the upgrade migrates.
-fn organization(home: &Home) -> String {
+/// A command about the keys of the network's client.
+fn keys(home: &Home, words: &[&str]) -> Value {
     let client = home.path().join("client");
-    let added = succeeded(
-        Command::new(built("careledgerd"))
-            .args(["keys", "add", "hospital", "--output", "json", "--home"])
-            .arg(&client)
-            .arg("--passphrase-file")
-            .arg(client.join("passphrase")),
-    );
-    let address = serde_json::from_str::<Value>(&added).unwrap()["address"].as_str().unwrap().to_owned();
+    let mut command = Command::new(built("careledgerd"));
+    command.arg("keys").args(words).args(["--output", "json", "--home"]).arg(&client);
+    let said = succeeded(command.arg("--passphrase-file").arg(client.join("passphrase")));
+    serde_json::from_str(&said).unwrap()
+}
+
+/// An organization that logs accesses: what the upgrade migrates.
+pub fn organization(home: &Home) -> String {
+    let address = keys(home, &["add", "hospital"])["address"].as_str().unwrap().to_owned();
     let digest = "ab".repeat(32);
     for registrar in ["registrar-1", "registrar-2"] {
         let words =
@@ -101,10 +102,66 @@ fn organization(home: &Home) -> String {
     address
 }
 
-fn anchor_log(home: &Home, batch: u64) {
+pub fn anchor_log(home: &Home, batch: u64) {
     let (number, root) = (batch.to_string(), format!("{batch:064x}"));
     let words = ["tx", "anchor-access-log", "--from", "hospital", "--batch", &number, "--root", &root, "--count", "3"];
     careledgerd(home, &[&words[..], &["--period-start", "2026-01-01", "--period-end", "2026-01-01"]].concat());
+}
+
+/// A patient of the hospital, who claimed the subject.
+fn subject(home: &Home, hospital: &str) -> String {
+    keys(home, &["add", "patient"]);
+    let shown = keys(home, &["show", "patient", "--derive", hospital]);
+    let claimant = shown["address"].as_str().unwrap();
+    let opened = careledgerd(home, &["tx", "open-subject", "--from", "hospital", "--claimant", claimant]);
+    careledgerd(home, &["tx", "claim-subject", "--from", "patient", "--derive", hospital]);
+    opened["subject"].as_str().unwrap().to_owned()
+}
+
+/// The patient lets the hospital see.
+fn grant(home: &Home, hospital: &str, subject: &str) {
+    let digest = "cd".repeat(32);
+    let words = ["tx", "grant-consent", "--from", "patient", "--derive", hospital, "--subject", subject];
+    let rest = ["--grantee", hospital, "--mode", "view", "--expires-at", "2031-01-01", "--terms", &digest];
+    careledgerd(home, &[&words[..], &rest, &["--body", &digest]].concat());
+}
+
+/// Who may see, with proofs: how many grants, and whether it is proven that none is missing.
+fn access(home: &Home, subject: &str, more: &[&str]) -> (usize, bool) {
+    let shown = careledgerd(home, &[&["query", "access", subject, "--prove"], more].concat());
+    assert_eq!(shown["subject"], subject);
+    assert!(shown["proven"]["signed_by"].as_str().unwrap().contains("of 4 validators"), "{shown}");
+    (shown["grants"].as_object().unwrap().len(), shown["complete"].as_bool().unwrap())
+}
+
+/// The network's state is of the second format; by vote, and without another program, it comes to the third, whose
+/// subjects count. What was granted before is proven to be complete from then on, and earlier heights stay provable.
+pub fn a_network_comes_to_count_by_vote_and_proves_who_may_see(home: &Home) {
+    let hospital = keys(home, &["show", "hospital"])["address"].as_str().unwrap().to_owned();
+    let subject = subject(home, &hospital);
+    grant(home, &hospital, &subject);
+    assert_eq!(careledgerd(home, &["query", "parameters"])["state_version"], 2);
+    assert_eq!(access(home, &subject, &[]), (1, false), "nothing counts yet");
+    let upgrade_height = home.height(0) + NOTICE_BLOCKS;
+    agree(home, &["--upgrade", "3", "--at-height", &upgrade_height.to_string()]);
+    let mut grants = 1;
+    // Each makes a block, and is one more that the migration has to count.
+    while home.height(0) + 4 < upgrade_height {
+        grant(home, &hospital, &subject);
+        grants += 1;
+    }
+    for index in 0..VALIDATORS {
+        eventually("the upgrade never came", || home.reaches(index, upgrade_height + 1));
+    }
+    assert_eq!(careledgerd(home, &["query", "parameters"])["state_version"], 3);
+    assert_eq!(access(home, &subject, &[]), (grants, true), "the migration counted what was there before");
+    let before = (upgrade_height - 1).to_string();
+    assert_eq!(access(home, &subject, &["--at-height", &before]), (grants, false), "as it was, and still provable");
+    let at = upgrade_height.to_string();
+    assert_eq!(access(home, &subject, &["--at-height", &at]), (grants, true), "from the upgrade's block on");
+    grant(home, &hospital, &subject);
+    assert_eq!(access(home, &subject, &[]), (grants + 1, true), "what is granted counts itself");
+    eventually("all four never agreed", || home.succeeds(&["check"]));
 }
 
 /// The old program runs until the upgrade, and stops; the new one in its place goes on with the migration.

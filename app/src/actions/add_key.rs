@@ -37,7 +37,7 @@ impl Action for AddKey {
 
     fn check(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
         let account = standing::manages_keys(&self.sender, block, state)?;
-        if !accounts::is_unused(&self.key.address(), state) {
+        if !accounts::may_join(&self.key, state) {
             return Err(Reject::KeyInUse);
         }
         if accounts::keys_of(&account).len() >= KEYS_PER_ACCOUNT_MAX {

@@ -70,7 +70,7 @@ impl Action for AppointGuardian {
         block.check_end(self.until, GUARDIANSHIP_SECONDS_MAX)?;
         let known = self.known(state).unwrap_or_default();
         // One key has one subject: a guardian's key shared by two would link them.
-        let is_this_ones = known.until != 0;
+        let is_this_ones = known.until != 0 && accounts::role(&self.guardian, state) == AccountRole::Guardian;
         if !is_this_ones && !accounts::is_unused(&self.guardian, state) {
             return Err(Reject::AddressInUse);
         }

@@ -4,7 +4,7 @@ use careledger_wire::{
     ids::Address,
     proto::{
         accounts::{KeyAuthority, MsgFinishRecovery},
-        state::{Guardians, Recovery},
+        state::{AccountRole, Guardians, Recovery},
     },
     signing::Signature,
 };
@@ -15,12 +15,16 @@ use super::{
     standing,
 };
 use crate::{
-    accounts, keys,
+    accounts, governance, keys,
     limits::RECOVERY_ATTESTATIONS,
     reject::Reject,
     state::{StateRead, StateWrite},
     types::{BlockContext, Sender},
 };
+
+/// The format of the state from which on the approvals of organizations count in good standing only, as their
+/// attestations always did.
+const JUDGED_AGAIN_SINCE: u32 = 4;
 
 /// See docs/transactions/finish-recovery.md.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,16 +41,24 @@ enum Path {
     InPerson,
 }
 
+/// Those who approved or attested.
+fn addresses(those: &[Vec<u8>]) -> impl Iterator<Item = Address> {
+    those.iter().map(|bytes| Address::try_from(bytes.as_slice()).expect("the ledger keeps addresses here"))
+}
+
 impl FinishRecovery {
     /// The way in which it was approved, once its time lock ended. Organizations must still be in
-    /// good standing: one whose key was stolen attests for nobody.
+    /// good standing: one whose key was stolen speaks for nobody.
     fn path(&self, recovery: &Recovery, block: &BlockContext, state: &impl StateRead) -> Result<Path, Reject> {
-        let in_standing = |bytes: &&Vec<u8>| {
-            let address = Address::try_from(bytes.as_slice()).expect("attestations are addresses");
-            standing::in_good_standing(&address, block, state).is_ok()
+        let in_standing = |address: &Address| standing::in_good_standing(address, block, state).is_ok();
+        let counts = |address: &Address| {
+            let is_organization = accounts::role(address, state) == AccountRole::Organization;
+            !is_organization || in_standing(address) || governance::state_version(state) < JUDGED_AGAIN_SINCE
         };
-        let attested = recovery.attestations.iter().filter(in_standing).count() >= RECOVERY_ATTESTATIONS;
-        let approved_from = Some(recovery.approved_from).filter(|from| *from != 0);
+        let attested = addresses(&recovery.attestations).filter(in_standing).count() >= RECOVERY_ATTESTATIONS;
+        let threshold = recovering::guardians(&self.candidate.account, state).threshold;
+        let approved = addresses(&recovery.approvals).filter(counts).count() >= threshold as usize;
+        let approved_from = Some(recovery.approved_from).filter(|from| *from != 0 && approved);
         let attested_from = Some(recovery.attested_from).filter(|from| *from != 0 && attested);
         match (approved_from, attested_from) {
             (Some(from), _) if block.may_have_passed(from) => Ok(Path::Guardians),

@@ -31,10 +31,10 @@ impl Candidate {
         Ok(Self { account: fields::id("account", account)?, key })
     }
 
-    /// The account must be one that can be restored, and the key nobody's.
+    /// The account must be one that can be restored, and the key no other account's.
     pub(super) fn check(&self, state: &impl StateRead) -> Result<(), Reject> {
         check_recoverable(&self.account, state)?;
-        if accounts::is_unused(&self.key.address(), state) { Ok(()) } else { Err(Reject::KeyInUse) }
+        if accounts::may_join(&self.key, state) { Ok(()) } else { Err(Reject::KeyInUse) }
     }
 
     /// What was approved in the current round.
@@ -63,7 +63,7 @@ pub(super) fn guardians(account: &Address, state: &impl StateRead) -> Guardians 
 pub(super) fn check_recoverable(account: &Address, state: &impl StateRead) -> Result<(), Reject> {
     let account = accounts::account(account, state).ok_or(Reject::NotRecoverable)?;
     match account.role() {
-        AccountRole::Claimant | AccountRole::Practitioner if !accounts::is_provisional(&account) => Ok(()),
+        AccountRole::Claimant | AccountRole::Practitioner if !accounts::is_provisional(&account, state) => Ok(()),
         _ => Err(Reject::NotRecoverable),
     }
 }

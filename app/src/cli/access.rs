@@ -1,10 +1,16 @@
 //! `query access`: who may see what of a subject.
 
-use careledger_app::{client::Client, keys, subject_counts::COUNTED_SINCE};
+use std::fmt::Display;
+
+use careledger_app::{
+    client::Client,
+    keys::{self, Key},
+    subject_counts::COUNTED_SINCE,
+};
 use careledger_wire::{
-    decision::out_of_force,
-    ids::{EmergencyId, GrantId, SubjectId},
-    proto::state::{Emergency, Grant, Parameters, Subject},
+    decision::{out_of_force, out_of_power},
+    ids::{Address, EmergencyId, GrantId, SubjectId},
+    proto::state::{Emergency, Grant, Guardianship, Parameters, Subject},
 };
 use clap::Args;
 use prost::Message as _;
@@ -17,15 +23,17 @@ use super::{
     trust::{At, Prover},
 };
 
-/// Who may see what of a subject: every grant and every view without consent, each proven as it stood.
+/// Who may see what of a subject: every grant, every view without consent and every guardian, each proven as it stood.
 ///
 /// `in_force` says whether a grant opened anything at --at-time, or now: also the grantee's good
 /// standing, and for a delegate the grant it came from, decide. Purpose, scope and actor are
 /// commitments: the FHIR Consent says them.
 ///
-/// That no grant and no emergency is missing is proven too (a guardian needs neither): they are never removed, and from state version 3 on the
-/// subject says how many it has. A node that leaves one out is found, and nothing is printed. Of an earlier state
-/// `complete` is false: there it is the node's word; compare with another node's.
+/// That no grant and no emergency is missing is proven too: they are never removed, and from state version 3 on the
+/// subject says how many it has. A node that leaves one out is found, and nothing is printed. Guardians, who see without
+/// either, are counted nowhere. `may_lack` names the lists that may lack something that the node did not show: compare
+/// them with another node's. `complete` says that neither grants nor emergencies are among them: it is false of an earlier
+/// state, and under --trust-node, where nothing is proven.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -51,43 +59,35 @@ impl Access {
             // Of a height alone no time is known.
             At::Height(_) => None,
         };
-        let mut grants = Map::new();
-        for key in listed(client, &keys::consents_of(&self.subject)).await? {
-            let id = name::<GrantId>(&key)?;
-            let key = keys::consent(&self.subject, &id);
-            if let (Some(value), _) = prover.prove(key.as_bytes(), At::Height(height)).await? {
-                let grant = Grant::decode(&*value).map_err(|_| unreadable())?;
-                let mut shown = grant.describe();
-                shown["in_force"] = json!(time.map(|time| out_of_force(&grant, time).is_none()));
-                grants.insert(id.to_string(), shown);
-            }
-        }
-        let mut emergencies = Map::new();
-        for key in listed(client, &keys::emergencies_of(&self.subject)).await? {
-            let id = name::<EmergencyId>(&key)?;
-            let key = keys::emergency(&self.subject, &id);
-            if let (Some(value), _) = prover.prove(key.as_bytes(), At::Height(height)).await? {
-                let emergency = Emergency::decode(&*value).map_err(|_| unreadable())?;
-                let mut shown = emergency.describe();
-                let is_open = |time| emergency.opened_at <= time && time < emergency.expires_at;
-                shown["in_force"] = json!(time.map(is_open));
-                emergencies.insert(id.to_string(), shown);
-            }
-        }
+        let asked = Asked { client, height, time };
+        let subject = &self.subject;
+        let grants = keys::consents_of(subject);
+        let grants = asked.proven(prover, &grants, |id: &GrantId| keys::consent(subject, id)).await?;
+        let emergencies = keys::emergencies_of(subject);
+        let emergencies = asked.proven(prover, &emergencies, |id: &EmergencyId| keys::emergency(subject, id)).await?;
+        let guardians = keys::guardianships_of(subject);
+        let guardians = asked.proven(prover, &guardians, |id: &Address| keys::guardianship(subject, id)).await?;
         if let Some(counts) = &counts {
             check_complete("grants", grants.len(), counts.grants)?;
             check_complete("emergencies", emergencies.len(), counts.emergencies)?;
-        } else {
+        }
+        let is_complete = prover.is_verifying() && counts.is_some();
+        if !prover.is_verifying() {
+            eprintln!("note: under --trust-node all of this is the node's word, also that nothing is missing");
+        } else if counts.is_none() {
             eprintln!(
                 "note: the state of height {height} does not count grants, so that none is missing is the node's word: \
                  compare with another node's. From the upgrade to state version {COUNTED_SINCE} on it is proven"
             );
         }
+        let uncounted: &[&str] = if is_complete { &["guardians"] } else { &["grants", "emergencies", "guardians"] };
         Ok(json!({
             "subject": self.subject,
             "grants": grants,
             "emergencies": emergencies,
-            "complete": counts.is_some(),
+            "guardians": guardians,
+            "complete": is_complete,
+            "may_lack": uncounted,
             "proven": proven,
         }))
     }
@@ -101,6 +101,63 @@ impl Access {
             return Ok(None);
         }
         subject.map(Subject::decode).transpose().map_err(|_| unreadable())
+    }
+}
+
+/// A value that opens something to somebody for some time.
+trait Opens: Describe {
+    fn is_in_force(&self, time: i64) -> bool;
+}
+
+impl Opens for Grant {
+    fn is_in_force(&self, time: i64) -> bool {
+        out_of_force(self, time).is_none()
+    }
+}
+
+impl Opens for Emergency {
+    fn is_in_force(&self, time: i64) -> bool {
+        self.opened_at <= time && time < self.expires_at
+    }
+}
+
+impl Opens for Guardianship {
+    fn is_in_force(&self, time: i64) -> bool {
+        out_of_power(Some(self), time).is_none()
+    }
+}
+
+/// Of which state it is asked, and of what time; of a height alone no time is known.
+struct Asked<'a> {
+    client: &'a Client,
+    height: u64,
+    time: Option<i64>,
+}
+
+impl Asked<'_> {
+    /// Every value below a prefix that the node shows and that was there at the height, each proven.
+    async fn proven<I, V>(
+        &self,
+        prover: &mut Prover<'_>,
+        prefix: &[u8],
+        key: impl Fn(&I) -> Key<V>,
+    ) -> Result<Map<String, Value>>
+    where
+        I: for<'b> TryFrom<&'b [u8]> + Display,
+        V: Opens,
+    {
+        let mut found = Map::new();
+        for listed in listed(self.client, prefix).await? {
+            let id = listed.strip_prefix(prefix).and_then(|id| I::try_from(id).ok()).ok_or_else(unreadable)?;
+            let (value, _) = prover.prove(key(&id).as_bytes(), At::Height(self.height)).await?;
+            if let Some(value) = value {
+                let value = V::decode(&*value).map_err(|_| unreadable())?;
+                let mut shown = value.describe();
+                shown["in_force"] = json!(self.time.map(|time| value.is_in_force(time)));
+                found.insert(id.to_string(), shown);
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -135,12 +192,6 @@ async fn listed(client: &Client, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
             None => return Ok(keys),
         }
     }
-}
-
-/// The id at the end of a key.
-fn name<I: for<'a> TryFrom<&'a [u8]>>(key: &[u8]) -> Result<I> {
-    let bytes = key.last_chunk::<32>().ok_or_else(unreadable)?;
-    I::try_from(bytes.as_slice()).map_err(|_| unreadable())
 }
 
 fn unreadable() -> Failure {

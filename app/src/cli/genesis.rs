@@ -14,7 +14,11 @@ use careledger_wire::ids::ValidatorKey;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Failure, Format, Result, node::write_new, parse::UnixTime};
+use super::{
+    Failure, Format, Home, Result,
+    node::{export_in, write_new},
+    parse::UnixTime,
+};
 
 /// Check a genesis file of CometBFT, or make one of a chain that continues another.
 #[derive(Debug, Args)]
@@ -40,18 +44,21 @@ enum Command {
 /// Say what the chain of a genesis file begins with, or why it cannot begin.
 ///
 /// Does what every validator does with the file before the first block. All operators of a new chain must
-/// see the same app hash. Where the genesis file names an exported state and does not hold it, that is read from
-/// --export and held against what the genesis file says of it.
+/// see the same app hash. Where the genesis file names an exported state and does not hold it, that is read from where
+/// `careledgerd start` reads it, config/export.json of the home folder, or from --export, and held against what the genesis
+/// file says of it; `export` says which file it was.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  careledgerd genesis check /var/lib/cometbft/config/genesis.json
+  careledgerd genesis check /var/lib/cometbft/config/genesis.json --home /var/lib/careledger
   careledgerd genesis check genesis.json --export state.json")]
 struct Check {
+    #[command(flatten)]
+    home: Home,
     /// CometBFT's genesis.json.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The export that the genesis file names, where it is not in it [default: export.json beside the genesis file].
+    /// The export that the genesis file names, where it is not in it [default: config/export.json of the home folder].
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
 }
@@ -116,13 +123,14 @@ impl Genesis {
             Command::Check(check) => {
                 let refused = |error: String| Failure::new(format!("{}: {error}", check.file.display()));
                 let file = fs::read_to_string(&check.file).map_err(|error: io::Error| refused(error.to_string()))?;
-                let export = check.export.unwrap_or_else(|| check.file.with_file_name(EXPORT_FILE));
+                let export = check.export.unwrap_or_else(|| export_in(&check.home.path()));
                 let checked = genesis_file::check(&file, reading(&export)).map_err(|error| {
                     refused(error).next(
-                        "--export names the file with the exported state, where the genesis file does not hold it",
+                        "--export names the file with the exported state, where the genesis file does not hold it; \
+                         --home, the home whose config/export.json it is",
                     )
                 })?;
-                self.format.print(&told(&check.file, checked));
+                self.format.print(&told(&check.file, &export, checked));
             }
             Command::FromExport(from) => {
                 let (file, checked) = from.file()?;
@@ -134,7 +142,7 @@ impl Genesis {
                         from.export.display()
                     );
                 }
-                self.format.print(&told(&from.out, checked));
+                self.format.print(&told(&from.out, &from.export, checked));
             }
         }
         Ok(())
@@ -158,7 +166,8 @@ fn refused(reason: String) -> Failure {
     Failure::new(reason).next("export the state again, from a validator that works; an export is never edited")
 }
 
-fn told(path: &Path, checked: Checked) -> serde_json::Value {
+/// What was begun; `export` is the file that was read where the state is in one of its own.
+fn told(path: &Path, export: &Path, checked: Checked) -> serde_json::Value {
     let (from_chain, from_height, from_hash) = match checked.continues {
         Some(from) => (Some(from.chain_id), Some(from.height), Some(from.app_hash)),
         None => (None, None, None),
@@ -173,5 +182,6 @@ fn told(path: &Path, checked: Checked) -> serde_json::Value {
         "continues_height": from_height,
         "continues_app_hash": from_hash,
         "state": if checked.is_beside { "beside the genesis file" } else { "in the genesis file" },
+        "export": checked.is_beside.then_some(export),
     })
 }

@@ -311,6 +311,7 @@ impl Describe for state::Validator {
         });
         json!({
             "power": self.power,
+            "removed_height": (self.removed_height != 0).then_some(self.removed_height),
             "offences": self.offences,
             "newest_offences": offences.collect::<Vec<_>>(),
         })

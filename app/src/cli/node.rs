@@ -3,12 +3,12 @@
 use std::{
     fs,
     io::{self, IsTerminal as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use careledger_app::{
     abci::{
-        Ledger,
+        EXPORT_FILE, Ledger,
         server::{Address as AbciAddress, Server},
     },
     fault,
@@ -29,6 +29,11 @@ use super::{Failure, Format, Home, Result, config};
 pub const STATE_FOLDER: &str = "state";
 /// Folder of the snapshots within the home folder.
 pub const SNAPSHOTS_FOLDER: &str = "snapshots";
+
+/// Where a home has the exported state that a genesis file names and does not hold: for `start` and `genesis check`.
+pub fn export_in(home: &Path) -> PathBuf {
+    home.join("config").join(EXPORT_FILE)
+}
 
 /// Make a home folder: configuration and the ledger's part of CometBFT's genesis file.
 ///
@@ -176,7 +181,7 @@ impl Start {
         } else {
             tracing::info!(address = %config.abci, "serving ABCI");
         }
-        let ledger = Ledger::new(machine, config.retention.blocks).with_export_in(&home.join("config"));
+        let ledger = Ledger::new(machine, config.retention.blocks).with_export(&export_in(&home));
         Err(Failure::new(server.serve(ledger)))
     }
 }

@@ -162,6 +162,11 @@ impl TrustArguments {
 }
 
 impl Prover<'_> {
+    /// Whether an answer has to follow from a trusted header; without, it is the node's word.
+    pub fn is_verifying(&self) -> bool {
+        self.light.is_some()
+    }
+
     /// The value under a key, or its absence, and in JSON what that rests on.
     pub async fn prove(&mut self, key: &[u8], at: At) -> Result<(Option<Vec<u8>>, Value)> {
         let height = match at {

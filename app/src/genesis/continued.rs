@@ -212,7 +212,7 @@ impl Exported {
         let pairs = self.state.into_iter().map(|(key, value)| (key, Some(value))).collect();
         let mut state = Overlay::with_changes(&nothing, pairs);
         state.put(&keys::chain(), &Chain { chain_id: chain_id.to_owned(), genesis_time: time, initial_height });
-        put_validators(&consensus.validators, &mut state)?;
+        put_validators(&consensus.validators, initial_height, &mut state)?;
         if let Some(evidence) = &consensus.evidence {
             governance::change(&mut state, |_, governance| {
                 governance.evidence_age_blocks = evidence.age_blocks;
@@ -270,8 +270,13 @@ fn check_verifying_keys(chain_id: &str, state: &State) -> Result<(), GenesisErro
     Ok(())
 }
 
-/// Gives power to those that the genesis file names and takes it from the others; what they did stays known.
-fn put_validators(validators: &[(ValidatorKey, u64)], state: &mut impl StateWrite) -> Result<(), GenesisError> {
+/// Gives power to those that the genesis file names and takes it from the others, from `height` on; what they
+/// did stays known.
+fn put_validators(
+    validators: &[(ValidatorKey, u64)],
+    height: u64,
+    state: &mut impl StateWrite,
+) -> Result<(), GenesisError> {
     let named: BTreeMap<ValidatorKey, u64> = validators.iter().copied().collect();
     let have_power = named.values().all(|power| (1..=VALIDATOR_POWER_MAX).contains(power));
     let mut known: BTreeMap<ValidatorKey, Validator> = governance::validators(state).into_iter().collect();
@@ -284,7 +289,12 @@ fn put_validators(validators: &[(ValidatorKey, u64)], state: &mut impl StateWrit
     }
     for (key, validator) in known {
         let power = named.get(&key).copied().unwrap_or_default();
-        state.put(&keys::validator(&key), &Validator { power, ..validator });
+        let removed_height = match validator.removed_height {
+            _ if power > 0 => 0,
+            0 => height,
+            known => known,
+        };
+        state.put(&keys::validator(&key), &Validator { power, removed_height, ..validator });
     }
     Ok(())
 }

@@ -1,17 +1,23 @@
 //! Scripts from seeds: mostly what could take effect, some of it too late, by others, or twice.
 
 use super::{
+    boundaries,
     random::Random,
     script::{
-        Actor, Crash, Delivery, Event, GUARDIANS, Key, ORGANIZATIONS, PATIENTS, PRACTITIONERS, REGISTRARS,
-        REGISTRARS_FIRST, REPLICAS, Request, Rubbish, SPARE_KEYS, Script, Signing, Subject,
+        Actor, Crash, Decision, Delivery, Event, GUARDIANS, Key, LIVES_FROM, ORGANIZATIONS, PATIENTS, PRACTITIONERS,
+        REGISTRARS, REGISTRARS_FIRST, REPLICAS, Request, Rubbish, SPARE_KEYS, Script, Signing, Subject,
     },
     stories,
 };
+use crate::upgrade;
 
 /// Events of one script, about.
 const EVENTS: usize = 190;
+/// Events of a long life, about: what is spent twice comes besides.
+const LIFE_EVENTS: usize = EVENTS + 2 * SPENT;
 const DAY: i64 = 86_400;
+/// Transactions that are more than a quota, of some 450 bytes each.
+const SPENT: usize = 45;
 
 /// A script that is being made, and how late it is in it.
 pub(super) struct Generator {
@@ -27,17 +33,69 @@ pub(super) struct Generator {
 /// The script of a seed.
 pub(super) fn script(seed: u64) -> Script {
     let mut generator = Generator { random: Random::new(seed), events: Vec::new(), now: 0, height: 0, proposals: 0 };
+    if seed >= LIVES_FROM {
+        generator.life();
+        return Script { first_format: 1, has_quotas: true, events: generator.events };
+    }
     let first_format = 1 + u32::from(generator.random.happens(50));
     generator.beginning();
     while generator.events.len() < EVENTS {
         generator.event();
     }
-    let script = Script { first_format, events: generator.events };
+    let script = Script { first_format, has_quotas: false, events: generator.events };
     // What a seed asked for when there were two formats it asks for still; every second one of the next two.
     if seed.is_multiple_of(2) { script.in_next_formats() } else { script }
 }
 
 impl Generator {
+    /// Anything, and between thirds of it the next format.
+    fn life(&mut self) {
+        self.beginning();
+        let formats = upgrade::NEWEST as usize;
+        for part in 1..=formats {
+            while self.events.len() < part * LIFE_EVENTS / formats {
+                if self.random.happens(5) { boundaries::tell(self) } else { self.event() }
+            }
+            if part < formats {
+                self.agree_on(upgrade::TABLE[part - 1].version);
+                self.spend();
+            }
+        }
+    }
+
+    /// Whoever the registrars are by now: one proposes the format, as many vote as must, the others are refused.
+    fn agree_on(&mut self, version: u32) {
+        let (proposal, until) = (self.next_proposal(), self.now + 3_000);
+        let decision = Decision::Upgrade { version, height: self.height + 3 };
+        for registrar in 0..REGISTRARS {
+            self.send(Actor::Registrar(registrar), Request::Propose { proposal, until, decision });
+        }
+        for registrar in 0..REGISTRARS {
+            self.send(Actor::Registrar(registrar), Request::Vote { proposal });
+        }
+        // The votes, what comes between, and the block of the upgrade.
+        for _ in 0..3 {
+            self.decide(1);
+        }
+    }
+
+    /// More than a sponsor has a quota for, and what the two can send by themselves then.
+    fn spend(&mut self) {
+        let patient = 1 + self.random.below(PATIENTS - 1);
+        let (actor, sponsor) = (Actor::Patient(patient), Actor::Organization(self.random.below(ORGANIZATIONS)));
+        let request = Request::Revoke { subject: usual(patient), grant: 0 };
+        let signing = Signing { actor, key: Key::Of(actor), sponsor: Some(sponsor), is_sponsored: true };
+        for _ in 0..SPENT {
+            self.events.push(Event::Send { signing, requests: vec![request], delivery: Delivery::Ordered });
+        }
+        self.offer();
+        self.decide(1);
+        self.send(sponsor, Request::Open { patient });
+        self.send(actor, request);
+        self.offer();
+        self.decide(1);
+    }
+
     /// Something has to be there before much can happen.
     fn beginning(&mut self) {
         for organization in 0..ORGANIZATIONS {

@@ -6,6 +6,7 @@ mod governance;
 mod identity;
 mod insurance;
 mod keys;
+mod quotas;
 mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use super::{
 
 pub(super) use consent::{AUTOMATIC_SECONDS, REVIEW};
 pub(super) use insurance::{Kind, Leaves, Spent, Tree, kind};
+pub(super) use quotas::{WINDOW_BLOCKS, allowance};
 pub(super) use records::batched;
 
 /// Registrars that must agree, at genesis.
@@ -32,6 +34,8 @@ pub(super) type Answer = Result<(), &'static str>;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Model {
     pub(super) accounts: BTreeMap<Actor, keys::Account>,
+    /// Of the next account: one that is no more keeps its own.
+    pub(super) next_number: u64,
     /// Keys that are or were of an account whose address is another.
     pub(super) bound: BTreeMap<Key, Actor>,
     pub(super) guarded: BTreeMap<Actor, keys::Guarded>,
@@ -66,6 +70,8 @@ pub(super) struct Model {
     pub(super) threshold: u8,
     pub(super) registrar_generation: u64,
     pub(super) validators: BTreeMap<u8, u64>,
+    /// Since which height those without power have none, from format 4 on.
+    pub(super) removed: BTreeMap<u8, u64>,
     pub(super) validators_changed_at: u64,
     pub(super) parameters: governance::Parameters,
     pub(super) proposals: BTreeMap<u8, governance::Proposal>,
@@ -74,6 +80,8 @@ pub(super) struct Model {
     pub(super) scheduled: Option<(u32, u64)>,
     /// Time and height of the upgrade to each format.
     pub(super) upgraded: BTreeMap<u32, Moment>,
+    /// Whether accounts pay.
+    has_quotas: bool,
     /// When each unordered transaction expires, and the height at which it was executed.
     pub(super) executed: BTreeMap<u64, (i64, u64)>,
 }
@@ -93,6 +101,8 @@ pub(super) struct Sent {
     pub(super) sponsor: Option<(Actor, u64)>,
     /// Whether bytes, chain and signatures are right.
     pub(super) is_sound: bool,
+    /// Bytes.
+    pub(super) size: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,13 +129,14 @@ struct By {
 
 impl Model {
     /// `ranks` gives the registrars in the order of their addresses, in which they are numbered.
-    pub(super) fn genesis(ranks: &[u8; REGISTRARS as usize], format: u32) -> Self {
+    pub(super) fn genesis(ranks: &[u8; REGISTRARS as usize], format: u32, has_quotas: bool) -> Self {
         let mut model = Self {
             ranks: ranks.to_vec(),
             registrars: (0..REGISTRARS_FIRST).collect(),
             threshold: THRESHOLD,
             validators: (0..VALIDATORS_FIRST).map(|key| (key, POWER)).collect(),
             format,
+            has_quotas,
             ..Self::default()
         };
         for registrar in ranks.iter().filter(|registrar| **registrar < REGISTRARS_FIRST) {
@@ -135,8 +146,10 @@ impl Model {
     }
 
     fn open(&mut self, actor: Actor) {
-        let number = self.accounts.len() as u64;
-        self.accounts.entry(actor).or_insert(keys::Account { number, ..keys::Account::default() });
+        if !self.accounts.contains_key(&actor) {
+            self.accounts.insert(actor, keys::Account { number: self.next_number, ..keys::Account::default() });
+            self.next_number += 1;
+        }
     }
 
     /// What comes before the transactions of a block.
@@ -146,11 +159,13 @@ impl Model {
         {
             (self.format, self.scheduled) = (version, None);
             self.upgraded.insert(version, block);
+            self.note_removed(block.height);
         }
     }
 
-    /// Whether a block of this time may hold it.
-    pub(super) fn may_hold(&self, sent: &Sent, time: i64) -> bool {
+    /// Whether this block may hold it.
+    pub(super) fn may_hold(&self, sent: &Sent, block: Moment) -> bool {
+        let time = block.time;
         let Some(account) = self.accounts.get(&sent.actor) else { return false };
         let is_fresh = match sent.replay {
             Replay::Sequence(sequence) => sequence == account.sequence,
@@ -171,7 +186,7 @@ impl Model {
         });
         let is_the_accounts = self.authority(sent.actor, sent.key).is_some();
         let is_right = sent.is_sound && sent.number == account.number;
-        is_right && is_fresh && is_paid && is_the_accounts && !self.uses_again(sent)
+        is_right && is_fresh && is_paid && is_the_accounts && self.can_pay(sent, block.height) && !self.uses_again(sent)
     }
 
     /// What it comes to in a block that may hold it: all of its requests, or none.
@@ -186,6 +201,7 @@ impl Model {
                 self.executed.insert(sent.identity, (until, block.height));
             }
         }
+        self.pay(sent, block.height);
         self.shows_its_key(sent.actor);
         sent.sponsor.iter().for_each(|(sponsor, _)| self.shows_its_key(*sponsor));
         let by = By { actor: sent.actor, key: sent.key, time: block.time, height: block.height };

@@ -1,24 +1,21 @@
 //! Replicas, the calls that consensus makes to them, and the judge.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc};
-
-use careledger_wire::commitment;
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+};
 
 use super::{
     Report,
-    messages::{
-        self,
-        insurance::{Forest, Nodes},
-    },
-    model::{Answer, Leaves, Model, Moment, POWER, Sent, THRESHOLD},
-    script::{
-        Actor, Crash, Event, GUARDIANS, Key, ORGANIZATIONS, PATIENTS, PRACTITIONERS, REGISTRARS, REGISTRARS_FIRST,
-        REPLICAS, SPARE_KEYS, Script, VALIDATORS_FIRST,
-    },
-    trapdoor,
+    beginning::{signers, start},
+    messages::insurance::{Forest, Nodes},
+    model::{Answer, Leaves, Model, Moment, Sent},
+    script::{Actor, Crash, Event, Key, REPLICAS, Script},
 };
 use crate::{
-    genesis::{Consensus, Genesis},
     limits::BLOCK_BYTES_MAX,
     machine::{Block, CheckKind, Machine, Outcome},
     reject::Reject,
@@ -92,26 +89,27 @@ pub(super) fn decided(script: &Script) -> Result<Vec<(Block, [u8; 32])>, Violati
 }
 
 fn played(script: &Script) -> Result<Network, Violation> {
-    let mut network = Network::new(script.first_format);
+    let mut network = Network::new(script);
     for (index, event) in script.events.iter().enumerate() {
         network.event = index;
-        network.play(event)?;
+        network.play_whole(event)?;
     }
+    network.report.lives = u64::from(script.first_format == 1 && network.model.format == upgrade::NEWEST);
     Ok(network)
 }
 
 impl Network {
-    fn new(first_format: u32) -> Self {
+    fn new(script: &Script) -> Self {
         let signers = signers();
         let mut ranks = [0, 1, 2, 3, 4];
         ranks.sort_by_key(|registrar| signers[&Key::Of(Actor::Registrar(*registrar))].address());
         let replica = || {
-            let machine = start(MemoryStore::new(), first_format);
+            let machine = start(MemoryStore::new(), script);
             Replica { durable: machine.store().clone(), machine }
         };
         Self {
             replicas: (0..REPLICAS).map(|_| replica()).collect(),
-            model: Model::genesis(&ranks, first_format),
+            model: Model::genesis(&ranks, script.first_format, script.has_quotas),
             signers,
             pool: Vec::new(),
             history: Vec::new(),
@@ -125,6 +123,17 @@ impl Network {
 
     pub(super) fn broken<T>(&self, kind: &'static str, found: impl Into<String>) -> Result<T, Violation> {
         Err(Violation { kind, event: self.event, found: found.into() })
+    }
+
+    /// A ledger that panics stops its node: a violation like others, with a seed and a script.
+    fn play_whole(&mut self, event: &Event) -> Result<(), Violation> {
+        // Nothing is done with a network after its first violation.
+        let played = catch_unwind(AssertUnwindSafe(|| self.play(event)));
+        played.unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it says nothing");
+            self.broken("no call stops the ledger", said)
+        })
     }
 
     fn play(&mut self, event: &Event) -> Result<(), Violation> {
@@ -187,7 +196,7 @@ impl Network {
         model.begin(block);
         let (mut held, mut answers) = (Vec::new(), Vec::new());
         for waiting in offered {
-            if model.may_hold(&waiting.sent, time) {
+            if model.may_hold(&waiting.sent, block) {
                 answers.push(model.execute(&waiting.sent, block));
                 held.push(waiting);
             }
@@ -342,39 +351,4 @@ fn execute(replica: &mut Replica, block: &Block, crash: Option<Crash>) -> (Vec<O
 
 fn name(code: u32) -> &'static str {
     Reject::TABLE.iter().find(|row| row.0 == code).map_or("ok", |row| row.1)
-}
-
-/// A machine at the genesis of every simulation.
-pub(super) fn start<S: Store>(store: S, first_format: u32) -> Machine<S> {
-    let signers = signers();
-    let address = |registrar: u8| signers[&Key::Of(Actor::Registrar(registrar))].address();
-    let genesis = Genesis {
-        registrars: (0..REGISTRARS_FIRST).map(address).collect(),
-        registrar_threshold: THRESHOLD.into(),
-        verifying_keys: vec![hex::encode(trapdoor::key().encode())],
-        state_version: first_format,
-        ..Genesis::default()
-    };
-    let genesis = serde_json::to_vec(&genesis).expect("addresses are JSON");
-    let validators = (0..VALIDATORS_FIRST).map(|key| (messages::validator(key), POWER)).collect();
-    let mut machine = Machine::new(store);
-    let consensus = Consensus { validators, ..Consensus::default() };
-    machine.init_chain_under(CHAIN, &genesis, START, &consensus).expect("genesis is sound");
-    machine
-}
-
-/// The keys of everybody, and those that are nobody's yet.
-pub(super) fn signers() -> BTreeMap<Key, Signer> {
-    let numbered = |count, actor: fn(u8) -> Actor| (0..count).map(actor).map(Key::Of);
-    let keys = numbered(REGISTRARS, Actor::Registrar)
-        .chain(numbered(ORGANIZATIONS, Actor::Organization))
-        .chain(numbered(PATIENTS, Actor::Patient))
-        .chain(numbered(PRACTITIONERS, Actor::Practitioner))
-        .chain(numbered(GUARDIANS, Actor::Guardian))
-        .chain((0..SPARE_KEYS).map(Key::Spare));
-    let signer = |key: Key| {
-        let secret = commitment::hash("careledger/simulation/1", &[key.to_string().as_bytes()]);
-        (key, Signer::from_bytes(&secret).expect("a hash is a key, but for 2^-128"))
-    };
-    keys.map(signer).collect()
 }

@@ -132,11 +132,16 @@ pub enum Event {
     Join { giver: u8, place: u8, altered: bool },
 }
 
+/// The first seed of a long life: a chain that begins with the first format, has quotas, and comes to every format by vote.
+pub const LIVES_FROM: u64 = 1 << 32;
+
 /// Events, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
     /// Format of the state at genesis.
     pub(super) first_format: u32,
+    /// Whether genesis bounds the bytes that each account pays for.
+    pub(super) has_quotas: bool,
     pub(super) events: Vec<Event>,
 }
 

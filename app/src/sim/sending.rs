@@ -73,7 +73,8 @@ impl Network {
         let identity = u64::from_be_bytes(*hash(&bytes).as_bytes().first_chunk().expect("a hash is longer"));
         let sponsor = sponsor.map(|sponsor| (sponsor, self.number(sponsor)));
         let is_sound = is_whole && (is_sponsored || sponsor.is_none());
-        let sent = Sent { identity, actor, key, requests, number, replay, sponsor, is_sound };
+        let size = bytes.len() as u64;
+        let sent = Sent { identity, actor, key, requests, number, replay, sponsor, is_sound, size };
         (Waiting { bytes, sent }, if delivery == Delivery::Twice { 2 } else { 1 })
     }
 

@@ -7,6 +7,9 @@ use super::script::{Actor, Event, Key, Script, Signing};
 impl fmt::Display for Script {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "  the state's format at genesis is {}", self.first_format)?;
+        if self.has_quotas {
+            writeln!(formatter, "  each account has a quota")?;
+        }
         for event in &self.events {
             writeln!(formatter, "  {event}")?;
         }

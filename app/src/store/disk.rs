@@ -61,7 +61,8 @@ pub struct Retention {
     /// that seals a height comes with the next.
     pub heights: u64,
     /// Changes of state that all but the two newest of these heights have together: each costs
-    /// memory in every version of the tree. Busy networks retain fewer heights for it.
+    /// memory in every version of the tree. Busy networks retain fewer heights for it. What an
+    /// upgrade's block changes is not counted.
     pub changes: usize,
     /// Blocks whose transactions' outcomes can be asked for.
     pub results_blocks: u64,
@@ -161,7 +162,7 @@ impl DiskStore {
         for height in (oldest..=newest).rev() {
             let undone = replaced.remove(&height).unwrap_or_default();
             let older = if undone.is_empty() { tree.clone() } else { tree.with(&undone) };
-            window.push_older(tree, undone.len());
+            window.push_older(tree, &undone);
             tree = older;
         }
         Ok(window)
@@ -281,7 +282,7 @@ impl Store for DiskStore {
 
     fn commit(&mut self, staged: Staged) {
         let Staged { height, time, app_hash, changes, tree, results } = staged;
-        self.window.push(height, tree, changes.len());
+        self.window.push(height, tree, &changes);
         self.window.forget(&self.retention);
         let oldest = self.window.oldest();
         let mut batch = WriteBatch::default();
@@ -321,7 +322,7 @@ impl Store for DiskStore {
         self.write_tip(&mut batch, &tip);
         self.write(batch);
         self.tip = tip;
-        self.window.push(height, tree, 0);
+        self.window.push(height, tree, &Changes::new());
         self.pruned_height = height + 1;
     }
 

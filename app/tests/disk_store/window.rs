@@ -1,6 +1,7 @@
 //! What is kept of earlier heights, what leaves the disk, and what can be proven.
 
 use careledger_app::{
+    keys,
     state::Changes,
     store::{
         Store,
@@ -72,6 +73,42 @@ fn empty_blocks_leave_only_the_retained_heights() {
         assert!(disk.prove(b"k", last - RETAINED).is_none());
         drop(disk);
         disk = open(folder.path());
+    }
+}
+
+/// A migration of more values than the window has changes took all provable heights along.
+#[test]
+fn an_upgrade_that_changes_more_than_the_window_holds_forgets_no_height() {
+    const CHANGES_MAX: usize = 20;
+    let many = || (0..500u64).map(|key| (key.to_be_bytes().to_vec(), Some(vec![1])));
+    let migration = (keys::upgrade(3).into_bytes(), Some(vec![1]));
+    let change = |height: u64| Changes::from([(b"k".to_vec(), Some(height.to_be_bytes().to_vec()))]);
+    let written = |height: u64| Some(if height == 0 { vec![0] } else { height.to_be_bytes().to_vec() });
+    for (large, oldest) in [(many().chain([migration]).collect(), 0), (many().collect::<Changes>(), 9)] {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let retention = Retention { changes: CHANGES_MAX, ..Retention::default() };
+            DiskStore::open(folder.path(), retention).unwrap()
+        };
+        let mut disk = open();
+        disk.init(chain(), genesis());
+        for height in 1..=10 {
+            let changes = if height == 8 { large.clone() } else { change(height) };
+            disk.commit(disk.stage(height, 9, changes, Vec::new()));
+        }
+        for _ in 0..2 {
+            assert_eq!(disk.oldest_height(), oldest, "as it is, and opened again");
+            for height in (oldest..=10).filter(|height| *height != 8) {
+                assert_eq!(disk.prove(b"k", height).unwrap().value, written(height), "height {height}");
+            }
+            drop(disk);
+            disk = open();
+        }
+        // What blocks change by themselves is counted as before.
+        for height in 11..=40 {
+            disk.commit(disk.stage(height, 9, change(height), Vec::new()));
+        }
+        assert_eq!(disk.oldest_height(), 40 + 1 - CHANGES_MAX as u64);
     }
 }
 

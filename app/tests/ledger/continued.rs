@@ -165,6 +165,26 @@ fn the_genesis_file_says_who_validates_and_what_they_did_stays_known() {
     }
 }
 
+/// Before format 4 a removed validator was an empty value; such a chain goes on too, and what goes on has none.
+#[test]
+fn a_state_whose_validators_were_removed_goes_on() {
+    let validator = |byte| ValidatorKey::new([byte; 32]);
+    let before = exported(&lived().machine);
+    let first = Consensus { validators: vec![(validator(1), 10), (validator(2), 20)], ..from(&before) };
+    let mut state = exported(&begin(&before, NEXT_CHAIN, before.time, &first).unwrap());
+    let removed = String::new();
+    let path = hex::encode(keys::validator(&validator(1)).as_bytes());
+    let pair = state.pairs.iter_mut().find(|(key, _)| *key == path).expect("it is a validator");
+    pair.1 = removed;
+    let state = rehashed(state);
+    let next = Consensus { validators: vec![(validator(2), 20)], ..from(&state) };
+    let machine = begin(&state, "careledger-dev-3", state.time, &next).unwrap();
+    let again = exported(&machine);
+    assert!(again.pairs.iter().all(|(_, value)| !value.is_empty()));
+    begin(&again, "careledger-dev-4", again.time, &Consensus { validators: vec![(validator(2), 20)], ..from(&again) })
+        .expect("that chain goes on in its turn");
+}
+
 /// The same pairs with another value at a path, and the root that belongs to them: an edit by somebody who knows how.
 fn forged<M: prost::Message + Default>(exported: &Printed, path: &[u8], change: impl Fn(&mut M)) -> Printed {
     let mut pairs = exported.pairs.clone();

@@ -82,7 +82,7 @@ fn decision(words: &Words<'_>) -> Option<Decision> {
     })
 }
 
-fn validator(name: &str) -> ValidatorKey {
+pub fn validator(name: &str) -> ValidatorKey {
     ValidatorKey::new(bytes(name))
 }
 

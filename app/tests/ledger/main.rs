@@ -11,6 +11,7 @@ mod delegation;
 mod emergency;
 mod events;
 mod fairness;
+mod formats;
 mod genesis;
 mod golden;
 mod governance;

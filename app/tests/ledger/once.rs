@@ -81,6 +81,35 @@ fn a_block_that_uses_one_nullifier_twice_is_refused() {
     }
 }
 
+/// A sequence, an unordered transaction, a sponsor's word, a nullifier: whatever counts once is refused in a proposal
+/// that has it twice, and in one after the block that used it up.
+#[test]
+fn whatever_counts_once_is_refused_twice_in_a_proposal_and_again_after_its_block() {
+    type Case = (&'static str, fn(&World) -> Vec<u8>, Reject);
+    let cases: [Case; 4] = [
+        ("a sequence", |world| world.signed("lab", &[message(world, None, "lab", "anchors x")]), Reject::WrongSequence),
+        ("an unordered transaction", |world| sent(world, "lab", "anchors x"), Reject::AlreadyExecuted),
+        ("a sponsor's word", |world| sponsored(world, "chemist", "payer", "anchors x"), Reject::WrongSequence),
+        (
+            "an unordered proof, whose transaction counts once too",
+            |world| sent(world, "lab", &proof("c", "e", "p")),
+            Reject::AlreadyExecuted,
+        ),
+    ];
+    for (name, transaction, expected) in cases {
+        let mut world = covered();
+        let once = transaction(&world);
+        let other = sent(&world, "clinic", "anchors a");
+        let twice = vec![once.clone(), other.clone(), once.clone()];
+        assert_eq!(process(&world, &twice), Err(expected), "{name}");
+        let honest = prepare(&world, &twice);
+        assert_eq!(honest, twice[..2], "{name}: an honest proposer leaves out the second");
+        assert_eq!(names(&world.decide(honest)), ["ok", "ok"], "{name}: the chain goes on");
+        assert_eq!(process(&world, std::slice::from_ref(&once)), Err(expected), "{name}");
+        assert_eq!(prepare(&world, &[once]), [[0; 0]; 0], "{name}");
+    }
+}
+
 #[test]
 fn a_transaction_that_uses_a_nullifier_twice_is_in_no_block() {
     let mut world = covered();

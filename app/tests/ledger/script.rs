@@ -75,8 +75,9 @@ pub fn familiar() -> World {
     World { machine: Machine::new(STORE.clone()), replica: Machine::new(STORE.clone()), time: 0 }
 }
 
+/// The answers are these, line by line.
 #[track_caller]
-fn assert_same(script: &str, answers: &[&str], expected: &str) {
+pub fn assert_same(script: &str, answers: &[&str], expected: &str) {
     let expected: Vec<&str> = expected.split_whitespace().collect();
     let sent: Vec<&str> = lines(script).filter(|line| !is_stage_direction(line)).collect();
     for (number, line) in sent.iter().enumerate() {

@@ -11,6 +11,9 @@ use crate::program::Program;
 /// Compilers of this version on, which HAPI asks for.
 pub const MAJOR_MIN: u32 = 17;
 
+/// In full: of a plugin's short name Maven does not say why it cannot be had.
+const DEPENDENCIES: &str = "org.apache.maven.plugins:maven-dependency-plugin";
+
 /// A Maven project of the checkout.
 #[derive(Clone, Copy, Debug)]
 pub struct Project {
@@ -40,7 +43,8 @@ impl Classes {
     /// Fetches what a project needs where it is missing, and compiles it.
     ///
     /// # Errors
-    /// [`Failure::Needs`] where Java, Maven or what the project needs cannot be had.
+    /// [`Failure::Needs`] where Java or Maven cannot be had, [`Failure::Unreachable`] where Maven Central is; everything
+    /// else that Maven stumbles over, and what does not compile, as a failure.
     pub fn provide(places: &Places, project: &Project) -> Result<Self, Failure> {
         provide(&[Need::Java])?;
         let build = places.target.join(project.build);
@@ -49,12 +53,13 @@ impl Classes {
         if !list.exists() {
             say!("fetching {}, one to five minutes, once", project.fetched);
         }
-        let fetched = maven(places, project)
-            .args(["dependency:resolve-plugins", "dependency:build-classpath"])
+        maven(places, project)
+            // Of what could not be fetched before, Maven would only repeat why, for a day.
+            .arg("--update-snapshots")
+            .args(["resolve-plugins", "build-classpath"].map(|goal| format!("{DEPENDENCIES}:{goal}")))
             .arg(format!("-Dmdep.outputFile={}", list.display()))
             .arg(option(&build))
-            .capture();
-        fetched.map_err(|failure| Failure::Needs(format!("Maven cannot fetch what HAPI needs: {failure}")))?;
+            .fetch("Maven Central")?;
         maven(places, project).args(["--offline", "compile"]).arg(option(&build)).run()?;
         Ok(Self { path: format!("{}:{}", build.join("classes").display(), places::read(&list)?.trim()) })
     }

@@ -28,9 +28,10 @@ pub fn apt_install(packages: &[&str]) -> Result<(), Failure> {
     }
     say!("installing {names} with apt-get: one to three minutes, once");
     let apt = || Program::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive");
-    apt().args(["update", "--quiet"]).capture()?;
-    apt().args(["install", "--yes", "--no-install-recommends", "--quiet"]).args(packages).capture()?;
-    Ok(())
+    let install = apt().args(["install", "--yes", "--no-install-recommends", "--quiet"]).args(packages);
+    let installed = apt().args(["update", "--quiet"]).capture().and_then(|_| install.capture());
+    // A mirror that is away, a disk that is full: whatever it is, it says nothing of the code.
+    installed.map(drop).map_err(|failure| Failure::Needs(format!("{names} cannot be installed: {failure}")))
 }
 
 fn install_with_homebrew(missing: &[Need]) -> Result<(), Failure> {
@@ -43,7 +44,8 @@ fn install_with_homebrew(missing: &[Need]) -> Result<(), Failure> {
             Need::Postgres => brew_install("postgresql@15")?,
             // Its formula brings a compiler of its own.
             Need::Java => brew_install("maven")?,
-            Need::Node | Need::CompilerAndMake | Need::Libclang => brew_install("node")?,
+            // The others were refused above.
+            Need::Python | Need::CompilerAndMake | Need::Libclang => brew_install("python3")?,
         }
     }
     Ok(())
@@ -55,14 +57,15 @@ pub fn brew_install(formula: &str) -> Result<(), Failure> {
         return Err(Failure::Needs(format!("install Homebrew (https://brew.sh), then run: brew install {formula}")));
     }
     say!("installing {formula} with Homebrew: one to three minutes, once");
-    Program::new("brew").args(["install", formula]).run()
+    let installed = Program::new("brew").args(["install", formula]).run();
+    installed.map_err(|failure| Failure::Needs(format!("{formula} cannot be installed: {failure}")))
 }
 
 fn debian_packages(need: Need) -> &'static [&'static str] {
     match need {
         Need::CompilerAndMake => &["build-essential", "perl"],
         Need::Libclang => &["libclang-dev"],
-        Need::Node => &["nodejs", "npm"],
+        Need::Python => &["python3", "python3-venv"],
         Need::Postgres => &["postgresql"],
         Need::Java => &["default-jdk-headless", "maven"],
     }

@@ -28,8 +28,8 @@ impl Judge<'_> {
             self.holds(&keys::account(&self.address(*actor)), format_args!("account of {actor}"), |found| {
                 (found.number, found.sequence) = (account.number, account.sequence);
                 found.set_role(role(*actor));
-                // Nobody binds, and there are no quotas.
-                (found.quota_window, found.quota_used_bytes) = (0, 0);
+                (found.quota_window, found.quota_used_bytes) = account.paid;
+                // Nobody binds.
                 found.bound_to.clear();
                 let mut held = accounts::keys_of(found);
                 held.sort_by(|one, other| one.key.cmp(&other.key));

@@ -20,8 +20,7 @@ impl Judge<'_> {
         let seconds = (governance::unordered_seconds(self.state), governance::proposal_seconds(self.state));
         self.holds(&keys::parameters(), "parameters", |found| {
             as_set(&mut found.registrars, registrars);
-            (found.registrar_threshold, found.next_account_number) =
-                (model.threshold.into(), model.accounts.len() as u64);
+            (found.registrar_threshold, found.next_account_number) = (model.threshold.into(), model.next_number);
             let parameters = &model.parameters;
             let mut changed = found.governance.unwrap_or_default();
             changed.registrar_generation = model.registrar_generation;
@@ -46,6 +45,7 @@ impl Judge<'_> {
             self.holds(&keys::validator(&validator(*key)), format_args!("validator {key}"), |found| {
                 // No block of a simulation has evidence.
                 (found.power, found.offences) = (*power, 0);
+                found.removed_height = model.removed.get(key).copied().unwrap_or_default();
                 found.newest_offences.clear();
             });
         }

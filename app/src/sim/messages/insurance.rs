@@ -26,8 +26,9 @@ use super::{id, named, unknown};
 use crate::{
     insurance,
     sim::{
+        beginning,
         model::{Leaves, Spent},
-        network::{self, CHAIN, Network, START},
+        network::{CHAIN, Network, START},
         plans,
         script::{Actor, Flaw, Key, LOGGED, ORGANIZATIONS, PLANS, Proof, Request},
         trapdoor,
@@ -201,7 +202,7 @@ pub(in crate::sim) fn plan_of(insurer: &Address, plan: u8) -> Plan {
 /// The commitment of the plan with this number of this organization.
 pub(in crate::sim) fn plan_commitment(organization: u8, plan: u8) -> Element {
     static COMMITMENTS: LazyLock<BTreeMap<(u8, u8), Element>> = LazyLock::new(|| {
-        let signers = network::signers();
+        let signers = beginning::signers();
         let all = (0..ORGANIZATIONS).flat_map(|organization| (0..PLANS).map(move |plan| (organization, plan)));
         all.map(|(organization, plan)| {
             let address = signers[&Key::Of(Actor::Organization(organization))].address();

@@ -241,8 +241,10 @@ impl Model {
         ends(approval.0, by.time)?;
         let key = (subject, guardian);
         let mut known = self.guardians.get(&key).copied().unwrap_or_default();
-        // A guardian's key is of one subject, for ever.
-        if known.in_force.is_none() && !self.is_unused(Actor::Guardian(guardian)) {
+        // A guardian's key is of one subject, for ever; unless it became one of another account.
+        let actor = Actor::Guardian(guardian);
+        let is_this_ones = known.in_force.is_some() && self.accounts.contains_key(&actor);
+        if !is_this_ones && !self.is_unused(actor) {
             return Err("AddressInUse");
         }
         let own = if is_custodian { &mut known.by_custodian } else { &mut known.by_patient };

@@ -171,6 +171,15 @@ impl Model {
         if stays * 3 > after * 2 && stays * 3 >= before * 2 { Ok(()) } else { Err("TooMuchPowerMoves") }
     }
 
+    /// Who has no power has none since now, where no earlier height is known.
+    pub(super) fn note_removed(&mut self, height: u64) {
+        if self.format >= 4 {
+            for (key, _) in self.validators.iter().filter(|(_, power)| **power == 0) {
+                self.removed.entry(*key).or_insert(height);
+            }
+        }
+    }
+
     fn become_so(&mut self, decision: Decision, height: u64) {
         match decision {
             Decision::Registrars { set, threshold } => {
@@ -182,6 +191,8 @@ impl Model {
             }
             Decision::Validator { key, power } => {
                 self.validators.insert(key, power);
+                self.removed.remove(&key);
+                self.note_removed(height);
                 self.validators_changed_at = height;
             }
             Decision::OffencesTolerated(value) => self.parameters.offences_tolerated = value,

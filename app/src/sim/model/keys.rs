@@ -15,6 +15,8 @@ pub(in crate::sim) struct Account {
     pub(in crate::sim) sequence: u64,
     /// Each key, and whether it manages the others. None before the account's own has shown itself.
     pub(in crate::sim) keys: BTreeMap<Key, bool>,
+    /// The window in which it last paid, and the bytes that it paid for in it.
+    pub(in crate::sim) paid: (u64, u64),
 }
 
 /// Who may restore an account.
@@ -61,17 +63,26 @@ impl Model {
         }
     }
 
-    /// Whether no account is or was made of it.
+    /// Whether no account is or was made of it by its own word.
     fn is_nobodys(&self, key: Key) -> bool {
         match key {
-            Key::Of(actor) => self.is_unused(actor),
+            Key::Of(actor) => self.is_unused(actor) || self.format >= 4 && self.is_provisional(actor),
             Key::Spare(_) => !self.bound.contains_key(&key),
         }
+    }
+
+    /// Whether others opened it, and it has not shown its key.
+    fn is_provisional(&self, actor: Actor) -> bool {
+        let is_opened_by_others = matches!(actor, Actor::Patient(_) | Actor::Practitioner(_) | Actor::Guardian(_));
+        is_opened_by_others && self.accounts.get(&actor).is_some_and(|account| account.keys.is_empty())
     }
 
     fn bind(&mut self, actor: Actor, key: Key) {
         if key != Key::Of(actor) {
             self.bound.insert(key, actor);
+            if let Key::Of(other) = key {
+                self.accounts.remove(&other);
+            }
         }
     }
 
@@ -206,7 +217,7 @@ impl Model {
                 self.helps(by)?;
                 self.candidate(account, key)?;
                 let recovery = self.recovery(account, key);
-                let is_by_guardians = self.may_finish(&recovery, by.time)?;
+                let is_by_guardians = self.may_finish(account, &recovery, by.time)?;
                 if !is_proven {
                     return Err("KeyNotProven");
                 }
@@ -228,12 +239,21 @@ impl Model {
     }
 
     /// Whether by the guardians, if it may be finished at all.
-    fn may_finish(&self, recovery: &Recovery, time: i64) -> Result<bool, &'static str> {
+    fn may_finish(&self, account: Actor, recovery: &Recovery, time: i64) -> Result<bool, &'static str> {
         if recovery.approvals.is_empty() && recovery.attestations.is_empty() {
             return Err("NoRecovery");
         }
         let standing = recovery.attestations.iter().filter(|other| self.standing_of(**other, time).is_ok()).count();
-        let ways = [(true, recovery.approved_from), (false, recovery.attested_from.filter(|_| standing >= 2))];
+        let speaks = |actor: &&Actor| match actor {
+            Actor::Organization(organization) if self.format >= 4 => self.standing_of(*organization, time).is_ok(),
+            _ => true,
+        };
+        let threshold = self.guarded.get(&account).map_or(0, |guarded| usize::from(guarded.threshold));
+        let approved = recovery.approvals.iter().filter(speaks).count() >= threshold;
+        let ways = [
+            (true, recovery.approved_from.filter(|_| approved)),
+            (false, recovery.attested_from.filter(|_| standing >= 2)),
+        ];
         let open: Vec<(bool, i64)> = ways.into_iter().filter_map(|(way, from)| Some((way, from?))).collect();
         if open.is_empty() {
             return Err("RecoveryNotApproved");

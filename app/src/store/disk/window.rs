@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Retention;
-use crate::store::tree::Tree;
+use crate::{state::Changes, store::tree::Tree, upgrade};
 
 /// Consecutive heights, the newest last. A height that changed nothing shares its tree with the one
 /// before, so that a long window of a quiet network costs little.
@@ -12,15 +12,22 @@ pub(super) struct Window {
     /// Height of the newest version.
     newest: u64,
     versions: VecDeque<Version>,
-    /// Keys that the versions changed together.
+    /// Keys that the versions changed together, as [`counted`] counts them.
     changes: usize,
 }
 
 /// The tree after one height.
 struct Version {
     tree: Tree,
-    /// Keys that this height changed.
+    /// Keys that this height changed, as [`counted`] counts them.
     changes: usize,
+}
+
+/// How many changes count against [`Retention::changes`]: none of a block that came with an upgrade. A migration writes
+/// each value once at most, so it costs as much memory as one more tree, while the heights before it are kept; counted, it
+/// would forget all of them at once, and with them who could see what.
+fn counted(changes: &Changes) -> usize {
+    if upgrade::is_made_in(changes) { 0 } else { changes.len() }
 }
 
 impl Window {
@@ -29,14 +36,16 @@ impl Window {
         Self { newest, ..Self::default() }
     }
 
-    /// Adds the version before the oldest.
-    pub(super) fn push_older(&mut self, tree: Tree, changes: usize) {
+    /// Adds the version before the oldest, of what its height changed.
+    pub(super) fn push_older(&mut self, tree: Tree, changes: &Changes) {
+        let changes = counted(changes);
         self.versions.push_front(Version { tree, changes });
         self.changes += changes;
     }
 
-    /// Adds the version after the newest, of this height.
-    pub(super) fn push(&mut self, height: u64, tree: Tree, changes: usize) {
+    /// Adds the version after the newest, of this height and of what it changed.
+    pub(super) fn push(&mut self, height: u64, tree: Tree, changes: &Changes) {
+        let changes = counted(changes);
         self.newest = height;
         self.versions.push_back(Version { tree, changes });
         self.changes += changes;

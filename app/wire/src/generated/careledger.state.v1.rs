@@ -390,6 +390,9 @@ pub struct Validator {
     /// The newest of them.
     #[prost(message, repeated, tag = "3")]
     pub newest_offences: ::prost::alloc::vec::Vec<Offence>,
+    /// Since which block it has no power; 0 while it has some, and before format 4.
+    #[prost(uint64, tag = "4")]
+    pub removed_height: u64,
 }
 /// An upgrade that was made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,0 +1,254 @@
+//! A node that answers truly, or lies.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::Arc,
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use careledger_app::{
+    abci::{Application as _, Ledger},
+    query::SUBSPACE,
+    store::disk::DiskStore,
+};
+use careledger_wire::proto::query::Pairs;
+use prost::Message as _;
+use serde_json::{Value, json};
+use tendermint::{
+    AppHash,
+    block::{CommitSig, Meta},
+    validator::{Info, Set},
+};
+use tendermint_proto::v0_38::abci::RequestQuery;
+use tendermint_testgen::validator::generate_validators;
+
+use crate::{
+    chain::{self, BLOCKS, Block, Story, signed, validators},
+    support::CHAIN,
+};
+
+/// What a node says other than the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lie {
+    None,
+    /// A value that the state does not have, under the true proof.
+    Value,
+    /// The proof, and the value, of another key.
+    Key,
+    /// The state of the height before the one that was asked for.
+    Height,
+    /// A header with another app hash, under the true signatures.
+    Header,
+    /// Headers that strangers signed, who are also named as validators.
+    Strangers,
+    /// Other validators than the header's.
+    Validators,
+    /// No signature, as a ledger without validators answers.
+    Unsigned,
+    /// Its newest block is an old one.
+    Old,
+    /// Another chain id.
+    Chain,
+    /// A second history, signed by the same validators.
+    Fork,
+    /// A state of its own, with sound proofs, in headers that carry its app hashes and the true signatures.
+    State,
+    /// A list of keys without its first.
+    LeavesOut(&'static [u8]),
+}
+
+pub struct Node {
+    pub ledger: Ledger<DiskStore>,
+    pub truth: Vec<Block>,
+    shown: Vec<Block>,
+    lie: Lie,
+    _folders: [tempfile::TempDir; 2],
+}
+
+impl Node {
+    pub fn new(lie: Lie) -> Self {
+        Self::of(Story::Records(3), lie)
+    }
+
+    pub fn of(story: Story, lie: Lie) -> Self {
+        let (folder, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (ledger, app_hashes) = chain::ledger(folder.path(), story);
+        let (ledger, own_hashes) = match lie {
+            Lie::State => chain::ledger(beside.path(), Story::Records(4)),
+            _ => (ledger, app_hashes.clone()),
+        };
+        let honest = ["a", "b", "c"];
+        let truth = signed(&app_hashes, honest, 0);
+        let mut shown = match lie {
+            Lie::Strangers => signed(&app_hashes, ["x", "y", "z"], 0),
+            Lie::Fork => signed(&app_hashes, honest, 1),
+            _ => signed(&app_hashes, honest, 0),
+        };
+        for (block, own) in shown.iter_mut().zip(own_hashes) {
+            match lie {
+                Lie::State => block.signed_header.header.app_hash = AppHash::try_from(own).unwrap(),
+                Lie::Header => block.signed_header.header.app_hash = AppHash::try_from(vec![9; 32]).unwrap(),
+                Lie::Unsigned => block.signed_header.commit.signatures.fill(CommitSig::BlockIdFlagAbsent),
+                Lie::Validators => {
+                    block.validators =
+                        Set::without_proposer(generate_validators(&validators(["x", "y", "z"])).unwrap());
+                }
+                _ => {}
+            }
+        }
+        Self { ledger, truth, shown, lie, _folders: [folder, beside] }
+    }
+
+    /// Serves until the test ends; its address.
+    pub fn serve(self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let node = Arc::new(self);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let node = Arc::clone(&node);
+                std::thread::spawn(move || node.converse(&stream));
+            }
+        });
+        url
+    }
+
+    fn converse(&self, stream: &TcpStream) {
+        let mut reader = BufReader::new(stream);
+        let mut writer = stream;
+        while let Some(request) = read_request(&mut reader) {
+            let result = self.answer(request["method"].as_str().unwrap(), &request["params"]);
+            let body = json!({"jsonrpc": "2.0", "id": request["id"], "result": result}).to_string();
+            let length = body.len();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
+            if writer.write_all((head + &body).as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn newest(&self) -> u64 {
+        if self.lie == Lie::Old { 7 } else { BLOCKS }
+    }
+
+    fn block(&self, height: &Value) -> &Block {
+        let height: usize = height.as_str().unwrap().parse().unwrap();
+        &self.shown[height - 1]
+    }
+
+    fn answer(&self, method: &str, params: &Value) -> Value {
+        match method {
+            "status" => self.status(),
+            "header" => json!({"header": self.block(&params["height"]).signed_header.header}),
+            "commit" => {
+                json!({"signed_header": self.block(&params["height"]).signed_header, "canonical": true})
+            }
+            "validators" => {
+                let height: u64 = params["height"].as_str().unwrap().parse().unwrap();
+                let known = self.shown.get(usize::try_from(height).unwrap() - 1).unwrap_or(&self.shown[0]);
+                let named: Vec<Value> = known.validators.validators().iter().map(validator).collect();
+                json!({"block_height": height.to_string(), "validators": named, "count": "3", "total": "3"})
+            }
+            "blockchain" => {
+                let bound = |name: &str| params[name].as_str().unwrap().parse::<usize>().unwrap();
+                let metas = self.shown[bound("minHeight") - 1..bound("maxHeight")].iter().rev().map(|block| Meta {
+                    block_id: block.signed_header.commit.block_id,
+                    block_size: 1,
+                    header: block.signed_header.header.clone(),
+                    num_txs: 0,
+                });
+                json!({"last_height": BLOCKS.to_string(), "block_metas": metas.collect::<Vec<_>>()})
+            }
+            "abci_query" => json!({"response": self.query(params)}),
+            other => panic!("the client asked for {other}"),
+        }
+    }
+
+    fn query(&self, params: &Value) -> Value {
+        let asked: i64 = params["height"].as_str().map_or(0, |height| height.parse().unwrap());
+        let data = hex::decode(params["data"].as_str().unwrap()).unwrap();
+        let request = RequestQuery {
+            path: params["path"].as_str().unwrap().to_owned(),
+            data: if self.lie == Lie::Key { b"chain".to_vec() } else { data.clone() }.into(),
+            height: match (self.lie, asked) {
+                (Lie::Old, _) => 6,
+                (Lie::Height, height) if height > 0 => height - 1,
+                (_, height) => height,
+            },
+            prove: params["prove"].as_bool().unwrap(),
+        };
+        let mut answer = self.ledger.query(request);
+        if let Lie::LeavesOut(prefix) = self.lie
+            && params["path"] == SUBSPACE
+            && data.starts_with(prefix)
+        {
+            let mut listed = Pairs::decode(&answer.value[..]).unwrap();
+            listed.pairs.remove(0);
+            answer.value = listed.encode_to_vec().into();
+        }
+        let encode = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
+        let proof = answer.proof_ops.map(|proof| {
+            let operation = &proof.ops[0];
+            json!({"ops": [{"type": operation.r#type, "key": encode(&operation.key), "data": encode(&operation.data)}]})
+        });
+        let value = if self.lie == Lie::Value { b"forged" } else { &answer.value[..] };
+        let height = if self.lie == Lie::Height && asked > 0 { asked } else { answer.height };
+        json!({
+            "code": answer.code, "log": answer.log, "info": "", "index": "0", "key": encode(&data),
+            "value": encode(value), "proofOps": proof, "height": height.to_string(), "codespace": "",
+        })
+    }
+
+    fn status(&self) -> Value {
+        let newest = &self.truth[usize::try_from(self.newest()).unwrap() - 1];
+        let header = &newest.signed_header.header;
+        json!({
+            "node_info": {
+                "protocol_version": {"p2p": "8", "block": "11", "app": "1"},
+                "id": "00".repeat(20), "listen_addr": "tcp://127.0.0.1:0",
+                "network": if self.lie == Lie::Chain { "elsewhere" } else { CHAIN },
+                "version": "0.38.26", "channels": "40", "moniker": "test",
+                "other": {"tx_index": "on", "rpc_address": "tcp://127.0.0.1:0"},
+            },
+            "sync_info": {
+                "latest_block_hash": header.hash().to_string(),
+                "latest_app_hash": header.app_hash.to_string(),
+                "latest_block_height": header.height.to_string(),
+                "latest_block_time": header.time.to_rfc3339(),
+                "earliest_block_hash": "", "earliest_app_hash": "", "earliest_block_height": "1",
+                "earliest_block_time": "1970-01-01T00:00:00Z", "catching_up": false,
+            },
+            "validator_info": validator(&newest.validators.validators()[0]),
+        })
+    }
+}
+
+/// As CometBFT writes one.
+fn validator(info: &Info) -> Value {
+    let mut value = serde_json::to_value(info).unwrap();
+    value["voting_power"] = json!(info.power().to_string());
+    value["proposer_priority"] = json!("0");
+    value.as_object_mut().unwrap().retain(|name, _| name != "power" && name != "name");
+    value
+}
+
+/// One JSON-RPC request; `None` when the client hung up.
+fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Value> {
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    serde_json::from_slice(&body).ok()
+}
