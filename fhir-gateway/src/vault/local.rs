@@ -19,7 +19,8 @@ use std::{
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use rocksdb::{
-    ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
+    ColumnFamilyDescriptor, DB, DBCompressionType, Direction, ErrorKind, IteratorMode, Options, WriteBatch,
+    WriteOptions,
 };
 use tokio::sync::oneshot;
 
@@ -84,7 +85,7 @@ impl LocalStore {
 
 impl Store for LocalStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.with(|database| database.get_cf(family(database, space), key).map_err(failure))
+        self.with(|database| database.get_cf(family(database, space), key).map_err(unread))
     }
 
     fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
@@ -283,6 +284,11 @@ fn family(database: &DB, space: Space) -> &rocksdb::ColumnFamily {
 
 fn unopened(folder: &Path, error: rocksdb::Error) -> StoreError {
     failure_of(damage::unopened(folder, &error))
+}
+
+/// What lies in a damaged part of the disk is lost, also while all else can be read.
+fn unread(error: rocksdb::Error) -> StoreError {
+    if error.kind() == ErrorKind::Corruption { StoreError::Lost(error.into_string()) } else { failure(error) }
 }
 
 fn failure(error: rocksdb::Error) -> StoreError {
