@@ -91,7 +91,7 @@ fn writers_at_the_same_time_number_changes_one_after_the_other() {
 #[test]
 fn the_newest_change_of_each_type_is_told_as_far_as_it_is_applied() {
     let fixture = fixture();
-    let listed = |sequence, resource_type: &str| crate::records::Listed {
+    let listed = |sequence, resource_type: &str| Listed {
         sequence,
         resource_type: resource_type.to_owned(),
         id: format!("id-{sequence}"),
