@@ -14,6 +14,7 @@ use crate::{
         reach::{Part, Reach},
         scopes::Interaction,
     },
+    export::lines::there,
     hooks::Proposed,
     index::sight::{self, Limited, Sight},
     json::quoted,
@@ -226,11 +227,16 @@ async fn readable_of(
         patients.push(patients_of_version(context, stored).await?);
     }
     let newest = newest(context, versions).await?;
-    let own = versions.iter().zip(&patients).chain(newest.values().map(|(stored, patients)| (stored, patients)));
-    let all: Vec<Judged<'_>> = own.map(|(stored, patients)| Judged::about(context, stored, patients)).collect();
+    let found = newest.iter().filter_map(|(name, found)| found.as_ref().map(|(stored, about)| (*name, stored, about)));
+    let (names, now): (Vec<(&str, &str)>, Vec<(&Stored, &BTreeSet<String>)>) =
+        found.map(|(name, stored, about)| (name, (stored, about))).unzip();
+    let all = versions.iter().zip(&patients).chain(now);
+    let all: Vec<Judged<'_>> = all.map(|(stored, about)| Judged::about(context, stored, about)).collect();
     let is_reached = judge_for(context, interactions, &all).await?;
     let (is_reached, is_reached_now) = is_reached.split_at(versions.len());
-    let now: BTreeMap<(&str, &str), bool> = newest.keys().copied().zip(is_reached_now.iter().copied()).collect();
+    // What is not there any more is not reached.
+    let mut now: BTreeMap<(&str, &str), bool> = newest.keys().map(|name| (*name, false)).collect();
+    now.extend(names.into_iter().zip(is_reached_now.iter().copied()));
     let about = versions.iter().zip(patients).zip(is_reached).map(|((stored, patients), is_reached)| {
         let is_reached_now = now.get(&(stored.resource_type.as_str(), stored.id.as_str())).copied();
         (*is_reached && is_reached_now.unwrap_or(true)).then_some(patients)
@@ -238,21 +244,24 @@ async fn readable_of(
     Ok(about.collect())
 }
 
+/// Resources by type and id, each with the Patients whom it is about; none where it is not there.
+type Newest<'a> = BTreeMap<(&'a str, &'a str), Option<(Stored, BTreeSet<String>)>>;
+
 /// The resources as they are now of which there are older ones among `versions`, where search parameters decide.
-async fn newest<'a>(
-    context: &Context<'_>,
-    versions: &'a [Stored],
-) -> Result<BTreeMap<(&'a str, &'a str), (Stored, BTreeSet<String>)>, Refusal> {
+async fn newest<'a>(context: &Context<'_>, versions: &'a [Stored]) -> Result<Newest<'a>, Refusal> {
     let mut newest = BTreeMap::new();
     for stored in versions {
         let name = (stored.resource_type.as_str(), stored.id.as_str());
         if newest.contains_key(&name) || !context.caller.reach(Interaction::Read, name.0).is_constrained() {
             continue;
         }
-        let latest = context.organization.records.latest(name.0, name.1).await?;
+        let Some(latest) = there(context.organization.records.latest(name.0, name.1).await)? else {
+            newest.insert(name, None);
+            continue;
+        };
         if latest.version != stored.version {
             let patients = patients_of_version(context, &latest).await?;
-            newest.insert(name, (latest, patients));
+            newest.insert(name, Some((latest, patients)));
         }
     }
     Ok(newest)
