@@ -227,16 +227,15 @@ async fn readable_of(
         patients.push(patients_of_version(context, stored).await?);
     }
     let newest = newest(context, versions).await?;
-    let found = newest.iter().filter_map(|(name, found)| found.as_ref().map(|(stored, about)| (*name, stored, about)));
-    let (names, now): (Vec<(&str, &str)>, Vec<(&Stored, &BTreeSet<String>)>) =
-        found.map(|(name, stored, about)| (name, (stored, about))).unzip();
-    let all = versions.iter().zip(&patients).chain(now);
+    let found = newest.values().flatten().map(|(stored, about)| (stored, about));
+    let all = versions.iter().zip(&patients).chain(found);
     let all: Vec<Judged<'_>> = all.map(|(stored, about)| Judged::about(context, stored, about)).collect();
     let is_reached = judge_for(context, interactions, &all).await?;
-    let (is_reached, is_reached_now) = is_reached.split_at(versions.len());
+    let (is_reached, of_newest) = is_reached.split_at(versions.len());
+    let mut of_newest = of_newest.iter().copied();
     // What is not there any more is not reached.
-    let mut now: BTreeMap<(&str, &str), bool> = newest.keys().map(|name| (*name, false)).collect();
-    now.extend(names.into_iter().zip(is_reached_now.iter().copied()));
+    let is_now = |found: &Option<_>| found.is_some() && of_newest.next() == Some(true);
+    let now: BTreeMap<(&str, &str), bool> = newest.keys().copied().zip(newest.values().map(is_now)).collect();
     let about = versions.iter().zip(patients).zip(is_reached).map(|((stored, patients), is_reached)| {
         let is_reached_now = now.get(&(stored.resource_type.as_str(), stored.id.as_str())).copied();
         (*is_reached && is_reached_now.unwrap_or(true)).then_some(patients)
