@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 
 use crate::{
     json::Document,
+    mapping,
     organization::Organization,
     outcome::Refusal,
     records::{ANCHORING_MESSAGES_MAX, Change, Stored},
@@ -95,6 +96,21 @@ pub async fn before_commit(organization: &Organization, changes: &[Proposed]) ->
     Ok(effects)
 }
 
+/// The accounts that the Patients and Practitioners of a request name: requests that name the same one wait for one
+/// another.
+///
+/// # Errors
+/// As what reads them.
+pub fn accounts(all: &[Proposed]) -> Result<Vec<String>, Refusal> {
+    let account = |document: &Document| match document.resource_type() {
+        Some("Patient") => mapping::patient::claimant(&document.to_value()),
+        Some("Practitioner") => mapping::practitioner::account(&document.to_value()),
+        _ => Ok(None),
+    };
+    let accounts = all.iter().filter_map(|proposed| account(proposed.document.as_ref()?).transpose());
+    accounts.map(|account| account.map(|account| account.to_string())).collect()
+}
+
 async fn before(
     organization: &Organization,
     proposed: &Proposed,
@@ -103,7 +119,7 @@ async fn before(
 ) -> Result<(), Refusal> {
     match proposed.change.target().0 {
         "Patient" => patient::before(organization, proposed, effects).await,
-        "Practitioner" => practitioner::before(organization, proposed, effects),
+        "Practitioner" => practitioner::before(organization, proposed, beside, effects).await,
         "Consent" => consent::before(organization, proposed, beside, effects).await,
         "Task" => task::before(organization, proposed, effects).await,
         "InsurancePlan" => plan::before(organization, proposed, effects).await,

@@ -28,7 +28,7 @@ use careledger_wire::ids::Address;
 pub use select::{Hit, Page};
 
 use compartment::{Compartment, Part};
-use database::{Answer, Connection, Fault, Place, Row};
+use database::{Answer, Connection, Place, Row};
 use include::Beside;
 use kept::{Kept, MATCHES_MAX};
 use sight::Sight;
@@ -81,6 +81,17 @@ pub struct Known {
     pub id: String,
     /// Its newest version.
     pub version: u32,
+}
+
+/// A resource that the index does not have.
+#[derive(Debug, Clone)]
+pub struct Unlisted {
+    /// Its type.
+    pub resource_type: &'static str,
+    /// Its id, or what it is called among others of its type.
+    pub name: String,
+    /// What it says.
+    pub document: Document,
 }
 
 /// The index of one organization. Calls block; async callers go through [`Index::run`].
@@ -242,6 +253,11 @@ impl Index {
         self.with_reader(|reader| changes::after(reader, wanted))
     }
 
+    /// The newest change of each type of which there is one after `after`.
+    pub fn newest_changes(&self, after: u64) -> Result<changes::Newest, Refusal> {
+        self.with_reader(|reader| changes::newest(reader, after))
+    }
+
     /// Time of the newest version that is visible, Unix seconds; 0 where there is none.
     pub fn newest(&self) -> Result<i64, Refusal> {
         self.with_reader(export::newest)
@@ -262,28 +278,25 @@ impl Index {
         Feed::applied(self)
     }
 
-    /// Ids of those among `documents` that meet the criteria of `query`: for resources that are
-    /// not in the index. The same tables decide, in memory.
-    pub fn matching(
-        documents: &[(String, Document)],
-        query: &Query,
-        base_url: &str,
-        organization: Address,
-    ) -> Result<BTreeSet<String>, Refusal> {
-        let in_memory = || {
+    /// Names of those among `documents` that meet the criteria of each of `queries`: for resources that are
+    /// not in the index. The same tables decide, in memory, once for all of them.
+    pub fn matching(&self, documents: &[Unlisted], queries: &[Query]) -> Result<Vec<BTreeSet<String>>, Refusal> {
+        self.counters.comparison();
+        let in_memory = || -> Answer<Vec<BTreeSet<String>>> {
             let connection = Connection::in_memory()?;
             schema::clear(&connection)?;
-            let context = write::Context { base_url, organization: &organization };
-            let entries: Vec<Entry<'_>> =
-                documents.iter().map(|(id, document)| found(query.resource.name, id, document)).collect();
+            let context = write::Context { base_url: &self.base_url, organization: &self.organization };
+            let entries: Vec<Entry<'_>> = documents.iter().map(Unlisted::entry).collect();
             schema::writing(&connection, |connection| write::apply(connection, &context, &entries))?;
             let limit = u32::try_from(documents.len()).unwrap_or(u32::MAX);
-            // Whose the documents are is not in these tables; the caller of this knows.
-            let query = Query { sight: None, ..query.clone() };
-            select::matches(&connection, &query, limit)
+            let met = queries.iter().map(|query| {
+                // Whose the documents are is not in these tables; the caller of this knows.
+                let query = Query { sight: None, ..query.clone() };
+                Ok(select::matches(&connection, &query, limit)?.into_iter().map(|hit| hit.id).collect())
+            });
+            met.collect()
         };
-        let hits: Vec<Hit> = in_memory().map_err(|fault: Fault| Refusal::from(fault))?;
-        Ok(hits.into_iter().map(|hit| hit.id).collect())
+        in_memory().map_err(Refusal::from)
     }
 
     fn with_reader<T>(&self, work: impl FnOnce(&Connection) -> Answer<T>) -> Result<T, Refusal> {
@@ -357,10 +370,13 @@ fn parsed(stored: &Stored) -> Option<Document> {
     document.ok()
 }
 
-/// A resource of somebody else's, as if it were here.
-fn found<'a>(resource_type: &'a str, id: &'a str, document: &'a Document) -> Entry<'a> {
-    let (last_updated, content) = (last_updated(document), Indexed::Resource(document));
-    Entry { resource_type, id, version: 1, last_updated, patient: None, content }
+impl Unlisted {
+    /// It, as if it were here.
+    fn entry(&self) -> Entry<'_> {
+        let Self { resource_type, name, document } = self;
+        let (last_updated, content) = (last_updated(document), Indexed::Resource(document));
+        Entry { resource_type, id: name, version: 1, last_updated, patient: None, content }
+    }
 }
 
 /// What a resource says about itself, Unix seconds.

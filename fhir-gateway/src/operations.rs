@@ -57,6 +57,8 @@ pub struct Notifications {
     pub failed: u64,
     /// Subscriptions that failed too often.
     pub given_up: u64,
+    /// Versions that were lost, and passed over.
+    pub lost: u64,
 }
 
 /// What the process counts.
@@ -77,6 +79,7 @@ struct LookedUp {
     vault_bytes: Counter,
     vault_writes: Counter,
     index_reads: Counter,
+    comparisons: Counter,
     ledger_reads: Counter,
 }
 
@@ -86,6 +89,8 @@ impl LookedUp {
         registry.register("vault_bytes", "Bytes that the vault gave", self.vault_bytes.clone());
         registry.register("vault_writes", "Batches that the vault was given", self.vault_writes.clone());
         registry.register("index_reads", "Times that the index was asked", self.index_reads.clone());
+        let help = "Times that resources were compared with criteria in memory";
+        registry.register("comparisons", help, self.comparisons.clone());
         registry.register("ledger_reads", "Times that the ledger was asked", self.ledger_reads.clone());
     }
 
@@ -98,6 +103,7 @@ impl LookedUp {
         self.vault_bytes.inc_by(since.vault_bytes);
         self.vault_writes.inc_by(since.vault_writes);
         self.index_reads.inc_by(since.index_reads);
+        self.comparisons.inc_by(since.comparisons);
         self.ledger_reads.inc_by(since.ledger_reads);
     }
 }
@@ -130,8 +136,9 @@ impl Metrics {
     fn text(&self, block_time: i64, notifications: Notifications, work: impl FnOnce() -> Work) -> String {
         self.block_time.set(block_time);
         self.looked_up.tell(work);
-        let Notifications { delivered, failed, given_up } = notifications;
-        for (outcome, count) in [("delivered", delivered), ("failed", failed), ("given-up", given_up)] {
+        let Notifications { delivered, failed, given_up, lost } = notifications;
+        let counts = [("delivered", delivered), ("failed", failed), ("given-up", given_up), ("lost", lost)];
+        for (outcome, count) in counts {
             let counter = self.notifications.get_or_create(&Notified { outcome });
             // Counted where it happens, which is not here.
             counter.inner().store(count, Ordering::Relaxed);
@@ -196,6 +203,7 @@ async fn metrics(gateway: web::Data<Gateway>) -> HttpResponse {
         notifications.delivered += counts.delivered.load(Ordering::Relaxed);
         notifications.failed += counts.failed.load(Ordering::Relaxed);
         notifications.given_up += counts.given_up.load(Ordering::Relaxed);
+        notifications.lost += counts.lost.load(Ordering::Relaxed);
     }
     let work = || gateway.organizations().map(Organization::work).fold(Work::default(), Work::and);
     HttpResponse::Ok().content_type(OPENMETRICS).body(gateway.metrics.text(block_time, notifications, work))
@@ -212,7 +220,7 @@ mod tests {
         for (method, status) in [(Method::GET, 200), (Method::GET, 200), (Method::GET, 404), (brew, 405)] {
             metrics.count(&method, StatusCode::from_u16(status).unwrap(), Duration::from_millis(3));
         }
-        let notifications = || Notifications { delivered: 5, failed: 2, given_up: 1 };
+        let notifications = || Notifications { delivered: 5, failed: 2, given_up: 1, lost: 3 };
         let work = |vault_reads| Work { vault_reads, vault_bytes: 70, index_reads: 2, ..Work::default() };
         metrics.text(1_700_000_000, notifications(), || work(3));
         let text = metrics.text(1_800_000_000, notifications(), || work(5));
@@ -224,6 +232,7 @@ mod tests {
             "careledger_gateway_request_seconds_count{method=\"GET\"} 3",
             "careledger_gateway_notifications_total{outcome=\"delivered\"} 5",
             "careledger_gateway_notifications_total{outcome=\"given-up\"} 1",
+            "careledger_gateway_notifications_total{outcome=\"lost\"} 3",
             "careledger_gateway_ledger_block_time_seconds 1800000000",
             "careledger_gateway_vault_reads_total 5",
             "careledger_gateway_vault_bytes_total 70",

@@ -157,6 +157,9 @@ pub enum Refusal {
     /// A fault of this server. The log names it; the answer does not.
     #[error("the server failed; the request id names the log line")]
     Internal(&'static str),
+    /// As that: what is kept of a version is missing or was changed, and no later request finds it.
+    #[error("the server failed; the request id names the log line")]
+    Lost(&'static str),
     /// One entry of a transaction was refused, and with it the whole.
     #[error("{refusal}")]
     Entry {
@@ -231,7 +234,7 @@ impl Refusal {
                 (StatusCode::SERVICE_UNAVAILABLE, IssueType::Transient)
             }
             Self::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, IssueType::NoStore),
-            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, IssueType::Exception),
+            Self::Internal(_) | Self::Lost(_) => (StatusCode::INTERNAL_SERVER_ERROR, IssueType::Exception),
         }
     }
 
@@ -288,7 +291,7 @@ impl Refusal {
             Self::TooMany { retry_after } => {
                 response.insert_header((header::RETRY_AFTER, retry_after.to_string()));
             }
-            Self::Internal(fault) => tracing::error!(fault, "request failed"),
+            Self::Internal(fault) | Self::Lost(fault) => tracing::error!(fault, "request failed"),
             _ => {}
         }
         response.body(body)
@@ -369,5 +372,6 @@ mod tests {
     #[test]
     fn an_internal_fault_is_not_told_to_clients() {
         assert!(!Refusal::Internal("search index").outcome().to_string().contains("index"));
+        assert_eq!(Refusal::Lost("a body").outcome(), Refusal::Internal("search index").outcome());
     }
 }

@@ -15,7 +15,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use careledger_wire::{
-    ids::{EncryptionKey, RecordId, SubjectId},
+    ids::{EncryptionKey, RecordId},
     message::Message,
 };
 use parking_lot::Mutex;
@@ -25,11 +25,12 @@ use crate::{
     keys::{OrganizationKeys, Secret, random},
     ledger::Ledger,
     outcome::Refusal,
-    vault::{self, Batch, Durability, Exclusive, Space, Store},
+    vault::{self, Exclusive, Space, Store},
 };
 
 mod anchoring;
 mod entry;
+mod links;
 mod pipeline;
 mod repair;
 mod verify;
@@ -236,7 +237,7 @@ impl Records {
     /// One version, a deletion too.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`].
+    /// [`Refusal::NotFound`]; [`Refusal::Lost`] where it was committed and the vault has it no more.
     pub async fn any_version(&self, resource_type: &str, id: &str, version: u32) -> Result<Stored, Refusal> {
         let record = self.core.keys.record_id(resource_type, id);
         self.core.stored(&record, version)?.ok_or(Refusal::NotFound)
@@ -278,35 +279,6 @@ impl Records {
             .map_err(|_| Refusal::Rule("the requester's registered encryption key is not usable".to_owned()))
     }
 
-    /// Remembers which subject on the ledger a local Patient is. Versions about the patient that
-    /// are written from then on are committed to that subject.
-    pub async fn link_subject(&self, patient: &str, subject: &SubjectId) -> Result<(), Refusal> {
-        let mut batch = Batch::default();
-        let (forward, back) = (self.core.patient_key(patient), self.core.subject_key(subject));
-        // What either was linked to before, by a request that came to nothing, is unlinked.
-        if let Some(before) = self.subject_of(patient)? {
-            batch.delete(Space::Subject, self.core.subject_key(&before));
-        }
-        if let Some(before) = self.patient_of(subject)? {
-            batch.delete(Space::Subject, self.core.patient_key(&before));
-        }
-        batch.put(Space::Subject, forward.clone(), self.core.seal_link(&forward, subject.as_bytes()));
-        batch.put(Space::Subject, back.clone(), self.core.seal_link(&back, patient.as_bytes()));
-        Ok(self.core.store.commit(batch, Durability::Synced).await?)
-    }
-
-    /// The subject of a local Patient.
-    pub fn subject_of(&self, patient: &str) -> Result<Option<SubjectId>, Refusal> {
-        self.core.subject_of(patient)
-    }
-
-    /// The local Patient of a subject.
-    pub fn patient_of(&self, subject: &SubjectId) -> Result<Option<String>, Refusal> {
-        let patient = self.core.open_link(&self.core.subject_key(subject))?;
-        let patient = patient.map(String::from_utf8).transpose();
-        patient.map_err(|_| Refusal::Internal("a subject's link is not text"))
-    }
-
     /// Builds the index anew from the vault, checking every current version against the ledger.
     /// Writes wait meanwhile. `progress` is called now and then.
     pub async fn reindex(&self, progress: impl FnMut(Progress) + Send) -> Result<Reindexed, Refusal> {
@@ -345,7 +317,7 @@ impl Core {
         let Some(entry) = self.entry(record, version)? else { return Ok(None) };
         let document = Document::new(*record, version);
         let own = self.own_wrap(&document)?;
-        let refused = |_| Refusal::Internal("a document of the vault does not open");
+        let refused = |_| Refusal::Lost("a document of the vault does not open");
         let key = envelope::unwrap_own(&document, &own, &self.keys.storage).map_err(refused)?;
         let sealed = vault::get_body(self.store.as_ref(), &entry.address)?;
         let plaintext = envelope::open(&document, &key, &sealed).map_err(refused)?;
@@ -355,33 +327,8 @@ impl Core {
 
     fn own_wrap(&self, document: &Document) -> Result<Wrap, Refusal> {
         let key = entry::wrap_key(document, &envelope::storage_key_id(&self.keys.storage));
-        let wrap = self.store.get(Space::Wrap, &key)?.ok_or(Refusal::Internal("a document has no own wrap"))?;
-        serde_json::from_slice(&wrap).map_err(|_| Refusal::Internal("a wrap of the vault does not decode"))
-    }
-
-    fn subject_of(&self, patient: &str) -> Result<Option<SubjectId>, Refusal> {
-        let Some(subject) = self.open_link(&self.patient_key(patient))? else { return Ok(None) };
-        let subject = SubjectId::try_from(subject.as_slice());
-        subject.map(Some).map_err(|_| Refusal::Internal("a patient's link is no subject"))
-    }
-
-    /// Where a patient's subject is kept; the key shows neither.
-    fn patient_key(&self, patient: &str) -> Vec<u8> {
-        self.keys.record_id("careledger/subject-of", patient).to_vec()
-    }
-
-    fn subject_key(&self, subject: &SubjectId) -> Vec<u8> {
-        self.keys.record_id("careledger/patient-of", &subject.to_string()).to_vec()
-    }
-
-    fn seal_link(&self, key: &[u8], value: &[u8]) -> Vec<u8> {
-        envelope::seal_value(&self.entry_key, value, key)
-    }
-
-    fn open_link(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
-        let Some(sealed) = self.store.get(Space::Subject, key)? else { return Ok(None) };
-        let value = envelope::open_value(&self.entry_key, &sealed, key);
-        value.map(Some).map_err(|_| Refusal::Internal("a link of the vault does not open"))
+        let wrap = self.store.get(Space::Wrap, &key)?.ok_or(Refusal::Lost("a document has no own wrap"))?;
+        serde_json::from_slice(&wrap).map_err(|_| Refusal::Lost("a wrap of the vault does not decode"))
     }
 }
 

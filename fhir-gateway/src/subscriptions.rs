@@ -14,8 +14,11 @@
 pub mod address;
 pub mod channel;
 mod deliver;
+mod look;
 pub mod order;
+pub mod room;
 mod subscription;
+mod watch;
 pub mod work;
 
 use std::{
@@ -33,7 +36,7 @@ use crate::{
     auth::clock,
     config, envelope,
     json::Document,
-    keys::{OrganizationKeys, Secret},
+    keys::{OrganizationKeys, Secret, random},
     outcome::Refusal,
     vault::{Batch, Durability, Exclusive, Space, Store},
 };
@@ -47,6 +50,8 @@ const PREFIX: &str = "subscription/";
 /// Ends of the two keys of a Subscription.
 const ASKED: &str = "/asked";
 const STATE: &str = "/state";
+/// Row that is another after each change of what is asked for.
+const STAMP: &[u8] = b"subscriptions-stamp";
 /// Name of the lock under which requests change what is asked for.
 const ASKING: &str = "subscriptions-asked";
 /// Name of the lock of the process that delivers.
@@ -61,6 +66,8 @@ pub struct Counts {
     pub failed: AtomicU64,
     /// Subscriptions that failed too often.
     pub given_up: AtomicU64,
+    /// Versions that one may have been about and that the vault had no more.
+    pub lost: AtomicU64,
 }
 
 /// The Subscriptions of one organization.
@@ -153,6 +160,7 @@ impl Subscriptions {
         let mut batch = Batch::default();
         self.put(&mut batch, &new.asked.id, ASKED, &new.asked);
         self.put(&mut batch, &new.asked.id, STATE, &new.state);
+        stamp(&mut batch);
         self.store.commit(batch, Durability::Synced).await?;
         self.wake();
         Ok(new)
@@ -162,6 +170,7 @@ impl Subscriptions {
     pub async fn replace(&self, asked: &Asked) -> Result<(), Refusal> {
         let mut batch = Batch::default();
         self.put(&mut batch, &asked.id, ASKED, asked);
+        stamp(&mut batch);
         self.store.commit(batch, Durability::Synced).await?;
         self.wake();
         Ok(())
@@ -172,6 +181,7 @@ impl Subscriptions {
         let mut batch = Batch::default();
         batch.delete(Space::State, key(id, ASKED));
         batch.delete(Space::State, key(id, STATE));
+        stamp(&mut batch);
         Ok(self.store.commit(batch, Durability::Synced).await?)
     }
 
@@ -184,6 +194,11 @@ impl Subscriptions {
     /// The lock of the process that delivers; none where another process has it.
     async fn delivering(&self) -> Result<Option<Exclusive>, Refusal> {
         Ok(self.store.try_exclusive(DELIVERING).await?)
+    }
+
+    /// What is another after each change of what is asked for, whichever process made it.
+    fn stamp(&self) -> Result<Option<Vec<u8>>, Refusal> {
+        Ok(self.store.get(Space::State, STAMP)?)
     }
 
     fn get(&self, id: &str) -> Result<Option<Subscription>, Refusal> {
@@ -252,6 +267,10 @@ impl Drop for Subscriptions {
     fn drop(&mut self) {
         self.wake.notify_one();
     }
+}
+
+fn stamp(batch: &mut Batch) {
+    batch.put(Space::State, STAMP, random::<16>());
 }
 
 fn key(id: &str, end: &str) -> Vec<u8> {

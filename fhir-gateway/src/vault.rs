@@ -35,7 +35,7 @@ pub enum Space {
     Pending,
     /// Sequence → record, version: committed versions in the order in which they are indexed.
     Journal,
-    /// Local patient → subject on the ledger, and back. Keyed and sealed.
+    /// Local patient → subject on the ledger, and back; account → local practitioner. Keyed and sealed.
     Subject,
     /// Sequence → sealed audit leaf.
     Leaf,
@@ -156,6 +156,9 @@ pub enum StoreError {
     /// A pair that must not be there yet is there.
     #[error("somebody else was first")]
     Taken,
+    /// What must be there is not, or is not what it was. It is no use to ask again.
+    #[error("{0}")]
+    Lost(String),
     /// Anything else, as the storage engine puts it. Keys and values never appear in it.
     #[error("the vault failed: {0}")]
     Fault(String),
@@ -166,6 +169,10 @@ impl From<StoreError> for Refusal {
         match error {
             StoreError::Full => Self::StorageFull,
             StoreError::Taken => Self::VersionConflict,
+            StoreError::Lost(message) => {
+                tracing::error!(message, "vault");
+                Self::Lost("a body of the vault is missing or was changed")
+            }
             StoreError::Fault(message) => {
                 tracing::error!(message, "vault");
                 Self::Internal("the vault failed")
@@ -231,13 +238,13 @@ pub fn put_body(batch: &mut Batch, sealed: Vec<u8>) -> Digest {
 /// The body at an address, checked against it.
 ///
 /// # Errors
-/// A fault where the body is missing or is not what its address says: what is on the disk was
+/// [`StoreError::Lost`] where the body is missing or is not what its address says: what is on the disk was
 /// changed behind the gateway's back.
 pub fn get_body(store: &dyn Store, address: &Digest) -> Result<Vec<u8>, StoreError> {
     let sealed = store.get(Space::Body, address.as_bytes())?;
-    let sealed = sealed.ok_or_else(|| StoreError::Fault(format!("body {address} is missing")))?;
+    let sealed = sealed.ok_or_else(|| StoreError::Lost(format!("body {address} is missing")))?;
     if commitment::digest(&sealed) != *address {
-        return Err(StoreError::Fault(format!("body {address} is not what its address says")));
+        return Err(StoreError::Lost(format!("body {address} is not what its address says")));
     }
     Ok(sealed)
 }

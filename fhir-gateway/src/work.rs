@@ -20,6 +20,8 @@ pub struct Work {
     pub vault_writes: u64,
     /// Times that the index was asked.
     pub index_reads: u64,
+    /// Times that resources were compared with criteria in a database in memory, any number of them at once.
+    pub comparisons: u64,
     /// Times that the ledger was asked: by all organizations of the process, which share it.
     pub ledger_reads: u64,
 }
@@ -34,6 +36,7 @@ impl Sub for Work {
             vault_bytes: self.vault_bytes - earlier.vault_bytes,
             vault_writes: self.vault_writes - earlier.vault_writes,
             index_reads: self.index_reads - earlier.index_reads,
+            comparisons: self.comparisons - earlier.comparisons,
             ledger_reads: self.ledger_reads - earlier.ledger_reads,
         }
     }
@@ -48,6 +51,7 @@ impl Work {
             vault_bytes: self.vault_bytes + other.vault_bytes,
             vault_writes: self.vault_writes + other.vault_writes,
             index_reads: self.index_reads + other.index_reads,
+            comparisons: self.comparisons + other.comparisons,
             // Each of them names that of all.
             ledger_reads: self.ledger_reads.max(other.ledger_reads),
         }
@@ -61,6 +65,7 @@ pub struct Counters {
     vault_bytes: AtomicU64,
     vault_writes: AtomicU64,
     index_reads: AtomicU64,
+    comparisons: AtomicU64,
 }
 
 impl Counters {
@@ -80,6 +85,11 @@ impl Counters {
         self.index_reads.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Resources were compared in a database in memory.
+    pub fn comparison(&self) {
+        self.comparisons.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The counts so far, with those of the ledger.
     pub fn with_ledger(&self, ledger_reads: u64) -> Work {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -88,6 +98,7 @@ impl Counters {
             vault_bytes: count(&self.vault_bytes),
             vault_writes: count(&self.vault_writes),
             index_reads: count(&self.index_reads),
+            comparisons: count(&self.comparisons),
             ledger_reads,
         }
     }

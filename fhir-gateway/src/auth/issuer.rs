@@ -31,8 +31,9 @@ const ALGORITHMS: &[Algorithm] = &[Algorithm::RS256, Algorithm::RS384, Algorithm
 const REFUSED: Refusal = Refusal::Unauthorized("the access token is not one of an issuer that is trusted here");
 
 /// What is said of a token that holds, but for a scope that cannot be enforced as it stands.
-const SCOPE_REFUSED: Refusal =
-    Refusal::Unauthorized("the access token has scopes with search parameters that cannot be enforced here");
+const SCOPE_REFUSED: Refusal = Refusal::Unauthorized(
+    "the access token has scopes with search parameters that cannot be enforced here, or too many of them",
+);
 
 /// Why a token was refused, for the log. Nothing of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 
 pub mod constraint;
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use crate::resources::resource;
 use constraint::Constraint;
@@ -13,6 +13,8 @@ use constraint::Constraint;
 const SCOPES_BYTES_MAX: usize = 4_096;
 /// Most scopes of a token. The shortest has ten bytes.
 const SCOPES_MAX: usize = 512;
+/// Most distinct constraints of a token that are about one type: each is compared with each version that is read.
+const CONSTRAINTS_PER_TYPE_MAX: usize = 16;
 const _: () = assert!(SCOPES_MAX * 8 <= SCOPES_BYTES_MAX, "both say the same of short scopes");
 
 /// What is done with a resource, in SMART's letters.
@@ -89,6 +91,12 @@ pub enum ScopeError {
     /// More scopes than a token can hold.
     #[error("the scopes have more than {SCOPES_BYTES_MAX} bytes; ask for fewer")]
     TooLong,
+    /// More constraints on one type than are compared.
+    #[error(
+        "the scopes have more than {CONSTRAINTS_PER_TYPE_MAX} different sets of search parameters for {0}; ask for fewer, \
+         or say several values of a parameter with commas"
+    )]
+    TooManyConstraints(String),
 }
 
 impl Scope {
@@ -211,7 +219,8 @@ impl Scopes {
     /// is no scope on resources is not granted.
     ///
     /// # Errors
-    /// A scope whose search parameters cannot be enforced, rather than something wider or nothing; too many.
+    /// A scope whose search parameters cannot be enforced, rather than something wider or nothing; too many scopes, or
+    /// too many sets of search parameters for one type.
     pub fn granted(registered: &Self, requested: &str) -> Result<Self, ScopeError> {
         let mut granted: Vec<Scope> = Vec::new();
         for asked in requested.split_ascii_whitespace() {
@@ -231,7 +240,24 @@ impl Scopes {
             }
         }
         let granted = Self(granted);
-        if granted.to_string().len() > SCOPES_BYTES_MAX { Err(ScopeError::TooLong) } else { Ok(granted) }
+        if granted.to_string().len() > SCOPES_BYTES_MAX {
+            return Err(ScopeError::TooLong);
+        }
+        match granted.too_constrained() {
+            Some(resource_type) => Err(ScopeError::TooManyConstraints(resource_type)),
+            None => Ok(granted),
+        }
+    }
+
+    /// A type with more distinct constraints than are compared; those on every type count for each.
+    fn too_constrained(&self) -> Option<String> {
+        let types: BTreeSet<&str> = self.0.iter().map(|scope| scope.resource_type.as_deref().unwrap_or("*")).collect();
+        let is_too_many = |resource_type: &&str| {
+            let about = |scope: &&Scope| scope.resource_type.as_deref().is_none_or(|own| own == *resource_type);
+            let constraints = self.0.iter().filter(about).filter_map(|scope| Some(scope.constraint.as_ref()?.sorted()));
+            constraints.collect::<BTreeSet<_>>().len() > CONSTRAINTS_PER_TYPE_MAX
+        };
+        types.into_iter().find(is_too_many).map(str::to_owned)
     }
 
     /// Whether some scope of that level allows the interaction with the resource type, or with some

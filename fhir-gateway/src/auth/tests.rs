@@ -348,6 +348,33 @@ fn a_token_gets_no_more_than_its_client_is_registered_for() {
     }
 }
 
+/// Each costs a comparison of every version that is read. There was no limit but the length of a token.
+#[test]
+fn a_token_has_at_most_sixteen_different_constraints_on_a_type() {
+    let all = Scopes::parse("system/*.cruds patient/*.cruds").unwrap();
+    let codes = |from: usize, to: usize, what: &str| -> String {
+        let scope = |number| format!("system/{what}.rs?_tag=t{number} ");
+        (from..to).map(scope).collect()
+    };
+    let refused = |text: String| Scopes::granted(&all, &text).err();
+    let too_many = |what: &str| Some(ScopeError::TooManyConstraints(what.to_owned()));
+    assert_eq!(refused(codes(0, 16, "Observation")), None);
+    assert_eq!(refused(codes(0, 17, "Observation")), too_many("Observation"));
+    assert_eq!(refused(codes(0, 17, "*")), too_many("*"));
+    // Those on every type are on this one, too; those on another are not.
+    assert_eq!(refused(codes(0, 9, "*") + &codes(9, 17, "Observation")), too_many("Observation"));
+    assert_eq!(refused(codes(0, 16, "Condition") + &codes(0, 16, "Observation")), None);
+    // What is said twice is one, whatever the letters and the level.
+    let twice = codes(0, 16, "Observation") + &codes(0, 16, "Observation").replace("system", "patient");
+    assert_eq!(refused(twice.clone() + &twice.replace("rs?", "u?")), None);
+    // The product of what is registered and what is asked for counts.
+    let registered = Scopes::parse(&codes(0, 5, "Observation")).unwrap();
+    let crossed = Scopes::granted(&registered, &codes(5, 9, "Observation")).err();
+    assert_eq!(crossed, too_many("Observation"));
+    let said = crossed.unwrap().to_string();
+    assert!(said.contains("16") && said.contains("Observation") && !said.contains("t7"), "{said}");
+}
+
 #[test]
 fn a_patient_scope_reaches_one_compartment() {
     let scopes = Scopes::parse("patient/*.rs system/Practitioner.r").unwrap();

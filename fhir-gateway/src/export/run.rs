@@ -18,7 +18,7 @@ use crate::{
         Index,
         export::{Row, Wanted, Which, Whom},
     },
-    interactions::{Context, condition::Locks, readable, search::elsewhere, sight},
+    interactions::{Context, condition::Locks, reach::readable_each, search::elsewhere, sight},
     json::instant,
     organization::Organization,
     outcome::Refusal,
@@ -30,6 +30,8 @@ use crate::{
 
 /// Resources that one step looks at.
 const RESOURCES_PER_STEP: u32 = 500;
+/// Bytes of resources that are judged at once. A single one may be larger.
+const JUDGED_BYTES: usize = 4 * 1024 * 1024;
 /// Patients for whom one step asks other custodians.
 const PATIENTS_PER_STEP: u32 = 20;
 /// Attempts at one step before an export is given up: about three quarters of an hour.
@@ -214,7 +216,7 @@ async fn resources(context: &Context<'_>, job: &Job, kind: &'static Resource, wh
     let (rows, next) = first_of_all(found, RESOURCES_PER_STEP as usize);
     let members = lines::members(context, &job.order).await?;
     let is_filtered = job.order.filters.iter().any(|(name, _)| name == kind.name);
-    let (mut lines, mut patients) = (Vec::new(), BTreeSet::new());
+    let (mut together, mut bytes, mut seen) = (Vec::new(), 0, Vec::new());
     for row in rows {
         // Reading blocks: others get their turn between two resources.
         tokio::task::yield_now().await;
@@ -232,21 +234,41 @@ async fn resources(context: &Context<'_>, job: &Job, kind: &'static Resource, wh
         if is_filtered && is_other && !lines::meets(context, &queries, &stored).await? {
             continue;
         }
-        match readable(context, &stored).await {
-            Ok(about) => patients.extend(about.into_iter().chain(row.patients)),
-            Err(Refusal::NotFound) => continue,
-            Err(other) => return Err(other),
+        bytes += stored.content.bytes().len();
+        together.push((stored, row.patients));
+        if bytes >= JUDGED_BYTES {
+            bytes = 0;
+            seen.extend(readable(context, std::mem::take(&mut together)).await?);
         }
-        lines.push(match which {
-            Which::Live => Line::Version(stored.id, stored.version),
-            Which::Deleted => Line::Deleted(stored.id, stored.version),
-        });
     }
+    seen.extend(readable(context, together).await?);
+    let line = match which {
+        Which::Live => Line::Version,
+        Which::Deleted => Line::Deleted,
+    };
+    let (lines, about): (Vec<Line>, Vec<BTreeSet<String>>) =
+        seen.into_iter().map(|(id, version, about)| (line(id, version), about)).unzip();
+    let patients = about.into_iter().flatten().collect();
     let kind_of_file = match which {
         Which::Live => Kind::Output,
         Which::Deleted => Kind::Deleted,
     };
     Ok(Found { kind: kind_of_file, resource_type: kind.name, lines, outcomes: Vec::new(), patients, next })
+}
+
+/// Id and version of those that the caller may read, and whom each is about, besides who is named beside it.
+async fn readable(
+    context: &Context<'_>,
+    found: Vec<(Stored, BTreeSet<String>)>,
+) -> Result<Vec<(String, u32, BTreeSet<String>)>, Refusal> {
+    let (versions, beside): (Vec<Stored>, Vec<BTreeSet<String>>) = found.into_iter().unzip();
+    let about = readable_each(context, &versions).await?;
+    let all = versions.into_iter().zip(beside).zip(about);
+    let seen = all.filter_map(|((stored, mut beside), about)| {
+        beside.extend(about?);
+        Some((stored.id, stored.version, beside))
+    });
+    Ok(seen.collect())
 }
 
 /// The first `count` of what several queries found, of each of which the first `count` are there; and the last of

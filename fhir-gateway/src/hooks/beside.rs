@@ -2,19 +2,25 @@
 
 use std::collections::HashMap;
 
+use careledger_wire::ids::Address;
 use serde_json::Value;
 
 use super::{Proposed, consent::grants};
 use crate::{
     json::Document,
-    mapping::signed::{self, Signed},
+    mapping::{
+        practitioner,
+        signed::{self, Signed},
+    },
     outcome::Refusal,
 };
 
-/// The Patients, grants and Provenances of one request.
+/// The Patients, Practitioners, grants and Provenances of one request.
 #[derive(Debug, Default)]
 pub struct Beside<'a> {
     patients: HashMap<&'a str, &'a Document>,
+    /// Which account each Practitioner that is written has then, if any.
+    practitioners: HashMap<&'a str, Option<Address>>,
     /// How many Consents name a grant.
     grants: HashMap<String, usize>,
     provenances: Vec<Value>,
@@ -26,6 +32,13 @@ impl<'a> Beside<'a> {
     /// Reads what `changes` say.
     pub fn of(changes: &'a [Proposed]) -> Self {
         let mut beside = Self::default();
+        for Proposed { change, document, .. } in changes {
+            if let ("Practitioner", id, _) = change.target() {
+                // What cannot be read is refused where it is asked for.
+                let account = document.as_ref().map(|document| practitioner::account(&document.to_value()));
+                beside.practitioners.insert(id, account.and_then(Result::ok).flatten());
+            }
+        }
         for document in changes.iter().filter_map(|proposed| proposed.document.as_ref()) {
             match (document.resource_type(), document.id()) {
                 (Some("Patient"), Some(id)) => {
@@ -54,6 +67,16 @@ impl<'a> Beside<'a> {
     /// The Patient `id`, where the request writes it.
     pub fn patient(&self, id: &str) -> Option<&'a Document> {
         self.patients.get(id).copied()
+    }
+
+    /// Whether the request writes the Practitioner `id`.
+    pub fn writes_practitioner(&self, id: &str) -> bool {
+        self.practitioners.contains_key(id)
+    }
+
+    /// How many Practitioners of the request have an account.
+    pub fn practitioners_with(&self, account: &Address) -> usize {
+        self.practitioners.values().filter(|found| found.as_ref() == Some(account)).count()
     }
 
     /// How many Consents of the request name `grant`.

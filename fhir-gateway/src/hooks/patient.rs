@@ -47,15 +47,6 @@ async fn is_bound(organization: &Organization, patient: &str, subject: &SubjectI
     Ok(exists && organization.ledger.get(&keys::subject(subject)).await?.is_some())
 }
 
-/// The accounts that the Patients of a request name: requests that name the same one wait for one
-/// another.
-pub fn accounts(all: &[Proposed]) -> Result<Vec<String>, Refusal> {
-    let documents = all.iter().filter_map(|proposed| proposed.document.as_ref());
-    let patients = documents.filter(|document| document.resource_type() == Some("Patient"));
-    let accounts = patients.map(|document| patient::claimant(&document.to_value())).collect::<Result<Vec<_>, _>>()?;
-    Ok(accounts.into_iter().flatten().map(|account| account.to_string()).collect())
-}
-
 /// The subject of the Patient `id`, who may be in the same request.
 pub async fn subject_of(organization: &Organization, id: &str, beside: &Beside<'_>) -> Result<SubjectId, Refusal> {
     let without_account = || Refusal::Rule("the Patient names no account, so nobody can sign for it".to_owned());

@@ -40,6 +40,28 @@ pub struct Found {
     pub through: u64,
 }
 
+/// The newest change of each type that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newest {
+    /// By type.
+    pub of_types: Vec<(String, u64)>,
+    /// Up to and with this change nothing is missing.
+    pub through: u64,
+}
+
+/// The newest change of each type of which there is one after `after`.
+pub fn newest(connection: &Connection, after: u64) -> Answer<Newest> {
+    connection.within(Purpose::Read, |connection| {
+        let applied = schema::applied(connection)?;
+        let mut select = Build::select();
+        select.column("type").expr(Expr::cust("max(sequence)")).from("history").group_by_col("type");
+        select.and_where(Expr::col("sequence").gt(i64_of(after))).and_where(Expr::col("sequence").lte(applied));
+        let of_types = connection.rows(&select, |row| Ok((row.text(0)?, u64_of(row.integer(1)?))))?;
+        // An index that is being rebuilt has applied nothing yet, and goes on to where it was.
+        Ok(Newest { of_types, through: std::cmp::max(u64_of(applied), after) })
+    })
+}
+
 /// The next changes of a type.
 pub fn after(connection: &Connection, wanted: &Wanted) -> Answer<Found> {
     // One state of the index: what is applied is listed.

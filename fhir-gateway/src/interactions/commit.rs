@@ -21,7 +21,7 @@ pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Ve
     permit_pointers(context, &proposed).await?;
     permit_requesters(context, &proposed)?;
     documents::check(context, &proposed).await?;
-    let accounts = hooks::patient::accounts(&proposed)?;
+    let accounts = hooks::accounts(&proposed)?;
     let _held = context.conditions.hold_accounts(&accounts).await?;
     let effects = hooks::before_commit(context.organization, &proposed).await?;
     relay(context, &proposed, &effects).await?;

@@ -60,7 +60,7 @@ impl Locks {
         self.hold_names(&self.stripes, names.collect()).await
     }
 
-    /// Waits for every account, so that an account is given to one Patient at a time.
+    /// Waits for every account, so that an account is given to one Patient, or Practitioner, at a time.
     pub async fn hold_accounts(&self, accounts: &[String]) -> Result<HeldLocks<'_>, Refusal> {
         self.hold_names(&self.accounts, accounts.iter().map(|account| format!("account {account}")).collect()).await
     }

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use super::{
     Answer, Context, binary,
     bundle::{Size, Writer},
-    kept, log_patients, readable, served, sight,
+    kept, log_patients,
+    reach::readable_each,
+    served, sight,
     sighted::in_sight,
     writable,
 };
@@ -30,6 +32,9 @@ use crate::{
     resources::{Access, resources},
     search::{COUNT_DEFAULT, COUNT_MAX, CURSOR, Handling, printable},
 };
+
+/// Bytes of versions that are judged at once. A single one may be larger.
+const JUDGED_BYTES: usize = 4 * 1024 * 1024;
 
 /// Whose history is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,22 +190,26 @@ fn place(text: &str) -> Option<(String, String, u32)> {
 /// The versions of a page that the caller may see, each with the patients whom it is about.
 async fn shown(context: &Context<'_>, rows: &[Row]) -> Result<Vec<(Stored, BTreeSet<String>)>, Refusal> {
     let mut shown = Vec::with_capacity(rows.len());
-    let mut size = Size::default();
-    for row in rows {
-        let stored = match context.organization.records.any_version(&row.resource_type, &row.id, row.version).await {
-            Ok(stored) => stored,
-            // The vault has it no more: what the index lists may be older.
-            Err(Refusal::NotFound) => continue,
-            Err(other) => return Err(other),
-        };
-        // A version may have been about somebody else than the next one.
-        match readable(context, &stored).await {
-            Ok(patients) => {
-                size.add(stored.content.bytes().len())?;
-                shown.push((stored, patients));
+    let (mut size, mut rows) = (Size::default(), rows.iter().peekable());
+    while rows.peek().is_some() {
+        let (mut versions, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.next_if(|_| bytes < JUDGED_BYTES) {
+            match context.organization.records.any_version(&row.resource_type, &row.id, row.version).await {
+                Ok(stored) => {
+                    bytes += stored.content.bytes().len();
+                    versions.push(stored);
+                }
+                // The vault has it no more: what the index lists may be older.
+                Err(Refusal::NotFound) => {}
+                Err(other) => return Err(other),
             }
-            Err(Refusal::NotFound) => {}
-            Err(other) => return Err(other),
+        }
+        // A version may have been about somebody else than the next one.
+        let about = readable_each(context, &versions).await?;
+        for (stored, patients) in versions.into_iter().zip(about) {
+            let Some(patients) = patients else { continue };
+            size.add(stored.content.bytes().len())?;
+            shown.push((stored, patients));
         }
     }
     Ok(shown)

@@ -8,21 +8,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Context, patients_of_version, search::elsewhere};
+use super::{Context, patients_of_version};
 use crate::{
     auth::{
         reach::{Part, Reach},
         scopes::Interaction,
     },
+    export::lines::there,
     hooks::Proposed,
     index::sight::{self, Limited, Sight},
-    json::{Document, quoted},
+    json::quoted,
     outcome::Refusal,
     records::{Change, Content, Stored},
     remote::merge::Opened,
-    resources::{Access, Resource, resource, resources},
-    search::{Criterion, Query, Subject, Wanted},
+    resources::{Access, Resource, resources},
+    search::Criterion,
 };
+
+mod judging;
+
+use judging::judge_for;
 
 /// What decides whether a resource is reached.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +48,13 @@ impl<'a> Judged<'a> {
         let own = context.caller.patient.as_deref();
         let is_own = own.is_some() && stored.about() == own;
         Self { resource_type: &stored.resource_type, id: &stored.id, is_own, json: json_of(&stored.content) }
+    }
+
+    /// The same, by the Patients whom a version is found to be about.
+    fn about(context: &Context<'_>, stored: &'a Stored, patients: &BTreeSet<String>) -> Self {
+        let own = context.caller.patient.as_deref();
+        let is_own = own.is_some_and(|own| patients.len() == 1 && patients.contains(own));
+        Self { is_own, ..Self::of(context, stored) }
     }
 }
 
@@ -89,65 +101,7 @@ pub async fn judge(
     interaction: Interaction,
     judged: &[Judged<'_>],
 ) -> Result<Vec<bool>, Refusal> {
-    let mut is_reached = vec![false; judged.len()];
-    let mut by_type: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (at, judged) in judged.iter().enumerate() {
-        by_type.entry(judged.resource_type).or_default().push(at);
-    }
-    for (resource_type, all) in by_type {
-        let parts = match context.caller.reach(interaction, resource_type) {
-            Reach::Whole => {
-                all.into_iter().for_each(|at| is_reached[at] = true);
-                continue;
-            }
-            Reach::Parts(parts) => parts,
-        };
-        for part in parts {
-            let candidates: Vec<usize> = all
-                .iter()
-                .copied()
-                .filter(|at| !is_reached[*at] && (part.patient.is_none() || judged[*at].is_own))
-                .collect();
-            let kind = resource(resource_type).filter(|_| part.constraint.is_some());
-            let met = match kind {
-                None if part.constraint.is_some() => Vec::new(),
-                None => candidates,
-                Some(kind) => meeting(context, kind, &criteria(context, kind, &part), judged, candidates).await?,
-            };
-            met.into_iter().for_each(|at| is_reached[at] = true);
-        }
-    }
-    Ok(is_reached)
-}
-
-/// Those of `candidates`, which are places in `judged`, that meet all criteria.
-async fn meeting(
-    context: &Context<'_>,
-    kind: &'static Resource,
-    criteria: &[Criterion],
-    judged: &[Judged<'_>],
-    candidates: Vec<usize>,
-) -> Result<Vec<usize>, Refusal> {
-    // Several versions of one resource may be judged, so that each is compared under a name of its own.
-    let (ids, others): (Vec<&Criterion>, Vec<&Criterion>) =
-        criteria.iter().partition(|criterion| matches!(criterion.subject, Subject::Id));
-    let has_id = |at: &usize| ids.iter().all(|ids| ids.wanted.contains(&Wanted::Id(judged[*at].id.to_owned())));
-    let candidates: Vec<usize> = candidates.into_iter().filter(has_id).collect();
-    if others.is_empty() {
-        return Ok(candidates.into_iter().filter(|at| judged[*at].json.is_some()).collect());
-    }
-    let mut documents = Vec::with_capacity(candidates.len());
-    for at in candidates {
-        if let Some(json) = judged[at].json {
-            documents.push((at.to_string(), Document::parse(json.to_vec())?));
-        }
-    }
-    if documents.is_empty() {
-        return Ok(Vec::new());
-    }
-    let query = Query { criteria: others.into_iter().cloned().collect(), ..Query::all(kind) };
-    let met = elsewhere::matching(context, &query, documents).await?;
-    Ok(met.iter().filter_map(|at| at.parse().ok()).collect())
+    judge_for(context, &[interaction], judged).await
 }
 
 /// Whether one resource is reached.
@@ -237,10 +191,79 @@ pub async fn readable(context: &Context<'_>, stored: &Stored) -> Result<BTreeSet
 /// Refuses a version for what it says itself; gives the local Patients whom it is about.
 async fn permit_read(context: &Context<'_>, stored: &Stored) -> Result<BTreeSet<String>, Refusal> {
     let patients = patients_of_version(context, stored).await?;
-    let own = context.caller.patient.as_deref();
-    let is_own = own.is_some_and(|own| patients.len() == 1 && patients.contains(own));
-    let judged = Judged { is_own, ..Judged::of(context, stored) };
+    let judged = Judged::about(context, stored, &patients);
     if is_reached(context, Interaction::Read, judged).await? { Ok(patients) } else { Err(Refusal::NotFound) }
+}
+
+/// As [`readable`] of each, judged together; none of what the caller may not read.
+///
+/// # Errors
+/// As [`judge`].
+pub async fn readable_each(
+    context: &Context<'_>,
+    versions: &[Stored],
+) -> Result<Vec<Option<BTreeSet<String>>>, Refusal> {
+    readable_of(context, &[Interaction::Read], versions).await
+}
+
+/// As [`readable_each`], of what the caller may also find.
+///
+/// # Errors
+/// As [`judge`].
+pub async fn found_and_readable_each(
+    context: &Context<'_>,
+    versions: &[Stored],
+) -> Result<Vec<Option<BTreeSet<String>>>, Refusal> {
+    readable_of(context, &[Interaction::Search, Interaction::Read], versions).await
+}
+
+async fn readable_of(
+    context: &Context<'_>,
+    interactions: &[Interaction],
+    versions: &[Stored],
+) -> Result<Vec<Option<BTreeSet<String>>>, Refusal> {
+    let mut patients = Vec::with_capacity(versions.len());
+    for stored in versions {
+        patients.push(patients_of_version(context, stored).await?);
+    }
+    let newest = newest(context, versions).await?;
+    let found = newest.values().flatten().map(|(stored, about)| (stored, about));
+    let all = versions.iter().zip(&patients).chain(found);
+    let all: Vec<Judged<'_>> = all.map(|(stored, about)| Judged::about(context, stored, about)).collect();
+    let is_reached = judge_for(context, interactions, &all).await?;
+    let (is_reached, of_newest) = is_reached.split_at(versions.len());
+    let mut of_newest = of_newest.iter().copied();
+    // What is not there any more is not reached.
+    let is_now = |found: &Option<_>| found.is_some() && of_newest.next() == Some(true);
+    let now: BTreeMap<(&str, &str), bool> = newest.keys().copied().zip(newest.values().map(is_now)).collect();
+    let about = versions.iter().zip(patients).zip(is_reached).map(|((stored, patients), is_reached)| {
+        let is_reached_now = now.get(&(stored.resource_type.as_str(), stored.id.as_str())).copied();
+        (*is_reached && is_reached_now.unwrap_or(true)).then_some(patients)
+    });
+    Ok(about.collect())
+}
+
+/// Resources by type and id, each with the Patients whom it is about; none where it is not there.
+type Newest<'a> = BTreeMap<(&'a str, &'a str), Option<(Stored, BTreeSet<String>)>>;
+
+/// The resources as they are now of which there are older ones among `versions`, where search parameters decide.
+async fn newest<'a>(context: &Context<'_>, versions: &'a [Stored]) -> Result<Newest<'a>, Refusal> {
+    let mut newest = BTreeMap::new();
+    for stored in versions {
+        let name = (stored.resource_type.as_str(), stored.id.as_str());
+        if newest.contains_key(&name) || !context.caller.reach(Interaction::Read, name.0).is_constrained() {
+            continue;
+        }
+        let Some(latest) = there(context.organization.records.latest(name.0, name.1).await)? else {
+            newest.insert(name, None);
+            continue;
+        };
+        if latest.version != stored.version {
+            let patients = patients_of_version(context, &latest).await?;
+            newest.insert(name, Some((latest, patients)));
+        }
+    }
+    Ok(newest)
 }
 
 /// Refuses what would be written and is not within the caller's scopes once it is: as a whole, before

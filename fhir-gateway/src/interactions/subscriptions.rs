@@ -253,6 +253,10 @@ pub async fn status(context: &Context<'_>, id: Option<&str>, sent: &Sent<'_>) ->
         if let Some(error) = one.error() {
             parameters.push(json!({"name": "error", "valueCodeableConcept": {"text": error.to_string()}}));
         }
+        if one.state.lost > 0 {
+            let text = format!("{} versions were lost by this server and passed over", one.state.lost);
+            parameters.push(json!({"name": "error", "valueCodeableConcept": {"text": text}}));
+        }
         let resource = json!({"resourceType": "Parameters", "id": one.asked.id, "parameter": parameters}).to_string();
         let mode = json!({"mode": "match"});
         bundle.entry(Some(&format!("{url}/$status")), Some(resource.as_bytes()), &[("search", mode)]);

@@ -111,8 +111,8 @@ impl Entry {
 
     pub fn open(entry_key: &Secret, key: &[u8], sealed: &[u8]) -> Result<Self, Refusal> {
         let json = envelope::open_value(entry_key, sealed, key)
-            .map_err(|_| Refusal::Internal("an entry of the vault does not open"))?;
-        serde_json::from_slice(&json).map_err(|_| Refusal::Internal("an entry of the vault does not decode"))
+            .map_err(|_| Refusal::Lost("an entry of the vault does not open"))?;
+        serde_json::from_slice(&json).map_err(|_| Refusal::Lost("an entry of the vault does not decode"))
     }
 }
 
@@ -143,7 +143,7 @@ pub(super) fn committed_value(version: u32, time: i64) -> Vec<u8> {
 
 /// Reads what [`committed_value`] wrote.
 pub(super) fn version_and_time(value: &[u8]) -> Result<(u32, i64), Refusal> {
-    let fault = || Refusal::Internal("a version of the vault has another length");
+    let fault = || Refusal::Lost("a version of the vault has another length");
     let (version, time) = value.split_first_chunk::<4>().ok_or_else(fault)?;
     let time = time.try_into().map_err(|_| fault())?;
     Ok((u32::from_be_bytes(*version), i64::from_be_bytes(time)))

@@ -239,7 +239,7 @@ impl Core {
     fn readable(&self, record: &RecordId, version: u32) -> Result<Option<Arc<Stored>>, Refusal> {
         match self.stored(record, version) {
             Ok(stored) => Ok(stored.map(Arc::new)),
-            Err(Refusal::Internal(fault)) => {
+            Err(Refusal::Internal(fault) | Refusal::Lost(fault)) => {
                 tracing::error!(%record, version, fault, "a record is damaged");
                 Ok(None)
             }

@@ -7,12 +7,12 @@ use std::{
 };
 
 use careledger_app::keys;
-use careledger_wire::proto::records::MsgSupersedeRecords;
+use careledger_wire::{ids::SubjectId, proto::records::MsgSupersedeRecords};
 
 use super::*;
 use crate::{
     ledger::embedded,
-    vault::{StoreError, filling::Filling, local::LocalStore},
+    vault::{Batch, Durability, StoreError, filling::Filling, local::LocalStore},
 };
 
 mod shared;
@@ -365,7 +365,7 @@ async fn reindex_rebuilds_from_vault_and_ledger_and_reports_what_does_not_fit() 
     records.core.store.commit(batch, Durability::Synced).await.unwrap();
     let found = records.reindex(|_| {}).await.unwrap();
     assert_eq!(found, Reindexed { indexed: 17, unanchored: 1, damaged: 1, missing: 1 });
-    assert!(matches!(records.read("Patient", "3").await, Err(Refusal::Internal(_))));
+    assert!(matches!(records.read("Patient", "3").await, Err(Refusal::Lost(_))));
 }
 
 #[tokio::test]

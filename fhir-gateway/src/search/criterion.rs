@@ -185,6 +185,15 @@ fn read_modifier<'a>(subject: &Subject, text: Option<&'a str>) -> Result<(Modifi
         (Some(SearchType::Reference), name) if name.starts_with(|first: char| first.is_ascii_uppercase()) => {
             Ok((Modifier::None, Some(name)))
         }
+        (Some(SearchType::Token | SearchType::Reference), "in" | "not-in") => Err(Refusal::BadRequest(
+            ":in and :not-in ask for a value set, and this server keeps none; name the codes, with commas between them"
+                .to_owned(),
+        )),
+        (Some(SearchType::Token | SearchType::Reference), "above" | "below") => Err(Refusal::BadRequest(
+            ":above and :below ask for what a code system has above or below a code, and this server keeps none; name the \
+             codes, with commas between them"
+                .to_owned(),
+        )),
         _ => Err(Refusal::BadRequest("a search parameter has a modifier that is not supported for it".to_string())),
     }
 }

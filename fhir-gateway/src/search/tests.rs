@@ -139,3 +139,18 @@ fn what_scopes_demand_at_each_end_of_a_chain_is_bounded_with_it() {
     let refused = seen("item.part-of.focus.based-on.subject._id=a").expect_err("hundreds of Patients' ends");
     assert!(refused.to_string().contains("those of the token's scopes"), "{refused}");
 }
+
+#[test]
+fn what_needs_value_sets_or_code_systems_is_refused_with_the_reason() {
+    for (query, reason) in [
+        ("code:in=http://hl7.org/fhir/ValueSet/observation-codes", "value set"),
+        ("code:not-in=http://example.org/canary", "value set"),
+        ("code:below=http://loinc.org|canary", "code system"),
+        ("code:above=canary", "code system"),
+    ] {
+        for handling in [Handling::Lenient, Handling::Strict] {
+            let refused = parse("Observation", query, handling).expect_err("it would be another question without it");
+            assert!(refused.to_string().contains(reason) && !refused.to_string().contains("canary"), "{refused}");
+        }
+    }
+}

@@ -4,11 +4,7 @@
 //! Allowed are https addresses on the public internet, and the origins that the operator names. A name is looked
 //! up when it is called, by the resolver below, so that one that points elsewhere tomorrow is refused tomorrow.
 
-use std::{
-    error::Error,
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
@@ -108,19 +104,10 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 #[error("the name leads to no public address")]
 pub struct NotPublic;
 
-impl NotPublic {
-    /// Whether this is behind an error.
-    pub fn is_behind(error: &(dyn Error + 'static)) -> bool {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if error.is::<Self>() {
-                return true;
-            }
-            next = error.source();
-        }
-        false
-    }
-}
+/// Why a name was not called.
+#[derive(Debug, thiserror::Error)]
+#[error("the name leads nowhere")]
+pub struct Unknown;
 
 /// Looks names up and gives public addresses only.
 #[derive(Debug, Clone, Copy)]
@@ -129,9 +116,10 @@ pub struct PublicOnly;
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(|_| Unknown)?;
+            let found: Vec<SocketAddr> = found.collect();
             if found.is_empty() {
-                return Err(io::Error::from(io::ErrorKind::NotFound).into());
+                return Err(Unknown.into());
             }
             let public: Vec<SocketAddr> = found.into_iter().filter(|address| is_public(address.ip())).collect();
             if public.is_empty() { Err(NotPublic.into()) } else { Ok(Box::new(public.into_iter()) as Addrs) }
@@ -257,6 +245,10 @@ mod tests {
     async fn a_name_that_leads_to_this_machine_is_not_called() {
         let found = PublicOnly.resolve("localhost".parse().unwrap()).await;
         let error = found.err().unwrap();
-        assert!(NotPublic::is_behind(error.as_ref()), "{error}");
+        assert!(error.is::<NotPublic>(), "{error}");
+        // No name has a part of more than 63 letters, so nobody is asked for it.
+        let found = PublicOnly.resolve(format!("{}.example", "a".repeat(70)).parse().unwrap()).await;
+        let error = found.err().unwrap();
+        assert!(error.is::<Unknown>(), "{error}");
     }
 }

@@ -1,6 +1,10 @@
 //! How an endpoint is told: one request, bounded in time, that follows nothing and reads no answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    io,
+    time::{Duration, Instant},
+};
 
 use reqwest::{
     Client, Method,
@@ -8,10 +12,12 @@ use reqwest::{
     redirect,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
-use super::address::{self, NotPublic, PublicOnly};
+use super::{
+    address::{self, NotPublic, PublicOnly, Unknown},
+    room::{Room, Rooms, Whose},
+};
 use crate::{
     config,
     format::{Format, Wanted},
@@ -23,14 +29,15 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// Longest that an unused connection is kept: less than after which servers close theirs.
 const IDLE_MAX: Duration = Duration::from_secs(3);
 
-/// Why a notification did not arrive, as its owner and the operator may know it: nothing of an answer, a name or a
-/// resource.
+/// Why a notification did not arrive, as its owner may know it: nothing of an answer, a name or a resource. What an
+/// owner is told must not show what names and addresses there are where the gateway stands, so two kinds have
+/// one sentence; the operator's log has the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Failure {
     /// The endpoint's name leads to no public address.
-    #[error("the endpoint's name leads to no public address")]
+    #[error("the endpoint cannot be connected to")]
     Address,
-    /// Nobody answers there.
+    /// Nobody answers there, or its name is not known.
     #[error("the endpoint cannot be connected to")]
     Connection,
     /// It does not answer in time.
@@ -54,28 +61,88 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether trying again could help without anybody changing something.
+    /// Whether trying again could help without its owner changing something. What this process does not allow may
+    /// be allowed by the next one, where one after the other gets another configuration.
     pub fn may_pass(self) -> bool {
-        !matches!(self, Self::NotInXml | Self::NotAllowed | Self::Scope)
+        self != Self::NotInXml
+    }
+}
+
+/// A notification that did not arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undelivered {
+    /// What its owner is told.
+    pub failure: Failure,
+    /// What the operator is told besides: never an address.
+    pub reason: &'static str,
+}
+
+impl From<Failure> for Undelivered {
+    fn from(failure: Failure) -> Self {
+        Self { failure, reason: "" }
+    }
+}
+
+impl Undelivered {
+    fn of(error: &reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Failure::Time.into();
+        }
+        if is_behind::<NotPublic>(error) {
+            return Self { failure: Failure::Address, reason: "the name leads to no public address" };
+        }
+        let reason = if is_behind::<Unknown>(error) {
+            "the name leads nowhere"
+        } else if source::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            "the connection was refused"
+        } else {
+            "the connection could not be made, or ended before an answer"
+        };
+        Self { failure: Failure::Connection, reason }
+    }
+}
+
+fn is_behind<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    source::<T>(error).is_some()
+}
+
+/// The first error of a type behind another.
+fn source<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// What is to be told to an endpoint.
+pub struct Draft {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Draft {
+    /// Bytes that it needs room for.
+    pub fn bytes(&self) -> usize {
+        self.body.len()
     }
 
-    fn of(error: &reqwest::Error) -> Self {
-        match error {
-            error if NotPublic::is_behind(error) => Self::Address,
-            error if error.is_timeout() => Self::Time,
-            _ => Self::Connection,
-        }
+    /// What is sent, once there is room for it.
+    pub fn within(self, room: Room) -> Notification {
+        Notification { draft: self, room }
     }
 }
 
 /// One request to an endpoint.
 pub struct Notification {
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
-    body: Vec<u8>,
+    draft: Draft,
     /// Room for the body, as long as it is on its way.
-    _room: OwnedSemaphorePermit,
+    room: Room,
 }
 
 /// What calls endpoints.
@@ -85,9 +152,7 @@ pub struct Channel {
     /// For the origins that the operator named.
     trusted: Client,
     origins: Vec<String>,
-    /// Bytes that may still be on their way.
-    room: Arc<Semaphore>,
-    room_bytes: u32,
+    rooms: Rooms,
 }
 
 impl Channel {
@@ -106,8 +171,7 @@ impl Channel {
             public: http_client::build(public, trust)?,
             trusted: http_client::build(trusted, trust)?,
             origins: settings.trusted_endpoints.clone(),
-            room: Arc::new(Semaphore::new(settings.bytes_in_flight_max as usize)),
-            room_bytes: settings.bytes_in_flight_max,
+            rooms: Rooms::new(settings),
         })
     }
 
@@ -116,52 +180,83 @@ impl Channel {
         &self.origins
     }
 
-    /// The notification that there is something new, without saying what. It is `POST`ed.
-    pub async fn ping(&self, endpoint: &Url, headers: &HeaderMap) -> Notification {
-        let room = self.room_for(0).await;
-        let (url, headers) = (endpoint.clone(), headers.clone());
-        Notification { method: Method::POST, url, headers, body: Vec::new(), _room: room }
-    }
-
-    /// The notification that holds a resource, FHIR JSON: an update below the endpoint, which is the base of a FHIR
-    /// server then (FHIR R4, subscription-channel-type). Waits until there is room for it.
-    ///
-    /// # Errors
-    /// [`Failure::NotInXml`].
-    pub async fn update(
-        &self,
-        endpoint: &Url,
-        headers: &HeaderMap,
-        format: Format,
-        (resource_type, id, json): (&str, &str, Vec<u8>),
-    ) -> Result<Notification, Failure> {
-        let wanted = Wanted::of(format);
-        let body = wanted.written(json).map_err(|_| Failure::NotInXml)?;
-        let room = self.room_for(body.len()).await;
-        let (mut url, mut headers) = (endpoint.clone(), headers.clone());
-        url.path_segments_mut().map_err(|()| Failure::NotAllowed)?.pop_if_empty().push(resource_type).push(id);
-        let media_type = HeaderValue::from_str(&wanted.content_type()).map_err(|_| Failure::Server)?;
-        headers.insert(CONTENT_TYPE, media_type);
-        Ok(Notification { method: Method::PUT, url, headers, body, _room: room })
+    /// Room for what is on its way.
+    pub fn rooms(&self) -> &Rooms {
+        &self.rooms
     }
 
     /// Sends it. Any status of success will do; what else is in the answer is not read.
     ///
     /// # Errors
     /// Why it cannot be taken for delivered.
-    pub async fn send(&self, notification: Notification) -> Result<(), Failure> {
-        let Notification { method, url, headers, body, _room } = notification;
+    pub async fn send(&self, notification: Notification) -> Result<(), Undelivered> {
+        let Notification { draft: Draft { method, url, headers, body }, room } = notification;
         // Also where the configuration changed since the endpoint was accepted.
         address::check(&url, &self.origins).map_err(|_| Failure::NotAllowed)?;
         let client = if address::is_trusted(&url, &self.origins) { &self.trusted } else { &self.public };
+        let began = Instant::now();
         let response = client.request(method, url).headers(headers).body(body).send().await;
-        let status = response.map_err(|error| Failure::of(&error))?.status();
-        if status.is_success() { Ok(()) } else { Err(Failure::Status(status.as_u16())) }
+        room.answered(began.elapsed());
+        let status = response.map_err(|error| Undelivered::of(&error))?.status();
+        if status.is_success() { Ok(()) } else { Err(Failure::Status(status.as_u16()).into()) }
+    }
+}
+
+/// Whose room is taken by what goes to an endpoint.
+pub fn whose(client: &str, endpoint: &Url) -> Whose {
+    Whose { client: client.to_owned(), origin: endpoint.origin().ascii_serialization() }
+}
+
+/// The notification that there is something new, without saying what. It is `POST`ed.
+pub fn ping(endpoint: &Url, headers: &HeaderMap) -> Draft {
+    Draft { method: Method::POST, url: endpoint.clone(), headers: headers.clone(), body: Vec::new() }
+}
+
+/// The notification that holds a resource, FHIR JSON: an update below the endpoint, which is the base of a FHIR
+/// server then (FHIR R4, subscription-channel-type).
+///
+/// # Errors
+/// [`Failure::NotInXml`].
+pub fn update(
+    endpoint: &Url,
+    headers: &HeaderMap,
+    format: Format,
+    (resource_type, id, json): (&str, &str, Vec<u8>),
+) -> Result<Draft, Failure> {
+    let wanted = Wanted::of(format);
+    let body = wanted.written(json).map_err(|_| Failure::NotInXml)?;
+    let (mut url, mut headers) = (endpoint.clone(), headers.clone());
+    url.path_segments_mut().map_err(|()| Failure::NotAllowed)?.pop_if_empty().push(resource_type).push(id);
+    let media_type = HeaderValue::from_str(&wanted.content_type()).map_err(|_| Failure::Server)?;
+    headers.insert(CONTENT_TYPE, media_type);
+    Ok(Draft { method: Method::PUT, url, headers, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error with causes, as those of a client are.
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] Box<dyn Error + 'static>);
+
+    fn behind(error: impl Error + 'static) -> Outer {
+        Outer(Box::new(Outer(Box::new(error))))
     }
 
-    /// One larger than all of the room takes all of it.
-    async fn room_for(&self, bytes: usize) -> OwnedSemaphorePermit {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.room_bytes);
-        Arc::clone(&self.room).acquire_many_owned(bytes).await.expect("the room is never closed")
+    #[test]
+    fn a_cause_is_found_however_deep_it_is() {
+        assert!(is_behind::<NotPublic>(&behind(NotPublic)) && !is_behind::<NotPublic>(&behind(Unknown)));
+        let refused = behind(io::Error::from(io::ErrorKind::ConnectionRefused));
+        assert_eq!(source::<io::Error>(&refused).map(io::Error::kind), Some(io::ErrorKind::ConnectionRefused));
+    }
+
+    #[test]
+    fn what_this_process_does_not_allow_may_be_allowed_by_the_next() {
+        for failure in [Failure::Scope, Failure::NotAllowed, Failure::Server, Failure::Address, Failure::Status(404)] {
+            assert!(failure.may_pass(), "{failure:?}");
+        }
+        assert!(!Failure::NotInXml.may_pass());
     }
 }

@@ -9,27 +9,23 @@ use std::{
 
 use super::{
     Asked, State, Status, Subscription,
-    channel::{Failure, Notification},
+    channel::{self, Draft, Failure, Notification, Undelivered, whose},
+    look::{Able, Kept, Looked, able, context, decided, look},
     order::Order,
+    room::{Room, Whose},
 };
 use crate::{
     audit::{Access, Action, Agent, Entity, Origin, Outcome},
-    auth::{Caller, clock, scopes::Interaction},
-    export::lines::there,
-    index::changes::{Change, Wanted},
-    interactions::{Context, Prefer, condition::Locks, may_see, readable, search::elsewhere},
-    json::{Document, Serving},
+    auth::clock,
+    index::changes::Change,
+    interactions::condition::Locks,
+    json::Document,
     organization::Organization,
     outcome::Refusal,
-    records::{Content, Stored},
-    search::Query,
+    records::Stored,
     vault::Durability,
 };
 
-/// Changes that one step looks at.
-const CHANGES_PER_STEP: u32 = 200;
-/// Bytes of resources that are compared with criteria at once. A single one may be larger.
-const BYTES_AT_ONCE: usize = 1024 * 1024;
 /// Pause after a fault of this server that is not about one resource.
 const FAULT_PAUSE: Duration = Duration::from_secs(2);
 
@@ -42,62 +38,70 @@ pub enum Next {
     Rests(Duration),
 }
 
-/// What of the next changes it is about.
-struct Looked {
-    changes: Vec<Change>,
-    /// Up to and with this change nothing else is.
-    through: u64,
-    /// What comes after these could not be read.
-    then: Option<Failure>,
+/// What a step came to.
+pub struct Done {
+    /// What is to be done next.
+    pub next: Next,
+    /// How far the Subscription is now; none where the vault has to be asked.
+    pub state: Option<State>,
 }
 
 /// What is to be done with a change.
 enum Prepared {
     Send(Box<Notification>),
+    /// There must be room first, for so many bytes to that endpoint. Nothing is held meanwhile.
+    Waits(Whose, usize),
     /// It is not, or not any more, for this Subscription.
     Skip,
+    /// The vault has it no more.
+    Lost,
     /// The Subscription was changed or removed meanwhile.
     Stop,
     Fail(Failure),
 }
 
-/// What is asked for, and by whom: both as of now.
-struct Able {
-    order: Order,
-    caller: Caller,
-}
-
 /// Makes one step.
-pub async fn step(organization: &Weak<Organization>, id: &str) -> Next {
+pub async fn step(organization: &Weak<Organization>, id: &str) -> Done {
     attempt(organization, id).await.unwrap_or_else(|refusal| {
         tracing::warn!(subscription = id, %refusal, "a Subscription could not be looked at; it is tried again");
-        Next::Rests(FAULT_PAUSE)
+        Done { next: Next::Rests(FAULT_PAUSE), state: None }
     })
 }
 
-async fn attempt(organization: &Weak<Organization>, id: &str) -> Result<Next, Refusal> {
-    let Some(owner) = organization.upgrade() else { return Ok(Next::Goes) };
-    let Some(Subscription { asked, mut state }) = current(&owner, id).await? else { return Ok(Next::Goes) };
+/// Where somebody else decided what is next: the organization is gone, or the Subscription was changed.
+const ELSEWHERE: Done = Done { next: Next::Goes, state: None };
+
+async fn attempt(organization: &Weak<Organization>, id: &str) -> Result<Done, Refusal> {
+    let Some(owner) = organization.upgrade() else { return Ok(ELSEWHERE) };
+    let Some(Subscription { asked, mut state }) = current(&owner, id).await? else { return Ok(ELSEWHERE) };
     let Looked { changes, through, then } = match look(&owner, &asked, &state).await? {
         Ok(looked) => looked,
-        Err(failure) => return failed(&owner, id, state, failure).await,
+        Err(failure) => return failed(&owner, id, state, failure.into()).await,
     };
     drop(owner);
-    for change in changes {
-        let Some(owner) = organization.upgrade() else { return Ok(Next::Goes) };
-        let notification = match prepare(&owner, &asked, &mut state, &change).await? {
+    for (change, kept) in changes {
+        let prepared = match kept {
+            Kept::Whole => in_its_room(organization, &asked, &mut state, &change).await?,
+            Kept::Lost => Prepared::Lost,
+        };
+        let Some(owner) = organization.upgrade() else { return Ok(ELSEWHERE) };
+        let notification = match prepared {
             Prepared::Send(notification) => notification,
             Prepared::Skip => continue,
-            Prepared::Stop => return Ok(Next::Goes),
-            Prepared::Fail(failure) => return failed(&owner, id, state, failure).await,
+            Prepared::Lost => {
+                pass_over(&owner, &asked, &mut state, &change).await?;
+                continue;
+            }
+            Prepared::Waits(..) | Prepared::Stop => return Ok(ELSEWHERE),
+            Prepared::Fail(failure) => return failed(&owner, id, state, failure.into()).await,
         };
         let channel = Arc::clone(&owner.subscriptions.channel);
         // An endpoint that takes its time keeps nothing open but its connection.
         drop(owner);
         let sent = channel.send(*notification).await;
-        let Some(owner) = organization.upgrade() else { return Ok(Next::Goes) };
-        if let Err(failure) = sent {
-            return failed(&owner, id, state, failure).await;
+        let Some(owner) = organization.upgrade() else { return Ok(ELSEWHERE) };
+        if let Err(undelivered) = sent {
+            return failed(&owner, id, state, undelivered).await;
         }
         (state.cursor, state.failures) = (change.sequence, 0);
         state.delivered += 1;
@@ -105,15 +109,52 @@ async fn attempt(organization: &Weak<Organization>, id: &str) -> Result<Next, Re
         owner.subscriptions.count(|counts| &counts.delivered);
         owner.subscriptions.keep(id, &state).await?;
     }
-    let Some(owner) = organization.upgrade() else { return Ok(Next::Goes) };
+    let Some(owner) = organization.upgrade() else { return Ok(ELSEWHERE) };
     if state.cursor < through {
         state.cursor = through;
         owner.subscriptions.keep(id, &state).await?;
     }
     match then {
-        Some(failure) => failed(&owner, id, state, failure).await,
-        None => Ok(Next::Goes),
+        Some(failure) => failed(&owner, id, state, failure.into()).await,
+        None => Ok(Done { next: Next::Goes, state: Some(state) }),
     }
+}
+
+/// Prepares a change, once there is room for it. It is decided anew after a wait.
+async fn in_its_room(
+    organization: &Weak<Organization>,
+    asked: &Asked,
+    state: &mut State,
+    change: &Change,
+) -> Result<Prepared, Refusal> {
+    let mut room = None;
+    loop {
+        let Some(owner) = organization.upgrade() else { return Ok(Prepared::Stop) };
+        let (whose, bytes) = match prepare(&owner, asked, state, change, room.take()).await? {
+            Prepared::Waits(whose, bytes) => (whose, bytes),
+            prepared => return Ok(prepared),
+        };
+        let channel = Arc::clone(&owner.subscriptions.channel);
+        drop(owner);
+        room = Some(channel.rooms().take(&whose, bytes).await);
+    }
+}
+
+/// Goes on after a version that the vault has no more: trying again would not bring it back.
+async fn pass_over(owner: &Organization, asked: &Asked, state: &mut State, change: &Change) -> Result<(), Refusal> {
+    tracing::error!(
+        subscription = asked.id,
+        change = change.sequence,
+        "a version that a Subscription may be about is lost and was passed over; `careledger-gateway verify` names it"
+    );
+    // Its owner is told where it could see each version of the type, whatever that says and whomever it is about.
+    if able(owner, asked).is_ok_and(|able| able.reaches_all()) {
+        state.lost += 1;
+        state.turn(Status::Active, None);
+    }
+    owner.subscriptions.count(|counts| &counts.lost);
+    (state.cursor, state.failures) = (change.sequence, 0);
+    owner.subscriptions.keep(&asked.id, state).await
 }
 
 /// The Subscription, where it is to be told; one that its owner wrote anew begins anew, where it was.
@@ -123,7 +164,7 @@ async fn current(owner: &Organization, id: &str) -> Result<Option<Subscription>,
         Status::Off => return Ok(None),
         Status::Requested => {
             found.state.revision = found.asked.revision;
-            found.state.failures = 0;
+            (found.state.failures, found.state.lost) = (0, 0);
             found.state.turn(Status::Active, None);
             owner.subscriptions.keep(id, &found.state).await?;
         }
@@ -133,8 +174,9 @@ async fn current(owner: &Organization, id: &str) -> Result<Option<Subscription>,
 }
 
 /// Puts down that it cannot go on, and says when it is tried again.
-async fn failed(owner: &Organization, id: &str, mut state: State, failure: Failure) -> Result<Next, Refusal> {
+async fn failed(owner: &Organization, id: &str, mut state: State, why: Undelivered) -> Result<Done, Refusal> {
     let settings = &owner.subscriptions.settings;
+    let Undelivered { failure, reason } = why;
     state.failures = state.failures.saturating_add(1);
     let is_given_up = !failure.may_pass() || state.failures >= settings.attempts_max;
     state.turn(if is_given_up { Status::Off } else { Status::Error }, Some(failure));
@@ -143,11 +185,12 @@ async fn failed(owner: &Organization, id: &str, mut state: State, failure: Failu
     let failures = state.failures;
     if is_given_up {
         owner.subscriptions.count(|counts| &counts.given_up);
-        tracing::warn!(subscription = id, failures, %failure, "a Subscription is off until its owner writes it anew");
+        tracing::warn!(subscription = id, failures, %failure, reason, "a Subscription is off until its owner writes it anew");
     } else {
-        tracing::info!(subscription = id, failures, %failure, "a notification did not arrive and is tried again");
+        tracing::info!(subscription = id, failures, %failure, reason, "a notification did not arrive and is tried again");
     }
-    Ok(Next::Rests(pause(settings.retry_milliseconds, settings.retry_seconds_max, failures)))
+    let rest = pause(settings.retry_milliseconds, settings.retry_seconds_max, failures);
+    Ok(Done { next: Next::Rests(rest), state: Some(state) })
 }
 
 /// The pause after so many failures: the first, doubled each time, at most the longest.
@@ -156,102 +199,15 @@ fn pause(first_milliseconds: u32, longest_seconds: u32, failures: u32) -> Durati
     Duration::from_millis(doubled.min(u64::from(longest_seconds) * 1_000))
 }
 
-/// What its owner may have now.
-fn able(owner: &Organization, asked: &Asked) -> Result<Able, Failure> {
-    let document = Document::parse(asked.wish.resource.clone()).map_err(|_| Failure::Server)?;
-    let order = owner.subscriptions.order(&document, &owner.base_url).map_err(|_| Failure::NotAllowed)?;
-    let caller = owner.authority.acting(&asked.client, &asked.scopes).ok_or(Failure::Scope)?;
-    for interaction in [Interaction::Read, Interaction::Search] {
-        caller.may(interaction, order.kind().name).map_err(|_| Failure::Scope)?;
-    }
-    Ok(Able { order, caller })
-}
-
-fn context<'a>(owner: &'a Organization, caller: &'a Caller, locks: &'a Locks) -> Context<'a> {
-    let prefer = Prefer::default();
-    Context { organization: owner, conditions: locks, caller, prefer, key: None, origin: Origin::UNKNOWN }
-}
-
-/// The Patient about whom all is that the owner may find and read; none where it may be about others. What of it
-/// the owner may know of is decided for each version.
-fn patient_of(caller: &Caller, resource_type: &str) -> Option<String> {
-    let is_about_others = |interaction| caller.reach(interaction, resource_type).is_beyond_one_patient();
-    let may_be_of_others = [Interaction::Read, Interaction::Search].into_iter().all(is_about_others);
-    caller.patient.clone().filter(|_| !may_be_of_others)
-}
-
-async fn look(owner: &Organization, asked: &Asked, state: &State) -> Result<Result<Looked, Failure>, Refusal> {
-    let Able { order, caller } = match able(owner, asked) {
-        Ok(able) => able,
-        Err(failure) => return Ok(Err(failure)),
-    };
-    let locks = Locks::of(owner.records.clone());
-    let context = context(owner, &caller, &locks);
-    let _turn = owner.subscriptions.reading.acquire().await.map_err(|_| Refusal::Internal("reading has ended"))?;
-    let resource_type = order.kind().name;
-    let patient = patient_of(&caller, resource_type);
-    let wanted = Wanted { resource_type, after: state.cursor, patient, count: CHANGES_PER_STEP };
-    let found = owner.index.run(move |index| index.changes(&wanted)).await?;
-    let all = Looked { changes: found.changes, through: found.through, then: None };
-    if order.query.criteria.is_empty() || all.changes.is_empty() {
-        return Ok(Ok(all));
-    }
-    matched(&context, &order.query, all).await.map(Ok)
-}
-
-/// Those among the changes that meet the criteria as they were.
-async fn matched(context: &Context<'_>, query: &Query, all: Looked) -> Result<Looked, Refusal> {
-    let mut looked = Looked { changes: Vec::new(), ..all };
-    let mut rest = all.changes.into_iter().peekable();
-    while rest.peek().is_some() {
-        let (mut together, mut documents, mut ids, mut bytes) = (Vec::new(), Vec::new(), BTreeSet::new(), 0);
-        while let Some(change) = rest.next_if(|next| bytes < BYTES_AT_ONCE && !ids.contains(&next.id)) {
-            match version(context, query.resource.name, &change).await {
-                Ok(Some((_, document))) => {
-                    bytes += document.bytes().len();
-                    ids.insert(change.id.clone());
-                    documents.push((change.id.clone(), document));
-                    together.push(change);
-                }
-                Ok(None) => {}
-                Err(refusal) => {
-                    tracing::error!(%refusal, "a version that a Subscription may be about cannot be read");
-                    (looked.through, looked.then) = (change.sequence - 1, Some(Failure::Server));
-                    rest = Vec::new().into_iter().peekable();
-                }
-            }
-        }
-        let found = elsewhere::matching(context, query, documents).await?;
-        looked.changes.extend(together.into_iter().filter(|change| found.contains(&change.id)));
-    }
-    Ok(looked)
-}
-
-/// A version and its resource as it is served; none of a deletion.
-async fn version(
-    context: &Context<'_>,
-    resource_type: &str,
+/// Decides a change for the owner as of now, as a read would, and logs what is about to be sent. `room` is what was
+/// waited for.
+async fn prepare(
+    owner: &Organization,
+    asked: &Asked,
+    state: &mut State,
     change: &Change,
-) -> Result<Option<(Stored, Document)>, Refusal> {
-    let records = &context.organization.records;
-    let Some(stored) = there(records.any_version(resource_type, &change.id, change.version).await)? else {
-        return Ok(None);
-    };
-    let document = document(&stored)?;
-    Ok(document.map(|document| (stored, document)))
-}
-
-fn document(stored: &Stored) -> Result<Option<Document>, Refusal> {
-    let serving = Serving { version: stored.version, last_updated: stored.last_updated, source: None };
-    match &stored.content {
-        Content::Json(bytes) => Document::parse(Document::parse(bytes.clone())?.served(&serving)).map(Some),
-        Content::Raw { .. } => Err(Refusal::Internal("a Subscription is about a file")),
-        Content::Deleted => Ok(None),
-    }
-}
-
-/// Decides a change for the owner as of now, as a read would, and logs what is about to be sent.
-async fn prepare(owner: &Organization, asked: &Asked, state: &mut State, change: &Change) -> Result<Prepared, Refusal> {
+    room: Option<Room>,
+) -> Result<Prepared, Refusal> {
     let now = owner.subscriptions.asked(&asked.id)?;
     if now.is_none_or(|now| now.revision != asked.revision) || asked.wish.end.is_some_and(|end| end <= clock()) {
         return Ok(Prepared::Stop);
@@ -263,58 +219,38 @@ async fn prepare(owner: &Organization, asked: &Asked, state: &mut State, change:
     let locks = Locks::of(owner.records.clone());
     let context = context(owner, &caller, &locks);
     let subscriptions = &owner.subscriptions;
-    // Until there is room for the body: what waits for that is bounded, too.
     let _turn = subscriptions.reading.acquire().await.map_err(|_| Refusal::Internal("reading has ended"))?;
     let decided = match decided(&context, order.kind().name, change).await {
         Ok(decided) => decided,
+        Err(Refusal::Lost(_)) => return Ok(Prepared::Lost),
         Err(refusal) => {
             tracing::error!(%refusal, "a version that a Subscription is about cannot be read");
             return Ok(Prepared::Fail(Failure::Server));
         }
     };
     let Some((stored, document, patients)) = decided else { return Ok(Prepared::Skip) };
-    let notification = match order.payload {
-        None => subscriptions.channel.ping(&order.endpoint, &order.headers).await,
-        Some(format) => {
-            let resource = (stored.resource_type.as_str(), stored.id.as_str(), document.bytes().to_vec());
-            match subscriptions.channel.update(&order.endpoint, &order.headers, format, resource).await {
-                Ok(notification) => notification,
-                Err(failure) => return Ok(Prepared::Fail(failure)),
-            }
-        }
+    let draft = match draft(&order, &stored, &document) {
+        Ok(draft) => draft,
+        Err(failure) => return Ok(Prepared::Fail(failure)),
+    };
+    let (whose, bytes) = (whose(&asked.client, &order.endpoint), draft.bytes());
+    let rooms = subscriptions.channel.rooms();
+    // Whoever waits for room lets the body and its turn go: others read meanwhile.
+    let Some(room) = room.filter(|room| room.holds(bytes)).or_else(|| rooms.try_take(&whose, bytes)) else {
+        return Ok(Prepared::Waits(whose, bytes));
     };
     // Once for each, however often it is tried.
     if state.logged < change.sequence {
         log(owner, asked, order.payload.map(|_| &stored), &patients).await?;
         state.logged = change.sequence;
     }
-    Ok(Prepared::Send(Box::new(notification)))
+    Ok(Prepared::Send(Box::new(draft.within(room))))
 }
 
-/// The version, as far as the owner may read it, and the resource as it is now, too; and whom it is about.
-async fn decided(
-    context: &Context<'_>,
-    resource_type: &str,
-    change: &Change,
-) -> Result<Option<(Stored, Document, BTreeSet<String>)>, Refusal> {
-    // What was deleted meanwhile is not handed out any more, nor what is somebody else's by now.
-    let Some(latest) = there(context.organization.records.latest(resource_type, &change.id).await)? else {
-        return Ok(None);
-    };
-    if latest.content == Content::Deleted || of_owner(context, &latest).await?.is_none() {
-        return Ok(None);
-    }
-    let Some((stored, document)) = version(context, resource_type, change).await? else { return Ok(None) };
-    let patients = of_owner(context, &stored).await?;
-    Ok(patients.map(|patients| (stored, document, patients)))
-}
-
-/// Whom a version is about that the owner may both find and read; none of others.
-async fn of_owner(context: &Context<'_>, stored: &Stored) -> Result<Option<BTreeSet<String>>, Refusal> {
-    match there(may_see(context, Interaction::Search, stored).await)? {
-        Some(()) => there(readable(context, stored).await),
-        None => Ok(None),
-    }
+fn draft(order: &Order, stored: &Stored, document: &Document) -> Result<Draft, Failure> {
+    let Some(format) = order.payload else { return Ok(channel::ping(&order.endpoint, &order.headers)) };
+    let resource = (stored.resource_type.as_str(), stored.id.as_str(), document.bytes().to_vec());
+    channel::update(&order.endpoint, &order.headers, format, resource)
 }
 
 /// Puts down in the access log what is about to be sent, before it is: of a notification without content, that there

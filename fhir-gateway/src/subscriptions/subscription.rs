@@ -7,6 +7,7 @@ use crate::{
     auth::clock,
     json::{Document, Serving, Tree, quoted},
     outcome::Refusal,
+    resources::resource,
 };
 
 /// What an owner asked for.
@@ -88,6 +89,14 @@ pub struct State {
     pub failures: u32,
     /// Why the last one did.
     pub error: Option<Failure>,
+    /// Versions that it may have been about and that the vault had no more, as far as its owner may know.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost: u64,
+}
+
+/// Processes of earlier versions that read a row know no such number.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A Subscription.
@@ -100,6 +109,15 @@ pub struct Subscription {
 }
 
 impl State {
+    /// The status of the owner's revision that is so far.
+    pub fn status_of(&self, revision: u32, is_off: bool) -> Status {
+        match (self.revision == revision, self.status) {
+            _ if is_off => Status::Off,
+            (true, status) => status,
+            (false, _) => Status::Requested,
+        }
+    }
+
     /// What the worker makes of it from now on.
     pub fn turn(&mut self, status: Status, error: Option<Failure>) {
         if (self.status, self.error) != (status, error) {
@@ -125,6 +143,7 @@ impl Subscription {
             delivered: 0,
             failures: 0,
             error: None,
+            lost: 0,
         };
         Self { asked, state }
     }
@@ -136,11 +155,14 @@ impl Subscription {
 
     /// Its status.
     pub fn status(&self) -> Status {
-        match (self.state.revision == self.asked.revision, self.state.status) {
-            _ if self.asked.wish.is_off => Status::Off,
-            (true, status) => status,
-            (false, _) => Status::Requested,
-        }
+        self.state.status_of(self.asked.revision, self.asked.wish.is_off)
+    }
+
+    /// The type that it is about.
+    pub fn about(&self) -> Option<&'static str> {
+        let document = self.document().ok()?;
+        let criteria = document.root().text("criteria")?;
+        Some(resource(criteria.split('?').next()?)?.name)
     }
 
     /// Why the last notification failed, as long as that is so.

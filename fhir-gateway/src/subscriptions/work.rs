@@ -13,10 +13,10 @@ use tokio::{
 };
 
 use super::{
-    Status,
-    deliver::{self, Next},
+    deliver::{self, Done, Next},
+    watch::Watch,
 };
-use crate::{auth::clock, index::Index, organization::Organization, outcome::Refusal, vault::Exclusive};
+use crate::{auth::clock, organization::Organization, outcome::Refusal, vault::Exclusive};
 
 /// Subscriptions whose resources are read and compared at the same time.
 pub const READS_AT_ONCE: usize = 4;
@@ -28,7 +28,8 @@ const BREATH: Duration = Duration::from_millis(10);
 /// What is under way.
 #[derive(Default)]
 struct Running {
-    steps: JoinSet<Next>,
+    watch: Watch,
+    steps: JoinSet<Done>,
     /// Whose they are, and of which of its owner's revisions.
     of: HashMap<Id, (String, u32)>,
     busy: BTreeSet<String>,
@@ -76,53 +77,52 @@ async fn rounds(organization: &Weak<Organization>, wake: &Notify, lease: &Exclus
             () = wake.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
+        while let Some(ended) = running.steps.try_join_next_with_id() {
+            running.ended(ended);
+        }
     }
 }
 
 /// Starts a step of each that has something to be told.
 async fn round(organization: &Weak<Organization>, owner: &Organization, running: &mut Running) -> Result<(), Refusal> {
-    let (all, left) = owner.subscriptions.all()?;
+    running.watch.refresh(&owner.subscriptions)?;
     // A step that ended after its Subscription was removed leaves how far it was.
-    let over = all.iter().filter(|found| found.is_over(clock())).map(|found| found.asked.id.clone());
-    for id in left.into_iter().chain(over).filter(|id| !running.busy.contains(id)) {
+    for id in running.watch.over(clock()).into_iter().filter(|id| !running.busy.contains(id)) {
         owner.subscriptions.remove_if_over(&id).await?;
+        running.watch.removed(&id);
     }
-    if all.is_empty() {
+    if running.watch.is_empty() {
         return Ok(());
     }
-    let applied = owner.index.run(Index::last_applied).await?;
+    let after = running.watch.through();
+    running.watch.changed(owner.index.run(move |index| index.newest_changes(after)).await?);
     let now = Instant::now();
     running.resting.retain(|_, (until, _)| *until > now);
-    for found in all {
-        let (id, revision) = (found.asked.id.clone(), found.asked.revision);
-        let has_something = match found.status() {
-            Status::Requested => true,
-            Status::Active | Status::Error => found.state.cursor < applied,
-            Status::Off => false,
-        };
+    for (id, revision) in running.watch.waiting(clock()) {
         // One that its owner wrote anew is tried at once.
-        let rests = running.resting.get(&id).is_some_and(|(_, of)| *of == revision);
-        if has_something && !rests && !found.is_over(clock()) && running.busy.insert(id.clone()) {
-            running.resting.remove(&id);
-            let (organization, subscription) = (Weak::clone(organization), id.clone());
+        let rests = running.resting.get(id).is_some_and(|(_, of)| *of == revision);
+        if !rests && running.busy.insert(id.to_owned()) {
+            running.resting.remove(id);
+            let (organization, subscription) = (Weak::clone(organization), id.to_owned());
             let step = running.steps.spawn(async move { deliver::step(&organization, &subscription).await });
-            running.of.insert(step.id(), (id, revision));
+            running.of.insert(step.id(), (id.to_owned(), revision));
         }
     }
     Ok(())
 }
 
 impl Running {
-    fn ended(&mut self, ended: Result<(Id, Next), tokio::task::JoinError>) {
-        let (task, next) = match ended {
-            Ok((task, next)) => (task, next),
+    fn ended(&mut self, ended: Result<(Id, Done), tokio::task::JoinError>) {
+        let (task, Done { next, state }) = match ended {
+            Ok((task, done)) => (task, done),
             Err(error) => {
                 tracing::error!(%error, "a step of a Subscription broke off; it is tried again");
-                (error.id(), Next::Rests(IDLE))
+                (error.id(), Done { next: Next::Rests(IDLE), state: None })
             }
         };
         let Some((id, revision)) = self.of.remove(&task) else { return };
         self.busy.remove(&id);
+        self.watch.ended(&id, state);
         if let Next::Rests(pause) = next {
             self.resting.insert(id, (Instant::now() + pause, revision));
         }

@@ -23,7 +23,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
-use rocksdb::{ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch};
+use rocksdb::{ColumnFamilyDescriptor, DB, DBCompressionType, Direction, ErrorKind, IteratorMode, Options, WriteBatch};
 use tokio::sync::oneshot;
 
 use super::{Batch, Durability, Pair, Space, Store, StoreError};
@@ -126,7 +126,7 @@ fn started(name: &str, work: impl FnOnce() + Send + 'static) -> Result<thread::J
 
 impl Store for LocalStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.with(|database| database.get_cf(family(database, space), key).map_err(failure))
+        self.with(|database| database.get_cf(family(database, space), key).map_err(unread))
     }
 
     fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
@@ -337,6 +337,11 @@ fn family(database: &DB, space: Space) -> &rocksdb::ColumnFamily {
 
 fn unopened(folder: &Path, error: rocksdb::Error) -> StoreError {
     failure_of(damage::unopened(folder, &error))
+}
+
+/// What lies in a damaged part of the disk is lost, also while all else can be read.
+fn unread(error: rocksdb::Error) -> StoreError {
+    if error.kind() == ErrorKind::Corruption { StoreError::Lost(error.into_string()) } else { failure(error) }
 }
 
 fn failure(error: rocksdb::Error) -> StoreError {

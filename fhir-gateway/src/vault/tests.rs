@@ -86,9 +86,9 @@ fn a_body_that_was_changed_on_the_disk_is_not_served() {
     block_on(store.commit(batch, Durability::Synced)).unwrap();
     assert_eq!(get_body(&store, &address).unwrap(), b"sealed");
     block_on(store.commit(put(Space::Body, address.as_bytes(), b"other"), Durability::Synced)).unwrap();
-    assert!(matches!(get_body(&store, &address), Err(StoreError::Fault(_))));
+    assert!(matches!(get_body(&store, &address), Err(StoreError::Lost(_))));
     let absent = Digest::new([1; 32]);
-    assert!(matches!(get_body(&store, &absent), Err(StoreError::Fault(_))));
+    assert!(matches!(get_body(&store, &absent), Err(StoreError::Lost(_))));
 }
 
 /// Variable that names the folder to the process which [`a_full_disk_refuses_and_loses_nothing`]

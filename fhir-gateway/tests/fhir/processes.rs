@@ -211,6 +211,24 @@ async fn of_two_processes_one_tells_a_subscription_whichever_of_them_wrote() {
 }
 
 #[actix_web::test]
+async fn of_practitioners_that_race_through_two_processes_one_gets_an_account() {
+    let Some(Two { one, other, .. }) = two().await else { return };
+    for round in 0..10 {
+        let account = careledger_gateway::keys::OrganizationSigner::random().address();
+        let puts = (0..8).map(|number: usize| {
+            let id = format!("r{round}-{number}");
+            let identifiers = json!([{"system": "urn:careledger:account", "value": account}]);
+            let body = json!({"resourceType": "Practitioner", "id": id, "identifier": identifiers}).to_string();
+            let client = if number.is_multiple_of(2) { &one } else { &other };
+            async move { client.send("PUT", &format!("/Practitioner/{id}"), &[], body).await.status }
+        });
+        let mut statuses = join_all(puts).await;
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 422, 422, 422, 422, 422, 422, 422]);
+    }
+}
+
+#[actix_web::test]
 async fn a_process_whose_vault_is_its_own_is_refused_beside_others() {
     let Some(two) = two().await else { return };
     let error = refused(&two, |postgres| postgres.vault = VaultKind::Local).await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     shown,
-    support::{Client, Got, World, world},
+    support::{Client, Got, World, at_rest, world},
 };
 
 const CATEGORY: &str = "http://terminology.hl7.org/CodeSystem/observation-category";
@@ -408,6 +408,53 @@ async fn lines_of_the_access_log_are_within_a_scope_or_absent() {
     assert_eq!(counted["total"], of_patient, "a count reads what it counts");
 }
 
+/// Each set of search parameters of each scope had a database in memory of its own, for each version.
+#[actix_web::test]
+async fn many_constrained_scopes_cost_one_comparison_for_all_that_is_judged_at_once() {
+    let world = at_rest().await;
+    let ehr = world.client("ehr").await;
+    put(&ehr, &json!({"resourceType": "Patient", "id": "p1"})).await;
+    for number in 0..12 {
+        let category = if number % 2 == 0 { "laboratory" } else { "vital-signs" };
+        put(&ehr, &observation(&format!("o{number}"), "p1", category, "c")).await;
+    }
+    put(&ehr, &observation("o0", "p1", "laboratory", "again")).await;
+    put(
+        &ehr,
+        &json!({"resourceType": "List", "id": "l", "status": "current", "mode": "working", "entry":
+            (0..12).map(|number| json!({"item": {"reference": format!("Observation/o{number}")}})).collect::<Vec<_>>()}),
+    )
+    .await;
+    let others = (0..15).map(|number| format!("system/Observation.rs?code=none-{number}"));
+    let scopes: Vec<String> = others.chain(["system/Observation.rs?category=laboratory".to_owned()]).collect();
+    let limited = limited(&world, "ehr", &scopes.join(" ")).await;
+    let all: Vec<String> = ["o0", "o0", "o10", "o2", "o4", "o6", "o8"].map(str::to_owned).to_vec();
+    for (path, expected, most) in [
+        ("/Observation/_history", all.clone(), 1),
+        ("/List?_id=l&_include=List:item", [&all[1..], &["l".to_owned()]].concat(), 1),
+        ("/Observation?_sort=_id", all[1..].to_vec(), 1),
+    ] {
+        let before = world.organization.work();
+        let found = ids(&limited.get(path).await.expect(200).json());
+        let compared = (world.organization.work() - before).comparisons;
+        let mut expected = expected;
+        expected.sort();
+        assert_eq!(found, expected, "{path}");
+        assert!(compared <= most, "{path}: {compared}");
+    }
+    for (path, status, most) in [
+        ("/Observation/o2", 200, 1),
+        ("/Observation/o1", 404, 1),
+        // It and what it is now.
+        ("/Observation/o0/_history/1", 200, 2),
+    ] {
+        let before = world.organization.work();
+        limited.get(path).await.expect(status);
+        let compared = (world.organization.work() - before).comparisons;
+        assert!((1..=most).contains(&compared), "{path}: {compared}");
+    }
+}
+
 #[actix_web::test]
 async fn a_token_is_for_what_is_asked_for_and_registered_and_a_wrong_parameter_is_refused_by_name() {
     let world = world().await;
@@ -439,6 +486,7 @@ async fn a_token_is_for_what_is_asked_for_and_registered_and_a_wrong_parameter_i
         ("system/*.rs?category=a", "category"),
         ("system/Observation.rs system/Observation.rs?_count=1", "_count"),
         (&long.join(" "), "bytes"),
+        (&long[..17].join(" "), "more than 16 different sets of search parameters for Observation"),
         ("system/Observation.read?code=a", "none of the scopes"),
         ("user/Observation.rs", "none of the scopes"),
     ] {

@@ -2,7 +2,10 @@
 
 use std::{sync::atomic::Ordering, time::Instant};
 
-use careledger_gateway::config::Config;
+use careledger_gateway::{
+    config::Config,
+    vault::{Batch, Durability, Space, Store as _, local::LocalStore},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -485,7 +488,7 @@ async fn an_endpoint_that_redirects_hangs_or_never_ends_harms_nobody() {
     until_is(&ehr, &swamped, ("active", 3, None)).await;
     until_is(&ehr, &redirected, ("error", 0, Some("the endpoint answered with status 307"))).await;
     until_is(&ehr, &unanswered, ("error", 0, Some("the endpoint did not answer in time"))).await;
-    until_is(&ehr, &inside, ("error", 0, Some("the endpoint's name leads to no public address"))).await;
+    until_is(&ehr, &inside, ("error", 0, Some("the endpoint cannot be connected to"))).await;
     assert!(elsewhere.received().is_empty(), "no redirect is followed");
     assert!(redirecting.lines().iter().all(|line| line.ends_with("/o0")), "nothing goes before what waits");
 }
@@ -518,6 +521,7 @@ fn after_a_restart_nothing_is_lost_and_a_client_with_less_is_told_nothing() {
             let Some(config) = config else {
                 let mut config = made(folder).await;
                 quick(&mut config, &[kept, lost]);
+                config.subscriptions.attempts_max = 4;
                 let (world, _) = started(folder, &config).await;
                 let (ehr, portal) = (world.client("ehr").await, world.client("portal").await);
                 patients(&ehr).await;
@@ -553,4 +557,168 @@ fn after_a_restart_nothing_is_lost_and_a_client_with_less_is_told_nothing() {
     run(Some(config));
     assert_eq!(kept.lines(), ["a", "b", "c", "d"].map(|id| format!("PUT /hook/Observation/{id}")));
     assert!(lost.received().is_empty(), "{:?}", lost.lines());
+}
+
+/// All room could be taken by what one endpoint does not answer, and the turns of those who read by what waited for it.
+#[actix_web::test]
+async fn an_endpoint_that_takes_its_time_keeps_neither_room_nor_turns_of_others() {
+    let (slow, good) = (Endpoint::start(), Endpoint::start());
+    let (world, ..) = opened_with(|config| {
+        quick(config, &[&slow, &good]);
+        // Room for six of these notifications, and no end of waiting.
+        (config.subscriptions.bytes_in_flight_max, config.subscriptions.delivery_seconds) = (1_600, 3_600);
+    })
+    .await;
+    let ehr = world.client("ehr").await;
+    patients(&ehr).await;
+    slow.behave(Behaviour::Silent);
+    let json = Some("application/fhir+json");
+    for _ in 0..12 {
+        subscribed(&ehr, "Observation", &slow, json).await;
+    }
+    put(&ehr, "before", "p1", "x").await;
+    slow.until(1).await;
+    let well = subscribed(&ehr, "Observation", &good, json).await;
+    for id in ["one", "two", "three"] {
+        put(&ehr, id, "p1", "x").await;
+    }
+    until_is(&ehr, &well, ("active", 3, None)).await;
+    assert_eq!(slow.lines(), ["PUT /hook/Observation/before"], "its share is one of these");
+}
+
+/// The three were told apart, so that a client could ask for the names and addresses of the gateway's network.
+#[actix_web::test]
+async fn an_error_tells_no_name_that_is_not_there_from_one_inside_or_a_port_that_is_closed() {
+    let good = Endpoint::start();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let origin = format!("http://{closed}");
+    let (world, ..) = opened_with(|config| {
+        quick(config, &[&good]);
+        config.subscriptions.trusted_endpoints.push(origin.clone());
+    })
+    .await;
+    let ehr = world.client("ehr").await;
+    patients(&ehr).await;
+    let mut made = Vec::new();
+    // No name has a part of more than 63 letters.
+    let nowhere = format!("https://{}.example/hook", "a".repeat(70));
+    for endpoint in ["https://localhost/hook", &nowhere, &origin] {
+        let body = subscription("Observation", endpoint, None).to_string();
+        made.push(ehr.post("/Subscription", body).await.expect(201).id());
+    }
+    put(&ehr, "one", "p1", "x").await;
+    for id in made {
+        until_is(&ehr, &id, ("error", 0, Some("the endpoint cannot be connected to"))).await;
+    }
+}
+
+/// Runs a gateway over what an earlier one left, until `work` is done.
+fn run<T>(folder: &std::path::Path, config: &Config, work: impl AsyncFnOnce(World) -> T) -> T {
+    actix_web::rt::System::new().block_on(async {
+        let (world, _) = started(folder, config).await;
+        work(world).await
+    })
+}
+
+/// Makes an organization whose vault is a folder.
+fn with_a_vault_here(folder: &std::path::Path, endpoints: &[&Endpoint]) -> Config {
+    let mut config = actix_web::rt::System::new().block_on(made(folder));
+    config.organizations[0].postgres = None;
+    quick(&mut config, endpoints);
+    config
+}
+
+/// One that the vault had no more was tried again and again, and then its Subscriptions were off.
+#[test]
+fn a_version_that_was_lost_is_passed_over_and_stops_no_subscription() {
+    let [all, matching, portals] = [(); 3].map(|()| Endpoint::start());
+    let endpoints = [&all, &matching, &portals];
+    let folder = tempfile::tempdir().unwrap();
+    let config = with_a_vault_here(folder.path(), &endpoints);
+    let lost = run(folder.path(), &config, async |world| {
+        let (ehr, portal) = (world.client("ehr").await, world.client("portal").await);
+        patients(&ehr).await;
+        for endpoint in endpoints {
+            endpoint.behave(Behaviour::Status(503));
+        }
+        let json = Some("application/fhir+json");
+        subscribed(&ehr, "Observation", &all, json).await;
+        subscribed(&ehr, "Observation?status=final", &matching, json).await;
+        subscribed(&portal, "Observation", &portals, json).await;
+        for id in ["a", "b", "c"] {
+            put(&ehr, id, "p1", "x").await;
+        }
+        for endpoint in endpoints {
+            endpoint.until(1).await;
+        }
+        world.organization.records.any_version("Observation", "b", 1).await.unwrap().address
+    });
+    let vault = LocalStore::open(&config.organizations[0].data.join("vault")).unwrap();
+    let mut batch = Batch::default();
+    batch.delete(Space::Body, lost.as_bytes());
+    futures::executor::block_on(vault.commit(batch, Durability::Synced)).unwrap();
+    drop(vault);
+    for endpoint in endpoints {
+        endpoint.behave(Behaviour::Status(200));
+        endpoint.forget();
+    }
+    run(folder.path(), &config, async |world| {
+        let (ehr, portal) = (world.client("ehr").await, world.client("portal").await);
+        for endpoint in endpoints {
+            endpoint.until(2).await;
+            assert_eq!(endpoint.lines(), ["a", "c"].map(|id| format!("PUT /hook/Observation/{id}")));
+        }
+        ehr.get("/Observation/b").await.expect(500);
+        let said = "1 versions were lost by this server and passed over";
+        // Whoever may not see each version of the type is not told that there was one.
+        for (client, expected) in [(&ehr, [Some(said), Some(said)].as_slice()), (&portal, &[None])] {
+            let bundle = client.get("/Subscription/$status").await.expect(200).json();
+            let ids = bundle["entry"].as_array().unwrap().iter().map(|entry| entry["resource"]["id"].as_str().unwrap());
+            for (id, expected) in ids.zip(expected) {
+                until_is(client, id, ("active", 2, *expected)).await;
+            }
+        }
+        let counts = &world.organization.subscriptions.counts;
+        assert_eq!(counts.lost.load(Ordering::Relaxed), 3);
+        put(&ehr, "d", "p1", "x").await;
+        all.until(3).await;
+    });
+}
+
+/// A process that did not know a client yet switched its Subscriptions off at once.
+#[test]
+fn a_client_that_one_process_does_not_know_yet_is_told_by_the_next() {
+    let endpoint = Endpoint::start();
+    let folder = tempfile::tempdir().unwrap();
+    let config = with_a_vault_here(folder.path(), &[&endpoint]);
+    let id = run(folder.path(), &config, async |world| {
+        let (ehr, portal) = (world.client("ehr").await, world.client("portal").await);
+        patients(&ehr).await;
+        endpoint.behave(Behaviour::Status(503));
+        let id = subscribed(&portal, "Observation", &endpoint, Some("application/fhir+json")).await;
+        put(&ehr, "a", "p1", "x").await;
+        endpoint.until(1).await;
+        id
+    });
+    endpoint.behave(Behaviour::Status(200));
+    endpoint.forget();
+    let changes: [fn(&mut Config); 3] = [
+        |config| config.organizations[0].clients.truncate(2),
+        |config| config.organizations[0].clients[2].scopes = "patient/*.r".to_owned(),
+        |config| config.subscriptions.trusted_endpoints.clear(),
+    ];
+    for change in changes {
+        let mut other = config.clone();
+        change(&mut other);
+        run(folder.path(), &other, async |world| {
+            let counts = &world.organization.subscriptions.counts;
+            until(|| counts.failed.load(Ordering::Relaxed) > 1).await;
+            assert_eq!(counts.given_up.load(Ordering::Relaxed), 0);
+        });
+    }
+    assert!(endpoint.received().is_empty(), "{:?}", endpoint.lines());
+    run(folder.path(), &config, async |world| {
+        until_is(&world.client("portal").await, &id, ("active", 1, None)).await;
+    });
+    assert_eq!(endpoint.lines(), ["PUT /hook/Observation/a"]);
 }

@@ -137,6 +137,79 @@ async fn user_scopes_end_with_the_enrolment_and_leave_patient_scopes_what_they_a
     app.get("/Condition/c-p2").await.expect(403);
 }
 
+fn practitioner(id: &str, account: Option<&Address>) -> Value {
+    let identifiers = account.map(|account| json!([{"system": "urn:careledger:account", "value": account}]));
+    let mut body = json!({"resourceType": "Practitioner", "id": id, "active": true});
+    if let Some(identifiers) = identifiers {
+        body["identifier"] = identifiers;
+    }
+    body
+}
+
+fn transaction(entries: &[Value]) -> String {
+    let entry = |resource: &Value| {
+        let url = format!("Practitioner/{}", resource["id"].as_str().unwrap());
+        json!({"resource": resource, "request": {"method": "PUT", "url": url}})
+    };
+    let entries: Vec<Value> = entries.iter().map(entry).collect();
+    json!({"resourceType": "Bundle", "type": "transaction", "entry": entries}).to_string()
+}
+
+/// Whoever was such a Practitioner was taken for another person by the ledger and by other organizations.
+#[actix_web::test]
+async fn an_account_is_one_practitioners_of_a_server() {
+    let hospital = Hospital::new().await;
+    let ehr = &hospital.ehr;
+    let (doctor, other) = (hospital.doctor, OrganizationSigner::random().address());
+    let put = async |id: &str, account: Option<&Address>| {
+        ehr.send("PUT", &format!("/Practitioner/{id}"), &[], practitioner(id, account).to_string()).await
+    };
+    let refused = put("second", Some(&doctor)).await.expect(422);
+    assert!(refused.text().contains("another Practitioner of this server has that account"), "{}", refused.text());
+    assert!(!refused.text().contains(&doctor.to_string()), "{}", refused.text());
+    ehr.get("/Practitioner/second").await.expect(404);
+    ehr.post("/Practitioner", practitioner("x", Some(&doctor)).to_string()).await.expect(422);
+    // It can be put again, also by what renews it.
+    put("doctor", Some(&doctor)).await.expect(200);
+    put("second", None).await.expect(201);
+    put("second", Some(&doctor)).await.expect(422);
+    // One request gives it to one.
+    let both = transaction(&[practitioner("third", Some(&other)), practitioner("fourth", Some(&other))]);
+    let outcome = ehr.post("/", both).await.expect(422).json();
+    assert!(outcome["issue"][0]["expression"][0].as_str().unwrap().starts_with("Bundle.entry["), "{outcome}");
+    ehr.get("/Practitioner/third").await.expect(404);
+    let taken = transaction(&[practitioner("third", Some(&other)), practitioner("fourth", Some(&doctor))]);
+    ehr.post("/", taken).await.expect(422);
+    ehr.get("/Practitioner/third").await.expect(404);
+    // It goes from one to another by one request, or once the one is gone.
+    let moved = transaction(&[practitioner("second", Some(&doctor)), practitioner("doctor", None)]);
+    ehr.post("/", moved).await.expect(200);
+    put("doctor", Some(&doctor)).await.expect(422);
+    ehr.send("DELETE", "/Practitioner/second", &[], "").await.expect(204);
+    put("doctor", Some(&doctor)).await.expect(200);
+    let app = hospital.app("user/Condition.rs", json!({"fhirUser": "Practitioner/doctor"})).await;
+    app.get("/Condition/c-p1").await.expect(200);
+}
+
+#[actix_web::test]
+async fn of_racing_practitioners_one_gets_an_account() {
+    let hospital = Hospital::new().await;
+    for round in 0..10 {
+        let account = OrganizationSigner::random().address();
+        let puts = (0..8).map(|number| {
+            let id = format!("r{round}-{number}");
+            let (path, body) = (format!("/Practitioner/{id}"), practitioner(&id, Some(&account)).to_string());
+            let ehr = &hospital.ehr;
+            async move { ehr.send("PUT", &path, &[], body).await.status }
+        });
+        let mut statuses = futures::future::join_all(puts).await;
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 422, 422, 422, 422, 422, 422, 422]);
+        let found = hospital.ehr.get(&format!("/Practitioner?identifier=urn:careledger:account|{account}")).await;
+        assert_eq!(found.expect(200).json()["total"], 1);
+    }
+}
+
 #[actix_web::test]
 async fn search_parameters_of_user_scopes_hold_and_those_that_cannot_are_refused_aloud() {
     let hospital = Hospital::new().await;

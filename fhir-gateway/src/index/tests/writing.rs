@@ -87,3 +87,29 @@ fn writers_at_the_same_time_number_changes_one_after_the_other() {
     assert_eq!(known, (1..=40).collect::<Vec<i64>>());
     assert_eq!(fixture.ids("Patient", "active=true&_count=100").len(), 40);
 }
+
+#[test]
+fn the_newest_change_of_each_type_is_told_as_far_as_it_is_applied() {
+    let fixture = fixture();
+    let listed = |sequence, resource_type: &str| Listed {
+        sequence,
+        resource_type: resource_type.to_owned(),
+        id: format!("id-{sequence}"),
+        version: 1,
+        last_updated: 1,
+        patient: None,
+    };
+    let versions = [(1, "Patient"), (2, "Observation"), (3, "Patient"), (4, "Condition")];
+    fixture.index.list(&versions.map(|(sequence, name)| listed(sequence, name))).expect("listed");
+    fixture.index.put(3, &[]).expect("applied");
+    let newest = |after| {
+        let mut found = fixture.index.newest_changes(after).expect("reads");
+        found.of_types.sort();
+        (found.of_types, found.through)
+    };
+    let of = |name: &str, sequence| (name.to_owned(), sequence);
+    assert_eq!(newest(0), (vec![of("Observation", 2), of("Patient", 3)], 3));
+    assert_eq!(newest(2), (vec![of("Patient", 3)], 3));
+    assert_eq!(newest(3), (vec![], 3));
+    assert_eq!(newest(7), (vec![], 7), "it is made anew, and is behind");
+}

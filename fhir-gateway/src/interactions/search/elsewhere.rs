@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 
 use crate::{
     auth::scopes::Interaction,
-    index::Index,
+    index::Unlisted,
     interactions::{
         Context,
         reach::{Judged, judge},
     },
     json::Document,
     outcome::Refusal,
-    records::blocking,
     remote::merge,
     search::Query,
 };
@@ -91,7 +90,12 @@ pub async fn matching(
     query: &Query,
     documents: Vec<(String, Document)>,
 ) -> Result<BTreeSet<String>, Refusal> {
-    let (query, base_url) = (query.clone(), context.organization.base_url.clone());
-    let organization = context.organization.address();
-    blocking(move || Index::matching(&documents, &query, &base_url, organization)).await
+    if documents.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let resource_type = query.resource.name;
+    let unlisted = |(name, document)| Unlisted { resource_type, name, document };
+    let (documents, queries) = (documents.into_iter().map(unlisted).collect::<Vec<_>>(), vec![query.clone()]);
+    let met = context.organization.index.run(move |index| index.matching(&documents, &queries)).await?;
+    Ok(met.into_iter().next().unwrap_or_default())
 }
