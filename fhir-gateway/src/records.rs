@@ -15,7 +15,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use careledger_wire::{
-    ids::{EncryptionKey, RecordId, SubjectId},
+    ids::{EncryptionKey, RecordId},
     message::Message,
 };
 use parking_lot::Mutex;
@@ -25,11 +25,14 @@ use crate::{
     keys::{OrganizationKeys, Secret, random},
     ledger::Ledger,
     outcome::Refusal,
-    vault::{self, Batch, Durability, Exclusive, Space, Store},
+    vault::{self, Exclusive, Space, Store},
 };
 
 mod anchoring;
+mod dropping;
 mod entry;
+mod links;
+mod notes;
 mod pipeline;
 mod repair;
 mod verify;
@@ -152,9 +155,32 @@ impl Records {
     /// where it did not answer in time: the outcome is found out later, and until then writes to
     /// these records get the same answer; [`Refusal::StorageFull`].
     pub async fn commit(&self, changes: Vec<Change>, extra: Vec<Message>) -> Result<Vec<Stored>, Refusal> {
+        self.commit_with(changes, extra, None).await
+    }
+
+    /// As [`Self::commit`], and leaves `note` beside each version, durably before the ledger is asked, until
+    /// somebody takes it ([`Self::note_key`]).
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn commit_noted(
+        &self,
+        changes: Vec<Change>,
+        extra: Vec<Message>,
+        note: Vec<u8>,
+    ) -> Result<Vec<Stored>, Refusal> {
+        self.commit_with(changes, extra, Some(note)).await
+    }
+
+    async fn commit_with(
+        &self,
+        changes: Vec<Change>,
+        extra: Vec<Message>,
+        note: Option<Vec<u8>>,
+    ) -> Result<Vec<Stored>, Refusal> {
         let records = self.clone();
         // In a task of its own: a client that hangs up must not leave a write half-way.
-        let task = tokio::spawn(async move { records.write(changes, extra).await });
+        let task = tokio::spawn(async move { records.write(changes, extra, note.as_deref()).await });
         task.await.map_err(|_| Refusal::Internal("a write was interrupted"))?
     }
 
@@ -163,9 +189,7 @@ impl Records {
     /// # Errors
     /// [`Refusal::NotFound`], or [`Refusal::Gone`] after a deletion.
     pub async fn read(&self, resource_type: &str, id: &str) -> Result<Stored, Refusal> {
-        let record = self.core.keys.record_id(resource_type, id);
-        let (version, _) = self.core.current(&record)?.ok_or(Refusal::NotFound)?;
-        match self.core.stored(&record, version)?.ok_or(Refusal::NotFound)? {
+        match self.latest(resource_type, id).await? {
             Stored { content: Content::Deleted, .. } => Err(Refusal::Gone),
             stored => Ok(stored),
         }
@@ -177,8 +201,11 @@ impl Records {
     /// [`Refusal::NotFound`] where the resource never existed.
     pub async fn latest(&self, resource_type: &str, id: &str) -> Result<Stored, Refusal> {
         let record = self.core.keys.record_id(resource_type, id);
-        let (version, _) = self.core.current(&record)?.ok_or(Refusal::NotFound)?;
-        self.core.stored(&record, version)?.ok_or(Refusal::NotFound)
+        let latest = move |core: &Core| {
+            let (version, _) = core.current(&record)?.ok_or(Refusal::NotFound)?;
+            core.stored(&record, version)?.ok_or(Refusal::NotFound)
+        };
+        self.core.asking(latest).await
     }
 
     /// The version that is current, a deletion too, once it is known what became of every earlier
@@ -191,7 +218,7 @@ impl Records {
         let record = self.core.keys.record_id(resource_type, id);
         self.core.settle(&[record]).await?;
         let held = self.core.held.lock().get(&record).copied();
-        match (held, self.core.current(&record)?) {
+        match (held, self.core.asking(move |core| core.current(&record)).await?) {
             (Some(Held::Unknown), _) => Err(Refusal::LedgerUnavailable),
             (Some(Held::Writing), None) => Err(Refusal::VersionConflict),
             (_, current) => Ok(current.map(|(version, _)| version)),
@@ -205,20 +232,21 @@ impl Records {
     }
 
     /// Marks of the versions that are prepared and not visible yet, at most `limit`.
-    pub fn waiting(&self, limit: usize) -> Result<Vec<Vec<u8>>, Refusal> {
-        let marks = self.core.store.scan(Space::Pending, &[], None, limit)?;
+    pub async fn waiting(&self, limit: usize) -> Result<Vec<Vec<u8>>, Refusal> {
+        let marks = self.core.asking(move |core| Ok(core.store.scan(Space::Pending, &[], None, limit)?)).await?;
         Ok(marks.into_iter().map(|(mark, _)| mark).collect())
     }
 
     /// Whether the version of that mark still waits for the ledger.
-    pub fn is_waiting(&self, mark: &[u8]) -> Result<bool, Refusal> {
-        Ok(self.core.store.get(Space::Pending, mark)?.is_some())
+    pub async fn is_waiting(&self, mark: &[u8]) -> Result<bool, Refusal> {
+        let mark = mark.to_vec();
+        self.core.asking(move |core| Ok(core.store.get(Space::Pending, &mark)?.is_some())).await
     }
 
     /// Sequence of the last visible change; 0 where there is none.
     pub async fn last_change(&self) -> Result<u64, Refusal> {
         let _in_order = self.core.sequence.lock().await;
-        self.core.last_sequence()
+        self.core.asking(Core::last_sequence).await
     }
 
     /// Whether other processes may write here too.
@@ -238,7 +266,7 @@ impl Records {
     /// [`Refusal::NotFound`].
     pub async fn any_version(&self, resource_type: &str, id: &str, version: u32) -> Result<Stored, Refusal> {
         let record = self.core.keys.record_id(resource_type, id);
-        self.core.stored(&record, version)?.ok_or(Refusal::NotFound)
+        self.core.asking(move |core| core.stored(&record, version)).await?.ok_or(Refusal::NotFound)
     }
 
     /// One committed version as it lies in the vault.
@@ -247,25 +275,7 @@ impl Records {
     /// [`Refusal::NotFound`], or [`Refusal::Gone`] where the version is a deletion.
     pub async fn sealed_version(&self, resource_type: &str, id: &str, version: u32) -> Result<Sealed, Refusal> {
         let record = self.core.keys.record_id(resource_type, id);
-        let committed = self.core.store.get(Space::Committed, &entry::key(&record, version))?;
-        let (_, time) = entry::version_and_time(&committed.ok_or(Refusal::NotFound)?)?;
-        let entry = self.core.entry(&record, version)?.ok_or(Refusal::NotFound)?;
-        if entry.is_deletion() {
-            return Err(Refusal::Gone);
-        }
-        let document = Document::new(record, version);
-        Ok(Sealed {
-            document,
-            body: vault::get_body(self.core.store.as_ref(), &entry.address)?,
-            own_wrap: self.core.own_wrap(&document)?,
-            content_type: entry.content_type(),
-            resource_type: entry.resource_type,
-            id: entry.id,
-            last_updated: time,
-            patient: entry.patient,
-            subject: entry.subject,
-            salt: entry.salt,
-        })
+        self.core.asking(move |core| core.sealed_version(record, version)).await
     }
 
     /// Wraps the document key of `sealed` for another organization's registered key. The caller
@@ -275,35 +285,6 @@ impl Records {
             .map_err(|_| Refusal::Internal("an own wrap does not open"))?;
         envelope::wrap_for(&sealed.document, &key, recipient)
             .map_err(|_| Refusal::Rule("the requester's registered encryption key is not usable".to_owned()))
-    }
-
-    /// Remembers which subject on the ledger a local Patient is. Versions about the patient that
-    /// are written from then on are committed to that subject.
-    pub async fn link_subject(&self, patient: &str, subject: &SubjectId) -> Result<(), Refusal> {
-        let mut batch = Batch::default();
-        let (forward, back) = (self.core.patient_key(patient), self.core.subject_key(subject));
-        // What either was linked to before, by a request that came to nothing, is unlinked.
-        if let Some(before) = self.subject_of(patient)? {
-            batch.delete(Space::Subject, self.core.subject_key(&before));
-        }
-        if let Some(before) = self.patient_of(subject)? {
-            batch.delete(Space::Subject, self.core.patient_key(&before));
-        }
-        batch.put(Space::Subject, forward.clone(), self.core.seal_link(&forward, subject.as_bytes()));
-        batch.put(Space::Subject, back.clone(), self.core.seal_link(&back, patient.as_bytes()));
-        Ok(self.core.store.commit(batch, Durability::Synced).await?)
-    }
-
-    /// The subject of a local Patient.
-    pub fn subject_of(&self, patient: &str) -> Result<Option<SubjectId>, Refusal> {
-        self.core.subject_of(patient)
-    }
-
-    /// The local Patient of a subject.
-    pub fn patient_of(&self, subject: &SubjectId) -> Result<Option<String>, Refusal> {
-        let patient = self.core.open_link(&self.core.subject_key(subject))?;
-        let patient = patient.map(String::from_utf8).transpose();
-        patient.map_err(|_| Refusal::Internal("a subject's link is not text"))
     }
 
     /// Builds the index anew from the vault, checking every current version against the ledger.
@@ -320,6 +301,41 @@ impl Records {
 }
 
 impl Core {
+    /// Asks the vault where that holds up nobody else: here, where it answers from this machine's disk, which takes
+    /// less than another thread does; on a thread for what blocks, where a server answers.
+    async fn asking<T: Send + 'static>(
+        self: &Arc<Self>,
+        ask: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        if !self.store.is_shared() {
+            return ask(self);
+        }
+        let core = Arc::clone(self);
+        blocking(move || ask(&core)).await
+    }
+
+    fn sealed_version(&self, record: RecordId, version: u32) -> Result<Sealed, Refusal> {
+        let committed = self.store.get(Space::Committed, &entry::key(&record, version))?;
+        let (_, time) = entry::version_and_time(&committed.ok_or(Refusal::NotFound)?)?;
+        let entry = self.entry(&record, version)?.ok_or(Refusal::NotFound)?;
+        if entry.is_deletion() {
+            return Err(Refusal::Gone);
+        }
+        let document = Document::new(record, version);
+        Ok(Sealed {
+            document,
+            body: vault::get_body(self.store.as_ref(), &entry.address)?,
+            own_wrap: self.own_wrap(&document)?,
+            content_type: entry.content_type(),
+            resource_type: entry.resource_type,
+            id: entry.id,
+            last_updated: time,
+            patient: entry.patient,
+            subject: entry.subject,
+            salt: entry.salt,
+        })
+    }
+
     /// Sequence of the last visible change; 0 where there is none.
     fn last_sequence(&self) -> Result<u64, Refusal> {
         self.store.last(Space::Journal)?.map_or(Ok(0), |(key, _)| sequence_of(&key))
@@ -356,31 +372,6 @@ impl Core {
         let key = entry::wrap_key(document, &envelope::storage_key_id(&self.keys.storage));
         let wrap = self.store.get(Space::Wrap, &key)?.ok_or(Refusal::Internal("a document has no own wrap"))?;
         serde_json::from_slice(&wrap).map_err(|_| Refusal::Internal("a wrap of the vault does not decode"))
-    }
-
-    fn subject_of(&self, patient: &str) -> Result<Option<SubjectId>, Refusal> {
-        let Some(subject) = self.open_link(&self.patient_key(patient))? else { return Ok(None) };
-        let subject = SubjectId::try_from(subject.as_slice());
-        subject.map(Some).map_err(|_| Refusal::Internal("a patient's link is no subject"))
-    }
-
-    /// Where a patient's subject is kept; the key shows neither.
-    fn patient_key(&self, patient: &str) -> Vec<u8> {
-        self.keys.record_id("careledger/subject-of", patient).to_vec()
-    }
-
-    fn subject_key(&self, subject: &SubjectId) -> Vec<u8> {
-        self.keys.record_id("careledger/patient-of", &subject.to_string()).to_vec()
-    }
-
-    fn seal_link(&self, key: &[u8], value: &[u8]) -> Vec<u8> {
-        envelope::seal_value(&self.entry_key, value, key)
-    }
-
-    fn open_link(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
-        let Some(sealed) = self.store.get(Space::Subject, key)? else { return Ok(None) };
-        let value = envelope::open_value(&self.entry_key, &sealed, key);
-        value.map(Some).map_err(|_| Refusal::Internal("a link of the vault does not open"))
     }
 }
 
