@@ -1,6 +1,7 @@
 //! Lines of the access log that writes owe it. A line says what happened, so it comes after the ledger has the write;
 //! then it can no longer be refused, and is not to be lost. So a note of who writes is durable before the ledger is
 //! asked, and goes with the line. What could not be logged, or was not because the process ended, is logged later.
+//! docs/api/audit-event.md
 
 use std::{collections::BTreeSet, sync::Weak, time::Duration};
 
