@@ -36,6 +36,11 @@ impl<K: Eq + Hash, V: Clone> Remembered<K, V> {
         self.old.remove(key);
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.young = HashMap::new();
+        self.old = HashMap::new();
+    }
+
     pub(crate) fn insert(&mut self, key: K, value: V) {
         if self.young.len() >= self.generation_max {
             self.old = std::mem::take(&mut self.young);
@@ -61,5 +66,7 @@ mod tests {
         assert_eq!(remembered.get(&998), Some(0), "the newest value counts, also where both generations know the key");
         remembered.forget(&998);
         assert_eq!(remembered.get(&998), None);
+        remembered.clear();
+        assert_eq!(remembered.get(&999), None);
     }
 }

@@ -33,7 +33,7 @@ pub mod event;
 mod leaf;
 mod of_patients;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use careledger_app::audit::Inclusion;
 pub use leaf::{Access, Action, Agent, AnchoredBatch, Disclosure, Entity, Leaf, Origin, Outcome, Verdict};
@@ -99,14 +99,25 @@ impl AuditLog {
     /// Logs an access and gives the number of its leaf. With [`Durability::Synced`] it is on the
     /// disk when this returns: a release to another organization waits for it.
     pub async fn record(&self, access: Access, durability: Durability) -> Result<u64, Refusal> {
+        self.record_and_take(access, durability, None).await
+    }
+
+    /// As [`Self::record`], and with the same write takes the note at that key away
+    /// ([`crate::records::Records::note_key`]).
+    pub async fn record_and_take(
+        &self,
+        access: Access,
+        durability: Durability,
+        note: Option<&[u8]>,
+    ) -> Result<u64, Refusal> {
         if self.core.store.is_shared() {
-            return self.record_among_others(access, durability).await;
+            return self.record_among_others(access, durability, note).await;
         }
         let (number, written) = {
             let mut last = self.core.last.lock();
             let number = *last + 1;
             *last = number;
-            (number, self.core.store.commit(self.core.written(number, access), durability))
+            (number, self.core.store.commit(self.core.written(number, access, note), durability))
         };
         if let Err(error) = written.await {
             // The number is free again, unless a later leaf went on from it, or it is there all the same.
@@ -126,11 +137,16 @@ impl AuditLog {
     /// As [`Self::record`], where other processes write leaves too: each takes the number after the last
     /// one that is there, so that none appears below an anchored one, and tries the next where another
     /// process was first.
-    async fn record_among_others(&self, access: Access, durability: Durability) -> Result<u64, Refusal> {
+    async fn record_among_others(
+        &self,
+        access: Access,
+        durability: Durability,
+        note: Option<&[u8]>,
+    ) -> Result<u64, Refusal> {
         let _in_order = self.core.turn.lock().await;
         let mut number = *self.core.last.lock() + 1;
         loop {
-            match self.core.store.commit(self.core.written(number, access.clone()), durability).await {
+            match self.core.store.commit(self.core.written(number, access.clone(), note), durability).await {
                 Ok(()) => break,
                 Err(StoreError::Taken) => number = self.core.newest()? + 1,
                 Err(error) => return Err(error.into()),
@@ -172,6 +188,19 @@ impl AuditLog {
         let key = number.to_be_bytes();
         let sealed = self.core.store.get(Space::Leaf, &key)?;
         sealed.map(|sealed| self.core.open(&key, &sealed)).transpose()
+    }
+
+    /// Asks it where that holds up nobody else: here, where the vault is on this machine's disk, or on a thread for what
+    /// blocks, where a server answers.
+    pub async fn asking<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        if !self.core.store.is_shared() {
+            return ask(self);
+        }
+        let log = self.clone();
+        blocking(move || ask(&log)).await
     }
 
     /// Anchors every leaf that is not anchored yet, in batches. Returns how many leaves that was.
@@ -223,11 +252,12 @@ impl Core {
         self.store.last(Space::Leaf)?.map_or(Ok(0), |(key, _)| number_of(&key))
     }
 
-    /// The write of a leaf.
-    fn written(&self, number: u64, access: Access) -> Batch {
+    /// The write of a leaf, and of the end of a note.
+    fn written(&self, number: u64, access: Access, note: Option<&[u8]>) -> Batch {
         let (leaf, key) = (Leaf::new(number, clock(), access), number.to_be_bytes());
         let mut batch = Batch::default();
         self.list(&leaf, &mut batch);
+        note.iter().for_each(|note| batch.delete(Space::State, *note));
         batch.put_new(Space::Leaf, key, envelope::seal_value(&self.leaf_key, &leaf.bytes(), &key));
         batch
     }

@@ -15,11 +15,13 @@ use careledger_wire::ids::Address;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+mod memory;
 mod postgres;
 mod server;
 mod subscriptions;
 
 use crate::postgres::settings;
+pub use memory::Memory;
 pub use postgres::{Postgres, SslMode, VaultKind};
 pub use server::{ClientCertificates, Tls};
 pub use subscriptions::Subscriptions;
@@ -66,6 +68,9 @@ pub struct Config {
     /// How Subscriptions are notified.
     #[serde(default)]
     pub subscriptions: Subscriptions,
+    /// How much memory it takes.
+    #[serde(default)]
+    pub memory: Memory,
     /// The ledger in this process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedded: Option<Embedded>,
@@ -271,6 +276,16 @@ impl Config {
         format!("{}/{organization}/auth/token", self.origin())
     }
 
+    /// Bytes that each database on this machine's disk may keep in memory: that of an embedded ledger, and
+    /// those of the vaults that are here.
+    pub fn storage_bytes_each(&self) -> usize {
+        let is_here = |organization: &&Organization| {
+            organization.postgres.as_ref().is_none_or(|postgres| postgres.vault == VaultKind::Local)
+        };
+        let vaults = self.organizations.iter().filter(is_here).count();
+        self.memory.storage_bytes_max / (vaults + usize::from(self.ledger == LedgerKind::Embedded)).max(1)
+    }
+
     fn origin(&self) -> &str {
         self.server.base_url.trim_end_matches('/')
     }
@@ -307,6 +322,7 @@ impl Config {
         }
         self.server.check()?;
         self.subscriptions.check()?;
+        self.memory.check()?;
         let urls = [&self.server.base_url].into_iter();
         let urls = urls.chain(self.comet.iter().map(|comet| &comet.rpc)).chain(self.peers.iter().map(|peer| &peer.url));
         for url in urls {
@@ -393,7 +409,7 @@ mod tests {
         let config = read(EXAMPLE).unwrap();
         assert_eq!(config.ledger, LedgerKind::Embedded);
         assert_eq!((&config.auth, &config.audit), (&Auth::default(), &Audit::default()), "the limits of `init`");
-        assert_eq!(config.subscriptions, Subscriptions::default());
+        assert_eq!((&config.subscriptions, &config.memory), (&Subscriptions::default(), &Memory::default()));
         assert_eq!((config.server.body_bytes_max, config.server.workers), (BODY_BYTES_MAX, WORKERS));
         let client = &config.organizations[0].clients[0];
         assert!(client.jwks.is_absolute(), "paths are relative to the file");
@@ -471,6 +487,8 @@ mod tests {
             ),
             (EXAMPLE.replace("token_seconds = 300", "token_seconds = 0"), "above 0"),
             (EXAMPLE.replace("attempts_max = 36", "attempts_max = 0"), "above 0"),
+            (EXAMPLE.replace("bodies_bytes_max = 2097152", "bodies_bytes_max = 0"), "above 0"),
+            (EXAMPLE.replace("storage_bytes_max = 67108864", "storage_bytes_max = 1000"), "at least 8388608"),
             (EXAMPLE.replace("trusted_endpoints = []", "trusted_endpoints = [\"10.0.0.0/8\"]"), "no origin"),
             (EXAMPLE.replace("trusted_endpoints = []", "trusted_endpoints = [\"http://127.0.0.1/hook\"]"), "no origin"),
             (EXAMPLE.replace("name = \"riverside\"", "name = \"River/side\""), "lower-case letters"),

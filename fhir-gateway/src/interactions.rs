@@ -18,6 +18,7 @@ pub mod idempotency;
 mod logging;
 pub mod openapi;
 pub mod operation;
+pub mod owed;
 pub mod patch;
 pub mod person;
 pub mod reach;

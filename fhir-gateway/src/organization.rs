@@ -15,6 +15,7 @@ use crate::{
     export::{self, Exports},
     http_client::Trust,
     index::Index,
+    interactions::owed::{self, Owed},
     keys::{
         OrganizationKeys,
         keystore::{self, KeystoreError},
@@ -121,6 +122,8 @@ pub struct Organization {
     pub audit: AuditLog,
     /// Bulk exports.
     pub exports: Exports,
+    /// What is to be logged still.
+    pub owed: Owed,
     counters: Arc<Counters>,
     /// Who is told of what was written.
     pub subscriptions: Subscriptions,
@@ -142,6 +145,7 @@ impl Organization {
         let (organization, repaired) = Self::open_with(config, settings, ledger, Vault::Whole).await?;
         tokio::spawn(export::run::work(Arc::downgrade(&organization)));
         tokio::spawn(subscriptions::work::work(Arc::downgrade(&organization)));
+        tokio::spawn(owed::work(Arc::downgrade(&organization)));
         Ok((organization, repaired))
     }
 
@@ -165,7 +169,8 @@ impl Organization {
         let keys = Arc::new(open_keys(settings)?);
         fs::create_dir_all(&settings.data).map_err(|error| OpenError::Folder(name.clone(), error))?;
         let base_url = config.fhir_url(&name);
-        let Storage { store, index, place, counters } = Storage::open(settings, &base_url, &keys)?;
+        let Storage { store, index, place, counters } =
+            Storage::open(settings, &base_url, &keys, config.storage_bytes_each())?;
         let parts = (Arc::clone(&keys), Arc::clone(&store), ledger.clone(), Arc::clone(&index));
         let opened = match expected {
             Vault::Whole => Records::open(parts.0, parts.1, parts.2, parts.3).await,
@@ -203,6 +208,7 @@ impl Organization {
             audit,
             exports,
             subscriptions,
+            owed: Owed::default(),
             counters,
             _place: place,
         });

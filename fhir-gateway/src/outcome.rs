@@ -145,6 +145,9 @@ pub enum Refusal {
          POST only with the Idempotency-Key that it carried: without one it may be stored twice"
     )]
     LedgerUnavailable,
+    /// Other processes of the organization hold what the request needs.
+    #[error("another process of this server holds what the request needs; nothing was done, wait and try again")]
+    Busy,
     /// The organization that holds the document did not answer.
     #[error("the custodian of this document does not answer; a retry is safe")]
     CustodianUnavailable,
@@ -230,6 +233,7 @@ impl Refusal {
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, IssueType::Throttled),
             Self::Ledger { .. } => (StatusCode::UNPROCESSABLE_ENTITY, IssueType::BusinessRule),
             Self::LedgerUnavailable => (StatusCode::SERVICE_UNAVAILABLE, IssueType::Transient),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, IssueType::LockError),
             Self::CustodianUnavailable | Self::IssuerUnavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, IssueType::Transient)
             }
@@ -285,7 +289,7 @@ impl Refusal {
             Self::UnsupportedEncoding => {
                 response.insert_header((header::ACCEPT_ENCODING, ENCODINGS));
             }
-            Self::LedgerUnavailable | Self::CustodianUnavailable | Self::IssuerUnavailable => {
+            Self::LedgerUnavailable | Self::Busy | Self::CustodianUnavailable | Self::IssuerUnavailable => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
             }
             Self::TooMany { retry_after } => {
@@ -328,6 +332,7 @@ mod tests {
             },
             Refusal::Ledger { code: 10, sentence: "organization is not registered".to_owned() },
             Refusal::TooMany { retry_after: 2 },
+            Refusal::Busy,
             Refusal::Internal("search index"),
         ];
         for refusal in refusals {

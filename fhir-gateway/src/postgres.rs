@@ -61,6 +61,9 @@ pub enum Fault {
     /// A row that must be new is there already.
     #[error("a row is there already")]
     Taken,
+    /// Another process holds what is wanted, and does not let go.
+    #[error("another process of the organization does not let go of what is wanted")]
+    Held,
     /// Other processes are in the way.
     #[error("{0}")]
     Others(&'static str),
@@ -73,6 +76,7 @@ impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Full => Self::StorageFull,
+            Fault::Held => Self::Busy,
             fault => {
                 tracing::error!(%fault, "database");
                 Self::Internal("the database failed")

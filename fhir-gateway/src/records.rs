@@ -29,8 +29,10 @@ use crate::{
 };
 
 mod anchoring;
+mod dropping;
 mod entry;
 mod links;
+mod notes;
 mod pipeline;
 mod repair;
 mod verify;
@@ -154,9 +156,32 @@ impl Records {
     /// where it did not answer in time: the outcome is found out later, and until then writes to
     /// these records get the same answer; [`Refusal::StorageFull`].
     pub async fn commit(&self, changes: Vec<Change>, extra: Vec<Message>) -> Result<Vec<Stored>, Refusal> {
+        self.commit_with(changes, extra, None).await
+    }
+
+    /// As [`Self::commit`], and leaves `note` beside each version, durably before the ledger is asked, until
+    /// somebody takes it ([`Self::note_key`]).
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn commit_noted(
+        &self,
+        changes: Vec<Change>,
+        extra: Vec<Message>,
+        note: Vec<u8>,
+    ) -> Result<Vec<Stored>, Refusal> {
+        self.commit_with(changes, extra, Some(note)).await
+    }
+
+    async fn commit_with(
+        &self,
+        changes: Vec<Change>,
+        extra: Vec<Message>,
+        note: Option<Vec<u8>>,
+    ) -> Result<Vec<Stored>, Refusal> {
         let records = self.clone();
         // In a task of its own: a client that hangs up must not leave a write half-way.
-        let task = tokio::spawn(async move { records.write(changes, extra).await });
+        let task = tokio::spawn(async move { records.write(changes, extra, note.as_deref()).await });
         task.await.map_err(|_| Refusal::Internal("a write was interrupted"))?
     }
 
@@ -165,9 +190,7 @@ impl Records {
     /// # Errors
     /// [`Refusal::NotFound`], or [`Refusal::Gone`] after a deletion.
     pub async fn read(&self, resource_type: &str, id: &str) -> Result<Stored, Refusal> {
-        let record = self.core.keys.record_id(resource_type, id);
-        let (version, _) = self.core.current(&record)?.ok_or(Refusal::NotFound)?;
-        match self.core.stored(&record, version)?.ok_or(Refusal::NotFound)? {
+        match self.latest(resource_type, id).await? {
             Stored { content: Content::Deleted, .. } => Err(Refusal::Gone),
             stored => Ok(stored),
         }
@@ -179,8 +202,11 @@ impl Records {
     /// [`Refusal::NotFound`] where the resource never existed.
     pub async fn latest(&self, resource_type: &str, id: &str) -> Result<Stored, Refusal> {
         let record = self.core.keys.record_id(resource_type, id);
-        let (version, _) = self.core.current(&record)?.ok_or(Refusal::NotFound)?;
-        self.core.stored(&record, version)?.ok_or(Refusal::NotFound)
+        let latest = move |core: &Core| {
+            let (version, _) = core.current(&record)?.ok_or(Refusal::NotFound)?;
+            core.stored(&record, version)?.ok_or(Refusal::NotFound)
+        };
+        self.core.asking(latest).await
     }
 
     /// The version that is current, a deletion too, once it is known what became of every earlier
@@ -193,7 +219,7 @@ impl Records {
         let record = self.core.keys.record_id(resource_type, id);
         self.core.settle(&[record]).await?;
         let held = self.core.held.lock().get(&record).copied();
-        match (held, self.core.current(&record)?) {
+        match (held, self.core.asking(move |core| core.current(&record)).await?) {
             (Some(Held::Unknown), _) => Err(Refusal::LedgerUnavailable),
             (Some(Held::Writing), None) => Err(Refusal::VersionConflict),
             (_, current) => Ok(current.map(|(version, _)| version)),
@@ -207,20 +233,21 @@ impl Records {
     }
 
     /// Marks of the versions that are prepared and not visible yet, at most `limit`.
-    pub fn waiting(&self, limit: usize) -> Result<Vec<Vec<u8>>, Refusal> {
-        let marks = self.core.store.scan(Space::Pending, &[], None, limit)?;
+    pub async fn waiting(&self, limit: usize) -> Result<Vec<Vec<u8>>, Refusal> {
+        let marks = self.core.asking(move |core| Ok(core.store.scan(Space::Pending, &[], None, limit)?)).await?;
         Ok(marks.into_iter().map(|(mark, _)| mark).collect())
     }
 
     /// Whether the version of that mark still waits for the ledger.
-    pub fn is_waiting(&self, mark: &[u8]) -> Result<bool, Refusal> {
-        Ok(self.core.store.get(Space::Pending, mark)?.is_some())
+    pub async fn is_waiting(&self, mark: &[u8]) -> Result<bool, Refusal> {
+        let mark = mark.to_vec();
+        self.core.asking(move |core| Ok(core.store.get(Space::Pending, &mark)?.is_some())).await
     }
 
     /// Sequence of the last visible change; 0 where there is none.
     pub async fn last_change(&self) -> Result<u64, Refusal> {
         let _in_order = self.core.sequence.lock().await;
-        self.core.last_sequence()
+        self.core.asking(Core::last_sequence).await
     }
 
     /// Whether other processes may write here too.
@@ -240,7 +267,7 @@ impl Records {
     /// [`Refusal::NotFound`]; [`Refusal::Lost`] where it was committed and the vault has it no more.
     pub async fn any_version(&self, resource_type: &str, id: &str, version: u32) -> Result<Stored, Refusal> {
         let record = self.core.keys.record_id(resource_type, id);
-        self.core.stored(&record, version)?.ok_or(Refusal::NotFound)
+        self.core.asking(move |core| core.stored(&record, version)).await?.ok_or(Refusal::NotFound)
     }
 
     /// One committed version as it lies in the vault.
@@ -249,25 +276,7 @@ impl Records {
     /// [`Refusal::NotFound`], or [`Refusal::Gone`] where the version is a deletion.
     pub async fn sealed_version(&self, resource_type: &str, id: &str, version: u32) -> Result<Sealed, Refusal> {
         let record = self.core.keys.record_id(resource_type, id);
-        let committed = self.core.store.get(Space::Committed, &entry::key(&record, version))?;
-        let (_, time) = entry::version_and_time(&committed.ok_or(Refusal::NotFound)?)?;
-        let entry = self.core.entry(&record, version)?.ok_or(Refusal::NotFound)?;
-        if entry.is_deletion() {
-            return Err(Refusal::Gone);
-        }
-        let document = Document::new(record, version);
-        Ok(Sealed {
-            document,
-            body: vault::get_body(self.core.store.as_ref(), &entry.address)?,
-            own_wrap: self.core.own_wrap(&document)?,
-            content_type: entry.content_type(),
-            resource_type: entry.resource_type,
-            id: entry.id,
-            last_updated: time,
-            patient: entry.patient,
-            subject: entry.subject,
-            salt: entry.salt,
-        })
+        self.core.asking(move |core| core.sealed_version(record, version)).await
     }
 
     /// Wraps the document key of `sealed` for another organization's registered key. The caller
@@ -293,6 +302,41 @@ impl Records {
 }
 
 impl Core {
+    /// Asks the vault where that holds up nobody else: here, where it answers from this machine's disk, which takes
+    /// less than another thread does; on a thread for what blocks, where a server answers.
+    async fn asking<T: Send + 'static>(
+        self: &Arc<Self>,
+        ask: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        if !self.store.is_shared() {
+            return ask(self);
+        }
+        let core = Arc::clone(self);
+        blocking(move || ask(&core)).await
+    }
+
+    fn sealed_version(&self, record: RecordId, version: u32) -> Result<Sealed, Refusal> {
+        let committed = self.store.get(Space::Committed, &entry::key(&record, version))?;
+        let (_, time) = entry::version_and_time(&committed.ok_or(Refusal::NotFound)?)?;
+        let entry = self.entry(&record, version)?.ok_or(Refusal::NotFound)?;
+        if entry.is_deletion() {
+            return Err(Refusal::Gone);
+        }
+        let document = Document::new(record, version);
+        Ok(Sealed {
+            document,
+            body: vault::get_body(self.store.as_ref(), &entry.address)?,
+            own_wrap: self.own_wrap(&document)?,
+            content_type: entry.content_type(),
+            resource_type: entry.resource_type,
+            id: entry.id,
+            last_updated: time,
+            patient: entry.patient,
+            subject: entry.subject,
+            salt: entry.salt,
+        })
+    }
+
     /// Sequence of the last visible change; 0 where there is none.
     fn last_sequence(&self) -> Result<u64, Refusal> {
         self.store.last(Space::Journal)?.map_or(Ok(0), |(key, _)| sequence_of(&key))

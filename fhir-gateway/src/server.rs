@@ -29,6 +29,7 @@ use actix_web::{
 
 use crate::{
     auth::routes::{OAuthError, TOKEN_REQUEST_BYTES_MAX},
+    config,
     format::{Format, Wanted},
     interactions::{self, Answer, Context, capabilities, condition::Locks, export::Exports, openapi, operation::Sent},
     json::Document,
@@ -37,13 +38,10 @@ use crate::{
     outcome::Refusal,
     release,
 };
-use body::read;
+use body::{InWork, read};
 use protection::Protection;
 use respond::respond;
 use route::Route;
-
-/// Longest accepted `X-Request-Id`.
-const REQUEST_ID_LENGTH_MAX: usize = 64;
 
 /// How long a client may take for the head of a request.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
@@ -54,6 +52,7 @@ const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 pub struct Gateway {
     organizations: HashMap<String, Served>,
     body_bytes_max: usize,
+    in_work: InWork,
     protection: Protection,
     /// What was answered.
     pub metrics: Metrics,
@@ -75,7 +74,15 @@ impl Gateway {
         let organizations: HashMap<_, _> = organizations.into_iter().map(served).collect();
         let is_https = organizations.values().any(|served| served.organization.base_url.starts_with("https://"));
         let protection = Protection { origins: Vec::new(), is_https };
-        Self { organizations, body_bytes_max, protection, metrics: Metrics::default() }
+        let in_work = InWork::of(config::Memory::default().bodies_bytes_max);
+        Self { organizations, body_bytes_max, in_work, protection, metrics: Metrics::default() }
+    }
+
+    /// The same, which works on bodies of so many bytes at the same time.
+    #[must_use]
+    pub fn with_bodies_in_work(mut self, bytes: usize) -> Self {
+        self.in_work = InWork::of(bytes);
+        self
     }
 
     /// The same, which pages of these origins may call.
@@ -126,7 +133,7 @@ pub fn serve(
 
 async fn handle(request: HttpRequest, payload: web::Payload, gateway: web::Data<Gateway>) -> HttpResponse {
     let began = Instant::now();
-    let id = request_id(&request);
+    let id = headers::request_id(&request);
     request.extensions_mut().insert(headers::RequestId(id.clone()));
     let gateway = gateway.into_inner();
     let mut response = match answer(&request, payload, &gateway).await {
@@ -256,6 +263,7 @@ async fn interact(
         headers::wanted(request, accept.as_deref())?;
     }
     let body = read(request, payload, gateway.body_bytes_max).await?;
+    let _in_work = gateway.in_work.admit(body.len()).await;
     if has_form {
         pairs.extend(headers::form(request, &body)?);
         accept = headers::accept(request, &pairs)?;
@@ -381,15 +389,4 @@ async fn by_condition(
         }
         _ => Err(Refusal::Internal("a route without a condition")),
     }
-}
-
-/// The client's request id if it is plain, a fresh one otherwise.
-fn request_id(request: &HttpRequest) -> String {
-    let is_plain = |id: &&str| {
-        !id.is_empty()
-            && id.len() <= REQUEST_ID_LENGTH_MAX
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
-    let given = headers::text(request, "x-request-id").filter(is_plain);
-    given.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_string)
 }

@@ -7,10 +7,12 @@
 //! [`put_body`] and [`get_body`] address a body by its content: SHA3-256 of the sealed bytes,
 //! checked on every read.
 
+use std::collections::BTreeMap;
+
 use careledger_wire::{commitment, ids::Digest};
 use futures::future::BoxFuture;
 
-use crate::{outcome::Refusal, postgres::locks::Guard};
+use crate::outcome::Refusal;
 
 pub mod counted;
 #[cfg(test)]
@@ -92,6 +94,8 @@ pub struct Batch {
     changes: Vec<Change>,
     /// Of these, the places of pairs that must not be there yet.
     fresh: Vec<usize>,
+    /// Of these, the places of pairs that are removed only if they still have this value.
+    seen: BTreeMap<usize, Vec<u8>>,
     bytes: usize,
 }
 
@@ -116,7 +120,15 @@ impl Batch {
         self.changes.push((space, key, None));
     }
 
-    /// The changes, in the order in which they were made.
+    /// Removes a pair if its value is still `seen`; another one stays, and the rest of the batch takes effect.
+    pub fn delete_seen(&mut self, space: Space, key: impl Into<Vec<u8>>, seen: impl Into<Vec<u8>>) {
+        let seen = seen.into();
+        self.bytes += seen.len();
+        self.seen.insert(self.changes.len(), seen);
+        self.delete(space, key);
+    }
+
+    /// The changes, in the order in which they were made. Who applies them asks [`Self::seen`] too.
     pub fn changes(&self) -> &[Change] {
         &self.changes
     }
@@ -124,6 +136,16 @@ impl Batch {
     /// The pairs that must not be there yet.
     pub fn fresh(&self) -> impl Iterator<Item = (Space, &[u8])> {
         self.fresh.iter().map(|at| (self.changes[*at].0, self.changes[*at].1.as_slice()))
+    }
+
+    /// The value that the pair of the change at `place` must still have to be removed; none where any is removed.
+    pub fn seen(&self, place: usize) -> Option<&[u8]> {
+        self.seen.get(&place).map(Vec::as_slice)
+    }
+
+    /// Whether any pair is removed only if it still has some value.
+    pub fn has_seen(&self) -> bool {
+        !self.seen.is_empty()
     }
 
     /// Bytes of keys and values.
@@ -159,6 +181,9 @@ pub enum StoreError {
     /// What must be there is not, or is not what it was. It is no use to ask again.
     #[error("{0}")]
     Lost(String),
+    /// Another process holds what is wanted, and does not let go.
+    #[error("another process does not let go of what is wanted")]
+    Held,
     /// Anything else, as the storage engine puts it. Keys and values never appear in it.
     #[error("the vault failed: {0}")]
     Fault(String),
@@ -173,6 +198,7 @@ impl From<StoreError> for Refusal {
                 tracing::error!(message, "vault");
                 Self::Lost("a body of the vault is missing or was changed")
             }
+            StoreError::Held => Self::Busy,
             StoreError::Fault(message) => {
                 tracing::error!(message, "vault");
                 Self::Internal("the vault failed")
@@ -218,13 +244,24 @@ pub trait Store: Send + Sync {
     }
 }
 
+/// How a store holds something against other processes: until it is dropped, or lost.
+pub trait Hold: Send + Sync {
+    /// Whether it is held no more, because the connection broke that held it.
+    fn is_lost(&self) -> bool;
+}
+
 /// What is held against other processes, until it is dropped. A store of one process holds nothing.
-pub struct Exclusive(Option<Guard>);
+pub struct Exclusive(Option<Box<dyn Hold>>);
 
 impl Exclusive {
+    /// What is held by a store's own means.
+    pub fn by(hold: impl Hold + 'static) -> Self {
+        Self(Some(Box::new(hold)))
+    }
+
     /// Whether it is held no more, because the connection broke that held it.
     pub fn is_lost(&self) -> bool {
-        self.0.as_ref().is_some_and(Guard::is_lost)
+        self.0.as_ref().is_some_and(|hold| hold.is_lost())
     }
 }
 

@@ -18,6 +18,8 @@
 //! committed; older versions are made from it by undoing `replaced`.
 
 mod layout;
+mod loading;
+mod memory;
 mod open_error;
 mod recent;
 mod results;
@@ -26,13 +28,14 @@ mod snapshots;
 mod window;
 mod writing;
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, WriteBatch};
 
-use layout::{FAMILIES, FORMAT, META, REPLACED, STATE, TIP, Tip, database, families, height_of, replaced_key, tip_key};
+use layout::{FAMILIES, FORMAT, META, REPLACED, STATE, TIP, Tip, database, families, replaced_key, tip_key};
 
+pub use memory::DatabaseMemory;
 pub use open_error::OpenError;
 use open_error::not_opened;
 use recent::Recent;
@@ -42,7 +45,6 @@ use snapshots::Snapshots;
 use window::Window;
 use writing::Syncing;
 
-use super::tree::Tree;
 use crate::{
     fault, keys,
     limits::RESULTS_RETAINED_BLOCKS,
@@ -93,14 +95,26 @@ pub struct DiskStore {
 impl DiskStore {
     /// Opens the state in `path`, making an empty one where there is none.
     pub fn open(path: &Path, retention: Retention) -> Result<Self, OpenError> {
+        Self::open_with(path, retention, None)
+    }
+
+    /// As [`Self::open`], of a program that does much else: the database shares `memory` with others, and fewer
+    /// values are remembered.
+    pub fn open_within(path: &Path, retention: Retention, memory: &DatabaseMemory) -> Result<Self, OpenError> {
+        Self::open_with(path, retention, Some(memory))
+    }
+
+    fn open_with(path: &Path, retention: Retention, memory: Option<&DatabaseMemory>) -> Result<Self, OpenError> {
         let mut options = database();
+        memory.iter().for_each(|memory| memory.bind(&mut options));
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         options.set_max_open_files(512);
         options.set_keep_log_file_num(4);
         options.set_max_total_wal_size(256 * 1024 * 1024);
-        let db = DB::open_cf_descriptors(&options, path, families());
-        Self::of(db.map_err(|error| not_opened(path, &error))?, retention)
+        let db = DB::open_cf_descriptors(&options, path, families(memory));
+        let keys_max = if memory.is_some() { recent::KEYS_SHARED_MAX } else { recent::KEYS_MAX };
+        Self::of(db.map_err(|error| not_opened(path, &error))?, retention, Recent::of(keys_max))
     }
 
     /// The same, for whoever keeps every block durably before its state is committed, and executes again
@@ -119,22 +133,22 @@ impl DiskStore {
         }
         self.write(batch);
         self.window = Window::default();
-        self.recent = Recent::default();
+        self.recent.clear();
         self.pruned_height = 0;
         self.tip.oldest = 0;
     }
 
     /// Opens the state in `path` to read what is committed now, also while a node runs on it.
     pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
-        let db = DB::open_cf_descriptors_read_only(&database(), path, families(), false);
-        Self::of(db.map_err(|error| not_opened(path, &error))?, Retention::default())
+        let db = DB::open_cf_descriptors_read_only(&database(), path, families(None), false);
+        let recent = Recent::of(recent::KEYS_MAX);
+        Self::of(db.map_err(|error| not_opened(path, &error))?, Retention::default(), recent)
     }
 
-    fn of(db: DB, retention: Retention) -> Result<Self, OpenError> {
+    fn of(db: DB, retention: Retention, recent: Recent) -> Result<Self, OpenError> {
         let retention = Retention { heights: retention.heights.max(2), ..retention };
         let tip = Tip { format: FORMAT, height: 0, time: 0, app_hash: [0; 32], oldest: 0, chain: None };
-        let (window, recent) = (Window::default(), Recent::default());
-        let syncing = Syncing::EachBlock;
+        let (window, syncing) = (Window::default(), Syncing::EachBlock);
         let mut store = Self { db, retention, syncing, tip, window, recent, pruned_height: 0, snapshots: None };
         let Some(bytes) = store.read(META, TIP) else { return Ok(store) };
         let format = bytes.first_chunk().map(|first| u32::from_le_bytes(*first)).ok_or(OpenError::Damaged)?;
@@ -146,37 +160,6 @@ impl DiskStore {
             store.window = store.load()?;
         }
         Ok(store)
-    }
-
-    /// Makes the tree of every height that can be proven, from the newest state backwards.
-    fn load(&self) -> Result<Window, OpenError> {
-        let Tip { height: newest, oldest, app_hash, .. } = self.tip;
-        let pairs = self.pairs_from(STATE, &[]);
-        let mut tree = Tree::of(pairs.map(|(key, value)| (key.into_vec(), value.into_vec())));
-        if tree.root() != app_hash {
-            return Err(OpenError::Root(newest));
-        }
-        let oldest = oldest.max(self.first_kept(newest));
-        let mut replaced = self.replaced_since(oldest);
-        let mut window = Window::ending_at(newest);
-        for height in (oldest..=newest).rev() {
-            let undone = replaced.remove(&height).unwrap_or_default();
-            let older = if undone.is_empty() { tree.clone() } else { tree.with(&undone) };
-            window.push_older(tree, &undone);
-            tree = older;
-        }
-        Ok(window)
-    }
-
-    /// What each height from `first` on changed, as it was before; in one pass, because most heights of
-    /// a quiet network changed nothing.
-    fn replaced_since(&self, first: u64) -> BTreeMap<u64, Changes> {
-        let mut replaced: BTreeMap<u64, Changes> = BTreeMap::new();
-        for (row, old) in self.pairs_from(REPLACED, &first.to_be_bytes()) {
-            let Some(height) = height_of(&row) else { continue };
-            replaced.entry(height).or_default().insert(row[8..].to_vec(), decode_replaced(&old));
-        }
-        replaced
     }
 
     /// Takes snapshots into `folder`, and gives those that are there to nodes that join.

@@ -1,11 +1,16 @@
 //! What is kept of earlier heights, what leaves the disk, and what can be proven.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use careledger_app::{
     keys,
-    state::Changes,
+    state::{Changes, StateRead as _},
     store::{
         Store,
-        disk::{DiskStore, Retention},
+        disk::{DatabaseMemory, DiskStore, Retention},
     },
 };
 use careledger_wire::{ids::TransactionHash, proto::query::TransactionResult};
@@ -196,4 +201,60 @@ fn a_busy_network_retains_fewer_heights() {
         drop(disk);
         disk = DiskStore::open(folder.path(), retention).unwrap();
     }
+}
+
+/// A store that was opened anew held every height in memory, however few were to be kept.
+#[test]
+fn a_store_that_is_opened_to_keep_fewer_changes_proves_those_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened =
+        |changes| DiskStore::open(folder.path(), Retention { heights: 100, changes, ..Retention::default() }).unwrap();
+    let mut disk = opened(1_000);
+    disk.init(chain(), genesis());
+    let busy = |height: u64| (0..10u8).map(|key| (vec![b'k', key], Some(height.to_be_bytes().to_vec()))).collect();
+    for height in 1..=20 {
+        disk.commit(disk.stage(height, 9, busy(height), Vec::new()));
+    }
+    assert_eq!(disk.oldest_height(), 0);
+    for (changes, oldest) in [(45, 17), (0, 19), (1_000, 0)] {
+        drop(disk);
+        disk = opened(changes);
+        assert_eq!(disk.oldest_height(), oldest, "{changes} changes");
+        for height in oldest.max(1)..=20 {
+            let proven = disk.prove(b"k\x07", height).unwrap();
+            assert_eq!(proven.value, Some(height.to_be_bytes().to_vec()), "{changes} changes, height {height}");
+        }
+    }
+}
+
+#[test]
+fn databases_that_share_their_memory_keep_within_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = 8 * 1024 * 1024;
+    let memory = DatabaseMemory::of(bytes);
+    let open = |name: &str| DiskStore::open_within(&folder.path().join(name), Retention::default(), &memory).unwrap();
+    let mut stores = [open("one"), open("other")];
+    for store in &mut stores {
+        store.init(chain(), genesis());
+    }
+    let value = vec![7; 16 * 1024];
+    let key = |height: u64, key: u64| [height.to_be_bytes(), key.to_be_bytes()].concat();
+    for height in 1..=40 {
+        for store in &mut stores {
+            let changes = (0..32).map(|number| (key(height, number), Some(value.clone()))).collect();
+            store.commit(store.stage(height, 9, changes, Vec::new()));
+        }
+    }
+    // What is being written out is counted until it is.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while memory.unwritten_bytes() > bytes {
+        assert!(Instant::now() < deadline, "{} bytes are not written out", memory.unwritten_bytes());
+        thread::yield_now();
+    }
+    for store in &stores {
+        for height in 1..=40 {
+            assert_eq!(store.get_bytes(&key(height, 31)), Some(value.clone()));
+        }
+    }
+    assert!(memory.bytes() <= 2 * bytes, "{} bytes", memory.bytes());
 }

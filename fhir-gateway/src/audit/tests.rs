@@ -49,6 +49,7 @@ impl World {
             chain_id: "careledger-dev-audit".to_owned(),
             app_state: app_state.to_string().into_bytes(),
             rpc_listen: "127.0.0.1:0".parse().unwrap(),
+            memory: embedded::Memory::default(),
         };
         let ledger = Ledger::open_embedded(&self.folder.path().join("ledger"), &settings).unwrap();
         let store = Arc::new(LocalStore::open(&self.folder.path().join("vault")).unwrap());
@@ -94,6 +95,22 @@ fn access(patient: &str) -> Access {
         grant: None,
         origin: Origin::default(),
     }
+}
+
+/// Makes the next line fail, and those after it, until the way is clear.
+pub(crate) async fn stand_in_the_way(log: &AuditLog) {
+    let next = *log.core.last.lock() + 1;
+    let mut batch = Batch::default();
+    batch.put(Space::Leaf, next.to_be_bytes(), "no leaf");
+    log.core.store.commit(batch, Durability::Synced).await.unwrap();
+}
+
+/// Undoes [`stand_in_the_way`].
+pub(crate) async fn clear_the_way(log: &AuditLog) {
+    let next = *log.core.last.lock() + 1;
+    let mut batch = Batch::default();
+    batch.delete(Space::Leaf, next.to_be_bytes());
+    log.core.store.commit(batch, Durability::Synced).await.unwrap();
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@
 
 pub mod keys;
 
+use std::sync::Arc;
+
 use jsonwebtoken::{Algorithm, Validation, errors::ErrorKind};
 use serde::Deserialize;
 use serde_json::Value;
@@ -57,7 +59,7 @@ pub struct Issuer {
     name: String,
     audience: String,
     scopes: Scopes,
-    keys: IssuerKeys,
+    keys: Arc<IssuerKeys>,
 }
 
 /// What a token says. Members that are not named are nothing to us.
@@ -120,7 +122,7 @@ impl Issuer {
             name: settings.issuer.clone(),
             audience: settings.audience.clone(),
             scopes,
-            keys: IssuerKeys::new(&settings.issuer, settings.keys_seconds, trust)?,
+            keys: Arc::new(IssuerKeys::new(&settings.issuer, settings.keys_seconds, trust)?),
         })
     }
 

@@ -197,6 +197,7 @@ impl Init {
             auth: config::Auth::default(),
             audit: config::Audit::default(),
             subscriptions: config::Subscriptions::default(),
+            memory: config::Memory::default(),
             embedded: self.comet.is_none().then_some(embedded),
             comet: self.comet.clone().map(|rpc| config::Comet { rpc }),
             organizations: self.organizations.iter().map(organization).collect(),

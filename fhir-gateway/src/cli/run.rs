@@ -44,7 +44,8 @@ pub fn start(path: &Path) -> Result<(), Failure> {
             organizations.push(organization);
         }
         let origins = config.server.allowed_origins.clone();
-        let gateway = Arc::new(Gateway::new(organizations, config.server.body_bytes_max).with_origins(origins));
+        let gateway = Gateway::new(organizations, config.server.body_bytes_max).with_origins(origins);
+        let gateway = Arc::new(gateway.with_bodies_in_work(config.memory.bodies_bytes_max));
         let taken = |address, error: io::Error| format!("cannot listen on {address}: {error}");
         let config::Server { listen, workers, operations_listen, base_url, .. } = &config.server;
         let tls = config.server.tls.as_ref().map(open_tls).transpose()?;
@@ -207,8 +208,15 @@ async fn open_ledger(config: &Config) -> Result<Ledger, Failure> {
         (LedgerKind::Embedded, Some(embedded), _) => {
             let app_state = fs::read(&embedded.genesis)
                 .map_err(|error| format!("genesis {}: {error}", embedded.genesis.display()))?;
-            let settings =
-                embedded::Settings { chain_id: embedded.chain_id.clone(), app_state, rpc_listen: embedded.rpc_listen };
+            let settings = embedded::Settings {
+                chain_id: embedded.chain_id.clone(),
+                app_state,
+                rpc_listen: embedded.rpc_listen,
+                memory: embedded::Memory {
+                    storage_bytes: config.storage_bytes_each(),
+                    changes_max: config.memory.ledger_changes_max,
+                },
+            };
             Ok(Ledger::open_embedded(&embedded.path, &settings)?)
         }
         (LedgerKind::Comet, _, Some(comet)) => connect(&comet.rpc).await,

@@ -161,7 +161,7 @@ async fn waits(organization: &Organization, job: &Job) -> Result<bool, Refusal> 
     }
     for mark in &job.waiting {
         let mark = hex::decode(mark).map_err(|_| Refusal::Internal("a mark of an export is not hexadecimal"))?;
-        if organization.records.is_waiting(&mark)? {
+        if organization.records.is_waiting(&mark).await? {
             return Ok(true);
         }
     }

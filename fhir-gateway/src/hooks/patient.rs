@@ -19,13 +19,13 @@ pub async fn before(organization: &Organization, proposed: &Proposed, effects: &
     let Some(claimant) = patient::claimant(&document.to_value())? else { return Ok(()) };
     let own = organization.address();
     let subject = patient::subject(&own, &claimant);
-    let linked = organization.records.subject_of(id)?;
+    let linked = organization.records.subject_of(id).await?;
     if let Some(linked) = linked.filter(|linked| *linked != subject)
         && is_bound(organization, id, &linked).await?
     {
         return Err(Refusal::Rule("the patient's account cannot be changed: consents were given with it".to_owned()));
     }
-    let holder = organization.records.patient_of(&subject)?;
+    let holder = organization.records.patient_of(&subject).await?;
     if let Some(holder) = holder.filter(|holder| holder != id)
         && is_bound(organization, &holder, &subject).await?
     {

@@ -54,7 +54,7 @@ async fn is_taken(
 ) -> Result<bool, Refusal> {
     let mut holders = named(organization, account).await?;
     // The index does not have what the ledger may still commit.
-    holders.extend(organization.records.practitioner_of(account)?);
+    holders.extend(organization.records.practitioner_of(account).await?);
     holders.remove(id);
     // What the same request makes of it was looked at.
     for holder in holders.iter().filter(|holder| !beside.writes_practitioner(holder)) {

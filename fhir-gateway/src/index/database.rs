@@ -14,8 +14,9 @@ use crate::{
     postgres::{Fault as PostgresFault, Postgres, Session},
 };
 
-/// Idle reading connections to SQLite that are kept. More are opened when more searches run at once.
-const IDLE_READERS_MAX: usize = 16;
+/// Idle reading connections to SQLite that are kept. More are opened when more searches run at once. Each keeps about
+/// two megabytes of pages, and its statements.
+const IDLE_READERS_MAX: usize = 8;
 
 /// A value of a column, or one that a statement binds.
 #[derive(Debug, Clone, PartialEq)]

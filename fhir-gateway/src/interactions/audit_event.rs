@@ -13,7 +13,7 @@ use super::{
     subset,
 };
 use crate::{
-    audit::{Leaf, event},
+    audit::{AuditLog, Leaf, event},
     auth::scopes::Interaction,
     json::Document,
     outcome::Refusal,
@@ -69,7 +69,7 @@ async fn leaf(context: &Context<'_>, id: &str) -> Result<Leaf, Refusal> {
     {
         return Err(Refusal::NotFound);
     }
-    let leaf = context.organization.audit.leaf(number)?.ok_or(Refusal::NotFound)?;
+    let leaf = context.organization.audit.asking(move |log| log.leaf(number)).await?.ok_or(Refusal::NotFound)?;
     let json = rendered(context, &leaf);
     let judged = judged(context, &leaf, id, &json);
     if is_reached(context, Interaction::Read, judged).await? { Ok(leaf) } else { Err(Refusal::NotFound) }
@@ -86,7 +86,7 @@ pub async fn search(context: &Context<'_>, query: &Query, path: &str) -> Result<
     let ignored = not_done(context, query)?;
     let is_constrained = context.caller.reach(Interaction::Search, "AuditEvent").is_constrained();
     if query.only_count && names_patients_only(query) && !is_constrained {
-        return counted(context, query, path);
+        return counted(context, query, path).await;
     }
     let patients = patients(context, query);
     let (wanted, most) =
@@ -95,7 +95,10 @@ pub async fn search(context: &Context<'_>, query: &Query, path: &str) -> Result<
     let mut before = query.cursor.and_then(|cursor| u64::try_from(cursor.after).ok());
     let (mut is_whole, mut looked_at) = (false, 0);
     while found.len() <= wanted && !is_whole && looked_at < most {
-        let leaves = context.organization.audit.newest(&patients, before, CHUNK)?;
+        let of = patients.clone();
+        let newest =
+            move |log: &AuditLog| log.newest(&of.iter().map(String::as_str).collect::<Vec<_>>(), before, CHUNK);
+        let leaves = context.organization.audit.asking(newest).await?;
         is_whole = leaves.len() < CHUNK;
         looked_at += leaves.len();
         before = leaves.last().map_or(before, |leaf| Some(leaf.number));
@@ -161,14 +164,16 @@ fn names_patients_only(query: &Query) -> bool {
 
 /// Of whom leaves are read: who is limited to one patient has nobody else's read, not even to find
 /// that they do not match.
-fn patients<'a>(context: &'a Context<'_>, query: &'a Query) -> Vec<&'a str> {
+fn patients(context: &Context<'_>, query: &Query) -> Vec<String> {
     let own = context.caller.compartment(Interaction::Search, "AuditEvent");
-    own.map_or_else(|| query.patients(), |own| vec![own])
+    own.map_or_else(|| query.patients(), |own| vec![own]).into_iter().map(str::to_owned).collect()
 }
 
 /// How many leaves are about the patients, without reading one.
-fn counted(context: &Context<'_>, query: &Query, path: &str) -> Result<Answer, Refusal> {
-    let total = context.organization.audit.count(&patients(context, query))?;
+async fn counted(context: &Context<'_>, query: &Query, path: &str) -> Result<Answer, Refusal> {
+    let of = patients(context, query);
+    let count = move |log: &AuditLog| log.count(&of.iter().map(String::as_str).collect::<Vec<_>>());
+    let total = context.organization.audit.asking(count).await?;
     let mut bundle = Writer::new("searchset");
     bundle.total(total);
     bundle.links(&super::search::links(context, query, path, None));

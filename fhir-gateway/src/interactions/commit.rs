@@ -1,15 +1,12 @@
 //! What every interaction that writes ends with: everything that was proposed takes effect, with what
 //! it asks for on the ledger, or nothing does (docs/api/http.md).
 
-use std::collections::BTreeSet;
-
-use super::{Context, binary::permit_pointers, documents, log, log_for, reach, sighted::permit_requesters};
+use super::{Context, binary::permit_pointers, documents, owed::log_written, reach, sighted::permit_requesters};
 use crate::{
-    audit::Action,
     hooks::{self, Effects, Proposed},
     organization::Organization,
     outcome::Refusal,
-    records::{Content, Stored},
+    records::Stored,
 };
 
 /// Commits all of `proposed` with what the hooks ask for, or nothing. Gives what was stored, in
@@ -27,38 +24,21 @@ pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Ve
     relay(context, &proposed, &effects).await?;
     let places = Places::of(&proposed);
     let changes = proposed.into_iter().map(|proposed| proposed.change).chain(effects.also).collect();
-    let committed = context.organization.records.commit(changes, effects.messages).await;
-    context.organization.subscriptions.wake();
-    let mut stored = committed.map_err(|refusal| places.refused(context, refusal))?;
+    let Organization { records, subscriptions, owed, .. } = context.organization;
+    let committed = records.commit_noted(changes, effects.messages, owed.note(context)).await;
+    subscriptions.wake();
+    let mut stored = match committed {
+        Ok(stored) => stored,
+        Err(refusal) => return Err(places.refused(context, refusal).await),
+    };
     for version in &stored {
-        let action = match (&version.content, version.version) {
-            (Content::Deleted, _) => Action::Delete,
-            (_, 1) => Action::Create,
-            _ => Action::Update,
-        };
-        log(context, action, version).await?;
-        log_moved(context, action, version).await?;
+        log_written(context, version).await;
     }
     for work in effects.after {
         work(stored.clone()).await;
     }
     stored.truncate(asked);
     Ok(stored)
-}
-
-/// A version that is about somebody else than the one before it is in the log of that patient, too.
-async fn log_moved(context: &Context<'_>, action: Action, version: &Stored) -> Result<(), Refusal> {
-    if version.version == 1 || version.resource_type == "Patient" {
-        return Ok(());
-    }
-    let records = &context.organization.records;
-    let before = records.any_version(&version.resource_type, &version.id, version.version - 1).await?;
-    match before.about() {
-        Some(patient) if version.about() != Some(patient) => {
-            log_for(context, action, version, &BTreeSet::from([patient.to_owned()])).await
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Relays what patients signed, after everything of the request was rehearsed: each of these is a
@@ -69,7 +49,7 @@ async fn relay(context: &Context<'_>, proposed: &[Proposed], effects: &Effects) 
     }
     let Organization { ledger, records, .. } = context.organization;
     let places = Places::of(proposed);
-    places.check(context)?;
+    places.check(context).await?;
     let changes = proposed.iter().map(|proposed| &proposed.change).chain(&effects.also);
     records.rehearse(changes, &effects.messages).await?;
     let mut rehearsal = ledger.rehearsal();
@@ -95,9 +75,9 @@ impl Places {
     }
 
     /// Refuses where another request changed what this one is about to change.
-    fn check(&self, context: &Context<'_>) -> Result<(), Refusal> {
+    async fn check(&self, context: &Context<'_>) -> Result<(), Refusal> {
         for (resource_type, id, expected, entry) in &self.0 {
-            if !context.organization.records.is_current(resource_type, id, *expected)? {
+            if !context.organization.records.is_current(resource_type, id, *expected).await? {
                 return Err(Refusal::VersionConflict.of_entry(*entry));
             }
         }
@@ -105,8 +85,11 @@ impl Places {
     }
 
     /// The same refusal, with the entry that conflicts where it is a conflict.
-    fn refused(&self, context: &Context<'_>, refusal: Refusal) -> Refusal {
-        match (refusal, self.check(context)) {
+    async fn refused(&self, context: &Context<'_>, refusal: Refusal) -> Refusal {
+        if refusal != Refusal::VersionConflict {
+            return refusal;
+        }
+        match (refusal, self.check(context).await) {
             (Refusal::VersionConflict, Err(named @ Refusal::Entry { .. })) => named,
             (refusal, _) => refusal,
         }

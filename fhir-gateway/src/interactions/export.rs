@@ -115,7 +115,7 @@ pub async fn begin(context: &Context<'_>, of: Of<'_>, sent: &Sent<'_>, request: 
     // The ledger's client may know of no block yet where the process is new: then what is visible does.
     let newest = organization.index.run(Index::newest).await?;
     let transaction_time = organization.ledger.time().max(newest);
-    let waiting: Vec<String> = organization.records.waiting(WAITING_MAX)?.iter().map(hex::encode).collect();
+    let waiting: Vec<String> = organization.records.waiting(WAITING_MAX).await?.iter().map(hex::encode).collect();
     if waiting.len() == WAITING_MAX {
         return Err(Refusal::TooMany { retry_after: RETRY_SECONDS });
     }

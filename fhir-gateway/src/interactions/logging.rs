@@ -24,13 +24,34 @@ pub async fn log_for(
     stored: &Stored,
     patients: &BTreeSet<String>,
 ) -> Result<(), Refusal> {
-    let entity = Entity {
+    log_patients(context, action, patients, &entity_of(stored)).await
+}
+
+/// As [`log_for`], of what was written; with the last line goes the note at that key.
+pub async fn log_noted(
+    context: &Context<'_>,
+    action: Action,
+    stored: &Stored,
+    patients: &BTreeSet<String>,
+    note: &[u8],
+) -> Result<(), Refusal> {
+    let entity = entity_of(stored);
+    let mut patients = patients.iter();
+    let last = patients.next_back();
+    for patient in patients {
+        record(context, access(context, action, Outcome::Permitted, Some(patient), entity.clone()), None).await?;
+    }
+    let access = access(context, action, Outcome::Permitted, last.map(String::as_str), entity);
+    record(context, access, Some(note)).await
+}
+
+fn entity_of(stored: &Stored) -> Entity {
+    Entity {
         resource_type: stored.resource_type.clone(),
         id: Some(stored.id.clone()),
         version: Some(stored.version),
         query: None,
-    };
-    log_patients(context, action, patients, &entity).await
+    }
 }
 
 /// Logs one access for each of the patients whom it showed, or one that names nobody: each of them
@@ -57,7 +78,7 @@ pub async fn log_access(
     patient: Option<&str>,
     entity: Entity,
 ) -> Result<(), Refusal> {
-    record(context, action, Outcome::Permitted, patient, entity).await
+    record(context, access(context, action, Outcome::Permitted, patient, entity), None).await
 }
 
 /// Logs that a request was refused for who asks: the token does not allow it, or there is nothing
@@ -84,7 +105,8 @@ pub async fn refused(
         version: None,
         query: None,
     };
-    let logged = record(context, action, Outcome::Denied(reason.to_owned()), None, entity).await;
+    let outcome = Outcome::Denied(reason.to_owned());
+    let logged = record(context, access(context, action, outcome, None, entity), None).await;
     logged.err().unwrap_or(refusal)
 }
 
@@ -96,14 +118,8 @@ fn reason_of(refusal: &Refusal) -> Option<&'static str> {
     }
 }
 
-async fn record(
-    context: &Context<'_>,
-    action: Action,
-    outcome: Outcome,
-    patient: Option<&str>,
-    entity: Entity,
-) -> Result<(), Refusal> {
-    let access = Access {
+fn access(context: &Context<'_>, action: Action, outcome: Outcome, patient: Option<&str>, entity: Entity) -> Access {
+    Access {
         action,
         outcome,
         agent: Agent::Client(context.caller.client.clone()),
@@ -112,6 +128,9 @@ async fn record(
         entities: vec![entity],
         grant: None,
         origin: context.origin.clone(),
-    };
-    context.organization.audit.record(access, Durability::Ordered).await.map(|_| ())
+    }
+}
+
+async fn record(context: &Context<'_>, access: Access, note: Option<&[u8]>) -> Result<(), Refusal> {
+    context.organization.audit.record_and_take(access, Durability::Ordered, note).await.map(|_| ())
 }

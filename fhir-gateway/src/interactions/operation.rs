@@ -163,7 +163,7 @@ async fn seen(
 async fn subject(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
     permit(context, "Patient", Interaction::Read)?;
     let stored = seen(context, Interaction::Read, "Patient", id).await?;
-    let subject = context.organization.records.subject_of(id)?.ok_or(Refusal::NotFound)?;
+    let subject = context.organization.records.subject_of(id).await?.ok_or(Refusal::NotFound)?;
     log(context, Action::Execute, &stored).await?;
     let value = json!({"system": naming::SUBJECT, "value": subject.to_string()});
     let parameters = json!({

@@ -6,7 +6,10 @@
 
 use std::path::Path;
 
-use careledger_app::machine::{Block, Outcome};
+use careledger_app::{
+    machine::{Block, Outcome},
+    store::disk::DatabaseMemory,
+};
 use careledger_wire::{ids::TransactionHash, transaction};
 use parking_lot::Mutex;
 use rocksdb::{DB, Direction, IteratorMode, WriteBatch, WriteOptions};
@@ -84,9 +87,13 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Opens or makes the folder.
-    pub fn open(path: &Path, chain_id: &str) -> Result<Self, String> {
-        let database = DB::open(&damage::options(), path).map_err(|error| damage::unopened(path, &error))?;
+    /// Opens or makes the folder. `memory` bounds what it keeps in memory.
+    pub fn open(path: &Path, chain_id: &str, memory: &DatabaseMemory) -> Result<Self, String> {
+        let mut options = damage::options();
+        memory.bind(&mut options);
+        let tables = memory.tables(&mut options);
+        options.set_block_based_table_factory(&tables);
+        let database = DB::open(&options, path).map_err(|error| damage::unopened(path, &error))?;
         let chain_id = chain_id.parse().map_err(|_| format!("`{chain_id}` is not a chain id"))?;
         Ok(Self { database, chain_id, last: Mutex::default() })
     }

@@ -20,7 +20,7 @@ use careledger_app::{
     state::StateRead as _,
     store::{
         Store as _,
-        disk::{DiskStore, Retention},
+        disk::{DatabaseMemory, DiskStore, Retention},
         tree,
     },
 };
@@ -37,7 +37,7 @@ use prost::Message as _;
 use tokio::sync::oneshot;
 
 use super::{OpenError, Proven, blocks::Blocks, clock, comet::Page, refused, rpc};
-use crate::outcome::Refusal;
+use crate::{config, outcome::Refusal};
 
 mod catching_up;
 mod making;
@@ -53,6 +53,24 @@ pub struct Settings {
     pub app_state: Vec<u8>,
     /// Where the CometBFT-compatible JSON-RPC listens; port 0 for any free one.
     pub rpc_listen: SocketAddr,
+    /// How much memory it takes.
+    pub memory: Memory,
+}
+
+/// Memory of an embedded ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes of what it read from its disk, and of what is not written out yet.
+    pub storage_bytes: usize,
+    /// Changes of its state whose older heights can be proven.
+    pub changes_max: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        let config::Memory { storage_bytes_max, ledger_changes_max, .. } = config::Memory::default();
+        Self { storage_bytes: storage_bytes_max / 2, changes_max: ledger_changes_max }
+    }
 }
 
 /// An embedded ledger. Cheap to clone; the last clone that goes stops it.
@@ -93,11 +111,13 @@ impl Embedded {
     pub fn open(path: &Path, settings: &Settings) -> Result<Self, OpenError> {
         let storage = |reason: String| OpenError::Storage { path: path.display().to_string(), reason };
         std::fs::create_dir_all(path).map_err(|error| storage(error.to_string()))?;
-        let store = DiskStore::open(&path.join("state"), Retention::default());
+        let memory = DatabaseMemory::of(settings.memory.storage_bytes);
+        let retention = Retention { changes: settings.memory.changes_max, ..Retention::default() };
+        let store = DiskStore::open_within(&path.join("state"), retention, &memory);
         let store = store.map_err(|error| storage(error.to_string()))?;
         // Each block is durable before its state, and what the state lacks is executed again below.
         let mut machine = Machine::new(store.after_kept_blocks());
-        let blocks = Blocks::open(&path.join("blocks"), &settings.chain_id).map_err(storage)?;
+        let blocks = Blocks::open(&path.join("blocks"), &settings.chain_id, &memory).map_err(storage)?;
         if machine.chain_id().is_none() {
             catching_up::nothing_to_bring_up(&blocks).map_err(storage)?;
             machine

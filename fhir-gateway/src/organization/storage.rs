@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use careledger_app::store::disk::DatabaseMemory;
+
 use super::OpenError;
 use crate::{
     config::{self, VaultKind},
@@ -53,12 +55,20 @@ impl From<Refusal> for Unusable {
 
 impl Storage {
     /// Opens both. Blocks.
-    pub fn open(settings: &config::Organization, base_url: &str, keys: &OrganizationKeys) -> Result<Self, OpenError> {
+    ///
+    /// A vault on this machine's disk keeps about `memory_bytes` in memory.
+    pub fn open(
+        settings: &config::Organization,
+        base_url: &str,
+        keys: &OrganizationKeys,
+        memory_bytes: usize,
+    ) -> Result<Self, OpenError> {
         let name = || settings.name.clone();
         let (address, counters) = (keys.signer.address(), Arc::<Counters>::default());
         let counted = |store: Arc<dyn Store>| Arc::new(Counted::over(store, Arc::clone(&counters))) as Arc<dyn Store>;
         let local = || {
-            let store = LocalStore::open(&settings.data.join("vault"));
+            let memory = DatabaseMemory::of(memory_bytes);
+            let store = LocalStore::open_within(&settings.data.join("vault"), &memory);
             store.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|error| OpenError::Vault(name(), error))
         };
         let Some(on) = &settings.postgres else {

@@ -15,8 +15,14 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::{Connected, Fault, Postgres, failed};
 
-/// Between two attempts at a lock that somebody else has.
+/// Between the first attempts at a lock that somebody else has: most are held for a few milliseconds.
 const RETRY: Duration = Duration::from_millis(5);
+/// Attempts after which each pause is twice the one before,
+const QUICK_TRIES: u32 = 20;
+/// up to this.
+const RETRY_MAX: Duration = Duration::from_millis(100);
+/// How long a request waits for locks: longer than whoever holds one waits for the ledger.
+const HOLD_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a start waits for a process that is just ending.
 const MEMBER_DEADLINE: Duration = Duration::from_secs(10);
 /// Between two looks at whether the connection still stands.
@@ -62,6 +68,8 @@ impl Membership {
 pub struct Locks {
     postgres: Postgres,
     membership: Membership,
+    /// How long is waited for one that another process has.
+    deadline: Duration,
     /// The connection that holds them; made anew when it broke.
     connected: Arc<Mutex<Option<Arc<Connected>>>>,
 }
@@ -104,7 +112,8 @@ impl Locks {
         is_prepared: impl Fn() -> Result<bool, E>,
         prepare: impl FnOnce() -> Result<(), E>,
     ) -> Result<Self, E> {
-        let locks = Self { postgres: postgres.clone(), membership, connected: Arc::default() };
+        let (postgres, connected) = (postgres.clone(), Arc::default());
+        let locks = Self { postgres: postgres.clone(), membership, deadline: HOLD_DEADLINE, connected };
         let first = {
             let this = locks.clone();
             postgres.wait(async move { this.postgres.connect().await.map(Arc::new) })?
@@ -136,7 +145,7 @@ impl Locks {
         loop {
             tokio::time::sleep(MEMBER_INTERVAL).await;
             let Some(connected) = connected.upgrade() else { return };
-            let locks = Self { postgres: postgres.clone(), membership, connected };
+            let locks = Self { postgres: postgres.clone(), membership, deadline: HOLD_DEADLINE, connected };
             if let Err(fault) = locks.connection().await {
                 tracing::error!(%fault, "this process does not hold its place in PostgreSQL");
             }
@@ -162,7 +171,16 @@ impl Locks {
         self.postgres.wait(async move { call(&connected, UNLOCK, key).await.map(|_| ()) })
     }
 
+    /// The same, which waits no longer than this for what another process has.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
     /// Waits for all of `names`. The caller lets no two of its own tasks ask for one name at once.
+    ///
+    /// # Errors
+    /// [`Fault::Held`] where another process does not let go in time.
     pub async fn hold(&self, names: Vec<String>) -> Result<Guard, Fault> {
         let (done, answer) = oneshot::channel();
         let this = self.clone();
@@ -199,9 +217,19 @@ impl Locks {
         wanted.sort_unstable();
         wanted.dedup();
         let mut guard = Guard { postgres: self.postgres.clone(), connected, keys: Vec::new() };
+        let end = Instant::now() + self.deadline;
         for key in wanted {
+            let (mut tries, mut pause) = (0, RETRY);
+            // Asked for and not waited for: the connection is that of all who hold something here, and of those who let go.
             while !call(&guard.connected, TRY, key).await? {
-                tokio::time::sleep(RETRY).await;
+                if Instant::now() + pause > end {
+                    return Err(Fault::Held);
+                }
+                tokio::time::sleep(pause).await;
+                tries += 1;
+                if tries > QUICK_TRIES {
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
             }
             guard.keys.push(key);
         }

@@ -128,7 +128,8 @@ pub(super) fn messages(
 }
 
 impl Core {
-    async fn anchor_group(self: &Arc<Self>, group: Vec<Waiting>) {
+    /// Submits a group of writes, and finishes each by what became of it.
+    pub(super) async fn anchor_group(self: &Arc<Self>, group: Vec<Waiting>) {
         let group = self.in_time(group).await;
         if group.is_empty() {
             return;
@@ -213,6 +214,7 @@ impl Core {
             Err(refusal) => {
                 // The ledger has them: they are published when the store or index works again.
                 holds.into_iter().for_each(Hold::keep_as_unknown);
+                let refusal = if refusal == Refusal::Busy { Refusal::LedgerUnavailable } else { refusal };
                 for done in waiting {
                     let _ = done.send(Err(refusal.clone()));
                 }

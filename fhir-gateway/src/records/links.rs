@@ -17,10 +17,10 @@ impl Records {
         let mut batch = Batch::default();
         let (forward, back) = (self.core.patient_key(patient), self.core.subject_key(subject));
         // What either was linked to before, by a request that came to nothing, is unlinked.
-        if let Some(before) = self.subject_of(patient)? {
+        if let Some(before) = self.subject_of(patient).await? {
             batch.delete(Space::Subject, self.core.subject_key(&before));
         }
-        if let Some(before) = self.patient_of(subject)? {
+        if let Some(before) = self.patient_of(subject).await? {
             batch.delete(Space::Subject, self.core.patient_key(&before));
         }
         batch.put(Space::Subject, forward.clone(), self.core.seal_link(&forward, subject.as_bytes()));
@@ -29,18 +29,20 @@ impl Records {
     }
 
     /// The subject of a local Patient.
-    pub fn subject_of(&self, patient: &str) -> Result<Option<SubjectId>, Refusal> {
-        self.core.subject_of(patient)
+    pub async fn subject_of(&self, patient: &str) -> Result<Option<SubjectId>, Refusal> {
+        let patient = patient.to_owned();
+        self.core.asking(move |core| core.subject_of(&patient)).await
     }
 
     /// The local Patient of a subject.
-    pub fn patient_of(&self, subject: &SubjectId) -> Result<Option<String>, Refusal> {
-        self.core.named(&self.core.subject_key(subject))
+    pub async fn patient_of(&self, subject: &SubjectId) -> Result<Option<String>, Refusal> {
+        let key = self.core.subject_key(subject);
+        self.core.asking(move |core| core.named(&key)).await
     }
 
     /// Remembers that the Practitioner `id` is about to get an account, before it does.
     pub async fn link_practitioner(&self, id: &str, account: &Address) -> Result<(), Refusal> {
-        if self.practitioner_of(account)?.as_deref() == Some(id) {
+        if self.practitioner_of(account).await?.as_deref() == Some(id) {
             return Ok(());
         }
         let key = self.core.account_key(account);
@@ -50,8 +52,9 @@ impl Records {
     }
 
     /// The Practitioner that was to get an account last, whatever became of it.
-    pub fn practitioner_of(&self, account: &Address) -> Result<Option<String>, Refusal> {
-        self.core.named(&self.core.account_key(account))
+    pub async fn practitioner_of(&self, account: &Address) -> Result<Option<String>, Refusal> {
+        let key = self.core.account_key(account);
+        self.core.asking(move |core| core.named(&key)).await
     }
 }
 

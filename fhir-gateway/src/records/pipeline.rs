@@ -12,6 +12,7 @@ use super::{
     Change, Content, Core, Held, Listed, Records, Stored,
     anchoring::Unit,
     entry::{self, About, Entry},
+    notes,
 };
 use crate::{
     envelope::{self, Document, DocumentKey},
@@ -22,6 +23,9 @@ use crate::{
 
 /// Name of the lock under which changes become visible.
 pub(super) const JOURNAL: &str = "journal";
+
+/// Times that a publication is tried where other processes were in its way.
+const PUBLISHING_TRIES: u32 = 4;
 
 /// A version that is in the vault and not yet visible.
 #[derive(Debug, Clone)]
@@ -115,22 +119,13 @@ impl Drop for Hold {
 
 impl Records {
     /// The body of [`Records::commit`].
-    pub(super) async fn write(&self, changes: Vec<Change>, extra: Vec<Message>) -> Result<Vec<Stored>, Refusal> {
-        let records = changes.iter().map(|change| self.core.record_of(change)).collect::<Vec<_>>();
-        self.core.settle(&records).await?;
-        let hold = Hold::take(&self.core, records)?;
-        let since = self.core.ledger.now();
-        let prepared = match self.core.prepare(changes).await {
-            Ok(prepared) => prepared,
-            // Another process writes one of them, or ended while it did: what became of that is found out
-            // before the next write.
-            Err(Unprepared::Taken) => {
-                hold.keep_as_unknown();
-                return Err(Refusal::VersionConflict);
-            }
-            Err(Unprepared::Refused(refusal)) => return Err(refusal),
-        };
-        let unit = Unit { prepared, extra, hold, since };
+    pub(super) async fn write(
+        &self,
+        changes: Vec<Change>,
+        extra: Vec<Message>,
+        note: Option<&[u8]>,
+    ) -> Result<Vec<Stored>, Refusal> {
+        let unit = self.core.unit(changes, extra, note).await?;
         let stored = self.anchoring.commit(unit).await?;
         Ok(stored.into_iter().map(Arc::unwrap_or_clone).collect())
     }
@@ -139,8 +134,9 @@ impl Records {
 impl Records {
     /// Whether a change of `resource_type`/`id` that replaces version `expected` fits to what is
     /// current. Only the commit decides: others write meanwhile.
-    pub fn is_current(&self, resource_type: &str, id: &str, expected: Option<u32>) -> Result<bool, Refusal> {
-        let current = self.core.current(&self.core.keys.record_id(resource_type, id))?;
+    pub async fn is_current(&self, resource_type: &str, id: &str, expected: Option<u32>) -> Result<bool, Refusal> {
+        let record = self.core.keys.record_id(resource_type, id);
+        let current = self.core.asking(move |core| core.current(&record)).await?;
         Ok(current.map(|(version, _)| version) == expected)
     }
 
@@ -167,16 +163,43 @@ impl Records {
 }
 
 impl Core {
-    fn record_of(&self, change: &Change) -> RecordId {
+    /// The write of `changes`, durable in the vault with a note beside each, and ready to be anchored.
+    pub(super) async fn unit(
+        self: &Arc<Self>,
+        changes: Vec<Change>,
+        extra: Vec<Message>,
+        note: Option<&[u8]>,
+    ) -> Result<Unit, Refusal> {
+        let records = changes.iter().map(|change| self.record_of(change)).collect::<Vec<_>>();
+        self.settle(&records).await?;
+        let hold = Hold::take(self, records)?;
+        let since = self.ledger.now();
+        match self.prepare(changes, note).await {
+            Ok(prepared) => Ok(Unit { prepared, extra, hold, since }),
+            // Another process writes one of them, or ended while it did: what became of that is found out
+            // before the next write.
+            Err(Unprepared::Taken) => {
+                hold.keep_as_unknown();
+                Err(Refusal::VersionConflict)
+            }
+            Err(Unprepared::Refused(refusal)) => Err(refusal),
+        }
+    }
+
+    pub(super) fn record_of(&self, change: &Change) -> RecordId {
         let (resource_type, id, _) = change.target();
         self.keys.record_id(resource_type, id)
     }
 
     /// Seals every change and makes it durable in the vault, not yet visible.
-    pub(super) async fn prepare(&self, changes: Vec<Change>) -> Result<Vec<Prepared>, Unprepared> {
-        let mut batch = Batch::default();
-        let sealed = changes.into_iter().map(|change| self.seal(change, &mut batch)).collect::<Result<Vec<_>, _>>();
-        let prepared = sealed.map_err(Unprepared::Refused)?;
+    pub(super) async fn prepare(
+        self: &Arc<Self>,
+        changes: Vec<Change>,
+        note: Option<&[u8]>,
+    ) -> Result<Vec<Prepared>, Unprepared> {
+        let note = note.map(<[u8]>::to_vec);
+        let sealed = self.asking(move |core| core.seal_all(changes, note.as_deref())).await;
+        let (prepared, batch) = sealed.map_err(Unprepared::Refused)?;
         if !batch.is_empty() {
             self.store.commit(batch, Durability::Synced).await.map_err(|error| match error {
                 StoreError::Taken => Unprepared::Taken,
@@ -184,6 +207,18 @@ impl Core {
             })?;
         }
         Ok(prepared)
+    }
+
+    /// Every change sealed, and what is to be written of them.
+    fn seal_all(&self, changes: Vec<Change>, note: Option<&[u8]>) -> Result<(Vec<Prepared>, Batch), Refusal> {
+        let mut batch = Batch::default();
+        let sealed = changes.into_iter().map(|change| self.seal(change, &mut batch)).collect::<Result<Vec<_>, _>>();
+        let prepared = sealed?;
+        for Prepared { record, version, .. } in &prepared {
+            let key = notes::key(&entry::key(record, *version));
+            note.iter().for_each(|note| batch.put(Space::State, key.clone(), self.seal_note(&key, note)));
+        }
+        Ok((prepared, batch))
     }
 
     pub(super) fn seal(&self, change: Change, batch: &mut Batch) -> Result<Prepared, Refusal> {
@@ -230,17 +265,36 @@ impl Core {
 
     /// Makes committed versions visible and indexes them. The second step of a write that cannot
     /// be refused: the ledger has them.
-    pub(super) async fn publish(&self, versions: Vec<(Prepared, i64)>) -> Result<Vec<Arc<Stored>>, Refusal> {
+    pub(super) async fn publish(self: &Arc<Self>, versions: Vec<(Prepared, i64)>) -> Result<Vec<Arc<Stored>>, Refusal> {
+        if self.store.is_shared() {
+            // The lock can be lost with the connection that held it: where another process was first then, all is
+            // looked at anew.
+            for _ in 1..PUBLISHING_TRIES {
+                match self.publish_once(versions.clone()).await {
+                    Err(Refusal::VersionConflict) => {}
+                    published => return published,
+                }
+            }
+        }
+        self.publish_once(versions).await
+    }
+
+    async fn publish_once(self: &Arc<Self>, versions: Vec<(Prepared, i64)>) -> Result<Vec<Arc<Stored>>, Refusal> {
         let _in_order = self.sequence.lock().await;
         let _others = self.store.exclusive(vec![JOURNAL.to_owned()]).await?;
-        let before = self.last_sequence()?;
+        let look = move |core: &Self| {
+            let known =
+                versions.iter().map(|(prepared, _)| core.was_published(prepared)).collect::<Result<Vec<_>, _>>();
+            Ok((core.last_sequence()?, known?, versions))
+        };
+        let (before, known, versions) = self.asking(look).await?;
         let mut batch = Batch::default();
         let mut next = before;
         let mut stored = Vec::with_capacity(versions.len());
         let mut fresh = Vec::with_capacity(versions.len());
-        for (prepared, time) in versions {
+        for ((prepared, time), is_known) in versions.into_iter().zip(known) {
             let key = entry::key(&prepared.record, prepared.version);
-            if !self.was_published(&prepared, &key)? {
+            if !is_known {
                 next += 1;
                 let committed = entry::committed_value(prepared.version, time);
                 batch.put(Space::Committed, key.clone(), committed.clone());
@@ -255,24 +309,29 @@ impl Core {
             // Ordered, not synced: after a power cut the ledger tells it again.
             self.store.commit(batch, Durability::Ordered).await?;
         }
-        let mut published = Vec::with_capacity(stored.len());
-        for (Prepared { record, version, entry, content }, time) in stored {
-            published.push(Arc::new(match content {
-                Some(content) => entry.stored(version, time, content),
-                None => self.stored(&record, version)?.ok_or(Refusal::Internal("a published version is missing"))?,
-            }));
-        }
+        let shown = move |core: &Self| {
+            let shown = |(Prepared { record, version, entry, content }, time): (Prepared, i64)| match content {
+                Some(content) => Ok(Arc::new(entry.stored(version, time, content))),
+                None => {
+                    let stored = core.stored(&record, version)?;
+                    Ok(Arc::new(stored.ok_or(Refusal::Internal("a published version is missing"))?))
+                }
+            };
+            stored.into_iter().map(shown).collect::<Result<Vec<Arc<Stored>>, Refusal>>()
+        };
+        let published = self.asking(shown).await?;
         let new: Vec<Arc<Stored>> = fresh.into_iter().map(|at| Arc::clone(&published[at])).collect();
         self.index(before, next, &new).await?;
         Ok(published)
     }
 
     /// Whether another process found out first that the ledger has this version, and published it.
-    fn was_published(&self, prepared: &Prepared, key: &[u8]) -> Result<bool, Refusal> {
+    fn was_published(&self, prepared: &Prepared) -> Result<bool, Refusal> {
         if !self.store.is_shared() {
             return Ok(false);
         }
-        let is_there = |space| Ok::<_, Refusal>(self.store.get(space, key)?.is_some());
+        let key = entry::key(&prepared.record, prepared.version);
+        let is_there = |space| Ok::<_, Refusal>(self.store.get(space, &key)?.is_some());
         let is_own = self.holds(prepared)?;
         if is_own && is_there(Space::Committed)? {
             return Ok(true);
@@ -300,47 +359,6 @@ impl Core {
             Ok(is_current)
         });
         if was_current.await? { Ok(()) } else { self.catch_up().await.map(|_| ()) }
-    }
-
-    /// Forgets versions that the ledger did not take, as far as they are still there: another process may have
-    /// found that out, too, and somebody have written the same version since. `judged` is the mark that was looked
-    /// at, where they were found pending.
-    pub(super) async fn drop_versions(&self, versions: &[Prepared], judged: Option<&[u8]>) -> Result<(), Refusal> {
-        // What a version is called can be taken only where it is free, and is freed and published only under this
-        // lock: what is looked at here stays until it is removed.
-        let _in_order = self.sequence.lock().await;
-        let _others = self.store.exclusive(vec![JOURNAL.to_owned()]).await?;
-        let mut batch = Batch::default();
-        for prepared @ Prepared { record, version, entry, .. } in versions {
-            let document = Document::new(*record, *version);
-            let key = entry::key(record, *version);
-            let mark = self.store.get(Space::Pending, &key)?;
-            let is_as_judged = mark.is_some() && judged.is_none_or(|judged| mark.as_deref() == Some(judged));
-            if !is_as_judged || !self.holds(prepared)? {
-                continue;
-            }
-            batch.delete(Space::Body, entry.address.to_vec());
-            batch.delete(Space::Wrap, entry::wrap_key(&document, &envelope::storage_key_id(&self.keys.storage)));
-            batch.delete(Space::Entry, key.clone());
-            batch.delete(Space::Pending, key);
-        }
-        if batch.is_empty() {
-            return Ok(());
-        }
-        Ok(self.store.commit(batch, Durability::Ordered).await?)
-    }
-
-    /// Removes the mark of a version that has nothing else, if it is still this one.
-    pub(super) async fn drop_mark(&self, key: &[u8], judged: &[u8]) -> Result<(), Refusal> {
-        let _in_order = self.sequence.lock().await;
-        let _others = self.store.exclusive(vec![JOURNAL.to_owned()]).await?;
-        let is_alone = self.store.get(Space::Entry, key)?.is_none();
-        if !is_alone || self.store.get(Space::Pending, key)?.as_deref() != Some(judged) {
-            return Ok(());
-        }
-        let mut batch = Batch::default();
-        batch.delete(Space::Pending, key);
-        Ok(self.store.commit(batch, Durability::Ordered).await?)
     }
 }
 

@@ -72,8 +72,15 @@ enum Verdict {
 }
 
 impl Core {
-    /// Decides every pending version.
+    /// Decides every pending version, and from then on those that can be decided later.
     pub(super) async fn repair(self: &Arc<Self>) -> Result<Repaired, Refusal> {
+        let repaired = self.decide_all().await?;
+        tokio::spawn(settle_now_and_then(Arc::downgrade(self)));
+        Ok(repaired)
+    }
+
+    /// Decides every pending version.
+    pub(super) async fn decide_all(self: &Arc<Self>) -> Result<Repaired, Refusal> {
         let mut repaired = Repaired::default();
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -92,7 +99,6 @@ impl Core {
                 }
             }
         }
-        tokio::spawn(settle_now_and_then(Arc::downgrade(self)));
         Ok(repaired)
     }
 
@@ -105,7 +111,10 @@ impl Core {
 
     /// Finds out what became of earlier writes to these records, where that is unknown.
     pub(super) async fn settle(self: &Arc<Self>, records: &[RecordId]) -> Result<(), Refusal> {
-        self.notice_others(records)?;
+        if self.store.is_shared() {
+            let records = records.to_vec();
+            self.asking(move |core| core.notice_others(&records)).await?;
+        }
         for record in records {
             let Some(hold) = Hold::take_unknown(self, *record) else { continue };
             let undecided = match self.settle_one(record).await {
@@ -124,9 +133,6 @@ impl Core {
 
     /// What another process writes, or wrote when it ended, has an unknown outcome here.
     fn notice_others(&self, records: &[RecordId]) -> Result<(), Refusal> {
-        if !self.store.is_shared() {
-            return Ok(());
-        }
         for record in records {
             let is_own = || self.held.lock().contains_key(record);
             if !is_own() && !self.store.scan(Space::Pending, record.as_bytes(), None, 1)?.is_empty() {
@@ -136,9 +142,11 @@ impl Core {
         Ok(())
     }
 
-    async fn settle_one(&self, record: &RecordId) -> Result<bool, Refusal> {
+    async fn settle_one(self: &Arc<Self>, record: &RecordId) -> Result<bool, Refusal> {
         let mut undecided = false;
-        for (key, pending) in self.store.scan(Space::Pending, record.as_bytes(), None, SCAN_KEYS_PER_PAGE)? {
+        let prefix = record.to_vec();
+        let pending = move |core: &Self| Ok(core.store.scan(Space::Pending, &prefix, None, SCAN_KEYS_PER_PAGE)?);
+        for (key, pending) in self.asking(pending).await? {
             let (record, version) = entry::record_and_version(&key)?;
             undecided |= matches!(self.decide(record, version, &pending).await?, Some(Verdict::Undecided));
         }
@@ -147,8 +155,13 @@ impl Core {
 
     /// Publishes or drops one pending version, or leaves it. `None` where it has no description:
     /// only its mark was left, and that is removed.
-    async fn decide(&self, record: RecordId, version: u32, pending: &[u8]) -> Result<Option<Verdict>, Refusal> {
-        let Some(entry) = self.entry(&record, version)? else {
+    async fn decide(
+        self: &Arc<Self>,
+        record: RecordId,
+        version: u32,
+        pending: &[u8],
+    ) -> Result<Option<Verdict>, Refusal> {
+        let Some(entry) = self.asking(move |core| core.entry(&record, version)).await? else {
             self.drop_mark(&entry::key(&record, version), pending).await?;
             return Ok(None);
         };
@@ -167,6 +180,8 @@ impl Core {
     async fn verdict(&self, prepared: &Prepared, pending: &[u8]) -> Result<Verdict, Refusal> {
         let key = keys::record(&self.keys.signer.address(), &prepared.record);
         let commitment = prepared.entry.commitment(prepared.version);
+        // Before the ledger is asked: what expires while its answer is on the way may have been committed after it.
+        let may_still_commit = self.may_still_commit(pending)?;
         match self.ledger.get(&key).await? {
             Some(record) if record.version == prepared.version && record.commitment == commitment.as_bytes() => {
                 Ok(Verdict::Committed(record.recorded_at))
@@ -175,7 +190,7 @@ impl Core {
                 tracing::error!(record = %prepared.record, "the ledger has another version of a record than the vault");
                 Ok(Verdict::Never)
             }
-            _ if self.may_still_commit(pending)? => Ok(Verdict::Undecided),
+            _ if may_still_commit => Ok(Verdict::Undecided),
             _ => Ok(Verdict::Never),
         }
     }

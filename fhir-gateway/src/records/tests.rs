@@ -15,6 +15,7 @@ use crate::{
     vault::{Batch, Durability, StoreError, filling::Filling, local::LocalStore},
 };
 
+mod interleaved;
 mod shared;
 
 /// An index in memory: which version of what, and how far it is.
@@ -111,6 +112,7 @@ impl World {
             chain_id: "careledger-dev-records".to_owned(),
             app_state: genesis(&self.keys),
             rpc_listen: "127.0.0.1:0".parse().unwrap(),
+            memory: embedded::Memory::default(),
         };
         let ledger = Ledger::open_embedded(&self.folder.path().join("ledger"), &settings).unwrap();
         let store = LocalStore::open(&self.vault()).unwrap();
@@ -205,7 +207,7 @@ async fn a_version_that_another_wrote_meanwhile_is_not_dropped_with_ones_own() {
     records.commit(vec![create("1", "first")], vec![]).await.unwrap();
     let core = &records.core;
     let late = core.seal(update("1", "late", 1), &mut Batch::default()).unwrap();
-    let own = core.prepare(vec![update("1", "second", 1)]).await.unwrap();
+    let own = core.prepare(vec![update("1", "second", 1)], None).await.unwrap();
     let mark = entry::pending_value(0, &[7; 16]);
     let key = entry::key(&own[0].record, own[0].version);
     core.drop_versions(std::slice::from_ref(&late), None).await.unwrap();
@@ -287,7 +289,7 @@ async fn concurrent_creates_share_transactions_and_are_all_there() {
 async fn a_version_that_never_reached_the_ledger_is_dropped_at_the_next_start() {
     let mut world = World::new().await;
     world.records().commit(vec![create("1", "one")], vec![]).await.unwrap();
-    world.records().core.prepare(vec![update("1", "lost", 1), create("2", "lost")]).await.unwrap();
+    world.records().core.prepare(vec![update("1", "lost", 1), create("2", "lost")], None).await.unwrap();
 
     let repaired = world.restart().await;
     assert_eq!(repaired, Repaired { dropped: 2, ..Repaired::default() });
@@ -301,7 +303,7 @@ async fn a_version_that_never_reached_the_ledger_is_dropped_at_the_next_start() 
 #[tokio::test]
 async fn a_version_that_the_ledger_has_is_published_at_the_next_start() {
     let mut world = World::new().await;
-    let prepared = world.records().core.prepare(vec![create("1", "one")]).await.unwrap();
+    let prepared = world.records().core.prepare(vec![create("1", "one")], None).await.unwrap();
     let anchors = prepared.iter().filter_map(pipeline::Prepared::anchor).collect();
     let sender = world.keys.signer.address().to_string();
     let message = careledger_wire::proto::records::MsgAnchorRecords { sender, anchors };
@@ -397,9 +399,9 @@ async fn a_sealed_record_opens_for_its_recipient_and_matches_the_ledger() {
         &digest,
     );
     assert_eq!(world.on_ledger("Binary", "b").await.unwrap().commitment, commitment.as_bytes());
-    assert_eq!(records.subject_of("p").unwrap(), Some(subject));
-    assert_eq!(records.patient_of(&subject).unwrap(), Some("p".to_owned()));
-    assert_eq!(records.patient_of(&SubjectId::new([6; 32])).unwrap(), None);
+    assert_eq!(records.subject_of("p").await.unwrap(), Some(subject));
+    assert_eq!(records.patient_of(&subject).await.unwrap(), Some("p".to_owned()));
+    assert_eq!(records.patient_of(&SubjectId::new([6; 32])).await.unwrap(), None);
 }
 
 #[tokio::test]

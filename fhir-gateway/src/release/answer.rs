@@ -63,7 +63,7 @@ async fn case(organization: &Organization, asker: &Asker, right: &Right) -> Resu
     let ledger = &organization.ledger;
     let state = ledger.get_proven(&keys::consent(&right.subject, &right.grant)).await?.value;
     let enrolment = ledger.get_proven(&keys::practitioner(&asker.address, &right.practitioner)).await?.value;
-    let patient = organization.records.patient_of(&right.subject)?;
+    let patient = organization.records.patient_of(&right.subject).await?;
     let permit = match &state {
         Some(state) => permit(organization, patient.as_deref(), &right.grant, state).await?,
         None => None,

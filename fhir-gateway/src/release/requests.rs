@@ -38,7 +38,7 @@ pub async fn take(organization: &Organization, asker: &Asker, delivered: &Access
     if !is_the_ledgers {
         return Err(Refusal::NotFound);
     }
-    let patient = organization.records.patient_of(&delivery.subject)?.ok_or(Refusal::NotFound)?;
+    let patient = organization.records.patient_of(&delivery.subject).await?.ok_or(Refusal::NotFound)?;
     let identifier = [("identifier", format!("{}|{}", naming::REQUEST, delivered.request))];
     let known = lookup::matches(organization, "Task", &identifier, 1);
     if !known.await?.is_empty() {

@@ -22,6 +22,9 @@ const FORM_WANTED: &str = "must be a form: Content-Type application/x-www-form-u
 /// What is said of a Binary without a media type of its own.
 const TYPE_WANTED: &str = "must come with a Content-Type that is a media type: that of the Binary";
 
+/// Longest accepted `X-Request-Id`.
+const REQUEST_ID_LENGTH_MAX: usize = 64;
+
 /// A header as text; none where it is absent or not text.
 pub fn text<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
     request.headers().get(name)?.to_str().ok()
@@ -224,6 +227,17 @@ pub fn without_parameters(request: &HttpRequest, route: &Route<'_>, handling: Ha
 
 /// The id of a request, as its answer and the log name it.
 pub struct RequestId(pub String);
+
+/// The client's request id if it is plain, a fresh one otherwise.
+pub fn request_id(request: &HttpRequest) -> String {
+    let is_plain = |id: &&str| {
+        !id.is_empty()
+            && id.len() <= REQUEST_ID_LENGTH_MAX
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    let given = text(request, "x-request-id").filter(is_plain);
+    given.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_string)
+}
 
 /// Where a request came from.
 pub fn origin(request: &HttpRequest) -> Origin {

@@ -9,7 +9,7 @@
 //! that by itself on the next batch, so that freeing space is all an operator has to do.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::Write as _,
     path::{Path, PathBuf},
@@ -21,6 +21,7 @@ use std::{
     thread,
 };
 
+use careledger_app::store::disk::DatabaseMemory;
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use rocksdb::{ColumnFamilyDescriptor, DB, DBCompressionType, Direction, ErrorKind, IteratorMode, Options, WriteBatch};
@@ -39,8 +40,8 @@ const GROUP_BYTES_MAX: usize = 32 * 1024 * 1024;
 const BLOB_BYTES_MIN: u64 = 1024;
 /// Size of one blob file.
 const BLOB_FILE_BYTES: u64 = 256 * 1024 * 1024;
-/// Memory of one column family before it is written out.
-const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
+/// What a store keeps in memory, where nobody says otherwise.
+const MEMORY_BYTES: usize = 32 * 1024 * 1024;
 /// Write-ahead log before the oldest is written out.
 const WAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Files that RocksDB keeps open.
@@ -74,14 +75,21 @@ pub struct LocalStore {
 impl LocalStore {
     /// Opens the store, or makes an empty one.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let shared = Arc::new(Shared { database: RwLock::new(Some(open(folder)?)), failed: AtomicBool::new(false) });
+        Self::open_within(folder, &DatabaseMemory::of(MEMORY_BYTES))
+    }
+
+    /// As [`Self::open`], with this memory for what it read and for what is not written out yet.
+    pub fn open_within(folder: &Path, memory: &DatabaseMemory) -> Result<Self, StoreError> {
+        let database = RwLock::new(Some(open(folder, memory)?));
+        let shared = Arc::new(Shared { database, failed: AtomicBool::new(false) });
         let (sender, receiver) = mpsc::sync_channel(WAITING_BATCHES_MAX);
         let (written, to_sync) = mpsc::channel();
         let syncer = started("vault-syncer", {
             let shared = Arc::clone(&shared);
             move || shared.sync(&to_sync)
         })?;
-        let writer = Writer { folder: folder.to_owned(), shared: Arc::clone(&shared), written };
+        let (folder, memory) = (folder.to_owned(), memory.clone());
+        let writer = Writer { folder, memory, shared: Arc::clone(&shared), written };
         let writer = started("vault-writer", move || {
             writer.run(&receiver);
             // It ends after the last that was written; a panic there was already reported by its thread.
@@ -181,6 +189,7 @@ impl Drop for LocalStore {
 
 struct Writer {
     folder: PathBuf,
+    memory: DatabaseMemory,
     shared: Arc<Shared>,
     /// Who waits for the disk.
     written: mpsc::Sender<Vec<Done>>,
@@ -248,13 +257,7 @@ impl Writer {
             self.reopen()?;
         }
         let outcome = self.shared.with(|database| {
-            let mut merged = WriteBatch::default();
-            for (space, key, value) in group.iter().flat_map(|waiting| waiting.batch.changes()) {
-                match value {
-                    Some(value) => merged.put_cf(family(database, *space), key, value),
-                    None => merged.delete_cf(family(database, *space), key),
-                }
-            }
+            let merged = merged(database, group)?;
             database.write(merged).map_err(failure)
         });
         if outcome.is_err() {
@@ -268,7 +271,7 @@ impl Writer {
         let mut guard = self.shared.database.write();
         // Closed before it is opened again: RocksDB locks its folder.
         *guard = None;
-        match open(&self.folder) {
+        match open(&self.folder, &self.memory) {
             Ok(database) => {
                 *guard = Some(database);
                 self.shared.failed.store(false, Ordering::Release);
@@ -276,7 +279,7 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                *guard = open_read_only(&self.folder).ok();
+                *guard = open_read_only(&self.folder, &self.memory).ok();
                 Err(error)
             }
         }
@@ -294,20 +297,53 @@ impl Writer {
     }
 }
 
-fn open(folder: &Path) -> Result<DB, StoreError> {
-    DB::open_cf_descriptors(&options(), folder, families()).map_err(|error| unopened(folder, error))
+/// What a group changes. What is removed only if it is as it was seen is looked up, after what the group changed
+/// before that.
+fn merged(database: &DB, group: &[Waiting]) -> Result<WriteBatch, StoreError> {
+    let is_looked_up = group.iter().any(|waiting| waiting.batch.has_seen());
+    let mut earlier: BTreeMap<(Space, &[u8]), Option<&[u8]>> = BTreeMap::new();
+    let mut merged = WriteBatch::default();
+    for batch in group.iter().map(|waiting| &waiting.batch) {
+        for (place, (space, key, value)) in batch.changes().iter().enumerate() {
+            let family = family(database, *space);
+            if let Some(seen) = batch.seen(place) {
+                let is_as_seen = match earlier.get(&(*space, key.as_slice())) {
+                    Some(value) => *value == Some(seen),
+                    None => database.get_pinned_cf(family, key).map_err(failure)?.is_some_and(|value| *value == *seen),
+                };
+                if !is_as_seen {
+                    continue;
+                }
+            }
+            if is_looked_up {
+                earlier.insert((*space, key), value.as_deref());
+            }
+            match value {
+                Some(value) => merged.put_cf(family, key, value),
+                None => merged.delete_cf(family, key),
+            }
+        }
+    }
+    Ok(merged)
 }
 
-fn open_read_only(folder: &Path) -> Result<DB, StoreError> {
-    DB::open_cf_descriptors_read_only(&options(), folder, families(), false).map_err(|error| unopened(folder, error))
+fn open(folder: &Path, memory: &DatabaseMemory) -> Result<DB, StoreError> {
+    let opened = DB::open_cf_descriptors(&options(memory), folder, families(memory));
+    opened.map_err(|error| unopened(folder, error))
 }
 
-fn families() -> impl Iterator<Item = ColumnFamilyDescriptor> {
-    Space::ALL.into_iter().map(|space| ColumnFamilyDescriptor::new(space.name(), family_options(space)))
+fn open_read_only(folder: &Path, memory: &DatabaseMemory) -> Result<DB, StoreError> {
+    let opened = DB::open_cf_descriptors_read_only(&options(memory), folder, families(memory), false);
+    opened.map_err(|error| unopened(folder, error))
 }
 
-fn options() -> Options {
+fn families(memory: &DatabaseMemory) -> impl Iterator<Item = ColumnFamilyDescriptor> {
+    Space::ALL.into_iter().map(|space| ColumnFamilyDescriptor::new(space.name(), family_options(space, memory)))
+}
+
+fn options(memory: &DatabaseMemory) -> Options {
     let mut options = damage::options();
+    memory.bind(&mut options);
     options.create_missing_column_families(true);
     options.set_max_total_wal_size(WAL_BYTES_MAX);
     options.set_max_open_files(OPEN_FILES_MAX);
@@ -316,9 +352,10 @@ fn options() -> Options {
     options
 }
 
-fn family_options(space: Space) -> Options {
+fn family_options(space: Space, memory: &DatabaseMemory) -> Options {
     let mut options = Options::default();
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    let tables = memory.tables(&mut options);
+    options.set_block_based_table_factory(&tables);
     // Everything in here is ciphertext, which does not compress.
     options.set_compression_type(DBCompressionType::None);
     if space == Space::Body {

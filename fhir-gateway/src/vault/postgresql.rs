@@ -13,8 +13,11 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Batch, Durability, Exclusive, Pair, Space, Store, StoreError};
-use crate::postgres::{Connected, Fault, Postgres, Session, failed, locks::Locks};
+use super::{Batch, Durability, Exclusive, Hold, Pair, Space, Store, StoreError};
+use crate::postgres::{
+    Connected, Fault, Postgres, Session, failed,
+    locks::{Guard, Locks},
+};
 
 /// Batches that one transaction holds.
 const GROUP_BATCHES_MAX: usize = 256;
@@ -31,10 +34,10 @@ const MIGRATIONS: [&str; 1] = ["CREATE TABLE vault (
      ALTER TABLE vault ALTER COLUMN value SET STORAGE EXTERNAL"];
 
 const PUT: &str = "WITH gone AS (
-        DELETE FROM vault USING unnest($1::smallint[], $2::bytea[]) AS lost (space, key)
-        WHERE vault.space = lost.space AND vault.key = lost.key),
-    fresh AS (INSERT INTO vault SELECT * FROM unnest($3::smallint[], $4::bytea[], $5::bytea[]))
-    INSERT INTO vault SELECT * FROM unnest($6::smallint[], $7::bytea[], $8::bytea[])
+        DELETE FROM vault USING unnest($1::smallint[], $2::bytea[], $3::bytea[]) AS lost (space, key, seen)
+        WHERE vault.space = lost.space AND vault.key = lost.key AND (lost.seen IS NULL OR vault.value = lost.seen)),
+    fresh AS (INSERT INTO vault SELECT * FROM unnest($4::smallint[], $5::bytea[], $6::bytea[]))
+    INSERT INTO vault SELECT * FROM unnest($7::smallint[], $8::bytea[], $9::bytea[])
     ON CONFLICT (space, key) DO UPDATE SET value = excluded.value";
 
 struct Waiting {
@@ -74,6 +77,7 @@ impl From<Fault> for StoreError {
         match fault {
             Fault::Full => Self::Full,
             Fault::Taken => Self::Taken,
+            Fault::Held => Self::Held,
             fault => Self::Fault(fault.to_string()),
         }
     }
@@ -197,12 +201,18 @@ impl Store for PostgresStore {
 
     fn exclusive(&self, names: Vec<String>) -> BoxFuture<'static, Result<Exclusive, StoreError>> {
         let locks = self.locks.clone();
-        async move { Ok(Exclusive(Some(locks.hold(names).await?))) }.boxed()
+        async move { Ok(Exclusive::by(locks.hold(names).await?)) }.boxed()
     }
 
     fn try_exclusive(&self, name: &str) -> BoxFuture<'static, Result<Option<Exclusive>, StoreError>> {
         let (locks, name) = (self.locks.clone(), name.to_owned());
-        async move { Ok(locks.try_hold(name).await?.map(|guard| Exclusive(Some(guard)))) }.boxed()
+        async move { Ok(locks.try_hold(name).await?.map(Exclusive::by)) }.boxed()
+    }
+}
+
+impl Hold for Guard {
+    fn is_lost(&self) -> bool {
+        Self::is_lost(self)
     }
 }
 
@@ -260,10 +270,8 @@ impl Writer {
         let statement = connected.statement(PUT).await.map_err(failed)?;
         let is_synced = group.iter().any(|waiting| waiting.durability == Durability::Synced);
         let begin = if is_synced { "BEGIN" } else { "BEGIN; SET LOCAL synchronous_commit = off" };
-        let (client, parameters) = (connected.client(), [gone.parameters(), fresh.parameters(), kept.parameters()]);
-        // What a deletion has no use for.
-        let parameters: Vec<_> =
-            parameters[0][..2].iter().chain(&parameters[1]).chain(&parameters[2]).copied().collect();
+        let client = connected.client();
+        let parameters = [gone.parameters(), fresh.parameters(), kept.parameters()].concat();
         // Sent at once; a statement that failed makes the last one undo all.
         let (begun, put, ended) = futures::join!(
             client.batch_execute(begin),
@@ -276,16 +284,16 @@ impl Writer {
     }
 }
 
-/// Pairs as the columns of a table.
+/// Pairs as the columns of a table. Of those that are removed the value is the one that they must still have, if any.
 #[derive(Default)]
 struct Columns {
     spaces: Vec<i16>,
     keys: Vec<Vec<u8>>,
-    values: Vec<Vec<u8>>,
+    values: Vec<Option<Vec<u8>>>,
 }
 
 impl Columns {
-    fn push(&mut self, space: i16, key: Vec<u8>, value: Vec<u8>) {
+    fn push(&mut self, space: i16, key: Vec<u8>, value: Option<Vec<u8>>) {
         self.spaces.push(space);
         self.keys.push(key);
         self.values.push(value);
@@ -305,10 +313,11 @@ struct Changes {
     kept: Columns,
 }
 
-/// The newest value of a pair, and whether the first one had to be new.
+/// The newest value of a pair, whether the first one had to be new, and which one a removal needs to find.
 struct Last<'a> {
     value: Option<&'a Vec<u8>>,
     is_fresh: bool,
+    seen: Option<&'a [u8]>,
 }
 
 impl Changes {
@@ -316,7 +325,7 @@ impl Changes {
         let mut last: BTreeMap<(i16, &[u8]), Last<'_>> = BTreeMap::new();
         for waiting in group {
             let fresh: BTreeSet<(Space, &[u8])> = waiting.batch.fresh().collect();
-            for (space, key, value) in waiting.batch.changes() {
+            for (place, (space, key, value)) in waiting.batch.changes().iter().enumerate() {
                 let must_be_new = fresh.contains(&(*space, key.as_slice()));
                 let pair = (number(*space), key.as_slice());
                 let before = last.get(&pair);
@@ -324,16 +333,22 @@ impl Changes {
                     return Err(Fault::Taken);
                 }
                 let is_fresh = must_be_new || before.is_some_and(|before| before.is_fresh);
-                last.insert(pair, Last { value: value.as_ref(), is_fresh });
+                let seen = match (waiting.batch.seen(place), before) {
+                    // What another batch of the group put there is not what was seen, or is: then it goes.
+                    (Some(seen), Some(Last { value, .. })) if value.map(Vec::as_slice) != Some(seen) => continue,
+                    (seen, None) => seen,
+                    (_, Some(_)) => None,
+                };
+                last.insert(pair, Last { value: value.as_ref(), is_fresh, seen });
             }
         }
         let mut changes = Self::default();
-        for ((space, key), Last { value, is_fresh }) in last {
+        for ((space, key), Last { value, is_fresh, seen }) in last {
             let key = key.to_vec();
             match (value, is_fresh) {
-                (Some(value), true) => changes.fresh.push(space, key, value.clone()),
-                (Some(value), false) => changes.kept.push(space, key, value.clone()),
-                (None, _) => changes.gone.push(space, key, Vec::new()),
+                (Some(value), true) => changes.fresh.push(space, key, Some(value.clone())),
+                (Some(value), false) => changes.kept.push(space, key, Some(value.clone())),
+                (None, _) => changes.gone.push(space, key, seen.map(<[u8]>::to_vec)),
             }
         }
         Ok(changes)

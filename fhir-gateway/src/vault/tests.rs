@@ -1,5 +1,11 @@
-use std::process::Command;
+use std::{
+    process::Command,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
+use careledger_app::store::disk::DatabaseMemory;
 use futures::{executor::block_on, future::join_all};
 
 use super::{local::LocalStore, *};
@@ -152,6 +158,10 @@ fn present(store: &LocalStore) -> u32 {
 
 /// Two stores over one schema, as of two processes; none where no server is named.
 fn two_on_postgresql() -> Option<[postgresql::PostgresStore; 2]> {
+    two_that_wait(Duration::from_secs(60))
+}
+
+fn two_that_wait(deadline: Duration) -> Option<[postgresql::PostgresStore; 2]> {
     use crate::postgres::{
         Fault, Postgres, Settings,
         locks::{Locks, Membership},
@@ -165,7 +175,7 @@ fn two_on_postgresql() -> Option<[postgresql::PostgresStore; 2]> {
         };
         let prepared = || postgresql::is_prepared(&postgres);
         let locks = Locks::join::<Fault>(&postgres, Membership::Shared, prepared, prepare).unwrap();
-        postgresql::PostgresStore::on(postgres.clone(), locks)
+        postgresql::PostgresStore::on(postgres.clone(), locks.with_deadline(deadline))
     }))
 }
 
@@ -221,7 +231,7 @@ fn what_one_process_holds_another_waits_for() {
     let Some([one, other]) = two_on_postgresql() else { return };
     let held = block_on(one.exclusive(vec!["b".to_owned(), "a".to_owned()])).unwrap();
     let waiting = std::sync::atomic::AtomicBool::new(true);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(|| {
             let _held = block_on(other.exclusive(vec!["a".to_owned()])).unwrap();
             assert!(!waiting.load(std::sync::atomic::Ordering::SeqCst), "it was held");
@@ -230,6 +240,20 @@ fn what_one_process_holds_another_waits_for() {
         waiting.store(false, std::sync::atomic::Ordering::SeqCst);
         drop(held);
     });
+}
+
+/// Who waited for a lock that another process had waited for ever.
+#[test]
+fn who_does_not_get_a_lock_in_time_is_told_so_and_keeps_nothing() {
+    let Some([one, other]) = two_that_wait(Duration::from_millis(200)) else { return };
+    let held = block_on(one.exclusive(vec!["b".to_owned()])).unwrap();
+    let names = vec!["a".to_owned(), "b".to_owned()];
+    assert_eq!(block_on(other.exclusive(names.clone())).err(), Some(StoreError::Held));
+    assert_eq!(Refusal::from(StoreError::Held), Refusal::Busy);
+    // What it had got of them is let go, in the background.
+    drop(block_on(one.exclusive(vec!["a".to_owned()])).unwrap());
+    drop(held);
+    drop(block_on(other.exclusive(names)).unwrap());
 }
 
 #[test]
@@ -264,4 +288,64 @@ fn a_pair_that_must_be_new_is_refused_where_it_is_there_and_nothing_of_its_batch
     gone.delete(Space::Pending, "key");
     block_on(store.commit(gone, Durability::Synced)).unwrap();
     assert_eq!(block_on(store.commit(new(b"4"), Durability::Synced)), Ok(()));
+}
+
+#[test]
+fn a_vault_keeps_within_its_memory_whatever_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = 8 * 1024 * 1024;
+    let memory = DatabaseMemory::of(bytes);
+    let store = LocalStore::open_within(folder.path(), &memory).unwrap();
+    let keys = || (0..80u32).map(u32::to_be_bytes);
+    for key in keys() {
+        for (space, size) in Space::ALL.into_iter().zip([50_000, 500].into_iter().cycle()) {
+            block_on(store.commit(put(space, &key, &vec![7; size]), Durability::Ordered)).unwrap();
+        }
+    }
+    // What is being written out is counted until it is; a write has more of it written out, if there is too much.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while memory.unwritten_bytes() > bytes {
+        assert!(Instant::now() < deadline, "{} bytes are not written out", memory.unwritten_bytes());
+        block_on(store.commit(put(Space::State, b"one more", b"write"), Durability::Ordered)).unwrap();
+    }
+    for space in Space::ALL {
+        assert!(keys().all(|key| store.get(space, &key).unwrap().is_some()), "{space:?}");
+    }
+    assert!(memory.bytes() <= 2 * bytes, "{} bytes", memory.bytes());
+}
+
+#[test]
+fn what_is_removed_only_as_it_was_seen_stays_where_it_is_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let local: Arc<dyn Store> = Arc::new(LocalStore::open(folder.path()).unwrap());
+    let shared = two_on_postgresql().map(|[one, _]| Arc::new(one) as Arc<dyn Store>);
+    for store in std::iter::once(local).chain(shared) {
+        let value = |key: &str| store.get(Space::Entry, key.as_bytes()).unwrap();
+        let removal = |seen: &[u8]| {
+            let mut batch = Batch::default();
+            batch.delete_seen(Space::Entry, "key", seen);
+            batch.put(Space::Entry, "beside", seen);
+            batch
+        };
+        block_on(store.commit(put(Space::Entry, b"key", b"new"), Durability::Synced)).unwrap();
+        block_on(store.commit(removal(b"old"), Durability::Synced)).unwrap();
+        assert_eq!((value("key"), value("beside")), (Some(b"new".to_vec()), Some(b"old".to_vec())));
+        block_on(store.commit(removal(b"new"), Durability::Synced)).unwrap();
+        assert_eq!((value("key"), value("beside")), (None, Some(b"new".to_vec())));
+        block_on(store.commit(removal(b"new"), Durability::Synced)).unwrap();
+        // In one batch, and in batches that are written together, what came before counts.
+        let mut batch = put(Space::Entry, b"key", b"1");
+        batch.delete_seen(Space::Entry, "key", *b"0");
+        block_on(store.commit(batch, Durability::Synced)).unwrap();
+        assert_eq!(value("key"), Some(b"1".to_vec()));
+        let writes = [put(Space::Entry, b"key", b"2"), removal(b"1"), removal(b"2"), put(Space::Entry, b"key", b"3")];
+        let outcomes = block_on(join_all(writes.map(|batch| store.commit(batch, Durability::Synced))));
+        assert!(outcomes.iter().all(Result::is_ok));
+        assert_eq!(value("key"), Some(b"3".to_vec()));
+        let writes = [put(Space::Entry, b"key", b"4"), removal(b"4")];
+        assert!(
+            block_on(join_all(writes.map(|batch| store.commit(batch, Durability::Synced)))).iter().all(Result::is_ok)
+        );
+        assert_eq!(value("key"), None);
+    }
 }

@@ -6,7 +6,7 @@ use careledger_gateway::{
     keys::{OrganizationKeys, OrganizationSigner},
     ledger::{
         Ledger, clock,
-        embedded::{Embedded, Settings},
+        embedded::{Embedded, Memory, Settings},
     },
     outcome::Refusal,
 };
@@ -31,6 +31,7 @@ pub fn settings(registrar: &OrganizationSigner) -> Settings {
         chain_id: CHAIN.to_owned(),
         app_state: genesis.to_string().into_bytes(),
         rpc_listen: "127.0.0.1:0".parse().expect("a loopback address"),
+        memory: Memory::default(),
     }
 }
 

@@ -285,6 +285,7 @@ pub fn configuration(
         },
         audit: config::Audit { batch_leaves: 1_000, batch_seconds: 60 },
         subscriptions: config::Subscriptions::default(),
+        memory: config::Memory::default(),
         embedded: None,
         comet: None,
         organizations: vec![organization],

@@ -89,6 +89,7 @@ pub fn chain(folder: &Path, config: &Config) -> (Ledger, String) {
         chain_id: "careledger-dev-fhir".to_owned(),
         app_state: genesis(&keys),
         rpc_listen: "127.0.0.1:0".parse().unwrap(),
+        memory: embedded::Memory::default(),
     };
     let embedded = Embedded::open(&folder.join("ledger"), &settings).unwrap();
     let ledger_url = format!("http://{}", embedded.rpc_address());
@@ -157,6 +158,7 @@ fn configuration(folder: &Path) -> Config {
         },
         audit: config::Audit { batch_leaves: 100_000, batch_seconds: 3_600 },
         subscriptions: config::Subscriptions::default(),
+        memory: config::Memory::default(),
         embedded: None,
         comet: None,
         organizations: vec![config::Organization {

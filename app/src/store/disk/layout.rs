@@ -3,6 +3,8 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options};
 
+use super::memory::DatabaseMemory;
+
 pub(super) const META: &str = "meta";
 pub(super) const STATE: &str = "state";
 pub(super) const REPLACED: &str = "replaced";
@@ -57,16 +59,22 @@ pub(super) fn database() -> Options {
     options
 }
 
-pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
-    let cache = Cache::new_lru_cache(CACHE_BYTES);
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(&cache);
+/// The column families of a database that has its memory to itself, or shares this one.
+pub(super) fn families(memory: Option<&DatabaseMemory>) -> Vec<ColumnFamilyDescriptor> {
+    let mut options = Options::default();
+    let mut table = match memory {
+        Some(memory) => memory.tables(&mut options),
+        None => {
+            let mut table = BlockBasedOptions::default();
+            table.set_block_cache(&Cache::new_lru_cache(CACHE_BYTES));
+            options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+            table
+        }
+    };
     // Most keys of a block are new: the filter answers that without reading.
     table.set_bloom_filter(10.0, false);
-    let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.set_compression_type(DBCompressionType::Lz4);
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     // The same answer for what was written last.
     options.set_memtable_whole_key_filtering(true);
     options.set_memtable_prefix_bloom_ratio(0.05);

@@ -7,9 +7,11 @@ use parking_lot::Mutex;
 
 use crate::{remembered::Remembered, state::Changes};
 
-/// Keys that are remembered.
-const KEYS_MAX: usize = 65_536;
-/// Largest value that is remembered. Bounds memory, with [`KEYS_MAX`]; most are a tenth of it.
+/// Keys that a node remembers.
+pub(super) const KEYS_MAX: usize = 65_536;
+/// Keys that are remembered where a node is one part of a program.
+pub(super) const KEYS_SHARED_MAX: usize = 16_384;
+/// Largest value that is remembered. Bounds memory, with the number of keys; most are a tenth of it.
 const VALUE_BYTES_MAX: usize = 1024;
 
 /// What the newest state holds at some keys; `None` where it holds nothing there. What is not
@@ -18,13 +20,17 @@ pub(super) struct Recent {
     values: Mutex<Remembered<Vec<u8>, Option<Vec<u8>>>>,
 }
 
-impl Default for Recent {
-    fn default() -> Self {
-        Self { values: Mutex::new(Remembered::new(KEYS_MAX)) }
-    }
-}
-
 impl Recent {
+    /// Remembers at most so many keys.
+    pub(super) fn of(keys_max: usize) -> Self {
+        Self { values: Mutex::new(Remembered::new(keys_max)) }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.values.get_mut().clear();
+    }
+
     /// The value at `key`, which `read` gives where it is not remembered.
     pub(super) fn get(&self, key: &[u8], read: impl FnOnce() -> Option<Vec<u8>>) -> Option<Vec<u8>> {
         if let Some(value) = self.values.lock().get(key) {

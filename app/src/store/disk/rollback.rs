@@ -89,7 +89,7 @@ impl DiskStore {
             time: before.time,
             app_hash: before.app_hash,
             snapshots: self.snapshots.as_ref().map(|snapshots| snapshots.from(height)).unwrap_or_default(),
-            changes: self.replaced_since(height).remove(&height).unwrap_or_default(),
+            changes: self.replaced_at(height),
             outcomes: outcomes.take_while(|row| height_of(row) == Some(height)).collect(),
             before: Tip { oldest: self.tip.oldest, ..before },
         })

@@ -122,7 +122,7 @@ fn write(folder: &Path, height: u64, time: i64) -> Result<usize, String> {
     let (checkpoint, partial) = (folder.join(CHECKPOINT), folder.join(PARTIAL));
     let text = |error: io::Error| error.to_string();
     remove(&partial).and_then(|()| fs::create_dir(&partial)).map_err(text)?;
-    let db = DB::open_cf_descriptors_read_only(&database(), &checkpoint, families(), false);
+    let db = DB::open_cf_descriptors_read_only(&database(), &checkpoint, families(None), false);
     let db = db.map_err(|error| error.to_string())?;
     let state = db.cf_handle(STATE).ok_or("the checkpoint has no state")?;
     let mut failed = None;

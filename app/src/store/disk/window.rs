@@ -61,10 +61,15 @@ impl Window {
 
     /// Forgets the versions that are outside the window, of heights or of changes.
     pub(super) fn forget(&mut self, retention: &Retention) {
-        let first_kept = (self.newest + 1).saturating_sub(retention.heights);
-        while self.versions.len() > 2 && (self.oldest() < first_kept || self.changes > retention.changes) {
+        while self.exceeds(retention) {
             self.changes -= self.versions.pop_front().map_or(0, |version| version.changes);
         }
+    }
+
+    /// Whether there are more versions than the window has, of heights or of changes.
+    pub(super) fn exceeds(&self, retention: &Retention) -> bool {
+        let first_kept = (self.newest + 1).saturating_sub(retention.heights);
+        self.versions.len() > 2 && (self.oldest() < first_kept || self.changes > retention.changes)
     }
 
     /// The oldest height that can be proven; the one after the newest where there is none.

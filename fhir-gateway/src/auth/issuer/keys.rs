@@ -15,6 +15,7 @@ use jsonwebtoken::{
 use parking_lot::RwLock;
 use reqwest::{Client, redirect};
 use serde::Deserialize;
+use tokio::time::timeout;
 use url::Url;
 
 use super::is_private;
@@ -39,6 +40,8 @@ const STALE_FACTOR: u32 = 12;
 /// in this time after that.
 const UNKNOWN_AT_ONCE: NonZeroU32 = NonZeroU32::new(3).expect("above zero");
 const UNKNOWN_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a token waits whose key is unknown.
+const UNKNOWN_DEADLINE: Duration = Duration::from_secs(5);
 
 /// One key.
 #[derive(Clone)]
@@ -49,10 +52,11 @@ struct Key {
 }
 
 /// What an issuer published at some time.
-struct Published {
+#[derive(Clone)]
+pub(super) struct Published {
     metadata: Metadata,
     keys: Vec<Key>,
-    fetched: Instant,
+    pub(super) fetched: Instant,
 }
 
 impl Published {
@@ -82,9 +86,9 @@ pub struct IssuerKeys {
     issuer: String,
     http: Client,
     good_for: Duration,
-    published: RwLock<Option<Arc<Published>>>,
-    /// Held while one request fetches, for the others to wait for.
-    fetching: tokio::sync::Mutex<()>,
+    pub(super) published: RwLock<Option<Arc<Published>>>,
+    /// Held by the task that fetches, for others to wait for.
+    fetching: Arc<tokio::sync::Mutex<()>>,
     unknown: DefaultDirectRateLimiter,
     /// When it was last asked in vain.
     failed: RwLock<Option<Instant>>,
@@ -105,23 +109,26 @@ impl IssuerKeys {
             http,
             good_for: Duration::from_secs(good_for_seconds.into()),
             published: RwLock::new(None),
-            fetching: tokio::sync::Mutex::new(()),
+            fetching: Arc::default(),
             unknown: RateLimiter::direct(quota.allow_burst(UNKNOWN_AT_ONCE)),
             failed: RwLock::new(None),
         })
     }
 
-    /// The keys that a token of this header may be signed with; empty where the issuer has none such.
+    /// The keys that a token of this header may be signed with; empty where the issuer has none such. Who names a key
+    /// that is known does not wait for the issuer, whatever it does; who names another one waits a while, now and then.
     ///
     /// # Errors
     /// [`Refusal::IssuerUnavailable`] where the issuer does not answer and what it said is too old.
-    pub async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Vec<DecodingKey>, Refusal> {
+    pub async fn find(self: &Arc<Self>, id: Option<&str>, algorithm: Algorithm) -> Result<Vec<DecodingKey>, Refusal> {
         let asked = Instant::now();
         let known = self.published().await?;
         let found = known.find(id, algorithm);
         // An issuer that changed its keys is asked at once; a stranger cannot make us ask for ever.
         if found.is_empty() && known.fetched < asked && self.unknown.check().is_ok() {
-            return Ok(self.fetched_since(Some(known.fetched)).await?.find(id, algorithm));
+            let newer = timeout(UNKNOWN_DEADLINE, self.fetched_since(Some(known.fetched))).await;
+            // Where it takes longer, what is known is all there is.
+            return newer.map_or(Ok(found), |newer| Ok(newer?.find(id, algorithm)));
         }
         Ok(found)
     }
@@ -130,57 +137,66 @@ impl IssuerKeys {
     ///
     /// # Errors
     /// As [`Self::find`].
-    pub async fn metadata(&self) -> Result<Metadata, Refusal> {
+    pub async fn metadata(self: &Arc<Self>) -> Result<Metadata, Refusal> {
         self.published().await.map(|published| published.metadata.clone())
     }
 
-    /// What is known and not too old.
-    async fn published(&self) -> Result<Arc<Published>, Refusal> {
+    /// What is known and not too old. What is old is fetched again meanwhile.
+    async fn published(self: &Arc<Self>) -> Result<Arc<Published>, Refusal> {
         let known = self.published.read().clone();
+        let before = known.as_ref().map(|known| known.fetched);
         match known {
             Some(known) if known.fetched.elapsed() < self.good_for => Ok(known),
-            other => self.fetched_since(other.map(|known| known.fetched)).await,
+            Some(known) if self.is_usable(&known) => {
+                self.refresh();
+                Ok(known)
+            }
+            _ => self.fetched_since(before).await,
         }
     }
 
     /// What the issuer says now, or what another request learned since `before`.
-    async fn fetched_since(&self, before: Option<Instant>) -> Result<Arc<Published>, Refusal> {
-        // Whoever waits for an issuer that hangs would each ask it again; strangers can come without end.
-        if self.failed_lately() {
-            return self.kept();
-        }
-        let _held = self.fetching.lock().await;
+    async fn fetched_since(self: &Arc<Self>, before: Option<Instant>) -> Result<Arc<Published>, Refusal> {
+        self.refresh();
+        // Held as long as somebody asks the issuer.
+        drop(self.fetching.lock().await);
         let known = self.published.read().clone();
-        if let Some(known) = known.as_ref().filter(|known| Some(known.fetched) != before) {
-            return Ok(Arc::clone(known));
+        match known {
+            Some(known) if Some(known.fetched) != before || self.is_usable(&known) => Ok(known),
+            _ => Err(Refusal::IssuerUnavailable),
         }
+    }
+
+    /// Asks the issuer in a task of its own, where none does, and it was not in vain a moment ago: whoever waits for
+    /// an issuer that hangs would each ask it again, and strangers can come without end.
+    fn refresh(self: &Arc<Self>) {
         if self.failed_lately() {
-            return self.kept();
+            return;
         }
-        match self.fetch().await {
-            Ok((metadata, keys)) => {
-                *self.failed.write() = None;
-                let published = Arc::new(Published { metadata, keys, fetched: Instant::now() });
-                *self.published.write() = Some(Arc::clone(&published));
-                Ok(published)
+        let Ok(fetching) = Arc::clone(&self.fetching).try_lock_owned() else { return };
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            match this.fetch().await {
+                Ok((metadata, keys)) => {
+                    *this.failed.write() = None;
+                    *this.published.write() = Some(Arc::new(Published { metadata, keys, fetched: Instant::now() }));
+                }
+                Err(reason) => {
+                    tracing::warn!(issuer = this.issuer, reason, "the keys of the issuer cannot be fetched");
+                    *this.failed.write() = Some(Instant::now());
+                }
             }
-            Err(reason) => {
-                tracing::warn!(issuer = self.issuer, reason, "the keys of the issuer cannot be fetched");
-                *self.failed.write() = Some(Instant::now());
-                self.kept()
-            }
-        }
+            drop(fetching);
+        });
     }
 
     fn failed_lately(&self) -> bool {
         self.failed.read().is_some_and(|failed| failed.elapsed() < RETRY_INTERVAL)
     }
 
-    /// What is known, where the issuer does not answer.
-    fn kept(&self) -> Result<Arc<Published>, Refusal> {
-        let known = self.published.read().clone();
-        let is_good = |known: &Arc<Published>| known.fetched.elapsed() < self.good_for * STALE_FACTOR;
-        known.filter(is_good).ok_or(Refusal::IssuerUnavailable)
+    /// Whether it may be used while the issuer is not heard.
+    fn is_usable(&self, known: &Published) -> bool {
+        known.fetched.elapsed() < self.good_for * STALE_FACTOR
     }
 
     async fn fetch(&self) -> Result<(Metadata, Vec<Key>), String> {

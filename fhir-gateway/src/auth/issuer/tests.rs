@@ -1,11 +1,17 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use futures::FutureExt as _;
 use jsonwebtoken::{EncodingKey, Header, jwk::Jwk};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpListener,
+    sync::watch,
 };
 
 use super::*;
@@ -30,6 +36,8 @@ struct Answers {
 struct Site {
     name: String,
     answers: Arc<Mutex<Answers>>,
+    /// While it is told to, it answers nobody.
+    hangs: watch::Sender<bool>,
 }
 
 impl Site {
@@ -38,17 +46,17 @@ impl Site {
         let name = format!("http://{}", listener.local_addr().unwrap());
         let answers = Arc::new(Mutex::new(Answers::default()));
         let shared = Arc::clone(&answers);
+        let (hangs, hanging) = watch::channel(false);
         tokio::spawn(async move {
             while let Ok((mut connection, _)) = listener.accept().await {
                 let mut lines = BufReader::new(&mut connection).lines();
                 let first = lines.next_line().await.unwrap().unwrap_or_default();
                 while lines.next_line().await.unwrap().is_some_and(|line| !line.is_empty()) {}
                 let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-                let body = {
-                    let mut answers = shared.lock();
-                    *answers.asked.entry(path.clone()).or_default() += 1;
-                    answers.bodies.get(&path).cloned()
-                };
+                *shared.lock().asked.entry(path.clone()).or_default() += 1;
+                // A site that is gone hangs no more.
+                let _ = hanging.clone().wait_for(|hangs| !hangs).await;
+                let body = shared.lock().bodies.get(&path).cloned();
                 let (status, body) = body.map_or((404, String::new()), |body| (200, body));
                 let head =
                     format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
@@ -57,7 +65,7 @@ impl Site {
                 let _ = connection.read(&mut [0; 1]).await;
             }
         });
-        let site = Self { name, answers };
+        let site = Self { name, answers, hangs };
         site.says("/.well-known/openid-configuration", json!({"issuer": site.name, "jwks_uri": site.address("/keys")}));
         site
     }
@@ -218,7 +226,8 @@ async fn a_new_key_is_fetched_at_once_the_old_one_works_no_longer_and_unknown_on
 async fn old_keys_are_fetched_again_and_outlive_a_short_silence_of_the_issuer() {
     let site = Site::start().await;
     site.publishes(&[("one", Algorithm::ES384, &ec(P384))]);
-    let issuer = Issuer { keys: IssuerKeys::new(&site.name, 0, &Trust::default()).unwrap(), ..site.issuer() };
+    let keys = Arc::new(IssuerKeys::new(&site.name, 0, &Trust::default()).unwrap());
+    let issuer = Issuer { keys, ..site.issuer() };
     let token = signed(&site.claims(), Some("one"), Algorithm::ES384, &ec(P384));
     assert!(issuer.caller(&token, NOW).await.is_ok());
     assert!(issuer.caller(&token, NOW).await.is_ok());
@@ -239,6 +248,35 @@ async fn old_keys_are_fetched_again_and_outlive_a_short_silence_of_the_issuer() 
     let unknown = signed(&site.claims(), Some("two"), Algorithm::ES384, &ec(OTHER_P384));
     assert_eq!(issuer.caller(&unknown, NOW).await, Err(REFUSED));
     assert!(issuer.caller(&token, NOW).await.is_ok());
+}
+
+/// Whose keys were an hour old waited for an issuer that hung, with all who came after.
+#[tokio::test]
+async fn an_issuer_that_hangs_delays_nobody_whose_key_is_known() {
+    let site = Site::start().await;
+    site.publishes(&[("one", Algorithm::ES384, &ec(P384))]);
+    let issuer = site.issuer();
+    let token = signed(&site.claims(), Some("one"), Algorithm::ES384, &ec(P384));
+    let new = signed(&site.claims(), Some("two"), Algorithm::ES384, &ec(OTHER_P384));
+    assert!(issuer.caller(&token, NOW).await.is_ok());
+    let mut known = issuer.keys.published.read().as_deref().cloned().unwrap();
+    known.fetched = Instant::now().checked_sub(Duration::from_secs(2 * 3600)).unwrap();
+    *issuer.keys.published.write() = Some(Arc::new(known));
+    site.hangs.send_replace(true);
+    let at_once = || issuer.caller(&token, NOW).now_or_never().is_some_and(|caller| caller.is_ok());
+    assert!(at_once() && at_once());
+    let mut waiting = Box::pin(issuer.caller(&new, NOW));
+    // It is really asked meanwhile.
+    while site.asked("/.well-known/openid-configuration") < 2 {
+        assert!((&mut waiting).now_or_never().is_none(), "a key that is unknown may be new");
+        assert!(at_once());
+        tokio::task::yield_now().await;
+    }
+    site.publishes(&[("two", Algorithm::ES384, &ec(OTHER_P384))]);
+    site.hangs.send_replace(false);
+    assert!(waiting.await.is_ok());
+    assert_eq!(site.asked("/keys"), 2, "one asked for all of them");
+    assert_eq!(issuer.caller(&token, NOW).await, Err(REFUSED), "what was published since counts");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::{Answer, Fault, Row, Value};
 /// How long a connection waits for another to finish, in milliseconds.
 const BUSY_TIMEOUT_MS: u32 = 10_000;
 /// Statements that a connection keeps prepared.
-const STATEMENTS_MAX: usize = 128;
+const STATEMENTS_MAX: usize = 64;
 
 /// What a connection may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! itself, and the patient is one whom an identifier in it names, never one of the same name.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use careledger_wire::commitment;
 use serde_json::json;
 
 use super::{super::condition, hash};
@@ -42,10 +43,22 @@ pub async fn generate(context: &Context<'_>, parameters: &Document) -> Result<An
     for resource_type in ["Binary", "DocumentReference", "List"] {
         permit_about(context, resource_type, Interaction::Create, patient.as_deref())?;
     }
-    let (id, now) = (super::super::create::id_of_new(context, "DocumentReference"), clock());
-    if context.key.is_some() && is_again(context, &id, &sent).await? {
-        return answer(&id);
+    let mut id = match context.key {
+        Some(key) => key.id(context, "DocumentReference"),
+        None => id_of(context, &sent, patient.as_deref(), 0),
+    };
+    // Who sends it at the same time finds it afterwards.
+    let _held = context.conditions.hold(&[("DocumentReference", &id)]).await?;
+    let mut deleted = 0;
+    while is_again(context, &id, &sent).await? {
+        if context.key.is_some() || is_there(context, &id).await? {
+            return answer(&id);
+        }
+        // What was deleted stays so: this is another one.
+        deleted += 1;
+        id = id_of(context, &sent, patient.as_deref(), deleted);
     }
+    let now = clock();
     let attachment = Attachment {
         binary: id.clone(),
         content_type: sent.content_type.clone(),
@@ -75,7 +88,29 @@ fn answer(id: &str) -> Result<Answer, Refusal> {
     operation::parameters_of(&[("DocumentReference", reference)])
 }
 
-/// Whether an earlier try under the same key stored this document.
+/// The id of what a client has generated of a document that is about a patient, or about nobody: sent again, it is the
+/// same, unless what came of it was `deleted` so many times. Nobody else can foresee it.
+fn id_of(context: &Context<'_>, sent: &Sent, patient: Option<&str>, deleted: u32) -> String {
+    let purpose = "careledger/generated-id/1";
+    let secret = context.organization.keys.record_ids.derive(purpose);
+    let (client, about) = (context.caller.client.as_bytes(), patient.unwrap_or_default().as_bytes());
+    let deleted = deleted.to_be_bytes();
+    let parts = [secret.as_bytes(), client, about, sent.content_type.as_bytes(), &sent.bytes, &deleted];
+    let hash = commitment::hash(purpose, &parts);
+    let bytes = *hash.first_chunk().expect("a hash has 32 bytes");
+    uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+}
+
+/// Whether what was generated was not deleted since.
+async fn is_there(context: &Context<'_>, id: &str) -> Result<bool, Refusal> {
+    match context.organization.records.read("DocumentReference", id).await {
+        Ok(_) => Ok(true),
+        Err(Refusal::Gone | Refusal::NotFound) => Ok(false),
+        Err(other) => Err(other),
+    }
+}
+
+/// Whether an earlier try stored this document.
 async fn is_again(context: &Context<'_>, id: &str, sent: &Sent) -> Result<bool, Refusal> {
     let records = &context.organization.records;
     if records.settled("Binary", id).await?.is_none() {

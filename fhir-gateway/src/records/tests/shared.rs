@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use careledger_app::reject::Reject;
+use futures::future::BoxFuture;
 
 use super::*;
 use crate::{
@@ -10,7 +11,10 @@ use crate::{
         Fault, Postgres, Settings,
         locks::{Locks, Membership},
     },
-    vault::postgresql::{self, PostgresStore},
+    vault::{
+        Pair,
+        postgresql::{self, PostgresStore},
+    },
 };
 
 /// Where nothing else is shared, the ledger's order decides: the second anchor of an id is refused.
@@ -79,7 +83,7 @@ async fn processes(world: &World) -> Option<[Records; 2]> {
 async fn what_a_process_anchored_before_it_died_another_publishes() {
     let world = World::new().await;
     let Some([one, other]) = processes(&world).await else { return };
-    let prepared = one.core.prepare(vec![create("1", "one"), create("2", "never")]).await.unwrap();
+    let prepared = one.core.prepare(vec![create("1", "one"), create("2", "never")], None).await.unwrap();
     let anchors = prepared.iter().take(1).filter_map(pipeline::Prepared::anchor).collect();
     let sender = world.keys.signer.address().to_string();
     let message = careledger_wire::proto::records::MsgAnchorRecords { sender, anchors };
@@ -112,4 +116,60 @@ async fn changes_of_two_processes_have_one_order() {
             assert_eq!(records.read("Patient", id).await.unwrap().content, json(id));
         }
     }
+}
+
+/// A vault that answers when it is told to, and fails where it waits too long.
+struct Slow {
+    store: LocalStore,
+    is_slow: AtomicBool,
+    told: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Store for Slow {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if self.is_slow.load(Ordering::Relaxed) {
+            let told = self.told.lock().recv_timeout(std::time::Duration::from_secs(30));
+            told.map_err(|_| StoreError::Fault("nobody let it answer".to_owned()))?;
+        }
+        self.store.get(space, key)
+    }
+
+    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.store.scan(space, prefix, after, limit)
+    }
+
+    fn last(&self, space: Space) -> Result<Option<Pair>, StoreError> {
+        self.store.last(space)
+    }
+
+    fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.store.commit(batch, durability)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+}
+
+/// A thread that answers requests stood still while PostgreSQL was asked for one of them.
+#[tokio::test]
+async fn a_vault_behind_a_server_holds_up_nobody_else_while_it_answers() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let store = LocalStore::open(folder.path()).unwrap();
+    let store = Arc::new(Slow { store, is_slow: AtomicBool::new(false), told: Mutex::new(told) });
+    let (keys, rows) = (Arc::clone(&world.keys), Arc::<Rows>::default());
+    let shared = Arc::clone(&store) as Arc<dyn Store>;
+    let (records, _) = Records::open(keys, shared, world.ledger().clone(), rows).await.unwrap();
+    records.commit(vec![create("1", "one")], vec![]).await.unwrap();
+    store.is_slow.store(true, Ordering::Relaxed);
+    // The same thread does both: where the first waited on it, nobody would let it go on.
+    let others = || async { (0..100).for_each(|_| tell.send(()).unwrap()) };
+    let (read, ()) = futures::join!(records.read("Patient", "1"), others());
+    assert_eq!(read.unwrap().content, json("one"));
+    let (written, ()) = futures::join!(records.commit(vec![update("1", "two", 1)], vec![]), others());
+    assert_eq!(written.unwrap()[0].version, 2);
+    let (linked, ()) = futures::join!(records.subject_of("1"), others());
+    assert_eq!(linked, Ok(None));
 }

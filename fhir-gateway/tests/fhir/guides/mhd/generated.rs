@@ -6,6 +6,34 @@ use serde_json::{Value, json};
 use super::{count, example, put, recipient};
 use crate::support::golden;
 
+/// A document that was sent again, or twice at once, was kept as often as it was sent.
+#[actix_web::test]
+async fn iti_106_makes_one_of_a_document_however_often_it_is_sent() {
+    let (_world, client) = recipient().await;
+    let parameters = example("mhd/Parameters-ex-input-binary.json").to_string();
+    let path = "/DocumentReference/$generate-metadata";
+    let racing = futures::future::join_all((0..8).map(|_| client.post(path, parameters.clone()))).await;
+    let first = racing[0].clone().expect(200).json();
+    for answer in racing {
+        assert_eq!(answer.expect(200).json(), first);
+    }
+    assert_eq!(client.post(path, parameters.clone()).await.expect(200).json(), first);
+    assert_eq!(count(&client, "List?code=submissionset").await, 1);
+    let keyed = (0..8).map(|_| client.send("POST", path, &[("idempotency-key", "one")], parameters.clone()));
+    let keyed = futures::future::join_all(keyed).await;
+    let under_a_key = keyed[0].clone().expect(200).json();
+    assert!(keyed.into_iter().all(|answer| answer.expect(200).json() == under_a_key));
+    assert_ne!(under_a_key, first, "whoever names a key says what is the same");
+    assert_eq!(count(&client, "List?code=submissionset").await, 2);
+    let reference = first["parameter"][0]["valueReference"]["reference"].as_str().unwrap();
+    client.send("DELETE", &format!("/{reference}"), &[], Vec::new()).await.expect(204);
+    let again = client.post(path, parameters.clone()).await.expect(200).json();
+    assert_eq!(client.post(path, parameters).await.expect(200).json(), again);
+    let again = again["parameter"][0]["valueReference"]["reference"].as_str().unwrap();
+    assert_ne!(again, reference, "what was deleted stays deleted");
+    client.get(&format!("/{again}")).await.expect(200);
+}
+
 #[actix_web::test]
 async fn iti_106_makes_the_metadata_of_a_document() {
     let (_world, client) = recipient().await;
