@@ -29,6 +29,7 @@ use careledger_wire::{
     commitment,
     ids::SubjectId,
     proto::{
+        audit::MsgAnchorAccessLog,
         consent::{ConsentMode, EmergencyReason, MsgBreakGlass, MsgGrantConsent},
         governance::{Content, MsgPropose, ScheduledUpgrade, content::Decision},
         identity::{
@@ -88,6 +89,10 @@ enum Lie {
     State,
     /// A list of keys without its first.
     LeavesOut(&'static [u8]),
+    /// As [`Lie::LeavesOut`], of pages that come again and again.
+    Circles(&'static [u8]),
+    /// A list whose first value is another.
+    Alters(&'static [u8]),
 }
 
 /// What the chain is about.
@@ -98,6 +103,8 @@ enum Story {
     /// A patient grants, a physician breaks the glass, and the state comes to the format that counts both at
     /// [`COUNTED_FROM`].
     Consents,
+    /// A hospital anchors a batch of its access log in each block.
+    Log,
 }
 
 /// Height of the upgrade in [`Story::Consents`].
@@ -152,8 +159,10 @@ fn ledger(folder: &Path, story: Story) -> (Ledger<DiskStore>, Vec<Vec<u8>>) {
     let retention = Retention { heights: RETAINED, ..Retention::default() };
     let ledger = Ledger::new(Machine::new(DiskStore::open(folder, retention).unwrap()), 0);
     let mut genesis: Value = serde_json::from_slice(&init_chain().app_state_bytes).unwrap();
-    if story == Story::Consents {
-        genesis["state_version"] = json!(COUNTED_SINCE - 1);
+    match story {
+        Story::Records(_) => {}
+        Story::Consents => genesis["state_version"] = json!(COUNTED_SINCE - 1),
+        Story::Log => genesis["state_version"] = json!(2),
     }
     let genesis = RequestInitChain { app_state_bytes: serde_json::to_vec(&genesis).unwrap().into(), ..init_chain() };
     let mut app_hashes = vec![ledger.init_chain(genesis).app_hash.to_vec()];
@@ -163,6 +172,7 @@ fn ledger(folder: &Path, story: Story) -> (Ledger<DiskStore>, Vec<Vec<u8>>) {
             (_, 1) => vec![register_hospital()],
             (_, BLOCKS) => Vec::new(),
             (Story::Records(records), _) => vec![anchor(height - 2, records)],
+            (Story::Log, _) => vec![batch(height - 1)],
         };
         let Asked::FinalizeBlock(block) = finalize_request(height, &transactions) else { unreachable!() };
         let answer = ledger.finalize_block(block);
@@ -176,6 +186,19 @@ fn ledger(folder: &Path, story: Story) -> (Ledger<DiskStore>, Vec<Vec<u8>>) {
 
 fn subject() -> SubjectId {
     commitment::subject_id(&signer("hospital").address(), &signer("patient").address())
+}
+
+/// The hospital's batch of this number, from 1.
+fn batch(sequence: u64) -> Vec<u8> {
+    let message = MsgAnchorAccessLog {
+        sender: signer("hospital").address().to_string(),
+        sequence,
+        root: id(&format!("batch {sequence}")),
+        count: 3,
+        period_start: GENESIS_TIME,
+        period_end: GENESIS_TIME,
+    };
+    sign(&signer("hospital"), 1, sequence - 1, &[message.into()])
 }
 
 /// A name as an id.
@@ -374,13 +397,8 @@ impl Node {
             prove: params["prove"].as_bool().unwrap(),
         };
         let mut answer = self.ledger.query(request);
-        if let Lie::LeavesOut(prefix) = self.lie
-            && params["path"] == SUBSPACE
-            && data.starts_with(prefix)
-        {
-            let mut listed = Pairs::decode(&answer.value[..]).unwrap();
-            listed.pairs.remove(0);
-            answer.value = listed.encode_to_vec().into();
+        if params["path"] == SUBSPACE {
+            answer.value = self.listed(&data, answer.value.to_vec()).into();
         }
         let encode = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
         let proof = answer.proof_ops.map(|proof| {
@@ -393,6 +411,34 @@ impl Node {
             "code": answer.code, "log": answer.log, "info": "", "index": "0", "key": encode(&data),
             "value": encode(value), "proofOps": proof, "height": height.to_string(), "codespace": "",
         })
+    }
+
+    /// What it says to a question for a list: the truth is `pairs`.
+    fn listed(&self, data: &[u8], pairs: Vec<u8>) -> Vec<u8> {
+        let mut listed = Pairs::decode(&pairs[..]).unwrap();
+        match self.lie {
+            Lie::LeavesOut(prefix) if data.starts_with(prefix) => drop(listed.pairs.remove(0)),
+            Lie::Alters(prefix) if data.starts_with(prefix) => {
+                let other = listed.pairs[1].value.clone();
+                listed.pairs[0].value = other;
+            }
+            Lie::Circles(prefix) if data.starts_with(prefix) => {
+                listed.pairs.remove(0);
+                listed.next = listed.pairs.last().unwrap().key.clone();
+            }
+            // Where the list was to go on it begins anew.
+            Lie::Circles(prefix) if data.get(2..).is_some_and(|rest| rest.starts_with(prefix)) => {
+                let length = usize::from(data[1]);
+                let request = RequestQuery {
+                    path: SUBSPACE.to_owned(),
+                    data: data[2..2 + length].to_vec().into(),
+                    ..RequestQuery::default()
+                };
+                return self.listed(&data[2..2 + length], self.ledger.query(request).value.to_vec());
+            }
+            _ => {}
+        }
+        listed.encode_to_vec()
     }
 
     fn status(&self) -> Value {
@@ -709,5 +755,60 @@ fn a_node_that_leaves_out_who_may_see_is_found() {
         assert!(said.contains(expected) && said.contains("ask another node"), "{said}");
         // Where nothing counts, it is believed, and says so.
         assert!(!listed(&access(&node, COUNTED_FROM - 1)).2);
+    }
+}
+
+/// `query audit` of the hospital.
+fn audit<'a>(account: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["query", "audit", account], more].concat()
+}
+
+#[test]
+fn an_access_log_is_audited_against_what_validators_signed() {
+    let node = Node::of(Story::Log, Lie::None);
+    let hash = hex::encode(node.truth[1].signed_header.header.hash().as_bytes());
+    let (home, node) = (tempfile::tempdir().unwrap(), node.serve());
+    let account = signer("hospital").address().to_string();
+    let shown = asked(home.path(), &node, &audit(&account, &["--trust-height", "2", "--trust-hash", &hash]));
+    assert_eq!((&shown["batches"], &shown["leaves"]), (&json!(BLOCKS - 2), &json!(3 * (BLOCKS - 2))));
+    assert_eq!(shown["proven"]["signed_by"], "3 of 3 validators with 30 of 30 voting power");
+    let noted = shown["note"].as_str().unwrap().strip_prefix("--since ").unwrap();
+    asked(home.path(), &node, &audit(&account, &["--since", noted]));
+    // The only contradiction that is the custodian's: its proven log does not begin as was noted.
+    let said = refused(home.path(), &node, &audit(&account, &["--since", &format!("1:{}", "ab".repeat(32))]));
+    assert!(said.contains("rewritten") && said.contains("ask the custodian"), "{said}");
+    let stranger = signer("stranger").address().to_string();
+    assert!(refused(home.path(), &node, &audit(&stranger, &[])).contains("its absence is proven"));
+}
+
+/// What a node made up was held against the custodian, or called proven, before anybody looked who signed it.
+#[test]
+fn a_custodian_was_accused_on_the_word_of_a_node() {
+    let account = signer("hospital").address().to_string();
+    let honest = Node::of(Story::Log, Lie::None);
+    let hash = hex::encode(honest.truth[1].signed_header.header.hash().as_bytes());
+    let honest = honest.serve();
+    let batches = b"access-log-batch/";
+    let noted = format!("1:{}", "ab".repeat(32));
+    let cases: [(Lie, &[&str], &str); 6] = [
+        // A state of its own, in which the hospital has no log.
+        (Lie::State, &[], "not the one that its signatures are for"),
+        (Lie::State, &["--since", &noted], "not the one that its signatures are for"),
+        (Lie::Header, &["--since", &noted], "does not lead from this key and value"),
+        (Lie::LeavesOut(batches), &["--since", &noted], "the log has 10 batches, the node shows 9"),
+        (Lie::Alters(batches), &["--since", &noted], "do not give the root that the ledger proves"),
+        (Lie::Circles(batches), &["--since", &noted], "cannot be read"),
+    ];
+    for (lie, words, expected) in cases {
+        let home = tempfile::tempdir().unwrap();
+        let trust = ["--trust-height", "2", "--trust-hash", &hash];
+        asked(home.path(), &honest, &["light", "update", trust[0], trust[1], trust[2], trust[3]]);
+        let node = Node::of(Story::Log, lie).serve();
+        let said = refused(home.path(), &node, &audit(&account, words));
+        assert!(said.contains(expected), "{lie:?}: {said}");
+        assert!(
+            !said.contains("custodian") && !said.contains("rewritten") && !said.contains("absence"),
+            "{lie:?}: {said}"
+        );
     }
 }
