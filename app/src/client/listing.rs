@@ -42,6 +42,9 @@ fn append(prefix: &[u8], listed: &mut Pairs, page: Pairs, next: Option<&[u8]>) -
 mod tests {
     use super::*;
 
+    /// What was listed, the next page, where it says to go on, and whether that is a list.
+    type Case = (&'static [&'static str], &'static [&'static str], Option<&'static str>, bool);
+
     fn pairs(keys: &[&str]) -> Pairs {
         keys.iter().map(|key| (key.as_bytes().to_vec(), b"value".to_vec())).collect()
     }
@@ -49,7 +52,7 @@ mod tests {
     /// A node that showed the same page again and again filled the memory of who audited it.
     #[test]
     fn a_list_had_no_end_when_a_node_repeated_its_pages() {
-        let cases: [(&[&str], &[&str], Option<&str>, bool); 11] = [
+        let cases: [Case; 11] = [
             (&[], &[], None, true),
             (&[], &["a/1", "a/2"], None, true),
             (&[], &["a/1", "a/2"], Some("a/2"), true),

@@ -212,7 +212,7 @@ mod tests {
     fn registration(sequence: u64) -> Vec<u8> {
         let message = MsgRegisterOrganization {
             sender: address(REGISTRAR).to_string(),
-            organization: vec![9; 20],
+            organization: [[9; 12].as_slice(), &sequence.to_be_bytes()].concat(),
             kind: OrganizationKind::Provider.into(),
             encryption_key: vec![9; 32],
             evidence: vec![1; 32],
