@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use careledger_app::{
     machine::Block,
-    snapshot::{self, Applied, Manifest, Restore},
+    snapshot::{self, Applied, JOIN_BYTES_MAX, Manifest, Restore},
     state::StateRead as _,
     store::{
         Store as _,
@@ -61,11 +61,12 @@ fn main() {
     let mut store = joined;
     let started = Instant::now();
     let offered = (height, snapshot::FORMAT, u32::try_from(chunks.len()).expect("few chunks"));
-    let mut restore = Restore::begin(offered, &manifest.hash(), &manifest.encode(), app_hash).expect("it is whole");
+    let mut restore =
+        Restore::begin(offered, &manifest.hash(), &manifest.encode(), app_hash, JOIN_BYTES_MAX).expect("it is whole");
     let restored = chunks.iter().zip(0..).find_map(|(bytes, index)| match restore.apply(index, bytes) {
         Applied::Whole(restored) => Some(restored),
         Applied::More => None,
-        Applied::Wrong | Applied::Forged => panic!("the snapshot was taken from this state"),
+        Applied::Wrong | Applied::Forged | Applied::TooLarge => panic!("the snapshot was taken from this state"),
     });
     store.install(restored.expect("the last chunk makes it whole"));
     let installed = started.elapsed();

@@ -37,7 +37,7 @@ use crate::{
     limits::BLOCK_BYTES_MAX,
     machine::{self, Block, CheckKind, Machine, Outcome, Prove},
     reject::CODESPACE,
-    snapshot::Restore,
+    snapshot::{JOIN_BYTES_MAX, Restore},
     store::Store,
 };
 
@@ -58,6 +58,8 @@ pub struct Ledger<S> {
     retain_blocks: u64,
     /// The snapshot from which this node joins, while it comes.
     joining: Arc<Mutex<Option<Restore>>>,
+    /// Most bytes of state that this node joins.
+    join_bytes_max: u64,
     /// Where an export is that the genesis file names and does not hold.
     export: Arc<Path>,
 }
@@ -68,6 +70,7 @@ impl<S> Clone for Ledger<S> {
             machine: Arc::clone(&self.machine),
             retain_blocks: self.retain_blocks,
             joining: Arc::clone(&self.joining),
+            join_bytes_max: self.join_bytes_max,
             export: Arc::clone(&self.export),
         }
     }
@@ -77,7 +80,14 @@ impl<S: Store> Ledger<S> {
     /// Serves `machine`. CometBFT may forget blocks older than `retain_blocks` (0: none).
     pub fn new(machine: Machine<S>, retain_blocks: u64) -> Self {
         let export = Path::new(EXPORT_FILE).into();
-        Self { machine: Arc::new(RwLock::new(machine)), retain_blocks, joining: Arc::default(), export }
+        let (machine, joining) = (Arc::new(RwLock::new(machine)), Arc::default());
+        Self { machine, retain_blocks, joining, join_bytes_max: JOIN_BYTES_MAX, export }
+    }
+
+    /// Joins no state of more bytes, counted as [`JOIN_BYTES_MAX`] is.
+    #[must_use]
+    pub fn with_join_bytes_max(self, join_bytes_max: u64) -> Self {
+        Self { join_bytes_max, ..self }
     }
 
     /// Where an export is that the genesis file names and does not hold.
@@ -228,7 +238,7 @@ impl<S: Store + 'static> Application for Ledger<S> {
 
     fn offer_snapshot(&self, request: RequestOfferSnapshot) -> ResponseOfferSnapshot {
         let mut joining = self.joining.lock().unwrap_or_else(poisoned);
-        state_sync::offer(&self.read(), &mut joining, request)
+        state_sync::offer(&self.read(), &mut joining, self.join_bytes_max, request)
     }
 
     fn apply_snapshot_chunk(&self, request: RequestApplySnapshotChunk) -> ResponseApplySnapshotChunk {

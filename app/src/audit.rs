@@ -4,6 +4,9 @@
 //! The state has, for each organization, the root of a Merkle log over its batches. Batches are read
 //! on a node's word and must give that root; leaves come from the custodian and must give their
 //! batch's root. So a batch or a leaf that is dropped, altered or put elsewhere shows.
+//!
+//! The root comes first, from a header that the auditor believes: what contradicts it is the node's fault
+//! where a node showed it, and nobody is blamed for what no header seals.
 
 use careledger_wire::{
     access_log::{self, Head},
@@ -14,20 +17,20 @@ use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    client::{Client, ClientError, Proven},
+    client::{Client, ClientError},
     keys,
 };
 
 /// Why an access log is not what it should be.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
-    /// The ledger could not be asked, or its proof does not hold.
+    /// The ledger could not be asked, or what it shows is no list.
     #[error(transparent)]
     Client(#[from] ClientError),
     /// Nothing was anchored, or not since the ledger keeps logs.
     #[error("the ledger has no log of this organization; its absence is proven")]
     NoLog,
-    /// A value that is none.
+    /// A value that is none: of the node, where it is a batch.
     #[error("the node's {0} cannot be read")]
     Unreadable(&'static str),
     /// The node left batches out.
@@ -38,7 +41,7 @@ pub enum AuditError {
         /// Batches that the node showed.
         shown: u64,
     },
-    /// The batches are not those that were anchored.
+    /// The node's batches are not those that were anchored.
     #[error("the batches that the node shows do not give the root that the ledger proves")]
     Altered,
     /// What was noted earlier is not how the log begins.
@@ -56,8 +59,6 @@ pub struct Log {
     pub head: Head,
     /// The batches, the first one first.
     pub batches: Vec<AccessLogBatch>,
-    /// What the proof of the root rests on.
-    pub proven: Proven,
 }
 
 /// The place of a leaf in an anchored batch, as a custodian's gateway gives it.
@@ -87,26 +88,18 @@ pub enum Difference {
 }
 
 impl Log {
-    /// Reads an organization's log and checks it against the root that the ledger proves.
-    pub async fn read(client: &Client, organization: &Address) -> Result<Self, AuditError> {
-        let proven = client.get_proven(keys::access_log_tree(organization).as_bytes(), None).await?;
-        let tree = proven.value.as_deref().ok_or(AuditError::NoLog)?;
+    /// Reads an organization's batches and checks them against its log: `proven` is the value under
+    /// [`keys::access_log_tree`], proven against a header that the caller believes already.
+    pub async fn read(client: &Client, organization: &Address, proven: Option<&[u8]>) -> Result<Self, AuditError> {
+        let tree = proven.ok_or(AuditError::NoLog)?;
         let tree = AccessLogTree::decode(tree).map_err(|_| AuditError::Unreadable("log"))?;
-        let prefix = keys::access_log_batches(organization);
-        let mut batches = Vec::new();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let (pairs, next) = client.pairs(&prefix, after.as_deref()).await?;
-            for (_, value) in pairs {
-                batches.push(AccessLogBatch::decode(&*value).map_err(|_| AuditError::Unreadable("batch"))?);
-            }
-            match next {
-                Some(next) => after = Some(next),
-                None => break,
-            }
-        }
+        // What was anchored after the proof is of no interest here.
+        let size = usize::try_from(tree.size).map_err(|_| AuditError::Unreadable("log"))?;
+        let pairs = client.list(&keys::access_log_batches(organization), size).await?;
+        let batches = pairs.iter().map(|(_, value)| AccessLogBatch::decode(&**value));
+        let batches = batches.collect::<Result<_, _>>().map_err(|_| AuditError::Unreadable("batch"))?;
         let (head, batches) = checked(&tree, batches)?;
-        Ok(Self { head, batches, proven })
+        Ok(Self { head, batches })
     }
 
     /// Whether the log that an auditor noted before is how this one begins.
@@ -131,7 +124,6 @@ fn checked(tree: &AccessLogTree, mut batches: Vec<AccessLogBatch>) -> Result<(He
     if batches.len() < size {
         return Err(AuditError::Missing { log: tree.size, shown: batches.len() as u64 });
     }
-    // What was anchored after the proof is of no interest here.
     batches.truncate(size);
     if access_log::root(&leaves(&batches)?) != root {
         return Err(AuditError::Altered);
@@ -235,8 +227,7 @@ mod tests {
     fn a_log_that_was_noted_is_how_a_later_one_begins() {
         let (tree, batches) = log(6);
         let (head, batches) = checked(&tree, batches).unwrap();
-        let proven = Proven { value: None, height: 1, app_hash: [0; 32], header_height: 2, header_time: 0 };
-        let log = Log { head, batches, proven };
+        let log = Log { head, batches };
         for size in 0..=6 {
             let root = access_log::root(&leaves(&log.batches[..size]).unwrap());
             assert!(log.check_earlier(&Head { size: size as u64, root }).is_ok(), "{size}");

@@ -5,6 +5,7 @@
 //! the value follows from it by an ICS23 proof. [`crate::light`] says who signed that header.
 
 mod delivery;
+mod listing;
 
 use std::{
     str::FromStr as _,

@@ -127,9 +127,11 @@ pub const WEBAUTHN_ORIGIN_BYTES_MAX: usize = 253;
 
 /// Pairs that one subspace query answers.
 pub const QUERY_PAIRS_MAX: usize = 1_000;
-/// Transactions that a node remembers having read: those that wait, and some more.
+/// Transactions that a node remembers having read: those that wait, and some more. Only what took
+/// effect in the mempool or a block is remembered, so it was signed and each of its entries is whole:
+/// when read it is some times its bytes, not the thirty times of a list of empty entries.
 pub const READ_TRANSACTIONS_MAX: usize = 12_000;
-/// Largest of them. Bounds the memory: larger ones are read each time.
+/// Largest of them, bytes on the wire. Bounds the memory: larger ones are read each time.
 pub const READ_TRANSACTION_BYTES_MAX: usize = 4 * 1024;
 /// Verified signatures that are remembered. Bounds memory: about 100 bytes each.
 pub const VERIFIED_SIGNATURES_MAX: usize = 100_000;

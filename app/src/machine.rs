@@ -205,8 +205,7 @@ impl<S: Store> Machine<S> {
         let mut tried = Overlay::new(&state);
         let delivered = execution.deliver(&read, SignatureRule::Required, trial, &mut tried);
         let keeps = match (&delivered, kind) {
-            (Delivered::NotAuthentic(_), _) => false,
-            (Delivered::Refused(_), CheckKind::New) => false,
+            (Delivered::NotAuthentic(_), _) | (Delivered::Refused(_), CheckKind::New) => false,
             (Delivered::Refused(_), CheckKind::Recheck) | (Delivered::Executed, _) => true,
         };
         let changes = keeps.then(|| tried.into_changes());
@@ -214,6 +213,9 @@ impl<S: Store> Machine<S> {
         pending.changes = state.into_all_changes();
         if let Some(payer) = payer.filter(|_| keeps) {
             pending.waiting.add(payer, transaction.len());
+        }
+        if matches!(delivered, Delivered::Executed) {
+            self.reading.remember(&read);
         }
         match delivered {
             Delivered::Refused(_) if keeps => Outcome { gas_used: read.gas(), ..Outcome::default() },
@@ -270,10 +272,12 @@ impl<S: Store> Machine<S> {
         reads.iter().map(|read| read.work()).fold(Work::default(), Work::and).check_block()?;
         execution.work_ahead(&reads);
         let mut block = execution.begin();
-        for read in reads {
-            execution.deliver_in_block(&read, &mut block)?;
+        for read in &reads {
+            execution.deliver_in_block(read, &mut block)?;
         }
-        *self.candidate.lock() = Some(execution.finish(block, transactions));
+        let candidate = execution.finish(block, transactions);
+        self.reading.remember_executed(&reads, &candidate.outcomes);
+        *self.candidate.lock() = Some(candidate);
         Ok(())
     }
 

@@ -2,13 +2,15 @@
 //!
 //! CometBFT finds snapshots at other nodes, asks for their chunks one after the other, and knows
 //! the app hash from headers that validators signed. Nothing of a peer is believed: each chunk
-//! must have the hash that the manifest names, and the whole must have the app hash.
+//! must have the hash that the manifest names, and the whole must have the app hash. That is known
+//! with the last chunk only, so each pair must be one that a state may hold, in its place, and what
+//! is kept until then is bounded.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    keys,
+    keys::{self, areas},
     state::{Pairs, StateRead as _},
     store::{ChainMeta, tree::Tree},
 };
@@ -19,6 +21,11 @@ pub const FORMAT: u32 = 1;
 pub const CHUNK_BYTES: usize = 1024 * 1024;
 /// Chunks of one snapshot. A manifest names the hash of each, and CometBFT moves 4 MB of it.
 pub const CHUNKS_MAX: usize = 65_536;
+/// Most that a node holds of a state which it joins, unless its operator says otherwise: bytes of keys
+/// and values, with 48 for each pair. Some fifty million records.
+pub const JOIN_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// What a pair takes in memory besides the bytes of its key and its value: where they are.
+const PAIR_BYTES: usize = 48;
 /// Largest manifest in bytes.
 const MANIFEST_BYTES_MAX: usize = 64 + 32 * CHUNKS_MAX;
 
@@ -86,6 +93,9 @@ pub struct Restore {
     app_hash: [u8; 32],
     next: usize,
     pairs: Pairs,
+    /// What the pairs take, and the most that they may.
+    bytes: u64,
+    bytes_max: u64,
 }
 
 /// Why a snapshot is not begun.
@@ -95,6 +105,8 @@ pub enum Refused {
     Format,
     /// It is not what its hash and its manifest say.
     Damaged,
+    /// It is more than this node takes.
+    TooLarge,
 }
 
 /// What became of a chunk.
@@ -104,8 +116,10 @@ pub enum Applied {
     More,
     /// It is not the chunk that the manifest names: whoever sent it lied, or a disk failed.
     Wrong,
-    /// All chunks are as the manifest names them, and yet the state is not the one of the app hash.
+    /// The chunks are as the manifest names them, and yet this is no state, or not the one of the app hash.
     Forged,
+    /// The state is more than this node takes.
+    TooLarge,
     /// The state.
     Whole(Restored),
 }
@@ -126,12 +140,14 @@ pub struct Restored {
 }
 
 impl Restore {
-    /// Begins with what was offered; `app_hash` is the one that validators signed.
+    /// Begins with what was offered; `app_hash` is the one that validators signed. Of the state at most
+    /// `bytes_max` are taken, counted as [`JOIN_BYTES_MAX`] is.
     pub fn begin(
         (height, format, chunks): (u64, u32, u32),
         hash: &[u8],
         metadata: &[u8],
         app_hash: [u8; 32],
+        bytes_max: u64,
     ) -> Result<Self, Refused> {
         if format != FORMAT {
             return Err(Refused::Format);
@@ -140,7 +156,11 @@ impl Restore {
         if manifest.height != height || manifest.chunks.len() != chunks as usize || manifest.hash() != hash {
             return Err(Refused::Damaged);
         }
-        Ok(Self { manifest, app_hash, next: 0, pairs: Pairs::new() })
+        // All but the last are full.
+        if (manifest.chunks.len() as u64 - 1) * CHUNK_BYTES as u64 > bytes_max {
+            return Err(Refused::TooLarge);
+        }
+        Ok(Self { manifest, app_hash, next: 0, pairs: Pairs::new(), bytes: 0, bytes_max })
     }
 
     /// Takes the next chunk. One that was taken before changes nothing.
@@ -154,16 +174,23 @@ impl Restore {
             return Applied::Wrong;
         }
         let Ok(pairs) = borsh::from_slice::<Pairs>(bytes) else { return Applied::Forged };
-        self.pairs.extend(pairs);
+        for (key, value) in pairs {
+            let is_next = self.pairs.last().is_none_or(|(last, _)| *last < key);
+            if !is_next || areas::check(&key, &value).is_err() {
+                return Applied::Forged;
+            }
+            self.bytes += (key.len() + value.len() + PAIR_BYTES) as u64;
+            if self.bytes > self.bytes_max {
+                return Applied::TooLarge;
+            }
+            self.pairs.push((key, value));
+        }
         self.next += 1;
         if self.next < self.manifest.chunks.len() { Applied::More } else { self.finish() }
     }
 
     fn finish(&mut self) -> Applied {
         let pairs = std::mem::take(&mut self.pairs);
-        if !pairs.is_sorted_by(|one, next| one.0 < next.0) {
-            return Applied::Forged;
-        }
         let tree = Tree::of(pairs.iter().cloned());
         if tree.root() != self.app_hash {
             return Applied::Forged;

@@ -11,14 +11,19 @@ use std::{
 
 use careledger_app::{
     abci::{Application, Ledger},
+    keys,
     machine::Machine,
-    snapshot::Manifest,
+    snapshot::{CHUNK_BYTES, FORMAT, Manifest},
+    state::Pairs,
     store::{
         Store,
         disk::{DiskStore, Retention, Schedule},
         memory::MemoryStore,
     },
 };
+use careledger_wire::{ids::Address, proto::state::Account};
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 use support::{anchor, init_chain, register_hospital};
 use tendermint_proto::v0_38::abci::{
     RequestApplySnapshotChunk, RequestLoadSnapshotChunk, RequestOfferSnapshot, Snapshot, request::Value as Asked,
@@ -153,6 +158,83 @@ fn a_state_that_validators_did_not_sign_is_refused() {
     assert_eq!(joiner.info(Default::default()).last_block_height, 0);
     assert_eq!(apply(&joiner, 0, Vec::new()).0, Chunk::Abort, "nothing is being joined any more");
     join(&honest, &joiner, &taken(&honest, 3), &app_hash);
+}
+
+/// A pair that a state may hold.
+fn sound(number: u64) -> (Vec<u8>, Vec<u8>) {
+    let mut address = [0; 20];
+    address[12..].copy_from_slice(&number.to_be_bytes());
+    let account = Account { number, ..Account::default() };
+    (keys::account(&Address::new(address)).into_bytes(), account.encode_to_vec())
+}
+
+/// A snapshot of chunks that a peer made up, under a manifest that names them.
+fn made_up(chunks: &[Pairs]) -> (Snapshot, Vec<Vec<u8>>) {
+    let chunks: Vec<Vec<u8>> = chunks.iter().map(|pairs| borsh::to_vec(pairs).unwrap()).collect();
+    let hashes = chunks.iter().map(|chunk| Sha256::digest(chunk).into()).collect();
+    let manifest = Manifest { height: 3, time: support::GENESIS_TIME, chunks: hashes };
+    let snapshot = Snapshot {
+        height: manifest.height,
+        format: FORMAT,
+        chunks: chunks.len().try_into().unwrap(),
+        hash: manifest.hash().to_vec().into(),
+        metadata: manifest.encode().into(),
+    };
+    (snapshot, chunks)
+}
+
+/// Whatever a peer named in its own manifest was kept in memory until the last chunk was there.
+#[test]
+fn what_is_in_no_state_was_kept_until_the_last_chunk() {
+    let joiner = Ledger::new(Machine::new(MemoryStore::new()), 0);
+    let first: Pairs = (1..=4).map(sound).collect();
+    let (key, value) = sound(5);
+    let cases: [(&str, Pairs); 8] = [
+        ("a key that came before", vec![sound(4)]),
+        ("a key before those that came", vec![sound(2), sound(6)]),
+        ("keys out of order", vec![sound(7), sound(6)]),
+        ("no area of a state", vec![(b"z".repeat(1_000), vec![1])]),
+        ("another path of an area", vec![([&key[..], b"/"].concat(), value.clone())]),
+        ("an empty value", vec![(key.clone(), Vec::new())]),
+        ("no value of its area", vec![(key.clone(), vec![0xff; 100])]),
+        ("a value with more behind it", vec![(key, [&value[..], &[0xfa, 1, 1, 7]].concat())]),
+    ];
+    for (name, second) in cases {
+        let (snapshot, chunks) = made_up(&[first.clone(), second, vec![sound(9)]]);
+        assert_eq!(offer(&joiner, &snapshot, &[1; 32]), Offer::Accept, "{name}");
+        let taken: Vec<Chunk> =
+            chunks.into_iter().zip(0..).map(|(chunk, index)| apply(&joiner, index, chunk).0).collect();
+        assert_eq!(taken, [Chunk::Accept, Chunk::RejectSnapshot, Chunk::Abort], "{name}");
+    }
+}
+
+/// 65,536 chunks of 16 MB were held before the first look at the root.
+#[test]
+fn a_peer_could_fill_the_memory_of_a_node_that_joins() {
+    let giver = Ledger::new(Machine::new(MemoryStore::new()), 0);
+    giver.init_chain(init_chain());
+    let app_hash = advance(&giver, 4);
+    let true_one = taken(&giver, 4);
+    let bounded = |bytes| Ledger::new(Machine::new(MemoryStore::new()), 0).with_join_bytes_max(bytes);
+
+    let pair_bytes = |(key, value): (Vec<u8>, Vec<u8>)| (key.len() + value.len() + 48) as u64;
+    let four: u64 = (1..=4).map(|number| pair_bytes(sound(number))).sum();
+    let (made_up, chunks) = made_up(&[(1..=4).map(sound).collect(), vec![sound(5)], vec![sound(6)]]);
+    let tight = bounded(2 * CHUNK_BYTES as u64 - 1);
+    assert_eq!(offer(&tight, &made_up, &app_hash), Offer::Reject, "three chunks, two of them full, are more");
+    let joiner = bounded(2 * CHUNK_BYTES as u64);
+    assert_eq!(offer(&joiner, &made_up, &app_hash), Offer::Accept);
+    // Each chunk is as large as it likes, and no more is held of all of them.
+    let many: Pairs = (1..).map(sound).take(2 * CHUNK_BYTES / usize::try_from(four / 4).unwrap() + 1).collect();
+    let (larger, larger_chunks) = self::made_up(&[many, vec![sound(u64::MAX)]]);
+    assert_eq!(offer(&joiner, &larger, &app_hash), Offer::Accept);
+    assert_eq!(apply(&joiner, 0, larger_chunks[0].clone()).0, Chunk::RejectSnapshot);
+    assert_eq!(apply(&joiner, 1, larger_chunks[1].clone()).0, Chunk::Abort, "nothing of it is kept");
+    assert_eq!(offer(&joiner, &made_up, &app_hash), Offer::Accept);
+    assert_eq!(apply(&joiner, 0, chunks[0].clone()).0, Chunk::Accept);
+    // A true one that is too large is refused likewise, and taken by who takes as much.
+    assert_eq!(offer(&bounded(1), &true_one, &app_hash), Offer::Reject);
+    join(&giver, &bounded(1 << 30), &true_one, &app_hash);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use careledger_app::{
     query,
     reject::Reject,
     signatures,
-    snapshot::{self, Applied, Manifest, Restore},
+    snapshot::{self, Applied, JOIN_BYTES_MAX, Manifest, Restore},
     state::StateRead as _,
     store::{Store as _, memory::MemoryStore, tree},
 };
@@ -149,7 +149,7 @@ pub fn snapshot_chunk(bytes: &[u8]) -> bool {
     let store = MACHINE.store();
     let manifest = Manifest { height: 1, time: TIME, chunks: vec![Sha256::digest(bytes).into()] };
     let size = (1, snapshot::FORMAT, 1);
-    let restore = Restore::begin(size, &manifest.hash(), &manifest.encode(), store.app_hash());
+    let restore = Restore::begin(size, &manifest.hash(), &manifest.encode(), store.app_hash(), JOIN_BYTES_MAX);
     let mut restore = restore.expect("the manifest is sound");
     match restore.apply(0, bytes) {
         Applied::Whole(restored) => {
@@ -157,7 +157,9 @@ pub fn snapshot_chunk(bytes: &[u8]) -> bool {
             true
         }
         Applied::Forged => false,
-        Applied::More | Applied::Wrong => panic!("the chunk is the one of the manifest, and the only one"),
+        Applied::More | Applied::Wrong | Applied::TooLarge => {
+            panic!("the chunk is the one of the manifest, and the only one")
+        }
     }
 }
 

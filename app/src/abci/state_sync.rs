@@ -34,6 +34,7 @@ pub(super) fn load<S: Store>(machine: &Machine<S>, request: &RequestLoadSnapshot
 pub(super) fn offer<S: Store>(
     machine: &Machine<S>,
     joining: &mut Option<Restore>,
+    bytes_max: u64,
     request: RequestOfferSnapshot,
 ) -> ResponseOfferSnapshot {
     *joining = None;
@@ -45,7 +46,7 @@ pub(super) fn offer<S: Store>(
         }
         (Some(offered), Ok(app_hash)) => {
             let size = (offered.height, offered.format, offered.chunks);
-            match Restore::begin(size, &offered.hash, &offered.metadata, app_hash) {
+            match Restore::begin(size, &offered.hash, &offered.metadata, app_hash, bytes_max) {
                 Ok(restore) => {
                     tracing::info!(height = offered.height, chunks = offered.chunks, "joining from a snapshot");
                     *joining = Some(restore);
@@ -53,6 +54,10 @@ pub(super) fn offer<S: Store>(
                 }
                 Err(Refused::Format) => Offer::RejectFormat,
                 Err(Refused::Damaged) => Offer::Reject,
+                Err(Refused::TooLarge) => {
+                    say_too_large();
+                    Offer::Reject
+                }
             }
         }
         _ => Offer::Reject,
@@ -82,6 +87,11 @@ pub(super) fn apply<S: Store>(
             *joining = None;
             answer(Chunk::RejectSnapshot)
         }
+        Applied::TooLarge => {
+            say_too_large();
+            *joining = None;
+            answer(Chunk::RejectSnapshot)
+        }
         Applied::Whole(restored) => {
             let (height, pairs) = (restored.height, restored.pairs.len());
             machine.install(restored);
@@ -90,6 +100,11 @@ pub(super) fn apply<S: Store>(
             answer(Chunk::Accept)
         }
     }
+}
+
+/// A true one may be: then the operator must say so.
+fn say_too_large() {
+    tracing::warn!("the snapshot is larger than [snapshots] join_bytes_max of app.toml; trying another");
 }
 
 fn answer(result: Chunk) -> ResponseApplySnapshotChunk {

@@ -1,5 +1,7 @@
 //! An insurer publishes a plan. The ledger computes the commitment that proofs name.
 
+use std::sync::OnceLock;
+
 use careledger_wire::{
     ids::{Digest, FieldBytes},
     proto::{identity::OrganizationKind, insurance::MsgPublishPlan, state},
@@ -22,9 +24,27 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct PublishPlan {
     sender: Sender,
-    commitment: FieldBytes,
+    /// Some hundred hashes, so computed for an insurer alone, and once.
+    commitment: OnceLock<FieldBytes>,
     plan: Plan,
     contract: Digest,
+}
+
+impl PublishPlan {
+    /// Computes the commitment where the sender may publish, so that `check` finds it. Changes no verdict.
+    pub fn compute_ahead(&self, block: &BlockContext, state: &impl StateRead) {
+        if self.check_sender(block, state).is_ok() {
+            self.commitment();
+        }
+    }
+
+    fn check_sender(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
+        standing::organization_of(&[OrganizationKind::Insurer], &self.sender, block, state)
+    }
+
+    fn commitment(&self) -> &FieldBytes {
+        self.commitment.get_or_init(|| fields::field_bytes(self.plan.commitment()))
+    }
 }
 
 impl Action for PublishPlan {
@@ -53,12 +73,12 @@ impl Action for PublishPlan {
         };
         plan.check_partition().map_err(|_| Reject::InvalidPlan)?;
         let contract = fields::id("terms", &message.terms)?;
-        Ok(Self { sender: *sender, commitment: fields::field_bytes(plan.commitment()), plan, contract })
+        Ok(Self { sender: *sender, commitment: OnceLock::new(), plan, contract })
     }
 
     fn check(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
-        standing::organization_of(&[OrganizationKind::Insurer], &self.sender, block, state)?;
-        if state.has(&keys::plan(&self.commitment)) { Err(Reject::PlanExists) } else { Ok(()) }
+        self.check_sender(block, state)?;
+        if state.has(&keys::plan(self.commitment())) { Err(Reject::PlanExists) } else { Ok(()) }
     }
 
     fn execute(self, _block: &BlockContext, state: &mut impl StateWrite) {
@@ -74,6 +94,80 @@ impl Action for PublishPlan {
             age_days_min: terms.age_days_min,
             age_days_max: terms.age_days_max,
         };
-        state.put(&keys::plan(&self.commitment), &plan);
+        state.put(&keys::plan(self.commitment()), &plan);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use careledger_wire::{
+        ids::Address,
+        proto::{
+            insurance::Interval,
+            state::{Account, AccountRole, Organization},
+        },
+        signing::PublicKey,
+    };
+
+    use super::*;
+    use crate::{proofs::ProofVerifier, state::Overlay, store::memory::MemoryStore};
+
+    const NOW: i64 = 1_000;
+
+    fn message() -> MsgPublishPlan {
+        let neutral = Interval { low: 0, high: u64::MAX, ..Interval::default() };
+        MsgPublishPlan {
+            policy_id: vec![1; 32],
+            intervals: vec![neutral],
+            claims_per_period: 1,
+            period_days: 365,
+            claim_within_days: 90,
+            age_days_max: 40_000,
+            terms: vec![2; 32],
+            ..MsgPublishPlan::default()
+        }
+    }
+
+    /// What any account sent made every node hash for nothing, at each look at it.
+    #[test]
+    fn no_commitment_was_to_be_computed_before_the_sender_may_publish() {
+        let address = Address::new([7; 20]);
+        let parsed = || {
+            PublishPlan::parse(&Sender::new(address, PublicKey::Secp256k1([2; 33])), message()).expect("a sound plan")
+        };
+        let store = MemoryStore::new();
+        let verifier = ProofVerifier::default();
+        let block = BlockContext { chain_id: "test", height: 1, time: NOW, time_max: NOW, verifier: &verifier };
+        let role = |role: AccountRole| Account { role: role.into(), number: 1, ..Account::default() };
+        let kind =
+            |kind: OrganizationKind| Organization { kind: kind.into(), expires_at: NOW + 1, ..Organization::default() };
+        let ended = Organization { expires_at: NOW, ..kind(OrganizationKind::Insurer) };
+        let cases = [
+            (None, None, Err(Reject::NotAnOrganization)),
+            (Some(role(AccountRole::Claimant)), None, Err(Reject::NotAnOrganization)),
+            (
+                Some(role(AccountRole::Organization)),
+                Some(kind(OrganizationKind::Provider)),
+                Err(Reject::WrongOrganizationKind),
+            ),
+            (Some(role(AccountRole::Organization)), Some(ended), Err(Reject::OrganizationExpired)),
+            (Some(role(AccountRole::Organization)), Some(kind(OrganizationKind::Insurer)), Ok(())),
+        ];
+        for (account, organization, expected) in cases {
+            let mut state = Overlay::new(&store);
+            if let Some(account) = account {
+                state.put(&keys::account(&address), &account);
+            }
+            if let Some(organization) = organization {
+                state.put(&keys::organization(&address), &organization);
+            }
+            let (checked, ahead) = (parsed(), parsed());
+            assert!(checked.commitment.get().is_none(), "reading a plan computes nothing");
+            assert_eq!(checked.check(&block, &state), expected);
+            ahead.compute_ahead(&block, &state);
+            for plan in [checked, ahead] {
+                assert_eq!(plan.commitment.get().is_some(), expected.is_ok(), "{expected:?}");
+            }
+        }
     }
 }

@@ -174,24 +174,7 @@ fn check_complete(what: &str, proven: usize, counted: u64) -> Result<()> {
 
 /// Every key below a prefix in the newest state. None is ever removed, so they are also all there ever were.
 async fn listed(client: &Client, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
-    let mut keys = Vec::new();
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let (pairs, next) = client.pairs(prefix, after.as_deref()).await?;
-        for (key, _) in pairs {
-            if !key.starts_with(prefix) || keys.last().is_some_and(|last| *last >= key) {
-                return Err(unreadable());
-            }
-            keys.push(key);
-        }
-        if next.is_some() && (next.as_ref() != keys.last() || next == after) {
-            return Err(unreadable());
-        }
-        match next {
-            Some(next) => after = Some(next),
-            None => return Ok(keys),
-        }
-    }
+    Ok(client.list(prefix, usize::MAX).await?.into_iter().map(|(key, _)| key).collect())
 }
 
 fn unreadable() -> Failure {

@@ -3,8 +3,9 @@
 use std::{fs, path::PathBuf, str::FromStr};
 
 use careledger_app::{
-    audit::{self, Difference, Inclusion, Log},
+    audit::{self, AuditError, Difference, Inclusion, Log},
     client::Client,
+    keys,
 };
 use careledger_wire::{
     access_log::{self, Head},
@@ -13,7 +14,10 @@ use careledger_wire::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, Result, trust::Prover};
+use super::{
+    Failure, Result,
+    trust::{At, Prover},
+};
 
 /// Check an organization's access log: every batch against the root that the ledger proves, and
 /// leaves that the custodian gave against their batch.
@@ -64,16 +68,36 @@ impl FromStr for Noted {
     }
 }
 
+impl From<AuditError> for Failure {
+    /// Whom to ask. The custodian only where the proven log itself contradicts what was noted.
+    fn from(error: AuditError) -> Self {
+        let next = match error {
+            AuditError::Client(error) => return error.into(),
+            AuditError::Unreadable(_) | AuditError::Missing { .. } | AuditError::Altered => {
+                "ask another node with --node: this one does not show what the ledger proves"
+            }
+            AuditError::Rewritten(_) => "keep what both sides signed, and ask the custodian",
+            AuditError::NoLog => "see that this is a custodian's account; logs begin with state version 2",
+            AuditError::NoBatch(_) => "see that the batch is of this custodian, and anchored already",
+        };
+        Self::new(error).next(next)
+    }
+}
+
 impl Audit {
     /// What was checked; a failure says what is wrong.
     pub async fn run(&self, client: &Client, prover: &mut Prover<'_>) -> Result<Value> {
-        let rewritten = "keep what both sides signed, and ask the custodian";
-        prover.until_executed().await?;
-        let log = Log::read(client, &self.organization).await.map_err(|error| Failure::new(error).next(rewritten))?;
-        // First whether the node tells the truth: nobody is accused on its word.
-        let proven = prover.confirm_newest(&log.proven).await?;
+        // First what headers seal, then what the node shows: nobody is accused on its word.
+        let tree = keys::access_log_tree(&self.organization);
+        let (tree, proven) = prover.prove(tree.as_bytes(), At::Newest).await?;
+        if prover.believes_its_node() {
+            eprintln!(
+                "note: no signature is checked (--trust-node): what follows is the node's word, and shows nobody's fault"
+            );
+        }
+        let log = Log::read(client, &self.organization, tree.as_deref()).await?;
         if let Some(Noted(earlier)) = &self.since {
-            log.check_earlier(earlier).map_err(|error| Failure::new(error).next(rewritten))?;
+            log.check_earlier(earlier)?;
         }
         let leaves: u64 = log.batches.iter().map(|batch| u64::from(batch.count)).sum();
         let mut shown = json!({
@@ -95,7 +119,7 @@ impl Audit {
     }
 
     fn check_leaves(&self, log: &Log, sequence: u64, shown: &[Digest]) -> Result<()> {
-        let batch = log.batch(sequence).map_err(Failure::new)?;
+        let batch = log.batch(sequence)?;
         if audit::are_leaves_of(batch, shown) {
             return Ok(());
         }
@@ -131,7 +155,7 @@ fn check_leaf(log: &Log, leaf: &PathBuf, inclusion: &PathBuf) -> Result<Digest> 
         [hash] => *hash,
         _ => return Err(Failure::new(format!("{} must hold one leaf", leaf.display()))),
     };
-    let batch = log.batch(place.sequence).map_err(Failure::new)?;
+    let batch = log.batch(place.sequence)?;
     if audit::is_included(batch, &hash, &place) {
         return Ok(hash);
     }

@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path};
 
-use careledger_app::{abci::server::Address, limits::RESULTS_RETAINED_BLOCKS, store::disk::Retention};
+use careledger_app::{
+    abci::server::Address, limits::RESULTS_RETAINED_BLOCKS, snapshot::JOIN_BYTES_MAX, store::disk::Retention,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{Failure, Result};
@@ -19,7 +21,7 @@ pub struct Config {
     pub abci: Address,
     /// What is kept.
     pub retention: RetentionConfig,
-    /// Which snapshots are taken for nodes that join.
+    /// Which snapshots are taken for nodes that join, and what this node takes when it joins.
     pub snapshots: SnapshotConfig,
     /// What is logged: a `tracing` filter.
     pub log: String,
@@ -39,7 +41,7 @@ pub struct RetentionConfig {
     pub blocks: u64,
 }
 
-/// Which snapshots are taken for nodes that join.
+/// Which snapshots are taken for nodes that join, and what this node takes when it joins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SnapshotConfig {
@@ -47,11 +49,13 @@ pub struct SnapshotConfig {
     pub interval: u64,
     /// Newest ones that stay.
     pub keep: usize,
+    /// Most bytes of state that this node joins.
+    pub join_bytes_max: u64,
 }
 
 impl Default for SnapshotConfig {
     fn default() -> Self {
-        Self { interval: 1_000, keep: 2 }
+        Self { interval: 1_000, keep: 2, join_bytes_max: JOIN_BYTES_MAX }
     }
 }
 

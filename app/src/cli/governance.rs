@@ -237,21 +237,14 @@ pub(super) async fn proposals(client: &Client) -> Result<Value> {
     let parameters = state::Parameters::decode(&*parameters).map_err(|_| unreadable())?;
     let generation = parameters.governance.unwrap_or_default().registrar_generation;
     let mut open = Map::new();
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let (pairs, next) = client.pairs(keys::PROPOSALS, after.as_deref()).await?;
-        for (key, value) in pairs {
-            let proposal = state::Proposal::decode(&*value).map_err(|_| unreadable())?;
-            let is_open = proposal.status() == state::ProposalStatus::Open && proposal.expires_at > now();
-            if is_open && proposal.registrar_generation == generation {
-                open.insert(hex::encode(&key[keys::PROPOSALS.len()..]), proposal.describe());
-            }
-        }
-        match next {
-            Some(next) => after = Some(next),
-            None => return Ok(Value::Object(open)),
+    for (key, value) in client.list(keys::PROPOSALS, usize::MAX).await? {
+        let proposal = state::Proposal::decode(&*value).map_err(|_| unreadable())?;
+        let is_open = proposal.status() == state::ProposalStatus::Open && proposal.expires_at > now();
+        if is_open && proposal.registrar_generation == generation {
+            open.insert(hex::encode(&key[keys::PROPOSALS.len()..]), proposal.describe());
         }
     }
+    Ok(Value::Object(open))
 }
 
 impl Describe for state::Parameters {

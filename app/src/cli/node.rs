@@ -161,7 +161,7 @@ impl Start {
             let next = advice(&error, &state);
             Failure::new(error).next(next)
         })?;
-        let config::SnapshotConfig { interval, keep } = config.snapshots;
+        let config::SnapshotConfig { interval, keep, join_bytes_max } = config.snapshots;
         let folder = home.join(SNAPSHOTS_FOLDER);
         let store = store
             .with_snapshots(&folder, Schedule { interval, keep })
@@ -182,7 +182,7 @@ impl Start {
             tracing::info!(address = %config.abci, "serving ABCI");
         }
         let ledger = Ledger::new(machine, config.retention.blocks).with_export(&export_in(&home));
-        Err(Failure::new(server.serve(ledger)))
+        Err(Failure::new(server.serve(ledger.with_join_bytes_max(join_bytes_max))))
     }
 }
 

@@ -220,6 +220,11 @@ impl Prover<'_> {
         Ok(shown(proven, &verified))
     }
 
+    /// Whether no signature is checked, because its user said so.
+    pub fn believes_its_node(&self) -> bool {
+        self.light.is_none()
+    }
+
     async fn confirm(&mut self, proven: &Proven) -> Result<(Option<Verified>, Value)> {
         let Some(light) = &mut self.light else { return Ok((None, self.on_its_word(proven))) };
         let verified = light.confirm(proven, Time::now()).await?;

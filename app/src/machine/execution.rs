@@ -138,7 +138,7 @@ pub(super) struct Execution<'a, S> {
 
 impl<'a, S: Store> Execution<'a, S> {
     /// Checks the signatures of a block's transactions on every core, understands what is signed,
-    /// and checks its proofs together, as far as one block's work goes. Changes no verdict: what is
+    /// computes what insurers commit to, and checks proofs together, as far as one block's work goes. Changes no verdict: what is
     /// left over, also of accounts that an earlier transaction opens, is done where it is tried.
     pub(super) fn work_ahead(&self, reads: &[Arc<Read>]) {
         let mut sum = Work::default();
@@ -156,7 +156,12 @@ impl<'a, S: Store> Execution<'a, S> {
             if authentication::is_signed_now(transaction, self.context.chain_id, self.signatures, self.store)
                 && has_room
             {
-                read.understand(transaction);
+                let understood = read.understand(transaction);
+                for action in understood.iter().flatten() {
+                    if let AnyAction::PublishPlan(action) = action {
+                        action.compute_ahead(&self.context, self.store);
+                    }
+                }
             }
         });
         let mut claims: BTreeMap<CircuitId, Vec<Claimed>> = BTreeMap::new();

@@ -1,7 +1,8 @@
 //! Transactions as they are read: once on each node, however often they are looked at.
 //!
 //! A transaction comes to CheckTx, again to each recheck while it waits, and with the block. What its
-//! bytes say does not depend on state, so it is read the first time and remembered by its hash.
+//! bytes say does not depend on state, so it is read the first time and remembered by its hash, once an
+//! account signed it and it took effect: what is refused comes from anybody, and is large when it is read.
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,7 +19,7 @@ use crate::{
     limits::{MESSAGES_PER_TRANSACTION_MAX, READ_TRANSACTION_BYTES_MAX, READ_TRANSACTIONS_MAX, TX_BYTES_MAX},
     reject::Reject,
     remembered::Remembered,
-    types::Sender,
+    types::{Outcome, Sender},
 };
 
 /// A transaction's bytes, understood as far as they can be without state.
@@ -116,7 +117,7 @@ impl Read {
     }
 }
 
-/// Transactions that were read lately. Bounded: large ones are read each time.
+/// Transactions that were read lately and took effect. Bounded: large ones are read each time.
 pub(super) struct Reading {
     lately: Mutex<Remembered<TransactionHash, Arc<Read>>>,
 }
@@ -131,7 +132,7 @@ impl Reading {
     /// The transaction of these bytes.
     pub(super) fn read(&self, bytes: &[u8]) -> Arc<Read> {
         let hash = hash(bytes);
-        self.known(&hash).unwrap_or_else(|| self.read_anew(hash, bytes))
+        self.known(&hash).unwrap_or_else(|| read_anew(hash, bytes))
     }
 
     /// The transactions of a block: those that were not read before on every core.
@@ -139,20 +140,142 @@ impl Reading {
         let known: Vec<_> = transactions.iter().map(|bytes| (hash(bytes), bytes)).collect();
         let mut reads: Vec<_> = known.iter().map(|(hash, _)| self.known(hash)).collect();
         let unknown: Vec<_> = reads.iter_mut().zip(&known).filter(|(read, _)| read.is_none()).collect();
-        unknown.into_par_iter().for_each(|(read, (hash, bytes))| *read = Some(self.read_anew(*hash, bytes)));
+        unknown.into_par_iter().for_each(|(read, (hash, bytes))| *read = Some(read_anew(*hash, bytes)));
         reads.into_iter().map(|read| read.expect("what was not known was read")).collect()
+    }
+
+    /// Remembers a transaction. To be called once it took effect, in the mempool or in a block: then
+    /// an account signed it, and what it holds is what its messages may hold.
+    pub(super) fn remember(&self, read: &Arc<Read>) {
+        if read.bytes <= READ_TRANSACTION_BYTES_MAX {
+            let mut lately = self.lately.lock();
+            if lately.get(&read.hash).is_none() {
+                lately.insert(read.hash, Arc::clone(read));
+            }
+        }
+    }
+
+    /// Remembers those of a block's transactions that took effect.
+    pub(super) fn remember_executed(&self, reads: &[Arc<Read>], outcomes: &[Outcome]) {
+        let executed = reads.iter().zip(outcomes).filter(|(_, outcome)| outcome.code == 0);
+        executed.for_each(|(read, _)| self.remember(read));
     }
 
     fn known(&self, hash: &TransactionHash) -> Option<Arc<Read>> {
         self.lately.lock().get(hash)
     }
+}
 
-    fn read_anew(&self, hash: TransactionHash, bytes: &[u8]) -> Arc<Read> {
-        let read = Arc::new(Read::new(hash, bytes, Transaction::decode));
-        // What cannot be a transaction is refused once and not seen again.
-        if bytes.len() <= READ_TRANSACTION_BYTES_MAX && read.transaction.is_ok() {
-            self.lately.lock().insert(hash, Arc::clone(&read));
+fn read_anew(hash: TransactionHash, bytes: &[u8]) -> Arc<Read> {
+    Arc::new(Read::new(hash, bytes, Transaction::decode))
+}
+
+#[cfg(test)]
+mod tests {
+    use careledger_wire::{
+        message::Message,
+        proto::{
+            identity::{MsgRegisterOrganization, OrganizationKind},
+            records::{MsgSupersedeRecords, Supersession},
+        },
+        transaction::{Replay, Unsigned},
+    };
+    use secp256k1::{PublicKey, SecretKey, ecdsa};
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+    use crate::{
+        machine::{Block, CheckKind, Machine},
+        store::memory::MemoryStore,
+    };
+
+    const CHAIN: &str = "careledger-1";
+    const REGISTRAR: u8 = 1;
+    const STRANGER: u8 = 2;
+
+    fn address(byte: u8) -> Address {
+        Address::of_key(&PublicKey::from_secret_key(&secret(byte)).serialize())
+    }
+
+    fn secret(byte: u8) -> SecretKey {
+        SecretKey::from_secret_bytes([byte; 32]).expect("a small scalar")
+    }
+
+    fn signed(byte: u8, sequence: u64, message: Message) -> Vec<u8> {
+        let key = PublicKey::from_secret_key(&secret(byte)).serialize();
+        let unsigned = Unsigned::new(&[message], &key, CHAIN, 0, Replay::Sequence(sequence));
+        let digest: [u8; 32] = Sha256::digest(unsigned.sign_bytes()).into();
+        let signature = ecdsa::sign(secp256k1::Message::from_digest(digest), &secret(byte));
+        unsigned.signed(signature.serialize_compact())
+    }
+
+    fn registration(sequence: u64) -> Vec<u8> {
+        let message = MsgRegisterOrganization {
+            sender: address(REGISTRAR).to_string(),
+            organization: [[9; 12].as_slice(), &sequence.to_be_bytes()].concat(),
+            kind: OrganizationKind::Provider.into(),
+            encryption_key: vec![9; 32],
+            evidence: vec![1; 32],
+            expires_at: 1_000,
+            emergency: false,
+        };
+        signed(REGISTRAR, sequence, message.into())
+    }
+
+    /// What is thirty times its bytes when it is read.
+    fn empty_entries(byte: u8, sequence: u64) -> Vec<u8> {
+        let sender = address(byte).to_string();
+        let message = MsgSupersedeRecords { sender, supersessions: vec![Supersession::default(); 1_800] };
+        signed(byte, sequence, message.into())
+    }
+
+    fn machine() -> Machine<MemoryStore> {
+        let genesis = format!(r#"{{"registrars": ["{}"], "registrar_threshold": 1}}"#, address(REGISTRAR));
+        let mut machine = Machine::new(MemoryStore::new());
+        machine.init_chain(CHAIN, genesis.as_bytes(), 1).expect("genesis is accepted");
+        machine
+    }
+
+    fn remembers(machine: &Machine<MemoryStore>, transaction: &[u8]) -> bool {
+        machine.reading.known(&hash(transaction)).is_some()
+    }
+
+    /// Anybody could have nodes keep a gigabyte of what was refused, without an account.
+    #[test]
+    fn what_was_refused_was_remembered_from_anybody() {
+        let machine = machine();
+        let mut forged = registration(0);
+        *forged.last_mut().expect("a signature") ^= 1;
+        let refused = [empty_entries(STRANGER, 0), empty_entries(REGISTRAR, 0), registration(7), forged, vec![1; 200]];
+        for transaction in &refused {
+            assert!(transaction.len() <= READ_TRANSACTION_BYTES_MAX, "small enough to be remembered");
+            assert_ne!(machine.check(transaction, CheckKind::New).code, 0);
+            let _ = machine.process(std::slice::from_ref(transaction), 1, 2);
+            machine.prepare(vec![transaction.clone()], 1 << 20, 1, 2);
+            assert!(!remembers(&machine, transaction));
         }
-        read
+        // Refused with a code, and so in a block, between others.
+        let block = [empty_entries(REGISTRAR, 0), registration(1)];
+        assert_eq!(machine.process(&block, 1, 2), Ok(()));
+        assert_eq!(block.map(|transaction| remembers(&machine, &transaction)), [false, true]);
+    }
+
+    #[test]
+    fn what_waits_and_what_a_block_executes_is_read_once() {
+        let mut machine = machine();
+        let (waits, comes) = (registration(0), registration(1));
+        let first = machine.reading.read(&waits);
+        assert_eq!(machine.check(&waits, CheckKind::New).code, 0);
+        let kept = machine.reading.read(&waits);
+        assert!(!Arc::ptr_eq(&first, &kept) && kept.is_understood());
+        let block = |transactions| Block { height: 0, time: 2, transactions };
+        machine.finalize(&Block { height: 1, ..block(Vec::new()) });
+        machine.commit();
+        assert_eq!(machine.check(&waits, CheckKind::Recheck).code, 0);
+        let both = vec![waits.clone(), comes.clone()];
+        assert_eq!(machine.process(&both, 2, 2), Ok(()));
+        assert!(Arc::ptr_eq(&kept, &machine.reading.read(&waits)), "it is read no second time");
+        assert!(machine.reading.known(&hash(&comes)).is_some_and(|read| read.is_understood()));
+        assert!(machine.finalize(&Block { height: 2, ..block(both) }).outcomes[0].code == 0);
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     limits::BLOCK_BYTES_MAX,
     machine::{Block, CheckKind, Machine, Outcome},
     reject::Reject,
-    snapshot::{self, Applied, Restore},
+    snapshot::{self, Applied, JOIN_BYTES_MAX, Restore},
     store::{Store, memory::MemoryStore},
     upgrade,
     wallet::Signer,
@@ -295,7 +295,7 @@ impl Network {
         let Some(manifest) = store.snapshots().into_iter().next() else { return Ok(()) };
         let chunks = u32::try_from(manifest.chunks.len()).expect("a manifest has a bounded number of chunks");
         let size = (manifest.height, snapshot::FORMAT, chunks);
-        let restore = Restore::begin(size, &manifest.hash(), &manifest.encode(), store.app_hash());
+        let restore = Restore::begin(size, &manifest.hash(), &manifest.encode(), store.app_hash(), JOIN_BYTES_MAX);
         let Ok(mut restore) = restore else { return self.broken("a snapshot can be joined", "it was refused") };
         for index in 0..chunks {
             let chunk = store.snapshot_chunk(manifest.height, index).unwrap_or_default();
@@ -316,7 +316,7 @@ impl Network {
                     self.pool.clear();
                     return Ok(());
                 }
-                Applied::Wrong | Applied::Forged => {
+                Applied::Wrong | Applied::Forged | Applied::TooLarge => {
                     return self.broken("a snapshot can be joined", format!("chunk {index} was refused"));
                 }
             }

@@ -2,6 +2,7 @@
 
 use careledger_app::{keys, state::StateRead as _};
 use careledger_wire::{
+    decision::out_of_force,
     ids::GrantId,
     proto::state::{Grant, Guardianship},
 };
@@ -109,6 +110,24 @@ fn what_a_guardian_opens_ends_with_the_guardianship_and_shows_no_label() {
     assert!(grant(&world, "g").by_guardian && grant(&world, "own").by_guardian);
     assert_eq!(run(&mut world, "alice.clinic amends own to 3"), ["ok"]);
     assert!(!grant(&world, "own").by_guardian, "the patient took it over");
+}
+
+/// The page said otherwise: a grant is judged by its own window, whatever became of the guardianship.
+#[test]
+fn what_a_guardian_opened_outlives_an_earlier_end_until_it_is_revoked() {
+    let mut world = appointed();
+    let script = "
+        uncle grants lab as g until 500 on alice.clinic
+        clinic appoints uncle until 200 on alice.clinic
+        alice.clinic appoints uncle until 200
+        uncle grants lab as late until 500 on alice.clinic
+        at 300
+        uncle revokes g on alice.clinic";
+    assert_eq!(run(&mut world, script), ["ok", "ok", "ok", "EndsTooLate", "GuardianshipEnded"]);
+    let opens = |world: &World| out_of_force(&grant(world, "g"), START + 300).is_none();
+    assert!(grant(&world, "g").by_guardian && opens(&world), "still open, and marked as the guardian's");
+    assert_eq!(run(&mut world, "alice.clinic revokes g"), ["ok"]);
+    assert!(!opens(&world));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use careledger_wire::{
     commitment,
     ids::SubjectId,
     proto::{
+        audit::MsgAnchorAccessLog,
         consent::{ConsentMode, EmergencyReason, MsgAppointGuardian, MsgBreakGlass, MsgGrantConsent},
         governance::{Content, MsgPropose, ScheduledUpgrade, content::Decision},
         identity::{
@@ -48,6 +49,8 @@ pub enum Story {
     /// A patient grants, a physician breaks the glass, a guardian is appointed at [`GUARDED_FROM`], and the state comes to
     /// the format that counts grants and emergencies at [`COUNTED_FROM`].
     Consents,
+    /// A hospital anchors a batch of its access log in each block.
+    Log,
 }
 
 /// Height of the upgrade in [`Story::Consents`].
@@ -97,8 +100,10 @@ pub fn ledger(folder: &Path, story: Story) -> (Ledger<DiskStore>, Vec<Vec<u8>>) 
     let retention = Retention { heights: RETAINED, ..Retention::default() };
     let ledger = Ledger::new(Machine::new(DiskStore::open(folder, retention).unwrap()), 0);
     let mut genesis: Value = serde_json::from_slice(&init_chain().app_state_bytes).unwrap();
-    if story == Story::Consents {
-        genesis["state_version"] = json!(COUNTED_SINCE - 1);
+    match story {
+        Story::Records(_) => {}
+        Story::Consents => genesis["state_version"] = json!(COUNTED_SINCE - 1),
+        Story::Log => genesis["state_version"] = json!(2),
     }
     let genesis = RequestInitChain { app_state_bytes: serde_json::to_vec(&genesis).unwrap().into(), ..init_chain() };
     let mut app_hashes = vec![ledger.init_chain(genesis).app_hash.to_vec()];
@@ -108,6 +113,7 @@ pub fn ledger(folder: &Path, story: Story) -> (Ledger<DiskStore>, Vec<Vec<u8>>) 
             (_, 1) => vec![register_hospital()],
             (_, BLOCKS) => Vec::new(),
             (Story::Records(records), _) => vec![anchor(height - 2, records)],
+            (Story::Log, _) => vec![batch(height - 1)],
         };
         let Asked::FinalizeBlock(block) = finalize_request(height, &transactions) else { unreachable!() };
         let answer = ledger.finalize_block(block);
@@ -126,6 +132,19 @@ pub fn subject() -> SubjectId {
 /// The guardian of [`subject`].
 pub fn guardian() -> Signer {
     signer("guardian")
+}
+
+/// The hospital's batch of this number, from 1.
+fn batch(sequence: u64) -> Vec<u8> {
+    let message = MsgAnchorAccessLog {
+        sender: signer("hospital").address().to_string(),
+        sequence,
+        root: id(&format!("batch {sequence}")),
+        count: 3,
+        period_start: GENESIS_TIME,
+        period_end: GENESIS_TIME,
+    };
+    sign(&signer("hospital"), 1, sequence - 1, &[message.into()])
 }
 
 /// A name as an id.

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails as they do")]
 
 mod access;
+mod audit;
 mod chain;
 mod headers;
 mod lies;

@@ -56,6 +56,10 @@ pub enum Lie {
     State,
     /// A list of keys without its first.
     LeavesOut(&'static [u8]),
+    /// As [`Lie::LeavesOut`], of pages that come again and again.
+    Circles(&'static [u8]),
+    /// A list whose first value is another.
+    Alters(&'static [u8]),
 }
 
 pub struct Node {
@@ -179,13 +183,8 @@ impl Node {
             prove: params["prove"].as_bool().unwrap(),
         };
         let mut answer = self.ledger.query(request);
-        if let Lie::LeavesOut(prefix) = self.lie
-            && params["path"] == SUBSPACE
-            && data.starts_with(prefix)
-        {
-            let mut listed = Pairs::decode(&answer.value[..]).unwrap();
-            listed.pairs.remove(0);
-            answer.value = listed.encode_to_vec().into();
+        if params["path"] == SUBSPACE {
+            answer.value = self.listed(&data, answer.value.to_vec()).into();
         }
         let encode = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
         let proof = answer.proof_ops.map(|proof| {
@@ -198,6 +197,34 @@ impl Node {
             "code": answer.code, "log": answer.log, "info": "", "index": "0", "key": encode(&data),
             "value": encode(value), "proofOps": proof, "height": height.to_string(), "codespace": "",
         })
+    }
+
+    /// What it says to a question for a list: the truth is `pairs`.
+    fn listed(&self, data: &[u8], pairs: Vec<u8>) -> Vec<u8> {
+        let mut listed = Pairs::decode(&pairs[..]).unwrap();
+        match self.lie {
+            Lie::LeavesOut(prefix) if data.starts_with(prefix) => drop(listed.pairs.remove(0)),
+            Lie::Alters(prefix) if data.starts_with(prefix) => {
+                let other = listed.pairs[1].value.clone();
+                listed.pairs[0].value = other;
+            }
+            Lie::Circles(prefix) if data.starts_with(prefix) => {
+                listed.pairs.remove(0);
+                listed.next = listed.pairs.last().unwrap().key.clone();
+            }
+            // Where the list was to go on it begins anew.
+            Lie::Circles(prefix) if data.get(2..).is_some_and(|rest| rest.starts_with(prefix)) => {
+                let length = usize::from(data[1]);
+                let request = RequestQuery {
+                    path: SUBSPACE.to_owned(),
+                    data: data[2..2 + length].to_vec().into(),
+                    ..RequestQuery::default()
+                };
+                return self.listed(&data[2..2 + length], self.ledger.query(request).value.to_vec());
+            }
+            _ => {}
+        }
+        listed.encode_to_vec()
     }
 
     fn status(&self) -> Value {
