@@ -147,6 +147,47 @@ async fn reading_the_bytes_of_a_document_is_in_the_log_of_its_patient_who_may_re
     assert_eq!(reads(&ehr, "p2", &binary).await, 1);
 }
 
+/// As where it is read alone: the bytes of a document that names nobody are its documents' patients'.
+#[actix_web::test]
+async fn a_page_that_showed_the_bytes_of_a_document_was_in_nobodys_log() {
+    const JSON: &str = "application/fhir+json";
+    let (_world, ehr, _portal) = two_patients().await;
+    let png = [("content-type", "image/png")];
+    let binary = ehr.send("POST", "/Binary", &png, [1u8, 2, 3]).await.expect(201).id();
+    ehr.send("PUT", "/DocumentReference/d1", &[], document("d1", "p1", &binary)).await.expect(201);
+    let reference = serde_json::json!({"reference": format!("Binary/{binary}")});
+    let provenance = serde_json::json!({"resourceType": "Provenance", "id": "v", "target": [reference],
+        "recorded": "2020-01-01T00:00:00Z", "agent": [{"who": {"display": "x"}}]});
+    ehr.send("PUT", "/Provenance/v", &[], provenance.to_string()).await.expect(201);
+    let mut related: serde_json::Value = serde_json::from_str(&document("d2", "p2", "another")).unwrap();
+    related["context"] = serde_json::json!({"related": [reference]});
+    ehr.send("PUT", "/DocumentReference/d2", &[], related.to_string()).await.expect(201);
+    let lines = async |patient: &str| {
+        let found = ehr.get(&format!("/AuditEvent?patient={patient}&action=E&_count=0")).await.expect(200).json();
+        found["total"].as_u64().unwrap()
+    };
+    let in_a_batch = serde_json::json!({"resourceType": "Bundle", "type": "batch",
+        "entry": [{"request": {"method": "GET", "url": format!("Binary?_id={binary}")}}]});
+    let batch = in_a_batch.to_string();
+    let by_id = format!("_id={binary}");
+    for (method, path, media_type, body) in [
+        ("GET", format!("/Binary?_id={binary}").as_str(), JSON, ""),
+        ("GET", "/Binary?_count=500", JSON, ""),
+        ("POST", "/Binary/_search", "application/x-www-form-urlencoded", by_id.as_str()),
+        ("POST", "/", JSON, batch.as_str()),
+        ("GET", "/Provenance?_include=Provenance:target", JSON, ""),
+        ("GET", "/DocumentReference?_id=d2&_include=DocumentReference:related", JSON, ""),
+        ("GET", "/Patient/p2/$everything", JSON, ""),
+        ("GET", "/Binary/_history", JSON, ""),
+        ("GET", "/_history", JSON, ""),
+    ] {
+        let before = lines("p1").await;
+        let got = ehr.send(method, path, &[("content-type", media_type)], body).await.expect(200).text();
+        assert!(got.contains(&format!("Binary/{binary}")) && got.contains("AQID"), "{path}: {got}");
+        assert_eq!(lines("p1").await, before + 1, "{path}");
+    }
+}
+
 #[actix_web::test]
 async fn a_patients_client_makes_no_binary_its_own_by_pointing_at_it() {
     let (_world, ehr, portal) = two_patients().await;
