@@ -250,6 +250,28 @@ async fn a_condition_in_utf_8_was_passed_over_and_created_a_second_resource() {
 }
 
 #[actix_web::test]
+async fn a_put_by_condition_in_a_transaction_created_what_if_match_says_is_there() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let run = |kind: &str, id: Option<&str>, mrn: &str, tag: &str| {
+        let resource: Value = serde_json::from_str(&patient(id, mrn, "male")).unwrap();
+        let request = json!({"method": "PUT", "url": format!("Patient?identifier=urn:mrn|{mrn}"), "ifMatch": tag});
+        let entry = json!({"resource": resource, "request": request});
+        client.post("/", json!({"resourceType": "Bundle", "type": kind, "entry": [entry]}).to_string())
+    };
+    for id in [None, Some("p1")] {
+        run("transaction", id, "1", "W/\"1\"").await.expect(412);
+        let batch = run("batch", id, "1", "W/\"1\"").await.expect(200).json();
+        assert_eq!(batch["entry"][0]["response"]["status"], "412 Precondition Failed");
+    }
+    assert_eq!(client.get("/Patient").await.expect(200).json()["total"], 0);
+    client.send("PUT", "/Patient/p1", &[], patient(Some("p1"), "1", "female")).await.expect(201);
+    run("transaction", None, "1", "W/\"2\"").await.expect(412);
+    run("transaction", None, "1", "W/\"1\"").await.expect(200);
+    assert_eq!(client.get("/Patient/p1").await.expect(200).json()["meta"]["versionId"], "2");
+}
+
+#[actix_web::test]
 async fn a_write_by_condition_tells_nothing_of_what_the_caller_may_not_see() {
     let (_world, ehr, portal) = two_patients().await;
     let body = |id: &str| condition(id, "p1");
