@@ -19,6 +19,9 @@ use crate::{
 /// The number of the resource that a search looks at.
 const NUMBER: (&str, &str) = ("resource", "number");
 
+/// [`i64::MIN`], the date of what has none: the least number has no name of its own in PostgreSQL.
+const UNDATED: &str = "-9223372036854775807 - 1";
+
 /// A resource that matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
@@ -60,8 +63,7 @@ pub fn ordered(connection: &Connection, query: &Query, limit: u32) -> Answer<Vec
             SortKey::Arrival => "number".to_owned(),
             SortKey::Id => "id".to_owned(),
             SortKey::LastUpdated => "updated".to_owned(),
-            // The least number has no name of its own in PostgreSQL.
-            SortKey::Date => "nullif(dated, -9223372036854775807 - 1)".to_owned(),
+            SortKey::Date => format!("nullif(dated, {UNDATED})"),
             SortKey::Parameter(parameter) => {
                 let (table, least, greatest) = columns(parameter.search_type);
                 let value = if *descending { format!("max({greatest})") } else { format!("min({least})") };
@@ -241,11 +243,16 @@ fn sort_key(sort: Sort, snapshot: i64) -> String {
         SortKey::LastUpdated => "updated",
         SortKey::Date => "dated",
     };
-    format!(
+    let value = format!(
         "CASE WHEN sequence <= {snapshot} THEN {column} ELSE \
          (SELECT revision.{column} FROM revision WHERE revision.resource = number \
          AND revision.sequence <= {snapshot} ORDER BY revision.sequence DESC LIMIT 1) END"
-    )
+    );
+    match sort.key {
+        // What has no date has the least number, which is last in descending order only.
+        SortKey::Date if !sort.descending => format!("coalesce(nullif({value}, {UNDATED}), {})", i64::MAX),
+        _ => value,
+    }
 }
 
 /// The condition for what comes after the resource `number`; none if there is no such resource.
