@@ -291,11 +291,15 @@ fn condition(criterion: &Criterion, role: Role, resource: &Resource, sight: Opti
         Subject::Parameter(parameter) => (Some(parameter), Expr::col("parameter").eq(parameter.number)),
     };
     let mut rows = Build::select();
-    rows.from(table_of(parameter.copied(), criterion.modifier)).and_where(found);
+    rows.from(table_of(parameter.copied(), criterion.modifier)).and_where(found.clone());
     if criterion.modifier == Modifier::Missing {
-        let there = of_this_resource(rows);
-        let is_missing = criterion.wanted.contains(&Wanted::Missing(true));
-        return Cond::all().add(if is_missing { there.not() } else { there });
+        let mut there = Cond::any().add(of_this_resource(rows));
+        if let Some(table) = parameter.and_then(|parameter| table_beside(parameter)) {
+            let mut beside = Build::select();
+            beside.from(table).and_where(found);
+            there = there.add(of_this_resource(beside));
+        }
+        return if criterion.wanted.contains(&Wanted::Missing(true)) { there.not() } else { there };
     }
     let any = criterion.wanted.iter().fold(Cond::any(), |any, wanted| any.add(compare(wanted, criterion.modifier)));
     let any = criterion.links.iter().fold(any, |any, link| {
@@ -329,6 +333,16 @@ fn table_of(parameter: Option<&Parameter>, modifier: Modifier) -> &'static str {
         (Some(SearchType::Reference), Modifier::Identifier) => "token",
         (Some(search_type), _) => columns(search_type).0,
         (None, _) => "reference",
+    }
+}
+
+/// The other table in which a parameter may have values: the text of a concept without a code, the identifier of
+/// a reference that names no resource.
+fn table_beside(parameter: &Parameter) -> Option<&'static str> {
+    match parameter.search_type {
+        SearchType::Token => Some("text"),
+        SearchType::Reference => Some("token"),
+        _ => None,
     }
 }
 
