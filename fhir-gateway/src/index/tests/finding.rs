@@ -113,6 +113,30 @@ fn a_concept_of_text_alone_and_a_reference_by_identifier_were_said_to_be_missing
 }
 
 #[test]
+fn what_ends_with_the_last_year_was_not_found() {
+    let fixture = fixture();
+    for (id, end) in [("day", "9999-12-31"), ("year", "9999"), ("other", "2020")] {
+        let encounter = format!(r#"{{"resourceType":"Encounter","status":"planned","period":{{"end":"{end}"}}}}"#);
+        fixture.put(id, 1, 1, &encounter);
+        fixture.put(&format!("p-{id}"), 1, 1, &format!(r#"{{"resourceType":"Patient","birthDate":"{end}"}}"#));
+    }
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("Encounter", "date=gt9998", &["day", "year"]),
+        ("Encounter", "date=ge9999-06", &["day", "year"]),
+        ("Encounter", "date=le9999-12-31", &["day", "year", "other"]),
+        ("Encounter", "date:missing=true", &[]),
+        ("Patient", "birthdate=9999-12-31", &["p-day"]),
+        ("Patient", "birthdate=9999", &["p-day", "p-year"]),
+        ("Patient", "birthdate=ge9999-01-01", &["p-day", "p-year"]),
+        ("Patient", "birthdate=lt9999", &["p-other"]),
+        ("Patient", "birthdate=gt9999-12-31", &[]),
+    ];
+    for (kind, query, expected) in cases {
+        assert_eq!(fixture.ids(kind, query), *expected, "{kind}?{query}");
+    }
+}
+
+#[test]
 fn composites_find_pairs_that_stand_together() {
     let fixture = fixture();
     let component = |code: &str, value: &str| {
