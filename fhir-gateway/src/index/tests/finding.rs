@@ -113,6 +113,40 @@ fn a_concept_of_text_alone_and_a_reference_by_identifier_were_said_to_be_missing
 }
 
 #[test]
+fn accents_that_were_on_no_list_or_written_apart_kept_a_name_from_being_found() {
+    let fixture = fixture();
+    let names = ["Mu\u{308}ller", "Ștefănescu", "Nguyễn", "Groß", "Þór", "Ελένη", "Ёлкин", "ガルシア", "की", "한글"];
+    for (at, name) in names.iter().enumerate() {
+        let patient = format!(r#"{{"resourceType":"Patient","name":[{{"family":"{name}"}}]}}"#);
+        fixture.put(&format!("p{at}"), 1, 1, &patient);
+    }
+    let cases: &[(&str, &[&str])] = &[
+        ("family=Müller", &["p0"]),
+        ("family=muller", &["p0"]),
+        ("family=MU\u{308}L", &["p0"]),
+        ("family:exact=Müller", &[]),
+        ("family=stefanescu", &["p1"]),
+        ("family=Şte", &["p1"]),
+        ("family=nguyen", &["p2"]),
+        ("family:contains=YÊ", &["p2"]),
+        ("family=gross", &["p3"]),
+        ("family=þor", &["p4"]),
+        ("family=ελενη", &["p5"]),
+        ("family=елкин", &["p6"]),
+        // Marks that are no accents tell letters apart, and a syllable is one letter.
+        ("family=カ", &[]),
+        ("family=ガル", &["p7"]),
+        ("family=का", &[]),
+        ("family=की", &["p8"]),
+        ("family=하", &[]),
+        ("family=한", &["p9"]),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(fixture.ids("Patient", query), *expected, "{query}");
+    }
+}
+
+#[test]
 fn what_ends_with_the_last_year_was_not_found() {
     let fixture = fixture();
     for (id, end) in [("day", "9999-12-31"), ("year", "9999"), ("other", "2020")] {
