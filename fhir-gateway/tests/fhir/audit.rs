@@ -207,6 +207,36 @@ async fn a_patients_client_makes_no_binary_its_own_by_pointing_at_it() {
 }
 
 #[actix_web::test]
+async fn an_audit_event_was_sent_whole_whatever_the_client_had_and_wanted() {
+    let (_world, ehr, portal) = two_patients().await;
+    let whole = ehr.get("/AuditEvent/leaf-1").await.expect(200);
+    let modified = whole.header("last-modified").unwrap();
+    assert!(whole.json()["entity"].is_array());
+    for path in ["/AuditEvent/leaf-1", "/AuditEvent/leaf-1/_history/1"] {
+        for (header, value, status) in [
+            ("if-none-match", "W/\"1\"", 304),
+            ("if-none-match", "*", 304),
+            ("if-none-match", "W/\"2\"", 200),
+            ("if-modified-since", modified, 304),
+            ("if-modified-since", "Thu, 01 Jan 1970 00:00:00 GMT", 200),
+        ] {
+            let got = ehr.send("GET", path, &[(header, value)], "").await.expect(status);
+            assert_eq!(got.header("etag"), whole.header("etag"), "{path} {header}: {value}");
+            assert_eq!(got.bytes.is_empty(), status == 304, "{path} {header}: {value}");
+        }
+        for part in ["_summary=true", "_elements=recorded"] {
+            let shown = ehr.get(&format!("{path}?{part}")).await.expect(200).json();
+            assert_eq!(shown["meta"]["tag"][0]["code"], "SUBSETTED", "{path}?{part}");
+            assert!(shown["recorded"].is_string() && shown["entity"].is_null(), "{path}?{part}");
+        }
+    }
+    // Who may not read it is not told whether it changed.
+    let of_p2 = ehr.get("/AuditEvent?patient=p2&_count=1").await.expect(200).json();
+    let id = of_p2["entry"][0]["resource"]["id"].as_str().unwrap();
+    portal.send("GET", &format!("/AuditEvent/{id}"), &[("if-none-match", "*")], "").await.expect(404);
+}
+
+#[actix_web::test]
 async fn an_audit_event_has_one_version_and_no_history() {
     let (_world, ehr, portal) = two_patients().await;
     let event = ehr.get("/AuditEvent/leaf-1").await.expect(200);
