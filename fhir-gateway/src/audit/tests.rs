@@ -8,11 +8,13 @@ use careledger_wire::{
     proto::state,
 };
 
+use futures::future::BoxFuture;
+
 use super::*;
 use crate::{
     decide::Rule,
     ledger::embedded,
-    vault::{filling::Filling, local::LocalStore},
+    vault::{Pair, filling::Filling, local::LocalStore},
 };
 
 struct World {
@@ -164,6 +166,60 @@ async fn a_line_that_could_not_be_written_is_refused_and_leaves_no_gap() {
         log.inclusion(2).await.unwrap().map(|place| (place.sequence, place.index, place.count)),
         Some((1, 1, 2))
     );
+}
+
+/// A disk that, while it is told to, says of what it wrote that it could not sync it.
+struct Unsure {
+    store: LocalStore,
+    unsure: AtomicBool,
+}
+
+impl Store for Unsure {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get(space, key)
+    }
+
+    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.store.scan(space, prefix, after, limit)
+    }
+
+    fn last(&self, space: Space) -> Result<Option<Pair>, StoreError> {
+        self.store.last(space)
+    }
+
+    fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
+        let written = self.store.commit(batch, durability);
+        if self.unsure.load(Ordering::Relaxed) {
+            return Box::pin(async {
+                written.await?;
+                Err(StoreError::Fault("fsync: Input/output error".to_owned()))
+            });
+        }
+        written
+    }
+}
+
+/// Every request of every client writes a line: none would be answered before a restart.
+#[tokio::test]
+async fn a_line_that_was_there_after_a_failed_sync_kept_all_later_ones_from_being_written() {
+    let world = World::new().await;
+    let store = LocalStore::open(&world.folder.path().join("other")).unwrap();
+    let store = Arc::new(Unsure { store, unsure: AtomicBool::new(false) });
+    let ledger = world.running.as_ref().unwrap().1.clone();
+    let settings = config::Audit { batch_leaves: 50, batch_seconds: 3600 };
+    let shared: Arc<dyn Store> = Arc::<Unsure>::clone(&store);
+    let log = AuditLog::open(Arc::clone(&world.keys), shared, ledger, &settings).await.unwrap();
+    assert_eq!(log.record(access("a"), Durability::Synced).await, Ok(1));
+    store.unsure.store(true, Ordering::Relaxed);
+    assert!(matches!(log.record(access("b"), Durability::Synced).await, Err(Refusal::Internal(_))));
+    store.unsure.store(false, Ordering::Relaxed);
+    let written = futures::future::join_all((0..20).map(|_| log.record(access("c"), Durability::Synced))).await;
+    let mut numbers = written.into_iter().collect::<Result<Vec<u64>, _>>().unwrap();
+    numbers.sort_unstable();
+    assert_eq!(numbers, Vec::from_iter(3..=22), "one each, after what is there");
+    let patient = |number| log.leaf(number).unwrap().and_then(|leaf| leaf.access.patient);
+    assert_eq!((patient(2).as_deref(), patient(3).as_deref()), (Some("b"), Some("c")), "nothing is written over");
+    assert_eq!(log.anchor().await, Ok(22), "without a gap");
 }
 
 #[tokio::test]
