@@ -63,6 +63,22 @@ fn what_has_no_date_stood_first_in_ascending_order() {
     }
 }
 
+/// The order is kept in memory; who has several processes learns from the refusal what to look for.
+#[test]
+fn another_process_that_does_not_keep_an_order_did_not_say_why_it_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("index.db");
+    let open = || Index::open(&path, &[3; 32], BASE, ORGANIZATION).expect("opens");
+    let fixture = Fixture { _directory: directory, index: open() };
+    for id in ["a", "b"] {
+        fixture.put(id, 1, 1, r#"{"resourceType":"Patient"}"#);
+    }
+    let next = fixture.page("Patient", "_sort=gender&_count=1").2.expect("a second page");
+    let Err(Refusal::BadRequest(problem)) = open().search(&parse("Patient", &next)) else { panic!("it has no order") };
+    assert!(problem.contains("another process"), "{problem}");
+    assert_eq!(fixture.ids("Patient", &next), ["b"]);
+}
+
 /// What may happen between two pages.
 #[derive(Debug, Clone)]
 enum Between {
