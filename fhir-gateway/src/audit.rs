@@ -113,21 +113,33 @@ impl AuditLog {
         if self.core.store.is_shared() {
             return self.record_among_others(access, durability, note).await;
         }
-        let (number, written) = {
-            let mut last = self.core.last.lock();
-            let number = *last + 1;
-            *last = number;
-            (number, self.core.store.commit(self.core.written(number, access, note), durability))
-        };
-        if let Err(error) = written.await {
-            // The number is free again, unless a later leaf went on from it, or it is there all the same.
-            let is_free = self.core.newest().is_ok_and(|newest| newest < number);
-            let mut last = self.core.last.lock();
-            if *last == number && is_free {
-                *last = number - 1;
+        let number = loop {
+            let (number, written) = {
+                let mut last = self.core.last.lock();
+                let number = *last + 1;
+                *last = number;
+                (number, self.core.store.commit(self.core.written(number, access.clone(), note), durability))
+            };
+            match written.await {
+                Ok(()) => break number,
+                // A write that was said to have failed is there after all, as after a sync that failed: its
+                // leaf stays, and this one stands after it and after what is being written.
+                Err(StoreError::Taken) => {
+                    let newest = self.core.newest()?;
+                    let mut last = self.core.last.lock();
+                    *last = newest.max(*last);
+                }
+                Err(error) => {
+                    // The number is free again, unless a later leaf went on from it, or it is there all the same.
+                    let is_free = self.core.newest().is_ok_and(|newest| newest < number);
+                    let mut last = self.core.last.lock();
+                    if *last == number && is_free {
+                        *last = number - 1;
+                    }
+                    return Err(error.into());
+                }
             }
-            return Err(error.into());
-        }
+        };
         if number.is_multiple_of(self.core.batch_leaves) {
             self.core.wake.notify_one();
         }

@@ -173,7 +173,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Refusal::BadRequest`] where an order that has to be kept is of too many matches, or was
-    /// forgotten.
+    /// forgotten here.
     pub fn search(&self, query: &Query) -> Result<Page, Refusal> {
         match select::key_of(query) {
             _ if query.only_count => self.with_reader(|reader| select::page(reader, query, Sort::default())),
@@ -184,7 +184,10 @@ impl Index {
 
     /// One page in an order that is kept from the first page on.
     fn kept_page(&self, query: &Query) -> Result<Page, Refusal> {
-        let ended = || Refusal::BadRequest("the search has ended here; search again".to_owned());
+        let ended = || {
+            let problem = "the order of this search is not kept any more, or by another process; search again";
+            Refusal::BadRequest(problem.to_owned())
+        };
         let (order, began) = match query.cursor {
             Some(cursor) => (self.kept.order(cursor.snapshot).ok_or_else(ended)?, cursor),
             None => {

@@ -51,7 +51,7 @@ use crate::{
 };
 
 pub use commit::commit;
-pub use logging::{log, log_access, log_for, log_patients, refused};
+pub use logging::{log, log_access, log_for, log_patients, patients_of_page, refused};
 pub use reach::{may_see, readable, sight};
 
 /// Methods of an address whose resource clients may only read.

@@ -294,12 +294,11 @@ async fn run(
     accept: Option<&str>,
     body: &Bytes,
 ) -> Result<Answer, Refusal> {
-    let text = |name| headers::text(request, name);
     let if_match = headers::version(request, header::IF_MATCH.as_str())?;
     let shape = headers::shape(&route, pairs)?;
     let wanted = interactions::read::Wanted {
         accept,
-        if_none_match: text(header::IF_NONE_MATCH.as_str()),
+        if_none_match: headers::deciding(request, header::IF_NONE_MATCH.as_str())?,
         if_modified_since: headers::modified_since(request),
         shape: Some(&shape),
     };
@@ -318,7 +317,8 @@ async fn run(
         Route::Create { resource_type } => {
             interactions::sendable(resource_type)?;
             let incoming = headers::incoming(request, resource_type, body)?;
-            interactions::create::create(context, resource_type, &incoming, text("if-none-exist")).await
+            let if_none_exist = headers::if_none_exist(request)?;
+            interactions::create::create(context, resource_type, &incoming, if_none_exist).await
         }
         Route::Read { resource_type, id } => interactions::read::read(context, resource_type, id, wanted).await,
         Route::Vread { resource_type, id, version } => {

@@ -186,20 +186,26 @@ async fn a_line_that_could_not_be_written_is_refused_and_leaves_no_gap() {
     );
 }
 
-/// The number was given back, and taken: every later line was refused.
+/// Every request of every client writes a line: none would be answered before a restart.
 #[tokio::test]
-async fn a_line_that_is_there_though_the_disk_failed_keeps_its_number() {
+async fn a_line_that_was_there_after_a_failed_sync_kept_all_later_ones_from_being_written() {
     let world = World::new().await;
     let fails = Arc::new(AtomicBool::new(false));
     let store = Arc::new(Failing::new(&world.folder.path().join("other"), &fails));
     let ledger = world.running.as_ref().unwrap().1.clone();
-    let settings = config::Audit { batch_leaves: 5, batch_seconds: 3600 };
+    let settings = config::Audit { batch_leaves: 50, batch_seconds: 3600 };
     let log = AuditLog::open(Arc::clone(&world.keys), store, ledger, &settings).await.unwrap();
+    assert_eq!(log.record(access("a"), Durability::Synced).await, Ok(1));
     fails.store(true, Ordering::Relaxed);
-    assert_eq!(log.record(access("p"), Durability::Synced).await, Err(Refusal::Internal("the vault failed")));
+    assert!(matches!(log.record(access("b"), Durability::Synced).await, Err(Refusal::Internal(_))));
     fails.store(false, Ordering::Relaxed);
-    assert_eq!(log.record(access("p"), Durability::Synced).await, Ok(2));
-    assert_eq!(log.anchor().await, Ok(2));
+    let written = futures::future::join_all((0..20).map(|_| log.record(access("c"), Durability::Synced))).await;
+    let mut numbers = written.into_iter().collect::<Result<Vec<u64>, _>>().unwrap();
+    numbers.sort_unstable();
+    assert_eq!(numbers, Vec::from_iter(3..=22), "one each, after what is there");
+    let patient = |number| log.leaf(number).unwrap().and_then(|leaf| leaf.access.patient);
+    assert_eq!((patient(2).as_deref(), patient(3).as_deref()), (Some("b"), Some("c")), "nothing is written over");
+    assert_eq!(log.anchor().await, Ok(22), "without a gap");
 }
 
 #[tokio::test]

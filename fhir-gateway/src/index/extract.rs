@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use unicode_normalization::{UnicodeNormalization as _, char::canonical_combining_class};
+
 use super::range::{self, Range};
 use crate::{
     json::{Document, Node, Value},
@@ -304,9 +306,40 @@ fn amount(value: f64, unit: Option<&Node>) -> Term {
     }
 }
 
-/// Text as string searches compare it: lower case, without the accents of Latin letters.
+/// Text as string searches compare it: lower case, in compatible letters (Unicode NFKD), without the marks that
+/// accents are, however they were written.
 pub fn folded(text: &str) -> String {
-    text.chars().flat_map(char::to_lowercase).map(without_accent).collect()
+    let (mut folded, plain) = (String::with_capacity(text.len()), text.nfkd().filter(|letter| !is_accent(*letter)));
+    // What is left is composed again: a syllable of Hangul begins with no other one.
+    for letter in plain.nfc().flat_map(char::to_lowercase) {
+        match of_its_own(letter) {
+            Some(letters) => folded.push_str(letters),
+            None => folded.push(letter),
+        }
+    }
+    folded
+}
+
+/// Whether a mark is an accent of a letter, or a point of Hebrew or Arabic. The marks of other scripts are what
+/// vowels and consonants are told apart by there.
+fn is_accent(letter: char) -> bool {
+    matches!(canonical_combining_class(letter), 1 | 10..=36 | 200..=255)
+}
+
+/// What letters are compared as that are no letter with a mark to Unicode.
+fn of_its_own(letter: char) -> Option<&'static str> {
+    Some(match letter {
+        'æ' => "ae",
+        'đ' => "d",
+        'ħ' => "h",
+        'ı' => "i",
+        'ł' => "l",
+        'ø' => "o",
+        'œ' => "oe",
+        'ß' => "ss",
+        'ŧ' => "t",
+        _ => return None,
+    })
 }
 
 /// How a word sounds, as American Soundex has it: its first letter and three digits; none of what has
@@ -334,34 +367,6 @@ pub fn sound(word: &str) -> Option<String> {
         before = found;
     }
     Some(format!("{code:0<4}"))
-}
-
-fn without_accent(letter: char) -> char {
-    const GROUPS: &[(char, &str)] = &[
-        ('a', "àáâãäåāăą"),
-        ('c', "çćĉċč"),
-        ('d', "ďđ"),
-        ('e', "èéêëēĕėęě"),
-        ('g', "ĝğġģ"),
-        ('h', "ĥħ"),
-        ('i', "ìíîïĩīĭįı"),
-        ('j', "ĵ"),
-        ('k', "ķ"),
-        ('l', "ĺļľŀł"),
-        ('n', "ñńņňŉ"),
-        ('o', "òóôõöøōŏő"),
-        ('r', "ŕŗř"),
-        ('s', "śŝşš"),
-        ('t', "ţťŧ"),
-        ('u', "ùúûüũūŭůűų"),
-        ('w', "ŵ"),
-        ('y', "ýÿŷ"),
-        ('z', "źżž"),
-    ];
-    if letter.is_ascii() {
-        return letter;
-    }
-    GROUPS.iter().find(|(_, accented)| accented.contains(letter)).map_or(letter, |(plain, _)| *plain)
 }
 
 #[cfg(test)]

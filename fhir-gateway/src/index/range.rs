@@ -12,6 +12,9 @@ pub struct Range {
     pub high: i64,
 }
 
+/// The last millisecond of 9999, the last year of a FHIR date: what is meant to have no end often ends there.
+const LAST: i64 = 253_402_300_799_999;
+
 /// A decimal number and the half-open range that rounds to it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Amount {
@@ -49,13 +52,14 @@ pub fn date(text: &str) -> Option<Range> {
         day?;
         return time_of(first, clock);
     }
+    // None after the last day that a date can name.
     let next = match (month, day) {
-        (_, Some(_)) => first.next_day()?,
-        (Some(Month::December), None) | (None, None) => Date::from_calendar_date(year + 1, Month::January, 1).ok()?,
-        (Some(month), None) => Date::from_calendar_date(year, month.next(), 1).ok()?,
+        (_, Some(_)) => first.next_day(),
+        (Some(Month::December), None) | (None, None) => Date::from_calendar_date(year + 1, Month::January, 1).ok(),
+        (Some(month), None) => Date::from_calendar_date(year, month.next(), 1).ok(),
     };
     let start = |date: Date| milliseconds(date.midnight().assume_utc());
-    Some(Range { low: start(first), high: start(next) - 1 })
+    Some(Range { low: start(first), high: next.map_or(LAST, |next| start(next) - 1) })
 }
 
 fn time_of(date: Date, clock: &str) -> Option<Range> {
@@ -136,6 +140,7 @@ mod tests {
             ("1970-01-01T00:00:01.25Z", 1_250, 1_250),
             ("1970-01-01T01:00:00+01:00", 0, 999),
             ("1969-12-31T20:00:00-04:00", 0, 999),
+            ("9998-12-31", LAST - 366 * DAY + 1, LAST - 365 * DAY),
             ("2016-12-31T23:59:60Z", 1_483_228_799_000, 1_483_228_799_999),
         ] {
             assert_eq!(date(text), Some(Range { low, high }), "{text}");
@@ -143,6 +148,23 @@ mod tests {
         for text in
             ["", "70", "1970-13", "1970-02-30", "1970-01-01T", "1970T00:00Z", "1970-01-01T0:00Z", "x", "1970-1-1-1"]
         {
+            assert_eq!(date(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_date_that_ends_with_the_last_year_was_no_date() {
+        const DAY: i64 = 86_400_000;
+        for (text, low, high) in [
+            ("9999", LAST + 1 - 365 * DAY, LAST),
+            ("9999-12", LAST + 1 - 31 * DAY, LAST),
+            ("9999-12-31", LAST + 1 - DAY, LAST),
+            ("9999-12-31T23:59Z", LAST - 59_999, LAST),
+            ("9999-12-31T23:59:59.999Z", LAST, LAST),
+        ] {
+            assert_eq!(date(text), Some(Range { low, high }), "{text}");
+        }
+        for text in ["9999-13", "9999-12-32", "10000", "10000-01-01"] {
             assert_eq!(date(text), None, "{text}");
         }
     }

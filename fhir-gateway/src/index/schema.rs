@@ -6,8 +6,8 @@ use sea_query::{ColumnDef, Index, PostgresQueryBuilder, SqliteQueryBuilder, Tabl
 use super::database::{Answer, Connection, Purpose, Value};
 use crate::resources::parameters;
 
-/// Raised with every change to [`TABLES`].
-const SCHEMA_VERSION: u32 = 7;
+/// Raised with every change to [`TABLES`], and to what values are kept as in them.
+const SCHEMA_VERSION: u32 = 8;
 
 /// Type of a column. Text is compared by its bytes in both databases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

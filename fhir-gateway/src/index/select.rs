@@ -19,6 +19,9 @@ use crate::{
 /// The number of the resource that a search looks at.
 const NUMBER: (&str, &str) = ("resource", "number");
 
+/// [`i64::MIN`], the date of what has none: the least number has no name of its own in PostgreSQL.
+const UNDATED: &str = "-9223372036854775807 - 1";
+
 /// A resource that matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
@@ -60,8 +63,7 @@ pub fn ordered(connection: &Connection, query: &Query, limit: u32) -> Answer<Vec
             SortKey::Arrival => "number".to_owned(),
             SortKey::Id => "id".to_owned(),
             SortKey::LastUpdated => "updated".to_owned(),
-            // The least number has no name of its own in PostgreSQL.
-            SortKey::Date => "nullif(dated, -9223372036854775807 - 1)".to_owned(),
+            SortKey::Date => format!("nullif(dated, {UNDATED})"),
             SortKey::Parameter(parameter) => {
                 let (table, least, greatest) = columns(parameter.search_type);
                 let value = if *descending { format!("max({greatest})") } else { format!("min({least})") };
@@ -241,11 +243,16 @@ fn sort_key(sort: Sort, snapshot: i64) -> String {
         SortKey::LastUpdated => "updated",
         SortKey::Date => "dated",
     };
-    format!(
+    let value = format!(
         "CASE WHEN sequence <= {snapshot} THEN {column} ELSE \
          (SELECT revision.{column} FROM revision WHERE revision.resource = number \
          AND revision.sequence <= {snapshot} ORDER BY revision.sequence DESC LIMIT 1) END"
-    )
+    );
+    match sort.key {
+        // What has no date has the least number, which is last in descending order only.
+        SortKey::Date if !sort.descending => format!("coalesce(nullif({value}, {UNDATED}), {})", i64::MAX),
+        _ => value,
+    }
 }
 
 /// The condition for what comes after the resource `number`; none if there is no such resource.
@@ -284,11 +291,15 @@ fn condition(criterion: &Criterion, role: Role, resource: &Resource, sight: Opti
         Subject::Parameter(parameter) => (Some(parameter), Expr::col("parameter").eq(parameter.number)),
     };
     let mut rows = Build::select();
-    rows.from(table_of(parameter.copied(), criterion.modifier)).and_where(found);
+    rows.from(table_of(parameter.copied(), criterion.modifier)).and_where(found.clone());
     if criterion.modifier == Modifier::Missing {
-        let there = of_this_resource(rows);
-        let is_missing = criterion.wanted.contains(&Wanted::Missing(true));
-        return Cond::all().add(if is_missing { there.not() } else { there });
+        let mut there = Cond::any().add(of_this_resource(rows));
+        if let Some(table) = parameter.and_then(|parameter| table_beside(parameter)) {
+            let mut beside = Build::select();
+            beside.from(table).and_where(found);
+            there = there.add(of_this_resource(beside));
+        }
+        return if criterion.wanted.contains(&Wanted::Missing(true)) { there.not() } else { there };
     }
     let any = criterion.wanted.iter().fold(Cond::any(), |any, wanted| any.add(compare(wanted, criterion.modifier)));
     let any = criterion.links.iter().fold(any, |any, link| {
@@ -322,6 +333,16 @@ fn table_of(parameter: Option<&Parameter>, modifier: Modifier) -> &'static str {
         (Some(SearchType::Reference), Modifier::Identifier) => "token",
         (Some(search_type), _) => columns(search_type).0,
         (None, _) => "reference",
+    }
+}
+
+/// The other table in which a parameter may have values: the text of a concept without a code, the identifier of
+/// a reference that names no resource.
+fn table_beside(parameter: &Parameter) -> Option<&'static str> {
+    match parameter.search_type {
+        SearchType::Token => Some("text"),
+        SearchType::Reference => Some("token"),
+        _ => None,
     }
 }
 

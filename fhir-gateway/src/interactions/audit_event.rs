@@ -9,6 +9,7 @@ use super::{
     Answer, Context,
     bundle::Writer,
     reach::{Judged, is_reached, judge},
+    read::Wanted,
     sighted::is_line_of,
     subset,
 };
@@ -20,6 +21,8 @@ use crate::{
     search::{Cursor, Handling, Query, Sort, SortKey, Unsupported},
 };
 
+/// The one version of an AuditEvent.
+const VERSION: u32 = 1;
 /// Leaves that are looked at together.
 const CHUNK: usize = 500;
 /// Leaves that are looked at for one page; a page that is not full by then says where to go on.
@@ -27,12 +30,15 @@ const LOOKED_AT_MAX: usize = 10_000;
 /// Leaves that are looked at to count those that meet criteria.
 const COUNTED_MAX: usize = 100_000;
 
-/// The AuditEvent `id`, which has one version.
-pub async fn read(context: &Context<'_>, id: &str) -> Result<Answer, Refusal> {
+/// The AuditEvent `id`, which has one version: a leaf never changes.
+pub async fn read(context: &Context<'_>, id: &str, wanted: Wanted<'_>) -> Result<Answer, Refusal> {
     let leaf = leaf(context, id).await?;
-    let mut answer = Answer::fhir(StatusCode::OK, rendered(context, &leaf));
-    // A leaf never changes.
-    answer.version = Some(1);
+    let mut answer = if wanted.is_known(VERSION, leaf.time) {
+        Answer::status(StatusCode::NOT_MODIFIED)
+    } else {
+        Answer::fhir(StatusCode::OK, wanted.shaped(rendered(context, &leaf))?)
+    };
+    answer.version = Some(VERSION);
     answer.last_modified = Some(leaf.time);
     Ok(answer)
 }

@@ -10,7 +10,7 @@ use super::{
     bundle::{Size, Writer},
     kept, log_patients,
     operation::Sent,
-    permit, reach, readable,
+    patients_of_page, permit, reach, readable,
     search::{
         self, cursors,
         elsewhere::{self, Elsewhere},
@@ -255,8 +255,8 @@ async fn page(context: &Context<'_>, asked: &Asked, includes: &[Include]) -> Res
         Some(documents) if is_last => elsewhere::elsewhere(context, &documents).await?,
         _ => Elsewhere::default(),
     };
-    let shown = local.iter().chain(&beside).filter_map(|stored| stored.about().map(str::to_owned));
-    let others: BTreeSet<String> = shown.filter(|patient| *patient != asked.patient).collect();
+    let mut others = patients_of_page(context, local.iter().chain(&beside)).await?;
+    others.remove(&asked.patient);
     // The lines of others who stand on the page do not name whose compartment it is.
     let path = format!("Patient/*/{}", asked.path.rsplit('/').next().unwrap_or_default());
     let query = Some(search::without_values(&path, asked.applied.iter().map(|(name, _)| name.as_str())));

@@ -54,6 +54,19 @@ fn entity_of(stored: &Stored) -> Entity {
     }
 }
 
+/// The local Patients whom a page shows: of a Binary that names nobody, those of its documents, as where
+/// it is read alone.
+pub async fn patients_of_page<'a>(
+    context: &Context<'_>,
+    page: impl Iterator<Item = &'a Stored>,
+) -> Result<BTreeSet<String>, Refusal> {
+    let mut patients = BTreeSet::new();
+    for stored in page {
+        patients.extend(patients_of_version(context, stored).await?);
+    }
+    Ok(patients)
+}
+
 /// Logs one access for each of the patients whom it showed, or one that names nobody: each of them
 /// finds it in their own part of the log.
 pub async fn log_patients(

@@ -53,7 +53,7 @@ pub async fn read(context: &Context<'_>, resource_type: &str, id: &str, wanted: 
     permit(context, resource_type, Interaction::Read)?;
     match kind.access {
         Access::Full => {}
-        Access::ReadOnly => return audit_event::read(context, id).await,
+        Access::ReadOnly => return audit_event::read(context, id, wanted).await,
         Access::Own => return subscriptions::read(context, id, wanted).await,
     }
     if let Some(remote) = RemoteId::parse(id) {

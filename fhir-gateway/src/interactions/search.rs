@@ -8,8 +8,6 @@ pub mod cursors;
 pub mod elsewhere;
 pub mod included;
 
-use std::collections::BTreeSet;
-
 use actix_web::http::StatusCode;
 use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
 use serde_json::{Value, json};
@@ -17,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     Answer, Context, audit_event,
     bundle::{Size, Writer},
-    kept, log_patients, permit, served, sight, subscriptions, subset,
+    kept, log_patients, patients_of_page, permit, served, sight, subscriptions, subset,
 };
 use crate::{
     audit::{Action, Entity},
@@ -109,8 +107,8 @@ async fn run(context: &Context<'_>, query: &Query, place: &Place) -> Result<Answ
     let Included { found: beside, cut } =
         included::included(context, &query.includes, &sight, numbers, &mut size).await?;
     // One line for each patient on the page. A page that shows nobody still asked about somebody.
-    let shown = local.iter().chain(&beside).filter_map(|stored| stored.about().map(str::to_owned));
-    let mut patients: BTreeSet<String> = shown.chain(remote.into_iter().filter(|_| is_last)).collect();
+    let mut patients = patients_of_page(context, local.iter().chain(&beside)).await?;
+    patients.extend(remote.into_iter().filter(|_| is_last));
     if patients.is_empty() {
         patients.extend(query.patients().into_iter().map(str::to_owned).chain(place.patient.clone()));
     }

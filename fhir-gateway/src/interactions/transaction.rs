@@ -215,6 +215,10 @@ impl Planning<'_> {
         let context = self.context;
         let kind = writable(entry.resource_type())?;
         permit(context, kind.name, Interaction::Create)?;
+        // Nothing meets the condition of a PUT, so no version of it does.
+        if entry.method == "PUT" && entry.if_match.is_some() {
+            return Err(Refusal::PreconditionFailed("ifMatch names a version and nothing meets the condition"));
+        }
         let incoming = entry.rewritten(self.bundle, self.edits)?;
         let accepted = accepted(context, kind, id, &incoming)?;
         permit_about(context, kind.name, Interaction::Create, accepted.patient.as_deref())?;

@@ -23,7 +23,7 @@ pub async fn vread(
     }
     if kind.access == Access::ReadOnly {
         // A line of the access log never changes.
-        return if version == "1" { audit_event::read(context, id).await } else { Err(Refusal::NotFound) };
+        return if version == "1" { audit_event::read(context, id, wanted).await } else { Err(Refusal::NotFound) };
     }
     let version = version.parse().map_err(|_| Refusal::NotFound)?;
     version_in_sight(context, Interaction::Read, resource_type, id, Some(version)).await?;

@@ -30,6 +30,29 @@ pub fn text<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
     request.headers().get(name)?.to_str().ok()
 }
 
+/// A header that decides what is done, as text; none where it is absent only: what cannot be read is not passed over.
+///
+/// # Errors
+/// [`Refusal::BadRequest`], which names it, where it is not text.
+pub fn deciding<'a>(request: &'a HttpRequest, name: &str) -> Result<Option<&'a str>, Refusal> {
+    let read = |value: &'a header::HeaderValue| value.to_str().map_err(|_| not_text(name, "ASCII"));
+    request.headers().get(name).map(read).transpose()
+}
+
+/// `If-None-Exist`, a search: clients send its letters as UTF-8, too, where they should escape them.
+///
+/// # Errors
+/// As [`deciding`].
+pub fn if_none_exist(request: &HttpRequest) -> Result<Option<&str>, Refusal> {
+    const NAME: &str = "If-None-Exist";
+    let header = request.headers().get(NAME);
+    header.map(|value| str::from_utf8(value.as_bytes()).map_err(|_| not_text(NAME, "UTF-8"))).transpose()
+}
+
+fn not_text(name: &str, encoding: &str) -> Refusal {
+    Refusal::BadRequest(format!("the header {name} is not {encoding}"))
+}
+
 /// `Prefer` (RFC 7240) as FHIR uses it.
 pub fn prefer(request: &HttpRequest) -> Prefer {
     let mut prefer = Prefer::default();
@@ -135,13 +158,13 @@ pub fn incoming(request: &HttpRequest, resource_type: &str, body: &Bytes) -> Res
     Ok(Incoming::Raw {
         content_type: content_type.to_string(),
         bytes: body.clone(),
-        security_context: text(request, "x-security-context").map(str::to_string),
+        security_context: deciding(request, "x-security-context")?.map(str::to_string),
     })
 }
 
-/// The version that a header names; an entity tag of another form is refused.
+/// The version that a header names; an entity tag of another form is refused, and what is no text.
 pub fn version(request: &HttpRequest, name: &str) -> Result<Option<u32>, Refusal> {
-    match text(request, name) {
+    match deciding(request, name)? {
         None => Ok(None),
         Some(tag) => match version_of(tag) {
             Some(version) => Ok(Some(version)),
@@ -160,9 +183,9 @@ pub fn modified_since(request: &HttpRequest) -> Option<i64> {
 /// What must hold before a resource is replaced: `If-Match`, and `If-None-Match: *`.
 ///
 /// # Errors
-/// [`Refusal::BadRequest`] for tags that are not versions.
+/// [`Refusal::BadRequest`] for tags that are not versions, or no text.
 pub fn preconditions(request: &HttpRequest) -> Result<Preconditions, Refusal> {
-    let must_be_absent = match text(request, header::IF_NONE_MATCH.as_str()).map(str::trim) {
+    let must_be_absent = match deciding(request, header::IF_NONE_MATCH.as_str())?.map(str::trim) {
         None => false,
         Some("*") => true,
         Some(_) => return Err(Refusal::BadRequest("If-None-Match of an update is * or nothing".to_string())),
@@ -250,4 +273,36 @@ pub fn origin(request: &HttpRequest) -> Origin {
 /// Name and value pairs of a query or a form.
 pub fn pairs(query: &str) -> Vec<(String, String)> {
     url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn with(name: &str, value: &[u8]) -> HttpRequest {
+        let value = header::HeaderValue::from_bytes(value).expect("no control characters");
+        TestRequest::default().insert_header((name, value)).to_http_request()
+    }
+
+    #[test]
+    fn what_decides_and_is_no_text_was_as_if_it_were_not_there() {
+        for value in [&b"W/\"1\"\xe9"[..], "W/\"1\"é".as_bytes(), b"\xff"] {
+            let refused = version(&with("if-match", value), "if-match");
+            assert_eq!(refused, Err(Refusal::BadRequest("the header if-match is not ASCII".to_owned())));
+        }
+        assert!(preconditions(&with("if-none-match", b"*\xe9")).is_err());
+        assert!(preconditions(&with("if-match", b"W/\"1\"\xe9")).is_err());
+        assert_eq!(version(&TestRequest::default().to_http_request(), "if-match"), Ok(None));
+    }
+
+    #[test]
+    fn if_none_exist_is_text_in_utf_8_or_refused() {
+        let latin_1 = b"family=M\xfcller";
+        assert_eq!(if_none_exist(&with("if-none-exist", "family=Müller".as_bytes())), Ok(Some("family=Müller")));
+        let refused = if_none_exist(&with("if-none-exist", latin_1)).map(|found| found.map(str::to_owned));
+        assert_eq!(refused, Err(Refusal::BadRequest("the header If-None-Exist is not UTF-8".to_owned())));
+        assert_eq!(if_none_exist(&TestRequest::default().to_http_request()), Ok(None));
+    }
 }

@@ -147,6 +147,47 @@ async fn reading_the_bytes_of_a_document_is_in_the_log_of_its_patient_who_may_re
     assert_eq!(reads(&ehr, "p2", &binary).await, 1);
 }
 
+/// As where it is read alone: the bytes of a document that names nobody are its documents' patients'.
+#[actix_web::test]
+async fn a_page_that_showed_the_bytes_of_a_document_was_in_nobodys_log() {
+    const JSON: &str = "application/fhir+json";
+    let (_world, ehr, _portal) = two_patients().await;
+    let png = [("content-type", "image/png")];
+    let binary = ehr.send("POST", "/Binary", &png, [1u8, 2, 3]).await.expect(201).id();
+    ehr.send("PUT", "/DocumentReference/d1", &[], document("d1", "p1", &binary)).await.expect(201);
+    let reference = serde_json::json!({"reference": format!("Binary/{binary}")});
+    let provenance = serde_json::json!({"resourceType": "Provenance", "id": "v", "target": [reference],
+        "recorded": "2020-01-01T00:00:00Z", "agent": [{"who": {"display": "x"}}]});
+    ehr.send("PUT", "/Provenance/v", &[], provenance.to_string()).await.expect(201);
+    let mut related: serde_json::Value = serde_json::from_str(&document("d2", "p2", "another")).unwrap();
+    related["context"] = serde_json::json!({"related": [reference]});
+    ehr.send("PUT", "/DocumentReference/d2", &[], related.to_string()).await.expect(201);
+    let lines = async |patient: &str| {
+        let found = ehr.get(&format!("/AuditEvent?patient={patient}&action=E&_count=0")).await.expect(200).json();
+        found["total"].as_u64().unwrap()
+    };
+    let in_a_batch = serde_json::json!({"resourceType": "Bundle", "type": "batch",
+        "entry": [{"request": {"method": "GET", "url": format!("Binary?_id={binary}")}}]});
+    let batch = in_a_batch.to_string();
+    let by_id = format!("_id={binary}");
+    for (method, path, media_type, body) in [
+        ("GET", format!("/Binary?_id={binary}").as_str(), JSON, ""),
+        ("GET", "/Binary?_count=500", JSON, ""),
+        ("POST", "/Binary/_search", "application/x-www-form-urlencoded", by_id.as_str()),
+        ("POST", "/", JSON, batch.as_str()),
+        ("GET", "/Provenance?_include=Provenance:target", JSON, ""),
+        ("GET", "/DocumentReference?_id=d2&_include=DocumentReference:related", JSON, ""),
+        ("GET", "/Patient/p2/$everything", JSON, ""),
+        ("GET", "/Binary/_history", JSON, ""),
+        ("GET", "/_history", JSON, ""),
+    ] {
+        let before = lines("p1").await;
+        let got = ehr.send(method, path, &[("content-type", media_type)], body).await.expect(200).text();
+        assert!(got.contains(&format!("Binary/{binary}")) && got.contains("AQID"), "{path}: {got}");
+        assert_eq!(lines("p1").await, before + 1, "{path}");
+    }
+}
+
 #[actix_web::test]
 async fn a_patients_client_makes_no_binary_its_own_by_pointing_at_it() {
     let (_world, ehr, portal) = two_patients().await;
@@ -163,6 +204,36 @@ async fn a_patients_client_makes_no_binary_its_own_by_pointing_at_it() {
     }
     portal.post("/DocumentReference", document("d", "p1", &own)).await.expect(201);
     portal.get(&format!("/Binary/{own}")).await.expect(200);
+}
+
+#[actix_web::test]
+async fn an_audit_event_was_sent_whole_whatever_the_client_had_and_wanted() {
+    let (_world, ehr, portal) = two_patients().await;
+    let whole = ehr.get("/AuditEvent/leaf-1").await.expect(200);
+    let modified = whole.header("last-modified").unwrap();
+    assert!(whole.json()["entity"].is_array());
+    for path in ["/AuditEvent/leaf-1", "/AuditEvent/leaf-1/_history/1"] {
+        for (header, value, status) in [
+            ("if-none-match", "W/\"1\"", 304),
+            ("if-none-match", "*", 304),
+            ("if-none-match", "W/\"2\"", 200),
+            ("if-modified-since", modified, 304),
+            ("if-modified-since", "Thu, 01 Jan 1970 00:00:00 GMT", 200),
+        ] {
+            let got = ehr.send("GET", path, &[(header, value)], "").await.expect(status);
+            assert_eq!(got.header("etag"), whole.header("etag"), "{path} {header}: {value}");
+            assert_eq!(got.bytes.is_empty(), status == 304, "{path} {header}: {value}");
+        }
+        for part in ["_summary=true", "_elements=recorded"] {
+            let shown = ehr.get(&format!("{path}?{part}")).await.expect(200).json();
+            assert_eq!(shown["meta"]["tag"][0]["code"], "SUBSETTED", "{path}?{part}");
+            assert!(shown["recorded"].is_string() && shown["entity"].is_null(), "{path}?{part}");
+        }
+    }
+    // Who may not read it is not told whether it changed.
+    let of_p2 = ehr.get("/AuditEvent?patient=p2&_count=1").await.expect(200).json();
+    let id = of_p2["entry"][0]["resource"]["id"].as_str().unwrap();
+    portal.send("GET", &format!("/AuditEvent/{id}"), &[("if-none-match", "*")], "").await.expect(404);
 }
 
 #[actix_web::test]

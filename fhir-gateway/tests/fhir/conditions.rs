@@ -209,6 +209,68 @@ async fn reads_and_writes_keep_their_preconditions() {
     assert_eq!(said["resourceType"], "OperationOutcome");
 }
 
+/// A header that was not ASCII was taken for none, and what it should have prevented was done.
+#[actix_web::test]
+async fn a_precondition_that_was_no_ascii_was_passed_over() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    client.send("PUT", "/Patient/p1", &[], patient(Some("p1"), "1", "male")).await.expect(201);
+    let png = [("content-type", "image/png"), ("x-security-context", "Patient/pé")];
+    let refused = client.send("POST", "/Binary", &png, [1u8]).await.expect(400).text();
+    assert!(refused.contains("x-security-context"), "{refused}");
+    for (method, header, value) in [
+        ("PUT", "if-match", "W/\"1\"é"),
+        ("PUT", "if-none-match", "*é"),
+        ("DELETE", "if-match", "W/\"1\"é"),
+        ("GET", "if-none-match", "W/\"1\"é"),
+    ] {
+        for path in ["/Patient/p1", "/Patient?identifier=urn:mrn%7C1"] {
+            let body = if method == "PUT" { patient(Some("p1"), "1", "female") } else { String::new() };
+            if (method, path.contains('?')) != ("GET", true) {
+                let refused = client.send(method, path, &[(header, value)], body).await.expect(400).text();
+                assert!(refused.contains(header), "{method} {path}: {refused}");
+            }
+        }
+    }
+    let kept = client.get("/Patient/p1").await.expect(200).json();
+    assert_eq!((&kept["meta"]["versionId"], &kept["gender"]), (&json!("1"), &json!("male")));
+    assert_eq!(client.get("/Binary").await.expect(200).json()["total"], 0);
+}
+
+/// Clients send the letters of a search as they are.
+#[actix_web::test]
+async fn a_condition_in_utf_8_was_passed_over_and_created_a_second_resource() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let body = json!({"resourceType": "Patient", "name": [{"family": "Müller"}]}).to_string();
+    for (condition, status) in [("family=Müller", 201), ("family=Müller", 200), ("family=M%C3%BCller", 200)] {
+        client.send("POST", "/Patient", &[("if-none-exist", condition)], body.clone()).await.expect(status);
+    }
+    assert_eq!(client.get("/Patient").await.expect(200).json()["total"], 1);
+}
+
+#[actix_web::test]
+async fn a_put_by_condition_in_a_transaction_created_what_if_match_says_is_there() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let run = |kind: &str, id: Option<&str>, mrn: &str, tag: &str| {
+        let resource: Value = serde_json::from_str(&patient(id, mrn, "male")).unwrap();
+        let request = json!({"method": "PUT", "url": format!("Patient?identifier=urn:mrn|{mrn}"), "ifMatch": tag});
+        let entry = json!({"resource": resource, "request": request});
+        client.post("/", json!({"resourceType": "Bundle", "type": kind, "entry": [entry]}).to_string())
+    };
+    for id in [None, Some("p1")] {
+        run("transaction", id, "1", "W/\"1\"").await.expect(412);
+        let batch = run("batch", id, "1", "W/\"1\"").await.expect(200).json();
+        assert_eq!(batch["entry"][0]["response"]["status"], "412 Precondition Failed");
+    }
+    assert_eq!(client.get("/Patient").await.expect(200).json()["total"], 0);
+    client.send("PUT", "/Patient/p1", &[], patient(Some("p1"), "1", "female")).await.expect(201);
+    run("transaction", None, "1", "W/\"2\"").await.expect(412);
+    run("transaction", None, "1", "W/\"1\"").await.expect(200);
+    assert_eq!(client.get("/Patient/p1").await.expect(200).json()["meta"]["versionId"], "2");
+}
+
 #[actix_web::test]
 async fn a_write_by_condition_tells_nothing_of_what_the_caller_may_not_see() {
     let (_world, ehr, portal) = two_patients().await;
