@@ -191,7 +191,7 @@ impl Organization {
         let trust = Trust::read(config.trusted_authorities.as_deref()).map_err(OpenError::Trust)?;
         let token_url = config.token_url(&name);
         let authority = Authority::open(settings, &config.auth, token_url, &trust, &keys, Arc::clone(&store))?;
-        let network = Network::new(peers(config)?, &settings.data, &trust)
+        let network = Network::new(peers(config)?, &settings.data, &trust, &keys, Arc::clone(&store))
             .map_err(|error| OpenError::Folder(name.clone(), error))?;
         let subscriptions = Channel::new(&config.subscriptions, &trust)
             .map(|channel| Subscriptions::open(&keys, Arc::clone(&store), &config.subscriptions, channel))

@@ -49,7 +49,7 @@ pub async fn handle(
     if account.and_then(|account| accounts::authority(&address, &account, &key)).is_none() {
         return Err(Refusal::Unauthorized("the signing key is no longer the organization's"));
     }
-    acceptance.remember(&exchange, headers.time, now).map_err(unauthorized)?;
+    acceptance.remember(&exchange, headers.time, now).await?.map_err(unauthorized)?;
     organization.network.rates().check(&asker.address.to_string())?;
     let answer = match operation {
         "search" => answer::search(organization, &asker, &parse(body)?).await?,

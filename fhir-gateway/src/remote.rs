@@ -1,7 +1,8 @@
 //! What other custodians hold and consent opens, for one's own clinicians.
 //!
 //! - [`lookup`]: what this organization itself holds, found through its index.
-//! - [`approved`]: access requests that patients approved, from the ledger.
+//! - [`approved`]: access requests that patients approved, from the ledger. [`names`]: what they are called
+//!   in the ids of what they open.
 //! - [`peer`]: asking a custodian's gateway. [`outbox`]: access requests on their way to one.
 //! - [`rewrite`]: a custodian's resource as this gateway serves it. [`merge`]: all of it together.
 //!
@@ -13,7 +14,9 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use careledger_wire::ids::Address;
 use url::Url;
 
-use crate::{auth::rates::Rates, http_client::Trust, ledger, release::signed::Acceptance};
+use crate::{
+    auth::rates::Rates, http_client::Trust, keys::OrganizationKeys, ledger, release::signed::Acceptance, vault::Store,
+};
 
 /// Requests of one other organization: over time, and at once.
 const PEER_REQUESTS_PER_SECOND: u32 = 50;
@@ -22,6 +25,7 @@ const PEER_REQUEST_BURST: u32 = 200;
 pub mod approved;
 pub mod lookup;
 pub mod merge;
+pub mod names;
 pub mod outbox;
 pub mod peer;
 pub mod rewrite;
@@ -36,22 +40,30 @@ struct Inner {
     peers: BTreeMap<Address, Url>,
     outbox: outbox::Outbox,
     acceptance: Acceptance,
+    names: names::Names,
     rates: Rates,
     client: reqwest::Client,
 }
 
 impl Network {
     /// `peers` are where other organizations' gateways answer (`http://host:port/organization`);
-    /// `folder` holds what is on its way to them.
+    /// `folder` holds what is on its way to them, `store` what was given out and accepted.
     ///
     /// # Errors
-    /// Where the folder cannot be made, or TLS cannot be set up.
-    pub fn new(peers: BTreeMap<Address, Url>, folder: &Path, trust: &Trust) -> std::io::Result<Self> {
+    /// Where the folder cannot be made, the store does not answer, or TLS cannot be set up.
+    pub fn new(
+        peers: BTreeMap<Address, Url>,
+        folder: &Path,
+        trust: &Trust,
+        keys: &OrganizationKeys,
+        store: Arc<dyn Store>,
+    ) -> std::io::Result<Self> {
         let outbox = outbox::Outbox::open(&folder.join("outbox"))?;
-        let acceptance = Acceptance::new(ledger::clock());
+        let names = names::Names::new(keys, Arc::clone(&store));
+        let acceptance = Acceptance::open(store, ledger::clock()).map_err(std::io::Error::other)?;
         let rates = Rates::new(PEER_REQUESTS_PER_SECOND, PEER_REQUEST_BURST);
         let client = peer::client(trust).map_err(std::io::Error::other)?;
-        Ok(Self { inner: Arc::new(Inner { peers, outbox, acceptance, rates, client }) })
+        Ok(Self { inner: Arc::new(Inner { peers, outbox, acceptance, names, rates, client }) })
     }
 
     /// Where the gateway of `organization` answers, where the configuration says so.
@@ -67,6 +79,11 @@ impl Network {
     /// Which signed requests were accepted.
     pub fn acceptance(&self) -> &Acceptance {
         &self.inner.acceptance
+    }
+
+    /// What access requests are called in ids.
+    pub fn names(&self) -> &names::Names {
+        &self.inner.names
     }
 
     /// How often other organizations may ask, each by its account: every answer costs a synced

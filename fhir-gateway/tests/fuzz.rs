@@ -243,7 +243,10 @@ fn peer_seeds() -> Vec<Seed> {
     };
     let sealed = Sealed { enc: vec![1; 32], ciphertext: vec![2; 48] };
     let bodies = [
-        ("search", written(&Search { right: right.clone(), resource_type: "DocumentReference".to_owned() })),
+        (
+            "search",
+            written(&Search { right: right.clone(), resource_type: "DocumentReference".to_owned(), after: None }),
+        ),
         ("read", written(&Read { right, resource_type: "Binary".to_owned(), id: "b".to_owned() })),
         ("request", written(&AccessRequest { request: RequestId::new([4; 32]), sealed })),
     ];

@@ -17,13 +17,20 @@ use crate::{
     organization::Organization,
     outcome::Refusal,
     records::Stored,
-    remote::lookup,
+    remote::{lookup, peer},
     resources::resource,
     validate,
 };
 
 /// Documents in one answer.
 const DOCUMENTS_MAX: usize = 500;
+/// Sealed bytes in one answer of several documents. One alone may be as large as it is here.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+// Base64 of base64 is 16/9 as large, and what stands beside a body is less than 1 KiB.
+const _: () = assert!(
+    (ANSWER_BYTES_MAX + DOCUMENTS_MAX * 1024) / 9 * 16 < peer::ANSWER_BYTES_MAX,
+    "who asks must be able to read the answer"
+);
 /// Resources that one decision looks at.
 const RESOURCES_MAX: u32 = 10_000;
 /// Longest word of a request that goes into the access log.
@@ -135,24 +142,58 @@ impl Case {
     }
 }
 
-/// What consent opens of one type. One access-log leaf, before the answer.
+/// An answer to a search that is being filled.
+#[derive(Default)]
+struct Filling {
+    answer: Answer,
+    bytes: usize,
+}
+
+impl Filling {
+    /// Whether the answer takes no further document, whatever its size.
+    fn is_full(&self) -> bool {
+        self.answer.documents.len() >= DOCUMENTS_MAX
+    }
+
+    /// Takes a document, the first of all or one that fits; else the answer is truncated before it.
+    fn take(&mut self, document: Released) {
+        let bytes = self.bytes.saturating_add(document.body.len());
+        if self.is_full() || (bytes > ANSWER_BYTES_MAX && !self.answer.documents.is_empty()) {
+            self.answer.is_truncated = true;
+            return;
+        }
+        self.bytes = bytes;
+        self.answer.documents.push(document);
+    }
+}
+
+/// What consent opens of one type, in order of id, until the answer is full. One access-log leaf,
+/// before the answer.
 pub async fn search(organization: &Organization, asker: &Asker, search: &Search) -> Result<Answer, Refusal> {
-    plain(&search.right, &search.resource_type, None)?;
+    plain(&search.right, &search.resource_type, search.after.as_deref())?;
     let case = case(organization, asker, &search.right).await?;
-    let mut answer = Answer::default();
+    let mut filling = Filling::default();
     let mut rule = case.closed();
     if let (None, Some(patient)) = (rule, &case.patient) {
-        let criteria = [("patient", format!("Patient/{patient}"))];
-        for (stored, resource) in &about(organization, &search.resource_type, &criteria).await? {
-            match case.decide(&facts::of(resource)) {
-                Ok(()) if answer.documents.len() < DOCUMENTS_MAX => {
-                    answer.documents.push(released(organization, asker, stored).await?);
-                }
-                Ok(()) => answer.is_truncated = true,
+        let ids = about(organization, &search.resource_type, patient).await?;
+        let is_whole = ids.len() < RESOURCES_MAX as usize;
+        // One at a time: of what is looked at, no more is in memory than of what is answered.
+        for id in ids.iter().filter(|id| search.after.as_ref().is_none_or(|after| *id > after)) {
+            let Some((stored, resource)) = lookup::current(organization, &search.resource_type, id).await? else {
+                continue;
+            };
+            match case.decide(&facts::of(&resource)) {
+                Ok(()) if filling.is_full() => filling.answer.is_truncated = true,
+                Ok(()) => filling.take(released(organization, asker, &stored).await?),
                 Err(broken) => rule = rule.or(Some(broken)),
             }
+            if filling.answer.is_truncated {
+                break;
+            }
         }
+        filling.answer.is_truncated |= !is_whole;
     }
+    let answer = filling.answer;
     let verdict = match rule {
         Some(rule) if answer.documents.is_empty() => Verdict::Denied(rule),
         _ => Verdict::Permitted,
@@ -201,7 +242,7 @@ async fn deciding(organization: &Organization, patient: &str, read: &Read) -> Re
         return deciding_binary(organization, patient, &read.id).await;
     }
     let criteria = [("_id", read.id.clone()), ("patient", format!("Patient/{patient}"))];
-    let found = about(organization, &read.resource_type, &criteria).await?;
+    let found = none_if_unsupported(lookup::versions(organization, &read.resource_type, &criteria, 1).await)?;
     Ok(found.into_iter().next().map(|(version, resource)| Found { version, on: vec![resource] }))
 }
 
@@ -220,13 +261,17 @@ async fn deciding_binary(organization: &Organization, patient: &str, id: &str) -
     Ok(is_the_patients.then(|| Found { version, on: on.into_iter().map(|(_, document)| document).collect() }))
 }
 
-/// The resources that meet `criteria`. A type that is about no patient has none.
-async fn about(
-    organization: &Organization,
-    resource_type: &str,
-    criteria: &[(&str, String)],
-) -> Result<Vec<(Stored, Value)>, Refusal> {
-    match lookup::versions(organization, resource_type, criteria, RESOURCES_MAX).await {
+/// Ids of the resources of one type that are about a Patient, in order, at most [`RESOURCES_MAX`].
+async fn about(organization: &Organization, resource_type: &str, patient: &str) -> Result<Vec<String>, Refusal> {
+    let criteria = [("patient", format!("Patient/{patient}"))];
+    let mut ids = none_if_unsupported(lookup::ids(organization, resource_type, &criteria, RESOURCES_MAX).await)?;
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// A type that is about no patient has none of a patient's resources.
+fn none_if_unsupported<T>(found: Result<Vec<T>, Refusal>) -> Result<Vec<T>, Refusal> {
+    match found {
         Err(Refusal::UnsupportedResource | Refusal::UnsupportedParameter(_)) => Ok(Vec::new()),
         other => other,
     }
@@ -291,9 +336,55 @@ async fn log(
 
 #[cfg(test)]
 mod tests {
-    use careledger_wire::ids::{GrantId, SubjectId};
+    use careledger_wire::ids::{GrantId, RecordId, SubjectId};
 
     use super::*;
+    use crate::{
+        envelope::{self, Document, DocumentKey},
+        keys::EncryptionPair,
+    };
+
+    fn released(id: usize, bytes: usize) -> Released {
+        let document = Document::new(RecordId::new([1; 32]), 1);
+        let wrap = envelope::wrap_for(&document, &DocumentKey::random(), &EncryptionPair::random().public()).unwrap();
+        Released {
+            resource_type: "DocumentReference".to_owned(),
+            id: id.to_string(),
+            last_updated: 1_000_000,
+            content_type: "application/fhir+json".to_owned(),
+            document,
+            body: vec![0; bytes],
+            wrap,
+        }
+    }
+
+    #[test]
+    fn an_answer_between_gateways_is_bounded_in_bytes_and_in_documents() {
+        const MANY: usize = DOCUMENTS_MAX + 1;
+        // Sizes, how many of them are taken, whether there is more.
+        let cases = [
+            (vec![], 0, false),
+            (vec![ANSWER_BYTES_MAX], 1, false),
+            (vec![ANSWER_BYTES_MAX, 0], 2, false),
+            (vec![ANSWER_BYTES_MAX, 1], 1, true),
+            (vec![1, ANSWER_BYTES_MAX], 1, true),
+            // One that is larger than an answer of several travels alone.
+            (vec![ANSWER_BYTES_MAX + 1], 1, false),
+            (vec![ANSWER_BYTES_MAX + 1, 0], 1, true),
+            (vec![0; DOCUMENTS_MAX], DOCUMENTS_MAX, false),
+            (vec![0; MANY], DOCUMENTS_MAX, true),
+        ];
+        for (sizes, taken, is_truncated) in cases {
+            let mut filling = Filling::default();
+            for (id, bytes) in sizes.iter().enumerate() {
+                filling.take(released(id, *bytes));
+            }
+            let found = (filling.answer.documents.len(), filling.answer.is_truncated);
+            assert_eq!(found, (taken, is_truncated), "{} of {:?}…", sizes.len(), sizes.first());
+            let largest = serde_json::to_vec(&filling.answer).unwrap().len() / 3 * 4;
+            assert!(largest < peer::ANSWER_BYTES_MAX, "who asked cannot read {largest} bytes");
+        }
+    }
 
     #[test]
     fn what_another_gateway_sends_goes_into_the_access_log_only_when_it_is_plain() {

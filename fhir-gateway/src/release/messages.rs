@@ -39,6 +39,9 @@ pub struct Search {
     pub right: Right,
     /// FHIR resource type.
     pub resource_type: String,
+    /// Only what has a greater id, in the order of bytes: the last of an answer that was truncated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }
 
 /// Body of `POST …/peer/v1/read`.
@@ -79,9 +82,9 @@ pub struct Sealed {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
-    /// What consent opens of what was asked for.
+    /// What consent opens of what was asked for, in order of id.
     pub documents: Vec<Released>,
-    /// Whether there is more than one answer can hold.
+    /// Whether there is more than one answer can hold: ask again with [`Search::after`].
     pub is_truncated: bool,
 }
 
@@ -160,6 +163,22 @@ fn seal<T: Serialize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_search_from_the_beginning_is_written_as_it_was_before_there_was_a_place_to_go_on_from() {
+        let right = Right {
+            grant: GrantId::new([1; 32]),
+            subject: SubjectId::new([2; 32]),
+            purpose: "TREAT".to_owned(),
+            practitioner: Address::new([3; 20]),
+        };
+        let from_beginning = Search { right, resource_type: "DocumentReference".to_owned(), after: None };
+        let mut json = serde_json::to_value(&from_beginning).unwrap();
+        assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), ["right", "resource_type"]);
+        json["after"] = "d".into();
+        let going_on = Search { after: Some("d".to_owned()), ..from_beginning };
+        assert_eq!(serde_json::from_value::<Search>(json).unwrap(), going_on);
+    }
 
     #[test]
     fn an_answer_opens_for_its_asker_as_the_answer_to_that_request_only() {

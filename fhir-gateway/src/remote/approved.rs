@@ -5,8 +5,9 @@ use careledger_wire::{
     decision,
     ids::{Address, GrantId},
 };
+use serde_json::Value;
 
-use super::lookup;
+use super::{lookup, names::Name};
 use crate::{
     hooks::task as request_task,
     mapping::{practitioner, task},
@@ -16,12 +17,14 @@ use crate::{
     release::messages::Right,
 };
 
-/// Access requests of one patient, or in all, that are looked at.
+/// Access requests of one patient that are looked at.
 const REQUESTS_MAX: u32 = 10_000;
 
 /// An approved request: by which right what can be asked of whom, for which local Patient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approved {
+    /// What it is called in the ids of what it opens.
+    pub name: Name,
     /// Local id of the Patient whom the request was for.
     pub patient: String,
     /// Who holds the records.
@@ -39,35 +42,37 @@ impl Approved {
     }
 }
 
-/// The approved requests for the local Patient `patient`, in order of their grants.
+/// The approved requests for the local Patient `patient`, in order of their grants. Their names lead
+/// back to them from now on.
 pub async fn of_patient(organization: &Organization, patient: &str) -> Result<Vec<Approved>, Refusal> {
-    collect(organization, Some(patient)).await
-}
-
-/// The approved request whose grant starts with these 16 hexadecimal digits.
-pub async fn by_prefix(organization: &Organization, prefix: &str) -> Result<Option<Approved>, Refusal> {
-    let all = collect(organization, None).await?;
-    Ok(all.into_iter().find(|approved| approved.right.grant.to_string().starts_with(prefix)))
-}
-
-async fn collect(organization: &Organization, patient: Option<&str>) -> Result<Vec<Approved>, Refusal> {
     let code = format!("{}|{}", naming::TASK_CODE, naming::ACCESS_REQUEST);
-    let mut criteria = vec![("code", code)];
-    criteria.extend(patient.map(|id| ("patient", format!("Patient/{id}"))));
+    let criteria = [("code", code), ("patient", format!("Patient/{patient}"))];
     let mut approved = Vec::new();
     for (id, resource) in lookup::matches(organization, "Task", &criteria, REQUESTS_MAX).await? {
-        if !task::is_access_request(&resource) {
-            continue;
-        }
-        // Requests of others, kept here as their custodian, name no local Practitioner.
-        let Ok(request) = task::request(&resource) else { continue };
-        approved.extend(answered(organization, &id, request).await?);
+        let Some(found) = of_task(organization, &id, &resource).await? else { continue };
+        organization.network.names().give(&id).await?;
+        approved.push(found);
     }
     approved.sort_by_key(|approved| approved.right.grant);
     Ok(approved)
 }
 
-async fn answered(organization: &Organization, id: &str, request: task::Request) -> Result<Option<Approved>, Refusal> {
+/// The approved request of that name. What it costs does not depend on how many there are.
+pub async fn by_name(organization: &Organization, name: &Name) -> Result<Option<Approved>, Refusal> {
+    let Some(id) = organization.network.names().task(name)? else { return Ok(None) };
+    match lookup::current(organization, "Task", &id).await? {
+        Some((_, resource)) => of_task(organization, &id, &resource).await,
+        None => Ok(None),
+    }
+}
+
+/// The request in a Task, where it is one and was approved.
+async fn of_task(organization: &Organization, id: &str, resource: &Value) -> Result<Option<Approved>, Refusal> {
+    if !task::is_access_request(resource) {
+        return Ok(None);
+    }
+    // Requests of others, kept here as their custodian, name no local Practitioner.
+    let Ok(request) = task::request(resource) else { return Ok(None) };
     let (request_id, _) = request_task::identity(organization, id);
     let state = organization.ledger.get_proven(&keys::request(&request_id)).await?.value;
     let grant = state.and_then(|state| GrantId::try_from(state.grant.as_slice()).ok());
@@ -84,5 +89,6 @@ async fn answered(organization: &Organization, id: &str, request: task::Request)
     let now = organization.ledger.now();
     let is_open = state.is_some_and(|state| decision::out_of_force(&state, now).is_none());
     let right = Right { grant, subject: request.subject, purpose: request.purpose, practitioner };
-    Ok(Some(Approved { patient: request.patient, custodian: request.custodian, right, is_open }))
+    let name = organization.network.names().of(id);
+    Ok(Some(Approved { name, patient: request.patient, custodian: request.custodian, right, is_open }))
 }

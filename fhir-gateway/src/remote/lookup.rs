@@ -36,26 +36,46 @@ pub async fn versions(
     criteria: &[(&str, String)],
     limit: u32,
 ) -> Result<Vec<(Stored, Value)>, Refusal> {
+    let ids = ids(organization, resource_type, criteria, limit).await?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        found.extend(current(organization, resource_type, &id).await?);
+    }
+    Ok(found)
+}
+
+/// Ids of the resources of one type that meet every criterion, at most `limit`, in order of arrival.
+/// Nothing is read but the index.
+pub async fn ids(
+    organization: &Organization,
+    resource_type: &str,
+    criteria: &[(&str, String)],
+    limit: u32,
+) -> Result<Vec<String>, Refusal> {
     let resource = resource(resource_type).ok_or(Refusal::UnsupportedResource)?;
     let pairs: Vec<(String, String)> =
         criteria.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let query = Query::parse(resource, &pairs, Handling::Strict, &organization.base_url)?;
     let hits = organization.index.run(move |index| index.matches(&query, limit)).await?;
-    let mut found = Vec::with_capacity(hits.len());
-    for hit in hits {
-        match organization.records.read(resource_type, &hit.id).await {
-            Ok(stored) => {
-                if let Content::Json(bytes) = &stored.content
-                    && let Ok(value) = serde_json::from_slice(bytes)
-                {
-                    found.push((stored, value));
-                }
-            }
-            Err(Refusal::NotFound | Refusal::Gone) => {}
-            Err(other) => return Err(other),
-        }
-    }
-    Ok(found)
+    Ok(hits.into_iter().map(|hit| hit.id).collect())
+}
+
+/// The current version of one resource and its content; none where it is not there, or no JSON.
+pub async fn current(
+    organization: &Organization,
+    resource_type: &str,
+    id: &str,
+) -> Result<Option<(Stored, Value)>, Refusal> {
+    let stored = match organization.records.read(resource_type, id).await {
+        Ok(stored) => stored,
+        Err(Refusal::NotFound | Refusal::Gone) => return Ok(None),
+        Err(other) => return Err(other),
+    };
+    let value = match &stored.content {
+        Content::Json(bytes) => serde_json::from_slice(bytes).ok(),
+        Content::Raw { .. } | Content::Deleted => None,
+    };
+    Ok(value.map(|value| (stored, value)))
 }
 
 /// Ids and contents of one patient's resources of one type.

@@ -24,6 +24,11 @@ use crate::{
 /// Types that are asked for at other custodians.
 pub const REMOTE_TYPES: [&str; 2] = ["DocumentReference", "Binary"];
 
+/// Answers to one search that are read of one custodian.
+const ANSWERS_MAX: usize = 20;
+/// Sealed bytes after which no further answer is asked for.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// One entry of a merged search.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
@@ -69,37 +74,89 @@ pub async fn search(
     let approved = approved::of_patient(organization, patient).await?;
     // What the ledger says is closed is neither asked for nor a gap.
     let open: Vec<Approved> = approved.into_iter().filter(|approved| approved.is_open && approved.is_by(by)).collect();
-    let asked = open.iter().map(|approved| {
-        let search = Search { right: approved.right.clone(), resource_type: resource_type.to_owned() };
-        async move { peer::search(organization, &approved.custodian, &search).await }
-    });
+    let asked = open.iter().map(|approved| released(organization, approved, resource_type));
     let answers = futures::future::join_all(asked).await;
     let (mut found, mut gaps) = (Vec::new(), Vec::new());
-    for (approved, answer) in open.iter().zip(answers) {
-        match answer {
-            Ok(answer) => {
-                if answer.is_truncated {
-                    gaps.push(Entry::Gap(gap(&approved.custodian, "has more documents than one answer can hold")));
-                }
-                found.extend(entries(organization, approved, answer));
-            }
-            Err(error) => gaps.push(Entry::Gap(gap(&approved.custodian, &error.to_string()))),
-        }
+    for (approved, (documents, missing)) in open.iter().zip(answers) {
+        found.extend(entries(organization, approved, documents));
+        gaps.extend(missing.map(|why| Entry::Gap(gap(&approved.custodian, &why))));
     }
     found.extend(gaps);
     Ok(found)
 }
 
-fn entries(organization: &Organization, approved: &Approved, answer: Answer) -> Vec<Entry> {
-    let mut entries = Vec::with_capacity(answer.documents.len());
-    let mut documents = answer.documents;
-    documents.sort_by(|left, right| left.id.cmp(&right.id));
+/// Everything that a custodian releases of one type, answer after answer, in order of id; and why
+/// something may be missing, if it may.
+async fn released(
+    organization: &Organization,
+    approved: &Approved,
+    resource_type: &str,
+) -> (Vec<Released>, Option<String>) {
+    let mut collected = Collected::default();
+    let (right, resource_type) = (approved.right.clone(), resource_type.to_owned());
+    let mut search = Search { right, resource_type, after: None };
+    let missing = loop {
+        match peer::search(organization, &approved.custodian, &search).await {
+            Ok(answer) => match collected.take(answer) {
+                Next::After(id) => search.after = Some(id),
+                Next::Nothing => break None,
+                Next::TooMuch => break Some("has more documents than are read at once".to_owned()),
+            },
+            Err(error) => break Some(error.to_string()),
+        }
+    };
+    (collected.documents, missing)
+}
+
+/// What came in the answers of one custodian so far.
+#[derive(Default)]
+struct Collected {
+    documents: Vec<Released>,
+    answers: usize,
+    bytes: usize,
+}
+
+/// What to ask after an answer.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// What comes after this id.
+    After(String),
+    /// There is no more.
+    Nothing,
+    /// There is more than is read.
+    TooMuch,
+}
+
+impl Collected {
+    /// Takes an answer. A custodian's word that there is more is followed only where it leads on.
+    fn take(&mut self, answer: Answer) -> Next {
+        let Answer { mut documents, is_truncated } = answer;
+        documents.sort_by(|left, right| left.id.cmp(&right.id));
+        let before = self.documents.last().map(|document| document.id.clone());
+        let last = documents.last().map(|document| document.id.clone());
+        // What was shown already is not shown again.
+        documents.retain(|document| before.as_ref().is_none_or(|before| document.id > *before));
+        self.answers += 1;
+        self.bytes += documents.iter().map(|document| document.body.len()).sum::<usize>();
+        self.documents.extend(documents);
+        match last {
+            _ if !is_truncated => Next::Nothing,
+            Some(last) if self.answers < ANSWERS_MAX && self.bytes < BYTES_MAX && Some(&last) > before.as_ref() => {
+                Next::After(last)
+            }
+            _ => Next::TooMuch,
+        }
+    }
+}
+
+fn entries(organization: &Organization, approved: &Approved, documents: Vec<Released>) -> Vec<Entry> {
+    let mut entries = Vec::with_capacity(documents.len());
     for released in documents {
         let opened = open(organization, approved, &released, "DocumentReference").ok();
         let resource = opened.and_then(|opened| serde_json::from_slice::<Value>(&opened.bytes).ok());
         match resource {
             Some(resource) => {
-                entries.push(Entry::Found { id: RemoteId::of(&approved.right.grant, &released.id), resource });
+                entries.push(Entry::Found { id: RemoteId::of(&approved.name, &released.id), resource });
             }
             None => entries.push(Entry::Gap(gap(&approved.custodian, &PeerError::Answer.to_string()))),
         }
@@ -120,7 +177,7 @@ pub async fn read(
     if !REMOTE_TYPES.contains(&resource_type) {
         return Err(Refusal::NotFound);
     }
-    let approved = approved::by_prefix(organization, &remote.prefix).await?.ok_or(Refusal::NotFound)?;
+    let approved = approved::by_name(organization, &remote.name).await?.ok_or(Refusal::NotFound)?;
     if only.is_some_and(|patient| patient != approved.patient) || !approved.is_by(by) {
         return Err(Refusal::NotFound);
     }
@@ -194,7 +251,7 @@ fn checked(released: &Released, bytes: Vec<u8>) -> Result<Value, Refusal> {
 fn as_served(source: &str, approved: &Approved, released: &Released, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
     let mut resource = checked(released, bytes)?;
     let origin = Origin {
-        grant: &approved.right.grant,
+        name: &approved.name,
         patient: &approved.patient,
         source,
         version: released.document.version,
@@ -230,6 +287,35 @@ mod tests {
             body: Vec::new(),
             wrap,
         }
+    }
+
+    fn answer(ids: &[&str], is_truncated: bool) -> Answer {
+        let documents = ids.iter().map(|id| Released { id: (*id).to_owned(), ..released() }).collect();
+        Answer { documents, is_truncated }
+    }
+
+    #[test]
+    fn answers_are_followed_to_their_end_and_no_further() {
+        let ids = |collected: &Collected| collected.documents.iter().map(|found| found.id.clone()).collect::<Vec<_>>();
+        let mut collected = Collected::default();
+        assert_eq!(collected.take(answer(&["b", "a"], true)), Next::After("b".to_owned()));
+        assert_eq!(collected.take(answer(&["b", "d", "c"], true)), Next::After("d".to_owned()));
+        assert_eq!(collected.take(answer(&["e"], false)), Next::Nothing);
+        assert_eq!(ids(&collected), ["a", "b", "c", "d", "e"], "each once");
+        // Of one that always has more, and leads nowhere.
+        for stuck in [&[][..], &["a"], &["b"]] {
+            let mut collected = Collected::default();
+            assert_eq!(collected.take(answer(&["b"], true)), Next::After("b".to_owned()));
+            assert_eq!(collected.take(answer(stuck, true)), Next::TooMuch, "{stuck:?}");
+            assert_eq!(ids(&collected), ["b"]);
+        }
+        let mut collected = Collected::default();
+        let followed = (0..).map(|number| format!("{number:04}"));
+        let followed = followed.take_while(|id| collected.take(answer(&[id], true)) != Next::TooMuch).count();
+        assert_eq!(followed, ANSWERS_MAX - 1);
+        let mut collected = Collected::default();
+        let large = Released { body: vec![0; BYTES_MAX], ..released() };
+        assert_eq!(collected.take(Answer { documents: vec![large], is_truncated: true }), Next::TooMuch);
     }
 
     #[test]

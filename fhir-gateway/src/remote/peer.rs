@@ -23,7 +23,7 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 /// request, which is signed for one use, does not meet a closing one.
 const IDLE_MAX: Duration = Duration::from_secs(3);
 /// Largest answer that is read, in bytes.
-const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
+pub const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// Why a custodian did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,15 +1,16 @@
-//! A custodian's resource as this gateway serves it: its id names the grant, its source names the
+//! A custodian's resource as this gateway serves it: its id names the access request, its source names the
 //! custodian, and what it points at leads back here. Everything else stays as the custodian
 //! accepted it, digit for digit.
 
-use careledger_wire::ids::GrantId;
 use serde_json::{Value, json};
+
+use super::names::Name;
 
 /// A resource of another custodian, as its id here names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteId {
-    /// First 16 hexadecimal digits of the grant.
-    pub prefix: String,
+    /// The access request that opens it.
+    pub name: Name,
     /// Its id at the custodian.
     pub id: String,
 }
@@ -17,22 +18,22 @@ pub struct RemoteId {
 impl RemoteId {
     /// Reads an id of the form `r.<16 hexadecimal digits>.<id>`; `None` for a local one.
     pub fn parse(id: &str) -> Option<Self> {
-        let (prefix, id) = id.strip_prefix("r.")?.split_once('.')?;
-        let is_hex = prefix.len() == 16 && prefix.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        (is_hex && !id.is_empty()).then(|| Self { prefix: prefix.to_owned(), id: id.to_owned() })
+        let (name, id) = id.strip_prefix("r.")?.split_once('.')?;
+        let name = Name::parse(name)?;
+        (!id.is_empty()).then(|| Self { name, id: id.to_owned() })
     }
 
-    /// The id here of the resource `id` that `grant` opens.
-    pub fn of(grant: &GrantId, id: &str) -> String {
-        format!("r.{}.{id}", &grant.to_string()[..16])
+    /// The id here of the resource `id` that the access request `name` opens. It is 19 longer than `id`.
+    pub fn of(name: &Name, id: &str) -> String {
+        format!("r.{name}.{id}")
     }
 }
 
 /// What is known of a custodian's resource besides its content.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
-    /// The grant that opens it.
-    pub grant: &'a GrantId,
+    /// The access request that opens it.
+    pub name: &'a Name,
     /// Local id of the Patient whom it is about.
     pub patient: &'a str,
     /// Base URL of the custodian's gateway, or its account where no address is known.
@@ -47,7 +48,7 @@ pub struct Origin<'a> {
 pub fn rewrite(resource: &mut Value, origin: &Origin<'_>) {
     let Some(members) = resource.as_object_mut() else { return };
     if let Some(id) = members.get("id").and_then(Value::as_str) {
-        let id = RemoteId::of(origin.grant, id);
+        let id = RemoteId::of(origin.name, id);
         members.insert("id".to_owned(), json!(id));
     }
     let meta = members.entry("meta").or_insert_with(|| json!({}));
@@ -64,7 +65,7 @@ pub fn rewrite(resource: &mut Value, origin: &Origin<'_>) {
         let binary = url.as_str().and_then(|url| url.rsplit_once("Binary/")).map(|(_, id)| id.to_owned());
         if let Some(id) = binary {
             let id = id.split_once('/').map_or(id.as_str(), |(id, _)| id);
-            *url = json!(format!("Binary/{}", RemoteId::of(origin.grant, id)));
+            *url = json!(format!("Binary/{}", RemoteId::of(origin.name, id)));
         }
     }
 }
@@ -74,12 +75,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_name_the_grant_and_lead_back() {
-        let grant = GrantId::new([0xab; 32]);
-        let id = RemoteId::of(&grant, "doc-1");
+    fn ids_name_the_access_request_and_lead_back() {
+        let name = Name::new([0xab; 8]);
+        let id = RemoteId::of(&name, "doc-1");
         assert_eq!(id, "r.abababababababab.doc-1");
         let parsed = RemoteId::parse(&id).unwrap();
-        assert_eq!((parsed.prefix.as_str(), parsed.id.as_str()), ("abababababababab", "doc-1"));
+        assert_eq!((parsed.name, parsed.id.as_str()), (name, "doc-1"));
         for local in ["doc-1", "r.abc.doc", "r.ABABABABABABABAB.doc", "r.abababababababab.", "r.abababababababab"] {
             assert_eq!(RemoteId::parse(local), None, "{local}");
         }
@@ -89,9 +90,9 @@ mod tests {
     fn only_what_leads_elsewhere_is_changed() {
         let text = r#"{"resourceType":"DocumentReference","id":"d","meta":{"security":[{"code":"N"}]},"subject":{"reference":"Patient/p","display":"Name at A"},"content":[{"attachment":{"url":"http://a/a/fhir/Binary/b/_history/2","size":1.00}}],"extra":1.50}"#;
         let mut resource: Value = serde_json::from_str(text).unwrap();
-        let grant = GrantId::new([1; 32]);
+        let name = Name::new([1; 8]);
         let origin = Origin {
-            grant: &grant,
+            name: &name,
             patient: "local",
             source: "http://a/a/fhir",
             version: 3,

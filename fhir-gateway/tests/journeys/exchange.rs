@@ -5,6 +5,7 @@ mod closed;
 mod exports;
 mod gateways;
 mod grounds;
+mod names;
 mod reading;
 mod scopes;
 mod signed;

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::world::{PDF, World, document, id, shown_id};
+use super::world::{PDF, World, document, id};
 
 /// Ids of the documents that B finds.
 async fn found_at_b(world: &World) -> Vec<Value> {
@@ -15,10 +15,10 @@ async fn a_labelled_document_stays_closed_unless_its_label_was_opened() {
     let world = World::new().await;
     let (labelled, binary) = world.file(&world.at_a, &["PSY"]).await;
     let grant = world.opened().await;
-    assert_eq!(found_at_b(&world).await, [json!(shown_id(&grant, &world.document))]);
-    let closed = world.b.get(&format!("/DocumentReference/{}", shown_id(&grant, &labelled))).await;
-    let closed_binary = world.b.get(&format!("/Binary/{}", shown_id(&grant, &binary))).await;
-    let absent = world.b.get(&format!("/DocumentReference/{}", shown_id(&grant, "nothing-there"))).await;
+    assert_eq!(found_at_b(&world).await, [json!(world.shown_id(&grant, &world.document).await)]);
+    let closed = world.b.get(&format!("/DocumentReference/{}", world.shown_id(&grant, &labelled).await)).await;
+    let closed_binary = world.b.get(&format!("/Binary/{}", world.shown_id(&grant, &binary).await)).await;
+    let absent = world.b.get(&format!("/DocumentReference/{}", world.shown_id(&grant, "nothing-there").await)).await;
     assert_eq!(absent.status, 404);
     assert_eq!(closed, absent);
     assert_eq!(closed_binary, absent);
@@ -54,11 +54,11 @@ async fn a_grant_opens_nothing_of_another_patient() {
     assert_eq!(world.searched(&grant, "TREAT", "DocumentReference").await, [world.document.as_str()]);
     assert_eq!(world.read_at_a(&grant, "DocumentReference", &world.document).await, [world.document.as_str()]);
     assert_eq!(world.read_at_a(&grant, "DocumentReference", &others).await, Vec::<String>::new());
-    assert_eq!(found_at_b(&world).await, [json!(shown_id(&grant, &world.document))]);
-    let absent = world.b.get(&format!("/DocumentReference/{}", shown_id(&grant, "nothing-there"))).await;
+    assert_eq!(found_at_b(&world).await, [json!(world.shown_id(&grant, &world.document).await)]);
+    let absent = world.b.get(&format!("/DocumentReference/{}", world.shown_id(&grant, "nothing-there").await)).await;
     assert_eq!(absent.status, 404);
     for (resource_type, id) in [("DocumentReference", &others), ("Binary", &binary)] {
-        let path = format!("/{resource_type}/{}", shown_id(&grant, id));
+        let path = format!("/{resource_type}/{}", world.shown_id(&grant, id).await);
         assert_eq!(world.b.get(&path).await, absent, "{path}");
     }
 }
@@ -67,7 +67,7 @@ async fn a_grant_opens_nothing_of_another_patient() {
 async fn a_binary_is_closed_when_any_document_that_points_at_it_is() {
     let world = World::new().await;
     let grant = world.opened().await;
-    let binary = format!("/Binary/{}", shown_id(&grant, &world.binary));
+    let binary = format!("/Binary/{}", world.shown_id(&grant, &world.binary).await);
     assert_eq!(world.b.get(&binary).await.status, 200);
     let labelled = document(&world.at_a, &world.binary, &["PSY"]);
     let labelled = id(world.a.post("/DocumentReference", &labelled).await.expect(201));
@@ -94,11 +94,11 @@ async fn a_binary_that_no_document_of_the_patient_opens_is_as_absent() {
     world.a.post("/DocumentReference", &document(&world.at_a, &of_another, &[])).await.expect(201);
     let grant = world.opened().await;
 
-    assert_eq!(world.b.get(&format!("/Binary/{}", shown_id(&grant, &world.binary))).await.status, 200);
-    let absent = world.b.get(&format!("/Binary/{}", shown_id(&grant, "nothing-there"))).await;
+    assert_eq!(world.b.get(&format!("/Binary/{}", world.shown_id(&grant, &world.binary).await)).await.status, 200);
+    let absent = world.b.get(&format!("/Binary/{}", world.shown_id(&grant, "nothing-there").await)).await;
     assert_eq!(absent.status, 404);
     for binary in [&unpointed, &of_another] {
-        assert_eq!(world.b.get(&format!("/Binary/{}", shown_id(&grant, binary))).await, absent);
+        assert_eq!(world.b.get(&format!("/Binary/{}", world.shown_id(&grant, binary).await)).await, absent);
         assert_eq!(world.read_at_a(&grant, "Binary", binary).await, Vec::<String>::new());
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{World, id, shown_id, until};
+use super::world::{World, id, until};
 use crate::site::Reply;
 
 /// A finished export at B, once it is there.
@@ -41,7 +41,7 @@ async fn a_file_of_an_export_holds_what_is_still_open_when_it_is_fetched() {
     let local = world.b.get(&files_at_b[0]).await.expect(200);
     assert_eq!(local["id"], json!(own));
     let remote = world.b.get(&files_at_b[1]).await.expect(200);
-    assert_eq!(remote["id"], json!(shown_id(&grant, &world.document)));
+    assert_eq!(remote["id"], json!(world.shown_id(&grant, &world.document).await));
     let events = world.b.get(&format!("/AuditEvent?patient=Patient/{}", world.at_b)).await.expect(200);
     assert!(events.to_string().contains("$export"), "the patient sees the export");
 

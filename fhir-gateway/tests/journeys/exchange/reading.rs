@@ -1,8 +1,12 @@
 //! Who reads what the patient opened, and until when.
 
+use careledger_gateway::{
+    audit::Origin,
+    release::{answer, messages::Search},
+};
 use serde_json::{Value, json};
 
-use super::world::{ACCOUNT, PDF, World, id, shown_id};
+use super::world::{ACCOUNT, PDF, World, id};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_doctor_reads_what_the_patient_opened_and_no_more_after_it_was_closed() {
@@ -31,7 +35,7 @@ async fn a_doctor_reads_what_the_patient_opened_and_no_more_after_it_was_closed(
     let text = events.to_string();
     assert!(text.contains(&world.doctor.to_string()), "the patient sees who looked");
 
-    let absent = world.b.get(&format!("/Binary/{}", shown_id(&grant, "nothing-there"))).await;
+    let absent = world.b.get(&format!("/Binary/{}", world.shown_id(&grant, "nothing-there").await)).await;
     world.revoke(&grant).await;
     let refused = world.b.get(&format!("/{url}")).await;
     assert_eq!(refused.status, 404);
@@ -108,4 +112,56 @@ async fn an_approved_request_is_never_turned_to_another_patient_whatever_code_co
     world.b.put(&path, &own).await.expect(422);
     let found = world.b.get(&format!("/DocumentReference?patient=Patient/{other}")).await.expect(200);
     assert_eq!(found["entry"].as_array().map_or(0, Vec::len), 0, "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_of_another_gateway_goes_on_after_an_id() {
+    let world = World::new().await;
+    let mut filed = vec![world.document.clone()];
+    for _ in 0..3 {
+        filed.push(world.file(&world.at_a, &[]).await.0);
+    }
+    filed.sort();
+    let grant = world.opened().await;
+    for after in 0..=filed.len() {
+        let last = after.checked_sub(1).map(|last| filed[last].as_str());
+        let answer = world.searched_after(&grant, "TREAT", "DocumentReference", last).await;
+        let found: Vec<String> = answer.documents.into_iter().map(|document| document.id).collect();
+        assert_eq!((found.as_slice(), answer.is_truncated), (&filed[after..], false), "after {last:?}");
+    }
+}
+
+/// A custodian's answer is asked for in its own process: on a slow machine, so much is not sealed within the deadline.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_search_never_loads_all_that_a_patient_has() {
+    const EACH: usize = 9 * 1024 * 1024;
+    let world = World::new().await;
+    let mut filed = vec![world.document.clone()];
+    for number in 0..2 {
+        let large = json!({
+            "resourceType": "DocumentReference", "status": "current", "description": number.to_string(),
+            "subject": {"reference": format!("Patient/{}", world.at_a)},
+            "content": [{"attachment": {"contentType": "text/plain", "data": "QUJD".repeat(EACH / 4)}}],
+        });
+        filed.push(id(world.a.post("/DocumentReference", &large).await.expect(201)));
+    }
+    filed.sort();
+    let grant = world.opened().await;
+    let (a, b) = (&world.a.organization, world.b.organization.address());
+    let asker = answer::asker(a, b, Origin::default()).await.unwrap().unwrap();
+    let mut search =
+        Search { right: world.right(&grant, "TREAT"), resource_type: "DocumentReference".to_owned(), after: None };
+    let (mut found, mut answers) = (Vec::new(), 0);
+    loop {
+        let answer = answer::search(a, &asker, &search).await.unwrap();
+        answers += 1;
+        assert!(answer.documents.iter().map(|document| document.body.len()).sum::<usize>() <= 16 * 1024 * 1024);
+        found.extend(answer.documents.iter().map(|document| document.id.clone()));
+        search.after = found.last().cloned();
+        if !answer.is_truncated {
+            break;
+        }
+    }
+    // The small one is where its id puts it; no two large ones are in one answer.
+    assert_eq!((answers, found), (2, filed));
 }

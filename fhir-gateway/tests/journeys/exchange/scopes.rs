@@ -6,14 +6,14 @@ use careledger_gateway::{
     remote::{merge, rewrite::RemoteId},
 };
 
-use super::world::{World, shown_id};
+use super::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_custodian_opens_is_within_the_scopes_and_behind_the_practitioner_who_asks() {
     let world = World::new().await;
     let task = world.ask().await;
     let grant = world.approve(&task).await;
-    let id = shown_id(&grant, &world.document);
+    let id = world.shown_id(&grant, &world.document).await;
     let search = format!("/DocumentReference?patient=Patient/{}", world.at_b);
     let (inside, outside) = ("type=http://loinc.org|11488-4", "type=http://loinc.org|57133-1");
     for (scope, expected) in [
@@ -29,7 +29,7 @@ async fn what_another_custodian_opens_is_within_the_scopes_and_behind_the_practi
         assert_eq!(found["entry"].as_array().map_or(0, Vec::len), expected, "{scope}");
         let read = world.b.get_by(&token, &format!("/DocumentReference/{id}")).await;
         assert_eq!(read.status, if expected == 1 { 200 } else { 404 }, "{scope}");
-        let absent = shown_id(&grant, "nothing-there");
+        let absent = world.shown_id(&grant, "nothing-there").await;
         let absent = world.b.get_by(&token, &format!("/DocumentReference/{absent}")).await;
         assert!(expected == 1 || read == absent, "{scope}: outside of a scope and absent are the same bytes");
     }

@@ -6,8 +6,8 @@ use careledger_gateway::{
     keys::{OrganizationKeys, OrganizationSigner},
     ledger::{Ledger, clock},
     mapping::{consent::permit, task::timestamp},
-    release::messages::{Read, Right, Search},
-    remote::peer,
+    release::messages::{Answer, Read, Right, Search},
+    remote::{approved, peer, rewrite::RemoteId},
 };
 use careledger_wire::{
     commitment,
@@ -65,11 +65,6 @@ pub fn id(reply: Value) -> String {
     reply["id"].as_str().unwrap_or_else(|| panic!("{reply}")).to_owned()
 }
 
-/// Under which id B shows what `grant` opens of A's.
-pub fn shown_id(grant: &GrantId, id: &str) -> String {
-    format!("r.{}.{id}", &grant.to_string()[..16])
-}
-
 /// A document about a Patient, which points at a Binary.
 pub fn document(patient: &str, binary: &str, labels: &[&str]) -> Value {
     let labels: Vec<Value> = labels.iter().map(|code| json!({"coding": [{"code": code}]})).collect();
@@ -117,24 +112,28 @@ impl World {
         let b = Site::start(folder.path(), "south", &keys_b, through_rpc, address_b, &[peer_a]).await;
 
         let patient = OrganizationSigner::random();
-        let named = |name: &str| json!([{"family": name}]);
-        let body = json!({
-            "resourceType": "Patient", "name": named("Doe"),
-            "identifier": [{"system": ACCOUNT, "value": patient.address()}],
-        });
-        let at_a = id(a.post("/Patient", &body).await.expect(201));
-        let subject = commitment::subject_id(&keys_a.signer.address(), &patient.address());
-        let claim = MsgClaimSubject {
-            sender: patient.address().to_string(),
-            subject: subject.to_vec(),
-            encryption_key: OrganizationKeys::random().encryption.public().to_vec(),
-        };
-        ledger.relay(chain::signed(&ledger, &patient, claim.into()).await).await.unwrap();
+        let (at_a, subject) = patient_at(&a, &ledger, &patient).await;
         let (document, binary) = file(&a, &at_a, &[]).await;
-        let local = json!({"resourceType": "Patient", "id": "local", "name": named("Doe")});
+        let local = json!({"resourceType": "Patient", "id": "local", "name": [{"family": "Doe"}]});
         let at_b = id(b.put("/Patient/local", &local).await.expect(201));
         let doctor = OrganizationSigner::random().address();
         Self { _folder: folder, registrar, ledger, a, b, patient, subject, at_a, document, binary, at_b, doctor }
+    }
+
+    /// Whatever is done next is about another patient, who is known to both as well, and of whom A holds one
+    /// document, too.
+    pub async fn turn_to_another_patient(&mut self) {
+        self.patient = OrganizationSigner::random();
+        (self.at_a, self.subject) = patient_at(&self.a, &self.ledger, &self.patient).await;
+        (self.document, self.binary) = file(&self.a, &self.at_a, &[]).await;
+        self.at_b = id(self.b.post("/Patient", &json!({"resourceType": "Patient"})).await.expect(201));
+    }
+
+    /// Under which id B shows what `grant` opens of A's.
+    pub async fn shown_id(&self, grant: &GrantId, id: &str) -> String {
+        let approved = approved::of_patient(&self.b.organization, &self.at_b).await.unwrap();
+        let opening = approved.iter().find(|approved| approved.right.grant == *grant).expect("it was approved");
+        RemoteId::of(&opening.name, id)
     }
 
     /// A Patient at A whom nobody at B knows; its id.
@@ -191,17 +190,27 @@ impl World {
 
     /// The patient narrows and approves: the Consent `c1` with the signed transaction beside it.
     pub async fn approve(&self, task: &Value) -> GrantId {
+        let consent = complete(&self.approval());
+        self.approve_by(task, "Consent/c1", &consent).await
+    }
+
+    /// A Consent of the patient for B's doctor.
+    pub fn approval(&self) -> Value {
         let mut consent = self.consent(&self.b.organization.address());
         let practitioner = json!({"type": "Practitioner", "identifier": {"system": ACCOUNT, "value": self.doctor}});
         let role = consent["provision"]["actor"][0]["role"].clone();
         let actors = consent["provision"]["actor"].as_array_mut().unwrap();
         actors.push(json!({"role": role, "reference": practitioner}));
-        let consent = complete(&consent);
+        consent
+    }
+
+    /// The patient approves by a complete Consent, which is put at `url`.
+    pub async fn approve_by(&self, task: &Value, url: &str, consent: &Value) -> GrantId {
         let request = task["identifier"][0]["value"].as_str().unwrap();
-        let mut grant = self.grant(&consent);
+        let mut grant = self.grant(consent);
         grant.request = hex::decode(request).unwrap();
-        self.a.post("", &self.bundle("Consent/c1", &consent, grant.into()).await).await.expect(200);
-        permit(&consent).unwrap().grant
+        self.a.post("", &self.bundle(url, consent, grant.into()).await).await.expect(200);
+        permit(consent).unwrap().grant
     }
 
     /// A Consent of the patient for an organization.
@@ -320,9 +329,22 @@ impl World {
 
     /// Ids of what A releases to B's doctor in one signed search.
     pub async fn searched(&self, grant: &GrantId, purpose: &str, resource_type: &str) -> Vec<String> {
-        let search = Search { right: self.right(grant, purpose), resource_type: resource_type.to_owned() };
+        let answer = self.searched_after(grant, purpose, resource_type, None).await;
+        answer.documents.into_iter().map(|document| document.id).collect()
+    }
+
+    /// What A answers to B's doctor in one signed search that goes on after an id.
+    pub async fn searched_after(
+        &self,
+        grant: &GrantId,
+        purpose: &str,
+        resource_type: &str,
+        after: Option<&str>,
+    ) -> Answer {
+        let (right, resource_type) = (self.right(grant, purpose), resource_type.to_owned());
+        let search = Search { right, resource_type, after: after.map(str::to_owned) };
         let answer = peer::search(&self.b.organization, &self.a.organization.address(), &search).await;
-        answer.expect("A answers").documents.into_iter().map(|document| document.id).collect()
+        answer.expect("A answers")
     }
 
     /// Ids of what A releases to B's doctor in one signed read.
@@ -333,7 +355,8 @@ impl World {
         answer.expect("A answers").documents.into_iter().map(|document| document.id).collect()
     }
 
-    fn right(&self, grant: &GrantId, purpose: &str) -> Right {
+    /// By which right B's doctor asks.
+    pub fn right(&self, grant: &GrantId, purpose: &str) -> Right {
         Right { grant: *grant, subject: self.subject, purpose: purpose.to_owned(), practitioner: self.doctor }
     }
 
@@ -347,6 +370,23 @@ impl World {
 /// A transaction Bundle of these entries.
 pub fn transaction_of(entries: impl serde::Serialize) -> Value {
     json!({"resourceType": "Bundle", "type": "transaction", "entry": entries})
+}
+
+/// A Patient at a site, who claims the subject there; its id, and the subject.
+async fn patient_at(site: &Site, ledger: &Ledger, wallet: &OrganizationSigner) -> (String, SubjectId) {
+    let body = json!({
+        "resourceType": "Patient", "name": [{"family": "Doe"}],
+        "identifier": [{"system": ACCOUNT, "value": wallet.address()}],
+    });
+    let patient = id(site.post("/Patient", &body).await.expect(201));
+    let subject = commitment::subject_id(&site.organization.address(), &wallet.address());
+    let claim = MsgClaimSubject {
+        sender: wallet.address().to_string(),
+        subject: subject.to_vec(),
+        encryption_key: OrganizationKeys::random().encryption.public().to_vec(),
+    };
+    ledger.relay(chain::signed(ledger, wallet, claim.into()).await).await.unwrap();
+    (patient, subject)
 }
 
 async fn file(site: &Site, patient: &str, labels: &[&str]) -> (String, String) {
