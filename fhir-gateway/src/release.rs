@@ -52,7 +52,7 @@ pub async fn handle(
     acceptance.remember(&exchange, headers.time, now).await?.map_err(unauthorized)?;
     organization.network.rates().check(&asker.address.to_string())?;
     let answer = match operation {
-        "search" => answer::search(organization, &asker, &parse(body)?).await?,
+        "search" => answer::search(organization, &asker, &parse(body)?, &answer::BOUNDS).await?,
         "read" => answer::read(organization, &asker, &parse(body)?).await?,
         "access-requests" => {
             requests::take(organization, &asker, &parse(body)?).await?;

@@ -22,13 +22,20 @@ use crate::{
     validate,
 };
 
-/// Documents in one answer.
-const DOCUMENTS_MAX: usize = 500;
-/// Sealed bytes in one answer of several documents. One alone may be as large as it is here.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How much one answer to a search holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Documents.
+    pub documents: usize,
+    /// Sealed bytes of several documents. One alone may be as large as it is here.
+    pub bytes: usize,
+}
+
+/// The bounds of what other organizations are answered.
+pub const BOUNDS: Bounds = Bounds { documents: 500, bytes: 16 * 1024 * 1024 };
 // Base64 of base64 is 16/9 as large, and what stands beside a body is less than 1 KiB.
 const _: () = assert!(
-    (ANSWER_BYTES_MAX + DOCUMENTS_MAX * 1024) / 9 * 16 < peer::ANSWER_BYTES_MAX,
+    (BOUNDS.bytes + BOUNDS.documents * 1024) / 9 * 16 < peer::ANSWER_BYTES_MAX,
     "who asks must be able to read the answer"
 );
 /// Resources that one decision looks at.
@@ -143,22 +150,26 @@ impl Case {
 }
 
 /// An answer to a search that is being filled.
-#[derive(Default)]
-struct Filling {
+struct Filling<'a> {
+    bounds: &'a Bounds,
     answer: Answer,
     bytes: usize,
 }
 
-impl Filling {
+impl<'a> Filling<'a> {
+    fn new(bounds: &'a Bounds) -> Self {
+        Self { bounds, answer: Answer::default(), bytes: 0 }
+    }
+
     /// Whether the answer takes no further document, whatever its size.
     fn is_full(&self) -> bool {
-        self.answer.documents.len() >= DOCUMENTS_MAX
+        self.answer.documents.len() >= self.bounds.documents
     }
 
     /// Takes a document, the first of all or one that fits; else the answer is truncated before it.
     fn take(&mut self, document: Released) {
         let bytes = self.bytes.saturating_add(document.body.len());
-        if self.is_full() || (bytes > ANSWER_BYTES_MAX && !self.answer.documents.is_empty()) {
+        if self.is_full() || (bytes > self.bounds.bytes && !self.answer.documents.is_empty()) {
             self.answer.is_truncated = true;
             return;
         }
@@ -169,10 +180,15 @@ impl Filling {
 
 /// What consent opens of one type, in order of id, until the answer is full. One access-log leaf,
 /// before the answer.
-pub async fn search(organization: &Organization, asker: &Asker, search: &Search) -> Result<Answer, Refusal> {
+pub async fn search(
+    organization: &Organization,
+    asker: &Asker,
+    search: &Search,
+    bounds: &Bounds,
+) -> Result<Answer, Refusal> {
     plain(&search.right, &search.resource_type, search.after.as_deref())?;
     let case = case(organization, asker, &search.right).await?;
-    let mut filling = Filling::default();
+    let mut filling = Filling::new(bounds);
     let mut rule = case.closed();
     if let (None, Some(patient)) = (rule, &case.patient) {
         let ids = about(organization, &search.resource_type, patient).await?;
@@ -360,22 +376,23 @@ mod tests {
 
     #[test]
     fn an_answer_between_gateways_is_bounded_in_bytes_and_in_documents() {
-        const MANY: usize = DOCUMENTS_MAX + 1;
+        const LARGEST: usize = BOUNDS.bytes;
+        const MANY: usize = BOUNDS.documents;
         // Sizes, how many of them are taken, whether there is more.
         let cases = [
             (vec![], 0, false),
-            (vec![ANSWER_BYTES_MAX], 1, false),
-            (vec![ANSWER_BYTES_MAX, 0], 2, false),
-            (vec![ANSWER_BYTES_MAX, 1], 1, true),
-            (vec![1, ANSWER_BYTES_MAX], 1, true),
+            (vec![LARGEST], 1, false),
+            (vec![LARGEST, 0], 2, false),
+            (vec![LARGEST, 1], 1, true),
+            (vec![1, LARGEST], 1, true),
             // One that is larger than an answer of several travels alone.
-            (vec![ANSWER_BYTES_MAX + 1], 1, false),
-            (vec![ANSWER_BYTES_MAX + 1, 0], 1, true),
-            (vec![0; DOCUMENTS_MAX], DOCUMENTS_MAX, false),
-            (vec![0; MANY], DOCUMENTS_MAX, true),
+            (vec![LARGEST + 1], 1, false),
+            (vec![LARGEST + 1, 0], 1, true),
+            (vec![0; MANY], MANY, false),
+            (vec![0; MANY + 1], MANY, true),
         ];
         for (sizes, taken, is_truncated) in cases {
-            let mut filling = Filling::default();
+            let mut filling = Filling::new(&BOUNDS);
             for (id, bytes) in sizes.iter().enumerate() {
                 filling.take(released(id, *bytes));
             }
