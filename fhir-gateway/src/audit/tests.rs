@@ -97,19 +97,28 @@ fn access(patient: &str) -> Access {
     }
 }
 
-/// Makes the next line fail, and those after it, until the way is clear.
+/// What stands where a leaf should.
+const NO_LEAF: &[u8] = b"no leaf";
+
+/// Makes the next lines fail until the way is clear: their numbers are taken, and which is the newest cannot be read.
 pub(crate) async fn stand_in_the_way(log: &AuditLog) {
     let next = *log.core.last.lock() + 1;
     let mut batch = Batch::default();
-    batch.put(Space::Leaf, next.to_be_bytes(), "no leaf");
+    for number in next..next + 100 {
+        batch.put(Space::Leaf, number.to_be_bytes(), NO_LEAF);
+    }
+    batch.put(Space::Leaf, [0xff; 9], NO_LEAF);
     log.core.store.commit(batch, Durability::Synced).await.unwrap();
 }
 
 /// Undoes [`stand_in_the_way`].
 pub(crate) async fn clear_the_way(log: &AuditLog) {
-    let next = *log.core.last.lock() + 1;
     let mut batch = Batch::default();
-    batch.delete(Space::Leaf, next.to_be_bytes());
+    for (key, value) in log.core.store.scan(Space::Leaf, &[], None, usize::MAX).unwrap() {
+        if value == NO_LEAF {
+            batch.delete(Space::Leaf, key);
+        }
+    }
     log.core.store.commit(batch, Durability::Synced).await.unwrap();
 }
 
