@@ -205,11 +205,15 @@ impl Writer {
                 bytes += next.batch.bytes();
                 group.push(next);
             }
-            self.turn_away(&mut group);
+            // First, because what a failed write left behind is seen again only when it is opened again.
+            let ready = if self.shared.failed.load(Ordering::Acquire) { self.reopen() } else { Ok(()) };
+            if ready.is_ok() {
+                self.turn_away(&mut group);
+            }
             if group.is_empty() {
                 continue;
             }
-            let outcome = self.write(&group);
+            let outcome = ready.and_then(|()| self.write(&group));
             let mut to_sync = Vec::new();
             for Waiting { durability, done, .. } in group {
                 if outcome.is_ok() && durability == Durability::Synced {
@@ -253,9 +257,6 @@ impl Writer {
 
     /// Writes a group to the log, which the system then has.
     fn write(&self, group: &[Waiting]) -> Result<(), StoreError> {
-        if self.shared.failed.load(Ordering::Acquire) {
-            self.reopen()?;
-        }
         let outcome = self.shared.with(|database| {
             let merged = merged(database, group)?;
             database.write(merged).map_err(failure)
