@@ -68,14 +68,14 @@ mod tests {
     /// What the programs said on a machine without a network, and with a wrong name server.
     const NOT_REACHED: &[&str] = &[
         "npm error code ECONNREFUSED\nnpm error syscall connect",
-        "npm error code ENOTFOUND\nnpm error network request to https://registry.npmjs.org/a failed",
+        "npm error code ENOTFOUND\nnpm error network request to https://packages.invalid/a failed",
         "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NewConnectionError(...)': /simple/fhirpy/\n\
          ERROR: No matching distribution found for fhirpy==2.3.1",
         "[ERROR] Plugin org.apache.maven.plugins:maven-dependency-plugin:3.8.1 or one of its dependencies could not be \
          resolved: Could not transfer artifact a from/to central: Connect to 127.0.0.1:9 failed: Connection refused",
         "[ERROR] Could not transfer artifact a from/to central: Unknown host nowhere.invalid: Name or service not known",
         "fatal: unable to access 'https://github.com/RustSec/advisory-db/': Failed to connect to 127.0.0.1 port 9",
-        "go: example.org/a@v1.0.0: Get \"https://proxy.golang.org/a\": dial tcp: lookup proxy.golang.org: no such host",
+        "go: example.org/a@v1.0.0: Get \"https://modules.invalid/a\": dial tcp: lookup modules.invalid: no such host",
     ];
 
     /// What they said of an answer, and of the code.
