@@ -15,6 +15,8 @@ use crate::{
     home::{Home, VALIDATORS, built, eventually, example, succeeded, target},
 };
 
+/// The newest format of the state.
+const NEWEST: u64 = 4;
 /// Blocks from the vote to the upgrade: enough for the vote itself.
 const NOTICE_BLOCKS: u64 = 12;
 /// The validator that is set up anew, and later rolled back.
@@ -164,13 +166,27 @@ pub fn a_network_comes_to_count_by_vote_and_proves_who_may_see(home: &Home) {
     eventually("all four never agreed", || home.succeeds(&["check"]));
 }
 
+/// By vote the network comes to the newest format, and what could be proven before still can.
+pub fn a_network_comes_to_the_newest_format_by_vote(home: &Home) {
+    let upgrade_height = home.height(0) + NOTICE_BLOCKS;
+    agree(home, &["--upgrade", &NEWEST.to_string(), "--at-height", &upgrade_height.to_string()]);
+    let before = (home.height(0) - 1).to_string();
+    let made = |more: &[&str]| careledgerd(home, &[&["query", "parameters", "--prove"], more].concat());
+    for index in 0..VALIDATORS {
+        eventually("the upgrade never came", || home.reaches(index, upgrade_height + 1));
+    }
+    assert_eq!(made(&[])["state_version"], NEWEST);
+    assert_eq!(made(&["--at-height", &before])["state_version"], NEWEST - 1, "as it was, and still provable");
+    eventually("all four never agreed", || home.succeeds(&["check"]));
+}
+
 /// The old program runs until the upgrade, and stops; the new one in its place goes on with the migration.
 pub fn an_upgrade_swaps_the_programs_of_a_running_network(home: &Home, programs: &Path) {
     home.run(&["up", "--no-build", "--gateways", "0", "--node", "careledger"]);
     home.run(&["down"]);
     let file = node_home(home, 0).join("config/genesis.json");
     let mut genesis: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-    assert_eq!(genesis["app_state"]["state_version"], 3, "a new chain begins with the newest format");
+    assert_eq!(genesis["app_state"]["state_version"], NEWEST, "a new chain begins with the newest format");
     genesis["app_state"]["state_version"] = 1.into();
     begin_with(home, &genesis.to_string());
     install(programs, &example("careledgerd_of_format_1"));

@@ -123,13 +123,14 @@ fn the_chain_goes_on_beside_a_validator_that_proposes_everything_twice() {
 }
 
 #[test]
-fn a_network_lives_through_two_upgrades_a_replay_a_rollback_and_a_new_chain() {
+fn a_network_lives_through_upgrades_a_replay_a_rollback_and_a_new_chain() {
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let programs = lifecycle::programs(folder.path());
     let home = Home::over(&programs);
     lifecycle::an_upgrade_swaps_the_programs_of_a_running_network(&home, &programs);
     lifecycle::a_network_comes_to_count_by_vote_and_proves_who_may_see(&home);
+    lifecycle::a_network_comes_to_the_newest_format_by_vote(&home);
     lifecycle::a_node_that_is_new_replays_old_blocks_to_the_same_app_hashes(&home);
     lifecycle::a_block_that_both_programs_roll_back_is_executed_again(&home);
     lifecycle::a_new_chain_continues_with_an_export(&home);

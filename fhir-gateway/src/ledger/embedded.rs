@@ -2,8 +2,8 @@
 //! soon as there is something to put into them.
 //!
 //! One thread makes blocks: it takes every transaction that waits, so while one block is being
-//! made durable the next one gathers. A block whose changes alter the app hash is followed by an
-//! empty one when nothing else comes, so that its state is sealed by a header, as CometBFT does.
+//! made durable the next one gathers. A block that alters the app hash, be it empty, is followed by
+//! an empty one when nothing else comes, so that its state is sealed by a header, as CometBFT does.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -109,40 +109,13 @@ struct Running {
 impl Embedded {
     /// Opens the state in `path`, or makes it from the genesis, and starts making blocks.
     pub fn open(path: &Path, settings: &Settings) -> Result<Self, OpenError> {
-        let storage = |reason: String| OpenError::Storage { path: path.display().to_string(), reason };
-        std::fs::create_dir_all(path).map_err(|error| storage(error.to_string()))?;
-        let memory = DatabaseMemory::of(settings.memory.storage_bytes);
-        let retention = Retention { changes: settings.memory.changes_max, ..Retention::default() };
-        let store = DiskStore::open_within(&path.join("state"), retention, &memory);
-        let store = store.map_err(|error| storage(error.to_string()))?;
-        // Each block is durable before its state, and what the state lacks is executed again below.
-        let mut machine = Machine::new(store.after_kept_blocks());
-        let blocks = Blocks::open(&path.join("blocks"), &settings.chain_id, &memory).map_err(storage)?;
-        if machine.chain_id().is_none() {
-            catching_up::nothing_to_bring_up(&blocks).map_err(storage)?;
-            machine
-                .init_chain(&settings.chain_id, &settings.app_state, clock())
-                .map_err(|error| OpenError::Genesis(error.to_string()))?;
-        }
-        if machine.chain_id().as_deref() != Some(&settings.chain_id) {
-            return Err(OpenError::Genesis("the state on disk belongs to another chain id".to_owned()));
-        }
-        catching_up::bring_up(&mut machine, &blocks).map_err(storage)?;
-        tracing::info!(height = machine.height(), chain_id = settings.chain_id, "the embedded ledger is open");
-        let shared = Arc::new(Shared {
-            machine: RwLock::new(machine),
-            blocks,
-            chain_id: settings.chain_id.clone(),
-            waiting: Mutex::default(),
-            wake: Condvar::new(),
-            reads: AtomicU64::default(),
-        });
+        let shared = Arc::new(Shared::open(path, settings)?);
         let rpc = rpc::Server::start(settings.rpc_listen, Arc::downgrade(&shared))?;
         let maker = std::thread::Builder::new().name("blocks".to_owned()).spawn({
             let shared = Arc::clone(&shared);
             move || making::make_blocks(&shared)
         });
-        let maker = maker.map_err(|error| storage(error.to_string()))?;
+        let maker = maker.map_err(|error| storage(path, error.to_string()))?;
         let running = Running { shared: Arc::downgrade(&shared), maker: Mutex::new(Some(maker)), rpc };
         Ok(Self { shared, running: Arc::new(running) })
     }
@@ -249,7 +222,43 @@ pub enum Denied {
     Full,
 }
 
+fn storage(path: &Path, reason: String) -> OpenError {
+    OpenError::Storage { path: path.display().to_string(), reason }
+}
+
 impl Shared {
+    /// The state in `path`, or a new one, brought up to the blocks that were kept. Nothing makes blocks yet.
+    fn open(path: &Path, settings: &Settings) -> Result<Self, OpenError> {
+        let storage = |reason: String| storage(path, reason);
+        std::fs::create_dir_all(path).map_err(|error| storage(error.to_string()))?;
+        let memory = DatabaseMemory::of(settings.memory.storage_bytes);
+        let retention = Retention { changes: settings.memory.changes_max, ..Retention::default() };
+        let store = DiskStore::open_within(&path.join("state"), retention, &memory);
+        let store = store.map_err(|error| storage(error.to_string()))?;
+        // Each block is durable before its state, and what the state lacks is executed again below.
+        let mut machine = Machine::new(store.after_kept_blocks());
+        let blocks = Blocks::open(&path.join("blocks"), &settings.chain_id, &memory).map_err(storage)?;
+        if machine.chain_id().is_none() {
+            catching_up::nothing_to_bring_up(&blocks).map_err(storage)?;
+            machine
+                .init_chain(&settings.chain_id, &settings.app_state, clock())
+                .map_err(|error| OpenError::Genesis(error.to_string()))?;
+        }
+        if machine.chain_id().as_deref() != Some(&settings.chain_id) {
+            return Err(OpenError::Genesis("the state on disk belongs to another chain id".to_owned()));
+        }
+        catching_up::bring_up(&mut machine, &blocks).map_err(storage)?;
+        tracing::info!(height = machine.height(), chain_id = settings.chain_id, "the embedded ledger is open");
+        Ok(Self {
+            machine: RwLock::new(machine),
+            blocks,
+            chain_id: settings.chain_id.clone(),
+            waiting: Mutex::default(),
+            wake: Condvar::new(),
+            reads: AtomicU64::default(),
+        })
+    }
+
     /// Checks a transaction and queues it; `answer` hears what became of it. One that took effect
     /// or waits already is not queued again.
     pub fn accept(&self, bytes: Vec<u8>, answer: Option<oneshot::Sender<TransactionResult>>) -> Result<(), Denied> {

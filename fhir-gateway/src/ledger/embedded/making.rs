@@ -35,16 +35,14 @@ pub(super) fn make_blocks(shared: &Shared) {
                 break;
             }
         }
-        let is_idle = waiting.queue.is_empty();
-        if is_idle && waiting.stopped {
+        if waiting.queue.is_empty() && waiting.stopped {
             return;
         }
-        if !is_idle {
+        if !waiting.queue.is_empty() {
             gather(shared, &mut waiting);
         }
         drop(waiting);
-        shared.make_block();
-        is_sealed = is_idle;
+        is_sealed = shared.make_block();
     }
 }
 
@@ -62,8 +60,9 @@ fn gather(shared: &Shared, waiting: &mut MutexGuard<'_, Waiting>) {
 }
 
 impl Shared {
-    /// Makes one block of the transactions that wait; of none, an empty one.
-    fn make_block(&self) {
+    /// Makes one block of the transactions that wait; of none, an empty one. Whether a header seals the state after
+    /// it: also an empty block forgets what expired, and its own header is of the state before.
+    fn make_block(&self) -> bool {
         let (candidates, block, outcomes, app_hash) = self.execute();
         // Nobody waits for the disk but those whose transactions these are: until the block is kept, everybody
         // sees the state before it.
@@ -83,6 +82,7 @@ impl Shared {
         for bytes in left_out.chain(waiting) {
             self.reconsider(&machine, bytes);
         }
+        machine.app_hash() == app_hash
     }
 
     /// Executes a block of the transactions that wait, on the side. Gives those, the block, what became of its
@@ -144,5 +144,69 @@ impl Shared {
             let result = TransactionResult { height: 0, code: outcome.code, log: outcome.log, time: 0 };
             self.conclude(&transaction::hash(&bytes), &result);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use careledger_app::{keys, state::StateRead as _};
+    use careledger_wire::{
+        message::Message,
+        proto::identity::{MsgRegisterOrganization, OrganizationKind},
+        transaction::{Replay, Unsigned},
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        keys::OrganizationSigner,
+        ledger::embedded::{Memory, Settings},
+    };
+
+    const CHAIN: &str = "careledger-dev-1";
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    /// A transaction that is remembered for two seconds.
+    fn short_lived(shared: &Shared, registrar: &OrganizationSigner) -> Vec<u8> {
+        let account = shared.machine.read().store().get(&keys::account(&registrar.address()));
+        let message: Message = MsgRegisterOrganization {
+            sender: registrar.address().to_string(),
+            organization: OrganizationSigner::random().address().to_vec(),
+            kind: OrganizationKind::Provider as i32,
+            encryption_key: vec![9; 32],
+            evidence: vec![1; 32],
+            expires_at: clock() + 86_400,
+            emergency: false,
+        }
+        .into();
+        let number = account.expect("a registrar has an account").number;
+        let replay = Replay::UntilTime(clock() + 2);
+        let unsigned = Unsigned::new(&[message], registrar.public_key(), CHAIN, number, replay);
+        let signature = registrar.sign(&unsigned.sign_bytes());
+        unsigned.signed(signature)
+    }
+
+    /// Another gateway waited for a header that never came: the empty block had changed the state, too.
+    #[test]
+    fn an_empty_block_that_forgets_what_expired_is_sealed_by_another() {
+        let registrar = OrganizationSigner::random();
+        let genesis = json!({"registrars": [registrar.address()], "registrar_threshold": 1});
+        let settings = Settings {
+            chain_id: CHAIN.to_owned(),
+            app_state: genesis.to_string().into_bytes(),
+            rpc_listen: "127.0.0.1:0".parse().expect("a loopback address"),
+            memory: Memory::default(),
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let shared = Shared::open(folder.path(), &settings).expect("a new ledger");
+        shared.accept(short_lived(&shared, &registrar), None).expect("it is accepted");
+        assert!(!shared.make_block(), "the transaction is remembered");
+        assert!(shared.make_block(), "an empty block seals that");
+        let deadline = Instant::now() + DEADLINE;
+        while shared.make_block() {
+            assert!(Instant::now() < deadline, "it is never forgotten");
+            std::thread::yield_now();
+        }
+        assert!(shared.make_block(), "and an empty block seals that as well");
     }
 }

@@ -146,10 +146,17 @@ impl World {
         file(&self.a, patient, labels).await
     }
 
-    /// The doctor is enrolled by B.
-    pub async fn enrol(&self) {
-        let doctor = json!({"resourceType": "Practitioner", "identifier": [{"system": ACCOUNT, "value": self.doctor}]});
-        self.b.post("/Practitioner", &doctor).await.expect(201);
+    /// The doctor is enrolled by B, once: an account is one Practitioner's. The Practitioner's id.
+    pub async fn enrol(&self) -> String {
+        let found = self.b.get(&format!("/Practitioner?identifier={ACCOUNT}|{}", self.doctor)).await.expect(200);
+        if let Some(entry) = found["entry"].as_array().and_then(|entries| entries.first()) {
+            return id(entry["resource"].clone());
+        }
+        let doctor = json!({
+            "resourceType": "Practitioner", "name": [{"text": "Dr. South"}],
+            "identifier": [{"system": ACCOUNT, "value": self.doctor}],
+        });
+        id(self.b.post("/Practitioner", &doctor).await.expect(201))
     }
 
     /// A doctor of B asks for access, and the patient approves; the grant.
@@ -160,11 +167,7 @@ impl World {
 
     /// A doctor of B asks for access; returns once the patient can see it at A.
     pub async fn ask(&self) -> Value {
-        let doctor = json!({
-            "resourceType": "Practitioner", "name": [{"text": "Dr. South"}],
-            "identifier": [{"system": ACCOUNT, "value": self.doctor}],
-        });
-        let doctor = id(self.b.post("/Practitioner", &doctor).await.expect(201));
+        let doctor = self.enrol().await;
         let custodian = self.a.organization.address();
         let input = |kind: &str, name: &str, value: Value| json!({"type": {"coding": [{"system": "urn:careledger:task-input", "code": kind}]}, name: value});
         let task = json!({
