@@ -24,8 +24,8 @@ import (
 const stopTimeMax = 10 * time.Second
 
 // newSupervisedNode makes a node that ends the process with exit code 1 when it cannot go on.
-func newSupervisedNode(configuration *config.Config, logger log.Logger) (*node.Node, error) {
-	created, faults, err := newNode(configuration, logger)
+func newSupervisedNode(configuration *config.Config, logger log.Logger, options ...node.Option) (*node.Node, error) {
+	created, faults, err := newNode(configuration, logger, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,9 @@ func newSupervisedNode(configuration *config.Config, logger log.Logger) (*node.N
 }
 
 // newNode makes a node and a channel that tells why it cannot go on, once that is so.
-func newNode(configuration *config.Config, logger log.Logger) (*node.Node, <-chan error, error) {
+func newNode(
+	configuration *config.Config, logger log.Logger, options ...node.Option,
+) (*node.Node, <-chan error, error) {
 	faults := make(chan error, 1)
 	report := func(fault error) {
 		// CometBFT is about to send itself SIGTERM, whose handler would end the process with exit code 0.
@@ -65,6 +67,7 @@ func newNode(configuration *config.Config, logger log.Logger) (*node.Node, <-cha
 		config.DefaultDBProvider,
 		node.DefaultMetricsProvider(configuration.Instrumentation),
 		consensusWatch{Logger: logger, report: report},
+		options...,
 	)
 	return created, faults, err
 }

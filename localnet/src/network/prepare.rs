@@ -18,6 +18,10 @@ use crate::supervisor::plan::{Plan, Process, Stage};
 /// Lifetime of the gateways' access tokens, in seconds: their default.
 const TOKEN_SECONDS: u32 = 300;
 
+/// Blocks in which a transaction that a peer sent must not have been before our node program passes it on: more than one
+/// waits for in a busy network.
+const PASS_ON_AFTER_BLOCKS: &str = "10";
+
 /// The folder with the keys that people and organizations of this network use.
 pub fn client_home(home: &Path) -> PathBuf {
     home.join("client")
@@ -210,7 +214,7 @@ pub fn plan(places: &Places, home: &Path, record: &Record) -> Result<Plan, Failu
             group: group(index),
             stage: Stage::Node,
             program: node_program(places, record.node),
-            arguments: vec!["start".into(), "--home".into(), node_home(home, index).display().to_string()],
+            arguments: node_arguments(record.node, home, index),
             socket: None,
             environment: BTreeMap::new(),
             waits_for: None,
@@ -236,6 +240,16 @@ fn application(
         }
     };
     Ok(Some((program, arguments.map(str::to_owned).into())))
+}
+
+/// A node's command line. All validators of a localnet are peers of each other.
+fn node_arguments(node: NodeKind, home: &Path, index: usize) -> Vec<String> {
+    let folder = node_home(home, index).display().to_string();
+    let own: &[&str] = match node {
+        NodeKind::Careledger => &["--pass-on-after", PASS_ON_AFTER_BLOCKS],
+        NodeKind::Stock => &[],
+    };
+    ["start", "--home", &folder].iter().chain(own).map(|word| (*word).to_owned()).collect()
 }
 
 /// The executable of a node program.

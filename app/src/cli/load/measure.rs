@@ -45,12 +45,10 @@ pub struct Measured {
     pub blocks: u64,
     /// From the first sent to the last seen in a block.
     elapsed: Duration,
-    /// From the first to the last block with a transaction.
-    blocks_span: Duration,
     /// Most transactions that were seen waiting at a node.
     pub waiting_max: u64,
-    /// Longest time between two of them.
-    longest_interval: Duration,
+    /// The header's time of each block with a transaction, oldest first.
+    times: Vec<Duration>,
     /// From being sent to being seen in a block, sorted; of the watched ones.
     latencies: Vec<Duration>,
 }
@@ -60,13 +58,20 @@ impl Measured {
         rounded(self.committed as f64 / self.elapsed.as_secs_f64().max(f64::EPSILON))
     }
 
+    /// Times between two blocks, by their own headers: when the watcher saw them says how busy the watcher was. A
+    /// header's time is when the block before was agreed on, so that of the first one is from before the load.
+    fn intervals(&self) -> impl ExactSizeIterator<Item = Duration> + '_ {
+        self.times.windows(2).skip(1).map(|pair| pair[1].saturating_sub(pair[0]))
+    }
+
     pub fn block_interval_ms(&self) -> Option<f64> {
-        let intervals = self.blocks.checked_sub(1).filter(|intervals| *intervals > 0)?;
-        Some(rounded(self.blocks_span.as_secs_f64() * 1000.0 / intervals as f64))
+        let intervals = self.intervals();
+        let count = intervals.len();
+        (count > 0).then(|| rounded(intervals.sum::<Duration>().as_secs_f64() * 1000.0 / count as f64))
     }
 
     pub fn longest_interval_ms(&self) -> f64 {
-        rounded(self.longest_interval.as_secs_f64() * 1000.0)
+        rounded(self.intervals().max().unwrap_or_default().as_secs_f64() * 1000.0)
     }
 
     /// The latency that so many of 100 watched transactions did not exceed.
@@ -151,7 +156,6 @@ fn watch(plan: &Plan, shared: &Shared, first: u64, started: Instant) -> Result<M
     let rpc = &nodes[0];
     let mut measured = Measured::default();
     let mut seen = first;
-    let (mut first_block, mut last_block) = (None, None::<Instant>);
     let mut drain_until = None;
     loop {
         let newest = rpc.height()?;
@@ -162,9 +166,7 @@ fn watch(plan: &Plan, shared: &Shared, first: u64, started: Instant) -> Result<M
                     measured.committed += block.transactions;
                     measured.blocks += 1;
                     measured.elapsed = started.elapsed();
-                    let longest = last_block.replace(Instant::now()).map_or(Duration::ZERO, |last| last.elapsed());
-                    measured.longest_interval = measured.longest_interval.max(longest);
-                    measured.blocks_span = first_block.get_or_insert_with(Instant::now).elapsed();
+                    measured.times.push(block.time);
                 }
             }
             look(rpc, shared, &mut measured)?;
@@ -211,4 +213,25 @@ fn note(shared: &Shared, failure: String) {
 
 fn rounded(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_those_between_blocks_of_the_load_and_not_the_one_before_it() {
+        let cases: &[(&[u64], Option<f64>, f64)] = &[
+            (&[], None, 0.0),
+            (&[1_000], None, 0.0),
+            (&[1_000, 9_000], None, 0.0),
+            (&[1_000, 9_000, 9_200], Some(200.0), 200.0),
+            (&[1_000, 9_000, 9_200, 9_800, 10_000], Some(333.3), 600.0),
+        ];
+        for (times, mean, longest) in cases {
+            let times = times.iter().map(|time| Duration::from_millis(*time)).collect();
+            let measured = Measured { times, ..Measured::default() };
+            assert_eq!((measured.block_interval_ms(), measured.longest_interval_ms()), (*mean, *longest), "{measured:?}");
+        }
+    }
 }

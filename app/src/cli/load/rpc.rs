@@ -33,6 +33,8 @@ pub struct BlockInfo {
     pub height: u64,
     /// Its number of transactions.
     pub transactions: u64,
+    /// When the validators agreed on the block before it, Unix time: the time of its header.
+    pub time: Duration,
 }
 
 /// What an application is asked about its committed state.
@@ -85,7 +87,12 @@ impl Rpc {
         let answer = self.call("blockchain", &range)?;
         let metas = answer["result"]["block_metas"].as_array().ok_or("the node lists no blocks")?;
         let read = |meta: &Value| {
-            Ok(BlockInfo { height: number(&meta["header"]["height"])?, transactions: number(&meta["num_txs"])? })
+            let header = &meta["header"];
+            Ok(BlockInfo {
+                height: number(&header["height"])?,
+                transactions: number(&meta["num_txs"])?,
+                time: time(&header["time"])?,
+            })
         };
         let mut blocks = metas.iter().map(read).collect::<Result<Vec<_>, String>>()?;
         blocks.sort_by_key(|block| block.height);
@@ -111,4 +118,10 @@ impl Rpc {
 fn number(value: &Value) -> Result<u64, String> {
     let read = value.as_str().and_then(|text| text.parse().ok()).or_else(|| value.as_u64());
     read.ok_or_else(|| format!("expected a number, found {value}"))
+}
+
+fn time(value: &Value) -> Result<Duration, String> {
+    let text = value.as_str().ok_or_else(|| format!("expected a time, found {value}"))?;
+    let time = tendermint::Time::parse_from_rfc3339(text).map_err(|_| format!("`{text}` is no time"))?;
+    time.duration_since(tendermint::Time::unix_epoch()).map_err(|_| format!("`{text}` is before 1970"))
 }
