@@ -16,6 +16,10 @@ use crate::supervisor::Lifetime;
 
 /// More transactions than a mempool holds.
 const NEVER_FULL: &str = "1000000";
+/// Transactions that wait at a node before its senders pause, of the 5,000 that it holds.
+const NEARLY_FULL: &str = "4000";
+/// The setting of how long validators wait for votes and transactions between two blocks.
+const COMMIT_TIMEOUT: &str = "consensus.timeout_commit";
 
 /// What a load gave.
 #[derive(Clone, Debug, Deserialize)]
@@ -103,16 +107,31 @@ pub struct Plan {
     pub sent: Sent,
     /// Connections that send at the same time: each number in turn.
     pub connections: Vec<u32>,
+    /// How long validators wait between two blocks, as CometBFT writes durations: each in turn.
+    pub commit_timeouts: Vec<String>,
     /// How often all of it is done.
     pub rounds: u32,
     /// How fast.
     pub pace: Pace,
 }
 
-/// The most that a subject gave.
-struct Best {
-    subject: Subject,
+/// What a subject is measured over.
+#[derive(Clone, Debug)]
+struct Conditions {
     connections: u32,
+    commit_timeout: String,
+}
+
+impl std::fmt::Display for Conditions {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} connections, {} between blocks", self.connections, self.commit_timeout)
+    }
+}
+
+/// What a subject gave.
+struct Run {
+    subject: Subject,
+    conditions: Conditions,
     committed_tx_per_s: f64,
 }
 
@@ -123,37 +142,46 @@ pub fn run(places: &Places, subject: Subject, plan: &Plan, beside: &[Beside]) ->
     let mut runs = Vec::new();
     for _ in 0..plan.rounds {
         for subject in &subjects {
-            for connections in &plan.connections {
-                let measured = measure(places, *subject, plan, *connections)?;
-                let committed_tx_per_s = measured.committed_tx_per_s;
-                runs.push(Best { subject: *subject, connections: *connections, committed_tx_per_s });
+            for conditions in plan.conditions() {
+                let committed_tx_per_s = measure(places, *subject, plan, &conditions)?.committed_tx_per_s;
+                runs.push(Run { subject: *subject, conditions, committed_tx_per_s });
             }
         }
     }
     let Some(own) = best(&runs, subject) else { return Ok(()) };
     for other in beside.iter().filter_map(|beside| best(&runs, beside.subject())) {
         say!(
-            "ratio: {:.2} of the {} under the stock program ({:.0}/s over {} connections ÷ {:.0}/s over {})",
+            "ratio: {:.2} of the {} under the stock program ({:.0}/s with {} ÷ {:.0}/s with {})",
             own.committed_tx_per_s / other.committed_tx_per_s,
             other.subject.app.name(),
             own.committed_tx_per_s,
-            own.connections,
+            own.conditions,
             other.committed_tx_per_s,
-            other.connections,
+            other.conditions,
         );
     }
     Ok(())
 }
 
 /// Of the runs of a subject the one that committed most.
-fn best(runs: &[Best], subject: Subject) -> Option<&Best> {
+fn best(runs: &[Run], subject: Subject) -> Option<&Run> {
     runs.iter()
         .filter(|run| run.subject == subject)
         .max_by(|one, other| one.committed_tx_per_s.total_cmp(&other.committed_tx_per_s))
 }
 
-fn measure(places: &Places, subject: Subject, plan: &Plan, connections: u32) -> Result<Measured, Failure> {
-    let network = start(places, subject)?;
+impl Plan {
+    fn conditions(&self) -> impl Iterator<Item = Conditions> + '_ {
+        self.commit_timeouts.iter().flat_map(|commit_timeout| {
+            let conditions =
+                |connections: &u32| Conditions { connections: *connections, commit_timeout: commit_timeout.clone() };
+            self.connections.iter().map(conditions)
+        })
+    }
+}
+
+fn measure(places: &Places, subject: Subject, plan: &Plan, conditions: &Conditions) -> Result<Measured, Failure> {
+    let network = start(places, subject, &conditions.commit_timeout)?;
     let record = network.record();
     let addresses: Vec<_> = (0..record.manifest.validators).map(|index| record.rpc_address(index)).collect();
     let (program, sent) = match subject.app {
@@ -166,12 +194,12 @@ fn measure(places: &Places, subject: Subject, plan: &Plan, connections: u32) -> 
         }
         App::Kvstore | App::SocketKvstore => (Program::new(places.built("careledgerd")).args(["load"]), "pairs"),
     };
-    let measured = send(program, &addresses, plan, connections, sent)?;
+    let measured = send(program, &addresses, plan, conditions.connections, sent)?;
     // What was measured counts only if all validators made the same of it.
     network.check_agreement()?;
     network.down()?;
     say!(
-        "{}, {connections} connections: {:.0} committed tx/s ({} in all), a block every {:.0} ms and after {:.0} ms at most, commit p50 {:.0} ms, p99 {:.0} ms, at most {} waiting at a node",
+        "{}, {conditions}: {:.0} committed tx/s ({} in all), a block every {:.0} ms and after {:.0} ms at most, commit p50 {:.0} ms, p99 {:.0} ms, at most {} waiting at a node",
         subject.app.name(),
         measured.committed_tx_per_s,
         measured.transactions,
@@ -190,7 +218,7 @@ fn measure(places: &Places, subject: Subject, plan: &Plan, connections: u32) -> 
 /// Loads nodes through `careledgerd load`: everything with the same tool.
 fn send(program: Program, rpc: &[String], plan: &Plan, connections: u32, sent: &str) -> Result<Measured, Failure> {
     let pace: &[&str] = match plan.pace {
-        Pace::Bounded => &[],
+        Pace::Bounded => &["--mempool", NEARLY_FULL],
         Pace::Flood => &["--mempool", NEVER_FULL],
     };
     let answer = program
@@ -203,12 +231,14 @@ fn send(program: Program, rpc: &[String], plan: &Plan, connections: u32, sent: &
     serde_json::from_str(line).map_err(|error| Failure::Check(format!("`careledgerd load`: {error}: {line}")))
 }
 
-fn start(places: &Places, Subject { app, node }: Subject) -> Result<Network, Failure> {
+fn start(places: &Places, Subject { app, node }: Subject, commit_timeout: &str) -> Result<Network, Failure> {
+    let mut manifest = Manifest::load(&places.manifest("load"))?;
+    manifest.settings.insert(COMMIT_TIMEOUT.to_owned(), commit_timeout.into());
     Network::up(
         places,
         Options {
             home: places.target.join("load"),
-            manifest: Manifest::load(&places.manifest("load"))?,
+            manifest,
             app,
             node,
             gateways: 0,

@@ -214,6 +214,10 @@ struct Load {
     /// measured in turn, and the best of each store is compared.
     #[arg(long, value_delimiter = ',', default_values_t = [64], value_parser = clap::value_parser!(u32).range(1..=1024))]
     connections: Vec<u32>,
+    /// How long validators wait between two blocks: 1s is CometBFT's default, 100ms the localnet's. Longer gives fewer and
+    /// larger blocks. Several are measured in turn, and the best of each store is compared.
+    #[arg(long, value_delimiter = ',', default_value = "100ms", value_name = "DURATION")]
+    commit_timeouts: Vec<String>,
     /// How often everything is measured: on a machine with other work the best of several rounds says more.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
@@ -283,6 +287,7 @@ fn run(command: Command) -> Result<(), Failure> {
                 duration: Duration::from_secs(load.seconds),
                 sent: load.send,
                 connections: load.connections,
+                commit_timeouts: load.commit_timeouts,
                 rounds: load.rounds,
                 pace: if load.flood { Pace::Flood } else { Pace::Bounded },
             };

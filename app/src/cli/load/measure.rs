@@ -231,7 +231,11 @@ mod tests {
         for (times, mean, longest) in cases {
             let times = times.iter().map(|time| Duration::from_millis(*time)).collect();
             let measured = Measured { times, ..Measured::default() };
-            assert_eq!((measured.block_interval_ms(), measured.longest_interval_ms()), (*mean, *longest), "{measured:?}");
+            assert_eq!(
+                (measured.block_interval_ms(), measured.longest_interval_ms()),
+                (*mean, *longest),
+                "{measured:?}"
+            );
         }
     }
 }
