@@ -12,6 +12,7 @@ use ureq::Agent;
 
 use crate::binaries;
 use crate::failure::{Doing, Failure};
+use crate::gateways;
 use crate::places::{self, Places};
 use crate::ports;
 use crate::program::Program;
@@ -64,7 +65,9 @@ impl Lone {
         let log = folder.join("gateway.log");
         let written = File::create(&log).doing(|| format!("writing {}", log.display()))?;
         let mut command = Command::new(places.built("careledger-gateway"));
-        command.args(["start", "--config"]).arg(configuration).stdin(Stdio::null()).stdout(Stdio::null());
+        let (name, value) = gateways::FEW_ARENAS;
+        command.args(["start", "--config"]).arg(configuration).env(name, value);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         let process = command.stderr(written).spawn().doing(|| "starting a gateway".into())?;
         let mut gateway = Self { process, folder, organization: organization.to_owned(), listen };
         gateway.wait(&log)?;
