@@ -25,7 +25,7 @@ const SEAL_AFTER: Duration = Duration::from_millis(20);
 
 /// Makes blocks until the ledger is stopped and nothing waits.
 pub(super) fn make_blocks(shared: &Shared) {
-    let mut is_sealed = true;
+    let mut is_sealed = shared.is_sealed();
     loop {
         let mut waiting = shared.waiting.lock();
         while waiting.queue.is_empty() && !waiting.stopped {
@@ -60,6 +60,13 @@ fn gather(shared: &Shared, waiting: &mut MutexGuard<'_, Waiting>) {
 }
 
 impl Shared {
+    /// Whether a header seals the newest state: who stopped before an empty block could did not wait for it.
+    fn is_sealed(&self) -> bool {
+        let (height, app_hash) = self.tip();
+        let sealing = self.blocks.get(height).map(|block| block.header.app_hash);
+        height == 0 || sealing.is_some_and(|sealing| sealing.as_bytes() == app_hash)
+    }
+
     /// Makes one block of the transactions that wait; of none, an empty one. Whether a header seals the state after
     /// it: also an empty block forgets what expired, and its own header is of the state before.
     fn make_block(&self) -> bool {
@@ -186,10 +193,7 @@ mod tests {
         unsigned.signed(signature)
     }
 
-    /// Another gateway waited for a header that never came: the empty block had changed the state, too.
-    #[test]
-    fn an_empty_block_that_forgets_what_expired_is_sealed_by_another() {
-        let registrar = OrganizationSigner::random();
+    fn opened(folder: &std::path::Path, registrar: &OrganizationSigner) -> Shared {
         let genesis = json!({"registrars": [registrar.address()], "registrar_threshold": 1});
         let settings = Settings {
             chain_id: CHAIN.to_owned(),
@@ -197,8 +201,32 @@ mod tests {
             rpc_listen: "127.0.0.1:0".parse().expect("a loopback address"),
             memory: Memory::default(),
         };
+        Shared::open(folder, &settings).expect("a new ledger, or the same")
+    }
+
+    /// A restart forgot that the newest state had no header yet.
+    #[test]
+    fn what_was_not_sealed_when_the_ledger_stopped_is_sealed_when_it_starts() {
+        let registrar = OrganizationSigner::random();
         let folder = tempfile::tempdir().expect("a folder");
-        let shared = Shared::open(folder.path(), &settings).expect("a new ledger");
+        let shared = opened(folder.path(), &registrar);
+        assert!(shared.is_sealed(), "nothing happened yet");
+        shared.accept(short_lived(&shared, &registrar), None).expect("it is accepted");
+        assert!(!shared.make_block());
+        drop(shared);
+        let shared = opened(folder.path(), &registrar);
+        assert!(!shared.is_sealed());
+        assert!(shared.make_block());
+        drop(shared);
+        assert!(opened(folder.path(), &registrar).is_sealed());
+    }
+
+    /// Another gateway waited for a header that never came: the empty block had changed the state, too.
+    #[test]
+    fn an_empty_block_that_forgets_what_expired_is_sealed_by_another() {
+        let registrar = OrganizationSigner::random();
+        let folder = tempfile::tempdir().expect("a folder");
+        let shared = opened(folder.path(), &registrar);
         shared.accept(short_lived(&shared, &registrar), None).expect("it is accepted");
         assert!(!shared.make_block(), "the transaction is remembered");
         assert!(shared.make_block(), "an empty block seals that");
