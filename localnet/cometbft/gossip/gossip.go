@@ -3,7 +3,8 @@
 // CometBFT's mempool sends every transaction to every peer that did not send it: among four nodes that all know each
 // other, one transaction travels up to nine times where three would do. Here a node passes on at once what a client
 // gave to it, and keeps back what a peer sent, which sent it to the others, too. What is in no block some blocks
-// later is passed on after all: a connection may be missing, or the peer may have died halfway.
+// later is passed on after all, and everything where no block comes for some seconds: a connection may be missing, or
+// the peer may have died halfway, and the next block may need it.
 //
 // Nothing differs on the wire, so such a node can be the peer of any other. CometBFT's reactor stays in its place and
 // does everything else; it is given peers that keep back.
@@ -13,6 +14,7 @@ import (
 	"context"
 	"hash/maphash"
 	"sync"
+	"time"
 
 	"github.com/cometbft/cometbft/mempool"
 	"github.com/cometbft/cometbft/node"
@@ -30,6 +32,10 @@ const (
 	receivedMax = 100_000
 	// keptBackMax bounds what is kept back for one peer; what comes beyond it is passed on at once.
 	keptBackMax = 20_000
+	// standstill is how long no block may come before everything is passed on: more than a loaded network takes for one.
+	standstill = 3 * time.Second
+	// lookEvery is how often that is looked at, and what could not be sent is tried again.
+	lookEvery = 500 * time.Millisecond
 )
 
 // Option makes a node keep back what its peers sent until it was in none of `blocks` blocks; 0 changes nothing.
@@ -44,7 +50,12 @@ func Option(blocks int64) node.Option {
 			created.Logger.Error("transactions are passed on at once: the node's blocks are not told", "err", err)
 			return
 		}
-		reactor := New(created.Switch().Reactor(reactorName), blocks)
+		inner := created.Switch().Reactor(reactorName)
+		if inner == nil {
+			created.Logger.Error("nothing is passed on: this node has no mempool")
+			return
+		}
+		reactor := New(inner, blocks)
 		node.CustomReactors(map[string]p2p.Reactor{reactorName: reactor})(created)
 		go reactor.follow(events)
 	}
@@ -52,8 +63,12 @@ func Option(blocks int64) node.Option {
 
 // follow hears of blocks until the node stops.
 func (reactor *Reactor) follow(events types.Subscription) {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
 		select {
+		case now := <-look.C:
+			reactor.look(now)
 		case message := <-events.Out():
 			if event, ok := message.Data().(types.EventDataNewBlock); ok {
 				reactor.Committed(event.Block.Height, event.Block.Txs)
@@ -74,8 +89,9 @@ type Reactor struct {
 	seed   maphash.Seed
 
 	mutex sync.Mutex
-	// height is that of the newest block.
+	// height is that of the newest block, which came at moved.
 	height int64
+	moved  time.Time
 	// received is what peers sent lately; former what they sent before that.
 	received, former map[digest]struct{}
 	// rotated is the height at which received was begun.
@@ -91,6 +107,7 @@ func New(reactor p2p.Reactor, blocks int64) *Reactor {
 		seed:     maphash.MakeSeed(),
 		received: map[digest]struct{}{},
 		former:   map[digest]struct{}{},
+		moved:    time.Now(),
 		peers:    map[p2p.ID]*peer{},
 	}
 }
@@ -105,10 +122,11 @@ func (reactor *Reactor) FilterMsgBytes(channel byte, source p2p.Peer, message []
 
 // AddPeer begins to tell a peer of transactions.
 func (reactor *Reactor) AddPeer(added p2p.Peer) {
-	wrapped := &peer{Peer: added, reactor: reactor}
+	wrapped := &peer{Peer: added, reactor: reactor, wake: make(chan struct{}, 1)}
 	reactor.mutex.Lock()
 	reactor.peers[added.ID()] = wrapped
 	reactor.mutex.Unlock()
+	go wrapped.passOn()
 	reactor.Reactor.AddPeer(wrapped)
 }
 
@@ -156,15 +174,26 @@ func (reactor *Reactor) Committed(height int64, transactions types.Txs) {
 	}
 	reactor.mutex.Lock()
 	defer reactor.mutex.Unlock()
-	reactor.height = height
+	reactor.height, reactor.moved = height, time.Now()
 	if height-reactor.rotated > reactor.blocks {
 		reactor.rotate()
 	}
 	for _, peer := range reactor.peers {
-		if due := peer.due(committed, height-reactor.blocks); len(due) > 0 {
-			// A peer that does not read makes its sender wait.
-			go peer.passOn(due)
-		}
+		peer.forget(committed)
+		peer.release(height - reactor.blocks)
+	}
+}
+
+// look passes everything on where no block came for so long that the next one may need it.
+func (reactor *Reactor) look(now time.Time) {
+	reactor.mutex.Lock()
+	defer reactor.mutex.Unlock()
+	latest := reactor.height - reactor.blocks
+	if now.Sub(reactor.moved) >= standstill {
+		latest = reactor.height
+	}
+	for _, peer := range reactor.peers {
+		peer.release(latest)
 	}
 }
 
@@ -180,8 +209,11 @@ type keptBack struct {
 type peer struct {
 	p2p.Peer
 	reactor *Reactor
-	// kept is guarded by the reactor's mutex.
-	kept []keptBack
+	// wake says that something may be passed on.
+	wake chan struct{}
+	// kept, oldest first, and released, up to which height it is passed on, are guarded by the reactor's mutex.
+	kept     []keptBack
+	released int64
 }
 
 // Send sends, or keeps back.
@@ -208,33 +240,71 @@ func (peer *peer) keepBack(transaction []byte) bool {
 	return true
 }
 
-// due takes what was kept back until `latest` or before, without what was committed. The reactor's mutex is held.
-func (peer *peer) due(committed map[digest]struct{}, latest int64) [][]byte {
-	var due [][]byte
+// forget drops what a block took. The reactor's mutex is held.
+func (peer *peer) forget(committed map[digest]struct{}) {
 	waiting := peer.kept[:0]
 	for _, kept := range peer.kept {
-		if _, is := committed[kept.digest]; is {
-			continue
-		}
-		if kept.since <= latest {
-			due = append(due, kept.transaction)
-		} else {
+		if _, is := committed[kept.digest]; !is {
 			waiting = append(waiting, kept)
 		}
 	}
 	clear(peer.kept[len(waiting):])
 	peer.kept = waiting
-	return due
 }
 
-func (peer *peer) passOn(transactions [][]byte) {
-	for _, transaction := range transactions {
-		if !peer.IsRunning() {
+// release lets what was kept back until the height `latest` or before be passed on. The reactor's mutex is held.
+func (peer *peer) release(latest int64) {
+	peer.released = latest
+	if len(peer.kept) > 0 && peer.kept[0].since <= latest {
+		select {
+		case peer.wake <- struct{}{}:
+		default:
+			// It is awake.
+		}
+	}
+}
+
+// passOn sends what is released, until the peer is gone. What a peer does not take stays kept, and is tried again.
+func (peer *peer) passOn() {
+	for {
+		select {
+		case <-peer.wake:
+		case <-peer.Quit():
 			return
 		}
-		peer.Peer.Send(p2p.Envelope{
-			ChannelID: mempool.MempoolChannel,
-			Message:   &protomem.Txs{Txs: [][]byte{transaction}},
-		})
+		for {
+			next, isReleased := peer.next()
+			if !isReleased {
+				break
+			}
+			sent := peer.Peer.Send(p2p.Envelope{
+				ChannelID: mempool.MempoolChannel,
+				Message:   &protomem.Txs{Txs: [][]byte{next.transaction}},
+			})
+			if !sent {
+				break
+			}
+			peer.sent(next)
+		}
+	}
+}
+
+// next is the oldest transaction that may be passed on.
+func (peer *peer) next() (keptBack, bool) {
+	peer.reactor.mutex.Lock()
+	defer peer.reactor.mutex.Unlock()
+	if len(peer.kept) == 0 || peer.kept[0].since > peer.released {
+		return keptBack{}, false
+	}
+	return peer.kept[0], true
+}
+
+// sent drops the oldest, unless a block took it meanwhile.
+func (peer *peer) sent(oldest keptBack) {
+	peer.reactor.mutex.Lock()
+	defer peer.reactor.mutex.Unlock()
+	if len(peer.kept) > 0 && peer.kept[0].digest == oldest.digest {
+		peer.kept[0] = keptBack{}
+		peer.kept = peer.kept[1:]
 	}
 }

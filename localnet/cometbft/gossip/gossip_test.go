@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -186,8 +187,97 @@ func TestWhatNoBlockTakesIsPassedOnWhereAConnectionIsMissing(t *testing.T) {
 	if received := last.reactor.received.Load(); received != int64(len(left)) {
 		t.Errorf("%d were sent, of %d that no block took", received, len(left))
 	}
-	if middle.keptBack() != 0 {
-		t.Error("what was passed on is still kept")
+	eventually(t, "what was passed on is still kept", func() bool { return middle.keptBack() == 0 })
+}
+
+// A chain that makes no block without a transaction may wait for the very one that is kept back.
+func TestWhatIsKeptBackIsPassedOnWhereNoBlockComes(t *testing.T) {
+	members := network(t, 3, line)
+	first, middle, last := members[0], members[1], members[2]
+	first.give(t, numbered("awaited", 5))
+	eventually(t, "they are kept back for the last one", func() bool { return middle.keptBack() == 5 })
+	moved := middle.reactor.moved
+	middle.reactor.look(moved.Add(standstill - time.Millisecond))
+	if middle.keptBack() != 5 || last.reactor.received.Load() != 0 {
+		t.Error("passed on although blocks may still come")
+	}
+	middle.reactor.look(moved.Add(standstill))
+	eventually(t, "they never came", func() bool { return last.pool.Size() == 5 })
+	eventually(t, "what was passed on is still kept", func() bool { return middle.keptBack() == 0 })
+}
+
+// A node hears of blocks by its event bus, and stops hearing when that stops.
+func TestBlocksAreHeardOfByTheEventBus(t *testing.T) {
+	bus := cmttypes.NewEventBus()
+	if err := bus.Start(); err != nil {
+		t.Fatal(err)
+	}
+	events, err := bus.SubscribeUnbuffered(context.Background(), subscriber, cmttypes.EventQueryNewBlock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	members := network(t, 3, line)
+	ended := make(chan struct{})
+	go func() {
+		members[1].reactor.follow(events)
+		close(ended)
+	}()
+	members[0].give(t, numbered("awaited", 1))
+	eventually(t, "it is kept back for the last one", func() bool { return members[1].keptBack() == 1 })
+	for height := int64(1); height <= blocks; height++ {
+		block := &cmttypes.Block{Header: cmttypes.Header{Height: height}}
+		if err := bus.PublishEventNewBlock(cmttypes.EventDataNewBlock{Block: block}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "it never came", func() bool { return members[2].pool.Size() == 1 })
+	if err := bus.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(deadline):
+		t.Error("still listening")
+	}
+}
+
+// refusing is a peer that does not take what it is sent, and counts how often it was tried.
+type refusing struct {
+	p2p.Peer
+	tries *atomic.Int64
+}
+
+func (peer refusing) Send(p2p.Envelope) bool {
+	peer.tries.Add(1)
+	return false
+}
+
+func TestWhatAPeerDoesNotTakeStaysKeptAndIsTriedAgain(t *testing.T) {
+	reactor := New(nil, blocks)
+	var tries atomic.Int64
+	full := &peer{
+		Peer:    refusing{p2p.CreateRandomPeer(false), &tries},
+		reactor: reactor,
+		wake:    make(chan struct{}, 1),
+	}
+	reactor.peers["full"] = full
+	go full.passOn()
+	transaction := numbered("refused", 1).ToSliceOfBytes()
+	reactor.remember(transaction)
+	if !full.Send(p2p.Envelope{Message: &protomem.Txs{Txs: transaction}}) || tries.Load() != 0 {
+		t.Fatal("it is not kept back")
+	}
+	for height := int64(1); height <= blocks; height++ {
+		reactor.Committed(height, nil)
+	}
+	eventually(t, "it is never tried", func() bool { return tries.Load() == 1 })
+	reactor.look(time.Now())
+	eventually(t, "it is not tried again", func() bool { return tries.Load() == 2 })
+	reactor.Committed(blocks+1, numbered("refused", 1))
+	reactor.mutex.Lock()
+	defer reactor.mutex.Unlock()
+	if len(full.kept) != 0 {
+		t.Error("a block took it, and it is still kept")
 	}
 }
 
