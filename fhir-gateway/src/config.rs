@@ -488,6 +488,7 @@ mod tests {
             (EXAMPLE.replace("token_seconds = 300", "token_seconds = 0"), "above 0"),
             (EXAMPLE.replace("attempts_max = 36", "attempts_max = 0"), "above 0"),
             (EXAMPLE.replace("bodies_bytes_max = 2097152", "bodies_bytes_max = 0"), "above 0"),
+            (EXAMPLE.replace("value_sets_bytes_max = 2097152", "value_sets_bytes_max = 0"), "above 0"),
             (EXAMPLE.replace("storage_bytes_max = 67108864", "storage_bytes_max = 1000"), "at least 8388608"),
             (EXAMPLE.replace("trusted_endpoints = []", "trusted_endpoints = [\"10.0.0.0/8\"]"), "no origin"),
             (EXAMPLE.replace("trusted_endpoints = []", "trusted_endpoints = [\"http://127.0.0.1/hook\"]"), "no origin"),

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 
 use crate::{
     json::Document,
-    mapping,
+    mapping, naming,
     organization::Organization,
     outcome::Refusal,
     records::{ANCHORING_MESSAGES_MAX, Change, Stored},
@@ -103,12 +103,19 @@ pub async fn before_commit(organization: &Organization, changes: &[Proposed]) ->
 /// As what reads them.
 pub fn accounts(all: &[Proposed]) -> Result<Vec<String>, Refusal> {
     let account = |document: &Document| match document.resource_type() {
+        Some("Patient" | "Practitioner") if !names_account(document) => Ok(None),
         Some("Patient") => mapping::patient::claimant(&document.to_value()),
         Some("Practitioner") => mapping::practitioner::account(&document.to_value()),
         _ => Ok(None),
     };
     let accounts = all.iter().filter_map(|proposed| account(proposed.document.as_ref()?).transpose());
     accounts.map(|account| account.map(|account| account.to_string())).collect()
+}
+
+/// Whether any identifier of a Patient or Practitioner is an account: most Patients have none, and need no further look.
+fn names_account(document: &Document) -> bool {
+    let identifiers = document.root().get("identifier").map_or(&[][..], |identifiers| identifiers.items());
+    identifiers.iter().any(|identifier| identifier.text("system") == Some(naming::ACCOUNT))
 }
 
 async fn before(

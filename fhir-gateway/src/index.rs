@@ -12,6 +12,7 @@ pub mod compartment;
 mod database;
 pub mod export;
 pub mod extract;
+mod feed;
 pub mod history;
 pub mod include;
 mod kept;
@@ -19,6 +20,7 @@ pub mod range;
 mod schema;
 mod select;
 pub mod sight;
+pub mod value_sets;
 mod write;
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
@@ -37,7 +39,7 @@ use crate::{
     json::Document,
     outcome::Refusal,
     postgres::Postgres,
-    records::{Content, Feed, Listed, Rebuilt, Stored, blocking},
+    records::{Feed, blocking},
     search::{Cursor, Include, Query, Sort},
     work::Counters,
 };
@@ -105,7 +107,7 @@ pub struct Index {
 
 impl Index {
     /// Opens or creates the index at `path`, encrypted with `key`. An index that was made with
-    /// other tables is emptied: the caller applies everything again, as after a loss.
+    /// other tables, or encrypted otherwise by an earlier program, is emptied: the caller applies everything again, as after a loss.
     ///
     /// `base_url` (without a slash at its end) is where the organization's own resources live;
     /// `organization` is its account, from which its patients' subject ids follow.
@@ -113,8 +115,8 @@ impl Index {
     /// # Errors
     /// [`Refusal::Internal`] when the file cannot be opened with that key.
     pub fn open(path: &Path, key: &[u8; 32], base_url: &str, organization: Address) -> Result<Self, Refusal> {
-        let place = Place::file(path.to_path_buf(), key)?;
-        place.with_writer(schema::prepare)?;
+        let (place, removed) = Place::file(path.to_path_buf(), key)?;
+        place.with_writer(|writer| schema::prepare(writer, removed))?;
         Ok(Self::at(place, base_url, organization))
     }
 
@@ -142,7 +144,7 @@ impl Index {
 
     /// Makes the tables anew where they are not those of this program. No other process may use them.
     pub fn prepare(&self) -> Result<(), Refusal> {
-        Ok(self.place.with_writer(schema::prepare)?)
+        Ok(self.place.with_writer(|writer| schema::prepare(writer, 0))?)
     }
 
     /// Runs `work` on the index away from the threads that answer requests.
@@ -157,16 +159,16 @@ impl Index {
     /// Puts versions into the index, all or none, and remembers `through` as applied. A version
     /// that is there, or older than what is there, changes nothing.
     pub fn put(&self, through: u64, entries: &[Entry<'_>]) -> Result<(), Refusal> {
-        self.write(entries, |connection| schema::set_applied(connection, i64_of(through)))
+        self.write(|connection, context| {
+            write::apply(connection, context, entries)?;
+            schema::set_applied(connection, i64_of(through))
+        })
     }
 
-    fn write(&self, entries: &[Entry<'_>], then: impl FnOnce(&Connection) -> Answer<()>) -> Result<(), Refusal> {
+    /// Runs `work` as one write.
+    fn write<T>(&self, work: impl FnOnce(&Connection, &write::Context<'_>) -> Answer<T>) -> Result<T, Refusal> {
         let context = write::Context { base_url: &self.base_url, organization: &self.organization };
-        let write = |connection: &Connection| {
-            write::apply(connection, &context, entries)?;
-            then(connection)
-        };
-        Ok(self.place.with_writer(|writer| schema::writing(writer, write))?)
+        Ok(self.place.with_writer(|writer| schema::writing(writer, |connection| work(connection, &context)))?)
     }
 
     /// One page of a search.
@@ -246,8 +248,8 @@ impl Index {
         self.with_reader(|reader| history::is_of(reader, patient, resource_type, id, version))
     }
 
-    /// One part of a type, in the order of ids, for an export.
-    pub fn export(&self, wanted: &export::Wanted) -> Result<Vec<export::Row>, Refusal> {
+    /// One part of a type, in the order of ids, for an export; none where the index lacks changes that it must have.
+    pub fn export(&self, wanted: &export::Wanted) -> Result<Option<Vec<export::Row>>, Refusal> {
         self.with_reader(|reader| export::part(reader, wanted))
     }
 
@@ -281,6 +283,12 @@ impl Index {
         Feed::applied(self)
     }
 
+    /// Sequence of the last change that this index has, or had when an earlier program made it.
+    pub fn last_known(&self) -> Result<u64, Refusal> {
+        let earlier = u64::try_from(self.with_reader(schema::earlier)?).unwrap_or_default();
+        Ok(self.last_applied()?.max(earlier))
+    }
+
     /// Names of those among `documents` that meet the criteria of each of `queries`: for resources that are
     /// not in the index. The same tables decide, in memory, once for all of them.
     pub fn matching(&self, documents: &[Unlisted], queries: &[Query]) -> Result<Vec<BTreeSet<String>>, Refusal> {
@@ -306,71 +314,6 @@ impl Index {
         self.counters.index_read();
         Ok(self.place.with_reader(work)?)
     }
-}
-
-impl Feed for Index {
-    fn applied(&self) -> Result<u64, Refusal> {
-        Ok(u64::try_from(self.with_reader(schema::applied)?).unwrap_or_default())
-    }
-
-    fn apply(&self, through: u64, listed: &[Listed], versions: &[Arc<Stored>]) -> Result<(), Refusal> {
-        let documents: Vec<Option<Document>> = versions.iter().map(|stored| parsed(stored)).collect();
-        self.write(&entries(versions, &documents), |connection| {
-            history::list(connection, listed)?;
-            schema::set_applied(connection, i64_of(through))
-        })
-    }
-
-    fn list(&self, versions: &[Listed]) -> Result<(), Refusal> {
-        let list = |connection: &Connection| history::list(connection, versions);
-        Ok(self.place.with_writer(|writer| schema::writing(writer, list))?)
-    }
-
-    fn clear(&self) -> Result<(), Refusal> {
-        Ok(self.place.with_writer(schema::clear)?)
-    }
-
-    fn rebuilt(&self) -> Result<Option<Rebuilt>, Refusal> {
-        let Some((after, damaged)) = self.with_reader(schema::rebuilt)? else { return Ok(None) };
-        let after = hex::decode(after).map_err(|_| Refusal::Internal("the mark of a rebuild is no record"))?;
-        Ok(Some(Rebuilt { after, damaged }))
-    }
-
-    fn rebuild(&self, rebuilt: &Rebuilt, versions: &[Arc<Stored>]) -> Result<(), Refusal> {
-        let documents: Vec<Option<Document>> = versions.iter().map(|stored| parsed(stored)).collect();
-        let after = hex::encode(&rebuilt.after);
-        self.write(&entries(versions, &documents), |connection| {
-            schema::set_rebuilt(connection, &after, rebuilt.damaged)
-        })
-    }
-}
-
-fn entries<'a>(versions: &'a [Arc<Stored>], documents: &'a [Option<Document>]) -> Vec<Entry<'a>> {
-    let entry = |(stored, document): (&'a Arc<Stored>, &'a Option<Document>)| Entry {
-        resource_type: &stored.resource_type,
-        id: &stored.id,
-        version: stored.version,
-        last_updated: stored.last_updated,
-        patient: stored.patient.as_deref(),
-        content: match (document, &stored.content) {
-            (Some(document), _) => Indexed::Resource(document),
-            (None, Content::Deleted) => Indexed::Deleted,
-            (None, _) => Indexed::Opaque,
-        },
-    };
-    versions.iter().zip(documents).map(entry).collect()
-}
-
-/// The JSON of a version. One that does not parse is found by id only: a single damaged body must
-/// not keep everything after it out of the index.
-fn parsed(stored: &Stored) -> Option<Document> {
-    let Content::Json(bytes) = &stored.content else { return None };
-    let document = Document::parse(bytes.clone());
-    if document.is_err() {
-        let (resource_type, version) = (&stored.resource_type, stored.version);
-        tracing::error!(resource_type, version, "a kept resource does not parse and is indexed by its id alone");
-    }
-    document.ok()
 }
 
 impl Unlisted {

@@ -41,7 +41,7 @@ use crate::{
     audit::Origin,
     auth::{Caller, scopes::Interaction},
     index::extract::{self, Term},
-    json::{Document, Serving},
+    json::{self, Document, Serving},
     organization::Organization,
     outcome::{FHIR_WANTED, Issue, Refusal, operation_outcome},
     records::{Content, Stored},
@@ -72,12 +72,15 @@ pub struct Context<'a> {
     pub key: Option<idempotency::Key<'a>>,
     /// Where the request came from.
     pub origin: &'a Origin,
+    /// What its searches found of value sets so far; none where no request has several searches.
+    pub value_sets: Option<&'a search::value_sets::Lookups>,
 }
 
 impl<'a> Context<'a> {
     /// Of what the gateway does by itself for `caller`, when no request is waiting for it.
     pub fn in_background(organization: &'a Organization, conditions: &'a condition::Locks, caller: &'a Caller) -> Self {
-        Self { organization, conditions, caller, prefer: Prefer::default(), key: None, origin: Origin::UNKNOWN }
+        let (prefer, key, origin, value_sets) = (Prefer::default(), None, Origin::UNKNOWN, None);
+        Self { organization, conditions, caller, prefer, key, origin, value_sets }
     }
 }
 
@@ -196,10 +199,7 @@ fn success() -> Vec<u8> {
 pub fn served(stored: &Stored) -> Vec<u8> {
     let serving = Serving { version: stored.version, last_updated: stored.last_updated, source: None };
     match &stored.content {
-        Content::Json(bytes) => {
-            let document = Document::parse(bytes.clone()).expect("what is stored was parsed when it was accepted");
-            document.served(&serving)
-        }
+        Content::Json(bytes) => json::served(bytes, &serving).expect("what is stored was parsed when it was accepted"),
         Content::Raw { content_type, bytes } => binary::as_json(stored, content_type, bytes),
         Content::Deleted => Vec::new(),
     }

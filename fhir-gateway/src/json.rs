@@ -8,6 +8,7 @@
 //! Stricter than RFC 8259 where two readers could disagree: duplicate keys, lone surrogates,
 //! byte order marks and nesting deeper than [`DEPTH_MAX`] are refused.
 
+mod outline;
 mod parse;
 mod position;
 mod splice;
@@ -19,7 +20,7 @@ use actix_web::web::Bytes;
 
 pub use parse::{DEPTH_MAX, is_number};
 pub use position::Position;
-pub use splice::{Edit, Serving, instant, quoted};
+pub use splice::{Edit, Serving, instant, quoted, served};
 pub use tree::Tree;
 
 use crate::{format::Format, outcome::Refusal};

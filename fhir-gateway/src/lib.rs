@@ -15,7 +15,8 @@
 //! - [`subscriptions`]: who is told of what was written, decided once more when it is sent.
 //! - [`ledger`]: the chain, in this process or behind CometBFT.
 //! - [`decide`], [`release`], [`remote`]: reads across organizations.
-//! - [`operations`]: health, readiness and metrics, for the operator; [`work`]: what was looked up.
+//! - [`operations`]: health, readiness and metrics, for the operator; [`work`]: what was looked up; [`in_work`]: how
+//!   much of it at once.
 //! - [`outcome`]: the one place where a refusal becomes HTTP.
 //!
 //! Absent on purpose: nothing here re-serialises an accepted resource from a typed model, and no
@@ -32,6 +33,7 @@ pub mod export;
 pub mod format;
 pub mod hooks;
 pub mod http_client;
+pub mod in_work;
 pub mod index;
 pub mod interactions;
 pub mod json;
@@ -52,6 +54,7 @@ pub mod search;
 pub mod server;
 pub mod subscriptions;
 pub mod validate;
+pub mod value_sets;
 pub mod vault;
 pub mod work;
 pub mod xml;

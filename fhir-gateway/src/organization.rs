@@ -14,6 +14,7 @@ use crate::{
     config::{self, Config},
     export::{self, Exports},
     http_client::Trust,
+    in_work::InWork,
     index::Index,
     interactions::owed::{self, Owed},
     keys::{
@@ -121,12 +122,14 @@ pub struct Organization {
     /// Who looked at what.
     pub audit: AuditLog,
     /// Bulk exports.
-    pub exports: Exports,
+    pub exports: Arc<Exports>,
     /// What is to be logged still.
     pub owed: Owed,
+    /// ValueSets whose members are being told.
+    pub value_sets: InWork,
     counters: Arc<Counters>,
     /// Who is told of what was written.
-    pub subscriptions: Subscriptions,
+    pub subscriptions: Arc<Subscriptions>,
     /// Its place among the processes that use its database, kept as long as this is.
     _place: Option<Locks>,
 }
@@ -187,7 +190,7 @@ impl Organization {
                 return Err(OpenError::Lacking { organization: name, folder, lacking });
             }
         }
-        let exports = Exports::open(&keys, Arc::clone(&store)).map_err(refused)?;
+        let exports = Exports::open(&keys, Arc::clone(&store));
         let trust = Trust::read(config.trusted_authorities.as_deref()).map_err(OpenError::Trust)?;
         let token_url = config.token_url(&name);
         let authority = Authority::open(settings, &config.auth, token_url, &trust, &keys, Arc::clone(&store))?;
@@ -209,6 +212,7 @@ impl Organization {
             exports,
             subscriptions,
             owed: Owed::default(),
+            value_sets: InWork::of(config.memory.value_sets_bytes_max),
             counters,
             _place: place,
         });

@@ -73,6 +73,22 @@ pub enum Refusal {
     /// A header or a query parameter is wrong.
     #[error("{0}")]
     BadRequest(String),
+    /// A value set that a search names has members that cannot be told here.
+    #[error("{place}: {problem}")]
+    NotListed {
+        /// Path of the element of the ValueSet; of one that it includes, behind that of the element that does.
+        place: String,
+        /// What is wrong with it, and what to do; without content.
+        problem: String,
+    },
+    /// What the value sets that a request names ask for is more work than one request may be.
+    #[error("{}{problem}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default())]
+    TooCostly {
+        /// Path of the element of the ValueSet, as in [`Self::NotListed`]; none where it is what the request itself names.
+        place: Option<String>,
+        /// What is too much, and what to do; without content.
+        problem: String,
+    },
     /// The resource type is not one that this server keeps.
     #[error("this server does not keep that resource type; /metadata lists those it keeps")]
     UnsupportedResource,
@@ -216,6 +232,8 @@ impl Refusal {
             Self::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, IssueType::Invalid),
             Self::Rule(_) => (StatusCode::UNPROCESSABLE_ENTITY, IssueType::BusinessRule),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, IssueType::Invalid),
+            Self::NotListed { .. } => (StatusCode::BAD_REQUEST, IssueType::NotSupported),
+            Self::TooCostly { .. } => (StatusCode::BAD_REQUEST, IssueType::TooCostly),
             Self::UnsupportedResource => (StatusCode::NOT_FOUND, IssueType::NotSupported),
             Self::Unsupported(_) => (StatusCode::NOT_FOUND, IssueType::NotSupported),
             Self::UnsupportedParameter(_) | Self::UnsupportedValue(_) => {
@@ -255,6 +273,9 @@ impl Refusal {
             (Self::Entry { at, .. }, Self::Invalid { path, .. }) => Some(within_entry(*at, path)),
             (Self::Entry { at, .. }, _) => Some(format!("Bundle.entry[{at}]")),
             (_, Self::Invalid { path, .. }) => Some(path.clone()),
+            (_, Self::NotListed { place, .. } | Self::TooCostly { place: Some(place), .. }) => {
+                Some(innermost(place).to_owned())
+            }
             _ => None,
         };
         match cause {
@@ -309,6 +330,11 @@ fn within_entry(at: usize, path: &str) -> String {
     format!("Bundle.entry[{at}].resource{}", element.unwrap_or_default())
 }
 
+/// The element that is at fault, of those that lead to it.
+fn innermost(place: &str) -> &str {
+    place.rsplit(" > ").next().unwrap_or(place)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,6 +357,8 @@ mod tests {
                 position: Some(position),
             },
             Refusal::Ledger { code: 10, sentence: "organization is not registered".to_owned() },
+            Refusal::NotListed { place: "ValueSet.compose.include[0].filter".to_owned(), problem: "is".to_owned() },
+            Refusal::TooCostly { place: None, problem: "is".to_owned() },
             Refusal::TooMany { retry_after: 2 },
             Refusal::Busy,
             Refusal::Internal("search index"),

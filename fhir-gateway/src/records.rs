@@ -5,7 +5,8 @@
 //! the next start (`records/repair.rs`): a version whose anchor is not known to be committed is
 //! looked up on the ledger and made visible or dropped.
 //!
-//! Writes that wait for a block at the same time share a transaction (`records/anchoring.rs`).
+//! Writes that wait for a block at the same time share a transaction (`records/anchoring.rs`), and those that wait to
+//! become visible share one of the index (`records/publishing.rs`).
 //!
 //! FHIR version n is ledger version n. A deletion is a version whose body is empty.
 //!
@@ -28,56 +29,27 @@ use crate::{
     vault::{self, Exclusive, Space, Store},
 };
 
+mod anchored;
 mod anchoring;
 mod dropping;
 mod entry;
+mod feed;
 mod links;
 mod notes;
 mod pipeline;
+mod publishing;
 mod repair;
 mod verify;
 mod version;
+mod visible;
 
 pub use anchoring::ANCHORING_MESSAGES_MAX;
 use entry::Entry;
-pub(crate) use pipeline::blocking;
+pub use feed::{Feed, Rebuilt};
+pub(crate) use pipeline::{asking, blocking};
 pub use repair::{Progress, Reindexed, Repaired};
 pub use verify::{Flaw, Flawed, Verified};
 pub use version::{Change, Content, Listed, Sealed, Stored};
-
-/// What the write pipeline tells the search index. The index is derived: nothing is true because
-/// it says so, and all of it comes from here.
-pub trait Feed: Send + Sync {
-    /// Sequence of the last change that is durably in the index; 0 when it is empty.
-    fn applied(&self) -> Result<u64, Refusal>;
-
-    /// Puts or replaces the rows of these versions, in this order, remembers those `listed` as
-    /// [`Self::list`] does, and `through` as applied, in one transaction. May get a version that it
-    /// already has.
-    fn apply(&self, through: u64, listed: &[Listed], versions: &[Arc<Stored>]) -> Result<(), Refusal>;
-
-    /// Remembers that these versions became visible, in this order. May get what it already has.
-    fn list(&self, versions: &[Listed]) -> Result<(), Refusal>;
-
-    /// Forgets everything.
-    fn clear(&self) -> Result<(), Refusal>;
-
-    /// How far a rebuild came that was interrupted; `None` where none was, or where changes were applied
-    /// since.
-    fn rebuilt(&self) -> Result<Option<Rebuilt>, Refusal>;
-
-    /// Puts the rows of these versions during a rebuild, and remembers how far it is, in one transaction.
-    fn rebuild(&self, rebuilt: &Rebuilt, versions: &[Arc<Stored>]) -> Result<(), Refusal>;
-}
-
-/// How far a rebuild of the index is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rebuilt {
-    /// The last record that was looked at, as the vault names it.
-    pub after: Vec<u8>,
-    /// Records so far whose body is missing or altered.
-    pub damaged: u64,
-}
 
 /// An organization's records. Cheap to clone.
 #[derive(Clone)]
@@ -99,6 +71,8 @@ struct Core {
     run: [u8; 16],
     /// Records that a write holds, or whose last write has an unknown outcome.
     held: Mutex<HashMap<RecordId, Held>>,
+    /// What the ledger has and whose turn has not come.
+    waiting: publishing::Waiting,
     /// Held while changes become visible and are indexed, so that the index sees them in order.
     sequence: tokio::sync::Mutex<()>,
 }
@@ -140,6 +114,7 @@ impl Records {
             ledger,
             feed,
             held: Mutex::default(),
+            waiting: publishing::Waiting::default(),
             sequence: tokio::sync::Mutex::default(),
         });
         let repaired = core.repair().await?;
@@ -217,7 +192,10 @@ impl Records {
     /// [`Refusal::VersionConflict`] while the first version is being written.
     pub async fn settled(&self, resource_type: &str, id: &str) -> Result<Option<u32>, Refusal> {
         let record = self.core.keys.record_id(resource_type, id);
-        self.core.settle(&[record]).await?;
+        let core = Arc::clone(&self.core);
+        // In a task of its own: a client that hangs up must not leave half-way what is found out for all.
+        let settled = tokio::spawn(async move { core.settle(&[record]).await });
+        settled.await.map_err(|_| Refusal::Internal("a write was interrupted"))??;
         let held = self.core.held.lock().get(&record).copied();
         match (held, self.core.asking(move |core| core.current(&record)).await?) {
             (Some(Held::Unknown), _) => Err(Refusal::LedgerUnavailable),
@@ -238,15 +216,9 @@ impl Records {
         Ok(marks.into_iter().map(|(mark, _)| mark).collect())
     }
 
-    /// Whether the version of that mark still waits for the ledger.
-    pub async fn is_waiting(&self, mark: &[u8]) -> Result<bool, Refusal> {
-        let mark = mark.to_vec();
-        self.core.asking(move |core| Ok(core.store.get(Space::Pending, &mark)?.is_some())).await
-    }
-
-    /// Sequence of the last visible change; 0 where there is none.
+    /// Sequence of the last visible change; 0 where there is none. Whoever asks waits for nobody who makes others visible:
+    /// these may wait long for the journal, or fill the index.
     pub async fn last_change(&self) -> Result<u64, Refusal> {
-        let _in_order = self.core.sequence.lock().await;
         self.core.asking(Core::last_sequence).await
     }
 
@@ -302,17 +274,12 @@ impl Records {
 }
 
 impl Core {
-    /// Asks the vault where that holds up nobody else: here, where it answers from this machine's disk, which takes
-    /// less than another thread does; on a thread for what blocks, where a server answers.
+    /// Asks the vault where that holds up nobody else.
     async fn asking<T: Send + 'static>(
         self: &Arc<Self>,
         ask: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
-        if !self.store.is_shared() {
-            return ask(self);
-        }
-        let core = Arc::clone(self);
-        blocking(move || ask(&core)).await
+        asking(self, &*self.store, ask).await
     }
 
     fn sealed_version(&self, record: RecordId, version: u32) -> Result<Sealed, Refusal> {

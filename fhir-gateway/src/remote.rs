@@ -40,7 +40,7 @@ struct Inner {
     peers: BTreeMap<Address, Url>,
     outbox: outbox::Outbox,
     acceptance: Acceptance,
-    names: names::Names,
+    names: Arc<names::Names>,
     rates: Rates,
     client: reqwest::Client,
 }
@@ -82,7 +82,7 @@ impl Network {
     }
 
     /// What access requests are called in ids.
-    pub fn names(&self) -> &names::Names {
+    pub fn names(&self) -> &Arc<names::Names> {
         &self.inner.names
     }
 

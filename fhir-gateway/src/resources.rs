@@ -91,6 +91,7 @@ const KEPT: &[(&str, Access)] = &[
     ("Subscription", Access::Own),
     ("SupplyDelivery", Access::Full),
     ("Task", Access::Full),
+    ("ValueSet", Access::Full),
 ];
 
 static RESOURCES: LazyLock<HashMap<&'static str, Resource>> = LazyLock::new(|| {

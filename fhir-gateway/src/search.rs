@@ -7,6 +7,7 @@
 mod criterion;
 mod cursor;
 mod include;
+mod membership;
 mod order;
 mod shape;
 mod unsupported;
@@ -14,6 +15,7 @@ mod value;
 
 pub use cursor::Cursor;
 pub use include::Include;
+pub use membership::named_sets;
 pub use order::{Sort, SortKey};
 pub use shape::{Shape, Summary, elements};
 pub use unsupported::Unsupported;
@@ -28,6 +30,7 @@ use crate::{
     index::sight::Sight,
     outcome::Refusal,
     resources::{Resource, parameters::Parameter},
+    value_sets::{Pins, Sets},
 };
 
 /// Entries of a page when the client does not say.
@@ -151,10 +154,13 @@ pub struct Query {
     pub ignored: Vec<Unsupported>,
     /// Parameters that were applied, for the links.
     pub applied: Vec<(String, String)>,
+    /// What the value sets that it names meant when it began.
+    pub pins: Pins,
 }
 
 impl Query {
-    /// Parses the decoded name and value pairs of a search for `resource`.
+    /// Parses the decoded name and value pairs of a search for `resource`. Value sets cannot be named: what they
+    /// mean could change while what is read here lasts.
     ///
     /// # Errors
     /// [`Refusal::BadRequest`] and [`Refusal::UnsupportedParameter`].
@@ -164,13 +170,36 @@ impl Query {
         handling: Handling,
         base_url: &str,
     ) -> Result<Self, Refusal> {
+        Self::parse_with(resource, pairs, handling, &Reader::new(base_url))
+    }
+
+    /// As [`Self::parse`], with the value sets that the pairs name.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and those of [`Sets::members`].
+    pub fn parse_among(
+        resource: &'static Resource,
+        pairs: &[(String, String)],
+        handling: Handling,
+        base_url: &str,
+        sets: &Sets,
+    ) -> Result<Self, Refusal> {
+        let query = Self::parse_with(resource, pairs, handling, &Reader::among(sets, base_url))?;
+        Ok(Self { pins: sets.pins.clone(), ..query })
+    }
+
+    fn parse_with(
+        resource: &'static Resource,
+        pairs: &[(String, String)],
+        handling: Handling,
+        reader: &Reader<'_>,
+    ) -> Result<Self, Refusal> {
         let mut query = Self::all(resource);
-        let reader = Reader::new(base_url);
         for (name, text) in pairs {
             if query.criteria.len() > CRITERIA_MAX {
                 break;
             }
-            match (query.read(name, text, &reader)?, handling) {
+            match (query.read(name, text, reader)?, handling) {
                 (None, _) => query.applied.push((name.clone(), text.clone())),
                 (Some(unsupported), Handling::Lenient) => query.ignored.push(unsupported),
                 (Some(unsupported), Handling::Strict) => return Err(unsupported.refusal()),
@@ -200,6 +229,7 @@ impl Query {
             cursor: None,
             ignored: Vec::new(),
             applied: Vec::new(),
+            pins: Pins::default(),
         }
     }
 
@@ -251,7 +281,7 @@ impl Query {
             ends.sum()
         }
         fn weight(criterion: &Criterion, sight: &Sight) -> usize {
-            criterion.wanted.len() + of_links(criterion, sight)
+            criterion.wanted.iter().map(Wanted::weight).sum::<usize>() + of_links(criterion, sight)
         }
         if !sight.limited.is_empty() {
             let own: usize = self.criteria.iter().map(|criterion| weight(criterion, &sight)).sum();

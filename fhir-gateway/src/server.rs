@@ -31,14 +31,15 @@ use crate::{
     auth::routes::{OAuthError, TOKEN_REQUEST_BYTES_MAX},
     config,
     format::{Format, Wanted},
-    interactions::{self, Answer, Context, capabilities, condition::Locks, export::Exports, openapi, operation::Sent},
+    in_work::InWork,
+    interactions::{self, Answer, Context, capabilities, condition::Locks, openapi, operation::Sent},
     json::Document,
     operations::Metrics,
     organization::Organization,
     outcome::Refusal,
     release,
 };
-use body::{InWork, read};
+use body::read;
 use protection::Protection;
 use respond::respond;
 use route::Route;
@@ -185,13 +186,13 @@ async fn answer(request: &HttpRequest, payload: web::Payload, gateway: &Arc<Gate
             let accept = headers::accept(request, &headers::pairs(request.query_string()))?;
             let origins = &gateway.protection.origins;
             respond(
-                capabilities::capabilities(&organization.base_url, origins, Exports::of(organization)),
+                capabilities::capabilities(&organization.base_url, origins),
                 headers::wanted(request, accept.as_deref())?,
             )
         }
         [name, "fhir", "openapi.json"] if matches!(*request.method(), Method::GET | Method::HEAD) => {
             let organization = &gateway.served(name)?.organization;
-            respond(openapi::openapi(&organization.base_url, Exports::of(organization)), Wanted::of(Format::Json))
+            respond(openapi::openapi(&organization.base_url), Wanted::of(Format::Json))
         }
         [name, "fhir", "metadata" | "openapi.json"] | [name, "fhir", ".well-known", "smart-configuration"] => {
             gateway.served(name)?;
@@ -241,9 +242,9 @@ async fn interact(
     let caller = interactions::person::admitted(organization, caller).await?;
     let route = Route::of(request.method(), segments)?;
     if route.is_of_exports() {
-        let (prefer, key) = (headers::prefer(request), None);
+        let (prefer, key, value_sets) = (headers::prefer(request), None, None);
         let origin = &headers::origin(request);
-        let context = Context { organization, conditions, caller: &caller, prefer, key, origin };
+        let context = Context { organization, conditions, caller: &caller, prefer, key, origin, value_sets };
         let body = read(request, payload, gateway.body_bytes_max).await?;
         let answered = export::answer(&context, organization, route, request, &body).await;
         return match answered {
@@ -276,7 +277,8 @@ async fn interact(
     };
     let (prefer, key) = (headers::prefer(request), headers::idempotency_key(request)?);
     let origin = &headers::origin(request);
-    let context = Context { organization, conditions, caller: &caller, prefer, key, origin };
+    let value_sets = Some(&interactions::search::value_sets::Lookups::default());
+    let context = Context { organization, conditions, caller: &caller, prefer, key, origin, value_sets };
     match run(&context, route, request, &pairs, accept, &body).await {
         Ok(answer) => respond(answer, wanted),
         Err(refusal) => {

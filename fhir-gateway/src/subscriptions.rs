@@ -38,6 +38,7 @@ use crate::{
     json::Document,
     keys::{OrganizationKeys, Secret, random},
     outcome::Refusal,
+    records::asking,
     vault::{Batch, Durability, Exclusive, Space, Store},
 };
 use channel::Channel;
@@ -80,8 +81,8 @@ pub struct Subscriptions {
     wake: Arc<Notify>,
     /// One request at a time changes what is asked for.
     asking: tokio::sync::Mutex<()>,
-    /// Reads of the vault that run at the same time.
-    reading: tokio::sync::Semaphore,
+    /// Resources that are read at the same time.
+    turns: tokio::sync::Semaphore,
     /// For the operator.
     pub counts: Counts,
 }
@@ -93,17 +94,17 @@ impl Subscriptions {
         store: Arc<dyn Store>,
         settings: &config::Subscriptions,
         channel: Channel,
-    ) -> Self {
-        Self {
+    ) -> Arc<Self> {
+        Arc::new(Self {
             store,
             key: keys.storage.derive("careledger/subscription/1"),
             settings: settings.clone(),
             channel: Arc::new(channel),
             wake: Arc::default(),
             asking: tokio::sync::Mutex::default(),
-            reading: tokio::sync::Semaphore::new(work::READS_AT_ONCE),
+            turns: tokio::sync::Semaphore::new(work::READS_AT_ONCE),
             counts: Counts::default(),
-        }
+        })
     }
 
     /// Says that there may be something to tell.
@@ -123,15 +124,15 @@ impl Subscriptions {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for one of another client, and for one that has ended, as for none.
-    pub fn of_client(&self, id: &str, client: &str) -> Result<Subscription, Refusal> {
-        let found = self.get(id)?.filter(|found| found.asked.client == client && !found.is_over(clock()));
+    pub async fn of_client(self: &Arc<Self>, id: &str, client: &str) -> Result<Subscription, Refusal> {
+        let found = self.get(id).await?.filter(|found| found.asked.client == client && !found.is_over(clock()));
         found.ok_or(Refusal::NotFound)
     }
 
     /// All of a client, in the order in which they were made.
-    pub fn all_of_client(&self, client: &str) -> Result<Vec<Subscription>, Refusal> {
+    pub async fn all_of_client(self: &Arc<Self>, client: &str) -> Result<Vec<Subscription>, Refusal> {
         let now = clock();
-        let (mut own, _) = self.all()?;
+        let (mut own, _) = self.all().await?;
         own.retain(|found| found.asked.client == client && !found.is_over(now));
         own.sort_by_key(|found| found.asked.number);
         Ok(own)
@@ -149,8 +150,8 @@ impl Subscriptions {
     ///
     /// # Errors
     /// [`Refusal::Rule`] where the client has as many as it may have.
-    pub async fn add(&self, mut new: Subscription) -> Result<Subscription, Refusal> {
-        let (all, _) = self.all()?;
+    pub async fn add(self: &Arc<Self>, mut new: Subscription) -> Result<Subscription, Refusal> {
+        let (all, _) = self.all().await?;
         let most = self.settings.per_client_max as usize;
         let now = clock();
         if all.iter().filter(|other| other.asked.client == new.asked.client && !other.is_over(now)).count() >= most {
@@ -186,9 +187,9 @@ impl Subscriptions {
     }
 
     /// Removes one whose end has come, or of which only a part is left; not one that its owner wrote anew meanwhile.
-    async fn remove_if_over(&self, id: &str) -> Result<(), Refusal> {
+    async fn remove_if_over(self: &Arc<Self>, id: &str) -> Result<(), Refusal> {
         let _asking = self.asking().await?;
-        if self.get(id)?.is_none_or(|found| found.is_over(clock())) { self.remove(id).await } else { Ok(()) }
+        if self.get(id).await?.is_none_or(|found| found.is_over(clock())) { self.remove(id).await } else { Ok(()) }
     }
 
     /// The lock of the process that delivers; none where another process has it.
@@ -196,23 +197,38 @@ impl Subscriptions {
         Ok(self.store.try_exclusive(DELIVERING).await?)
     }
 
-    /// What is another after each change of what is asked for, whichever process made it.
-    fn stamp(&self) -> Result<Option<Vec<u8>>, Refusal> {
-        Ok(self.store.get(Space::State, STAMP)?)
+    /// Reads the vault where that holds up nobody else.
+    async fn reading<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        asking(self, &*self.store, read).await
     }
 
-    fn get(&self, id: &str) -> Result<Option<Subscription>, Refusal> {
-        let (Some(asked), Some(state)) = (self.row(id, ASKED)?, self.row(id, STATE)?) else { return Ok(None) };
+    /// What is another after each change of what is asked for, whichever process made it.
+    async fn stamp(self: &Arc<Self>) -> Result<Option<Vec<u8>>, Refusal> {
+        self.reading(|subscriptions| Ok(subscriptions.store.get(Space::State, STAMP)?)).await
+    }
+
+    async fn get(self: &Arc<Self>, id: &str) -> Result<Option<Subscription>, Refusal> {
+        let id = id.to_owned();
+        let rows = move |subscriptions: &Self| Ok((subscriptions.row(&id, ASKED)?, subscriptions.row(&id, STATE)?));
+        let (Some(asked), Some(state)) = self.reading(rows).await? else { return Ok(None) };
         Ok(Some(Subscription { asked, state }))
     }
 
     /// What is asked for now; none where it was removed.
-    fn asked(&self, id: &str) -> Result<Option<Asked>, Refusal> {
-        self.row(id, ASKED)
+    async fn asked(self: &Arc<Self>, id: &str) -> Result<Option<Asked>, Refusal> {
+        let id = id.to_owned();
+        self.reading(move |subscriptions| subscriptions.row(&id, ASKED)).await
     }
 
     /// All there are, and the ids of what is left of removed ones.
-    fn all(&self) -> Result<(Vec<Subscription>, Vec<String>), Refusal> {
+    async fn all(self: &Arc<Self>) -> Result<(Vec<Subscription>, Vec<String>), Refusal> {
+        self.reading(Self::every).await
+    }
+
+    fn every(&self) -> Result<(Vec<Subscription>, Vec<String>), Refusal> {
         let mut rows: BTreeMap<String, (Option<Asked>, Option<State>)> = BTreeMap::new();
         for (key, sealed) in self.store.scan(Space::State, PREFIX.as_bytes(), None, usize::MAX)? {
             let fault = || Refusal::Internal("a key of a Subscription is another one's");

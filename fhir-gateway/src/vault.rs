@@ -16,6 +16,8 @@ use crate::outcome::Refusal;
 
 pub mod counted;
 #[cfg(test)]
+pub(crate) mod distant;
+#[cfg(test)]
 pub(crate) mod filling;
 pub mod local;
 pub mod postgresql;

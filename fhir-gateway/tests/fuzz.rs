@@ -96,9 +96,13 @@ fn resource_seeds() -> Vec<Seed> {
     for (kind, bytes) in synthea() {
         seeds.push(("resource", kind, bytes));
     }
-    for (name, value) in
-        [("Consent", consent()), ("Task", task()), ("InsurancePlan", plan()), ("Provenance-signed", signed())]
-    {
+    for (name, value) in [
+        ("Consent", consent()),
+        ("Task", task()),
+        ("InsurancePlan", plan()),
+        ("Provenance-signed", signed()),
+        ("ValueSet", value_set()),
+    ] {
         seeds.push(("resource", format!("our-{name}"), written(&value)));
     }
     let texts = [
@@ -113,6 +117,21 @@ fn resource_seeds() -> Vec<Seed> {
     seeds.extend(texts.map(|(name, text)| ("json", name.to_owned(), text.as_bytes().to_vec())));
     seeds.push(("json", "consent".to_owned(), written(&consent())));
     seeds
+}
+
+/// Both an expansion and what it was made from.
+fn value_set() -> Value {
+    let include = json!([
+        {"system": "http://s", "concept": [{"code": "a"}, {"code": "b"}]},
+        {"system": "http://t", "valueSet": ["ValueSet/other", "http://vs/own"]},
+    ]);
+    json!({
+        "resourceType": "ValueSet", "url": "http://vs/own", "version": "1.0", "status": "active",
+        "compose": {"inactive": true, "include": include, "exclude": [{"system": "http://u"}]},
+        "expansion": {"timestamp": "2026-01-01", "total": 2, "contains": [
+            {"abstract": true, "display": "x", "contains": [{"system": "http://s", "code": "a", "inactive": true}]},
+        ]},
+    })
 }
 
 fn consent() -> Value {

@@ -34,6 +34,7 @@ use careledger_gateway::{
     search::{Cursor, Handling, Query},
     server::{headers, route},
     validate,
+    value_sets::{self, Budget, Kind, Named, Pin, Shelf, Volume},
 };
 use careledger_wire::ids::{Address, Digest, RecordId, RequestId};
 
@@ -80,6 +81,9 @@ pub fn resource(bytes: &[u8]) -> bool {
     if let Some(known) = known {
         drop(extract::terms(&document, known, BASE_URL));
     }
+    if known.is_some_and(|known| known.name == value_sets::TYPE) {
+        value_set(&document);
+    }
     let value = document.to_value();
     let own = Address::new([7; 20]);
     let _ = (consent::status(&value), consent::permit(&value), facts::of(&value));
@@ -97,6 +101,25 @@ pub fn resource(bytes: &[u8]) -> bool {
         &Origin { name: &name, patient: "p", source: BASE_URL, version: 1, last_updated: "2027-01-15T08:00:00Z" },
     );
     true
+}
+
+/// A ValueSet that includes itself and another one: what it lists is bounded, or there is a place that is at fault.
+fn value_set(document: &Document) {
+    let own = Named::Canonical { url: document.root().text("url").unwrap_or("urn:x").to_owned(), version: None };
+    let (mut shelf, mut budget) = (Shelf::default(), Budget::default());
+    for (id, name) in [("own", own.clone()), ("other", Named::Id("other".to_owned()))] {
+        let pin = Pin { id: id.to_owned(), version: 1 };
+        shelf.put(name, pin.clone());
+        shelf.open(pin, Volume::of(document.clone(), BASE_URL));
+    }
+    let names = [own];
+    shelf.answer(&names, BASE_URL, &mut budget);
+    // Nothing is looked at that does not stand there, each time that it is included.
+    assert!(budget.spent(Kind::Looks) <= document.bytes().len() * (1 + budget.spent(Kind::Imports)));
+    match shelf.sets(&names).members(&names[0]) {
+        Ok(members) => assert!(members.codes() <= value_sets::CODES_MAX),
+        Err(refusal) => assert!(refusal.to_string().starts_with("ValueSet"), "{refusal}"),
+    }
 }
 
 /// A search: the type, then the query, as one address.

@@ -4,13 +4,14 @@
 //! A row is written in one batch with its leaf. Its key is a hash under a key of the organization
 //! and says no patient's id; numbers stand in it from the greatest, so that the newest come first.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use careledger_wire::{commitment, ids::Digest};
 
 use super::{AuditLog, Core, LEAVES_PER_PAGE, Leaf, number_of};
 use crate::{
     outcome::Refusal,
+    records::asking,
     vault::{Batch, Durability, Space},
 };
 
@@ -83,28 +84,34 @@ impl Core {
     }
 
     /// Lists the leaves of a vault that was written before there were rows, once.
-    pub(super) async fn list_older(&self) -> Result<(), Refusal> {
-        if self.store.get(Space::State, LISTED)?.is_some() {
+    pub(super) async fn list_older(self: &Arc<Self>) -> Result<(), Refusal> {
+        if asking(self, &*self.store, |core| Ok(core.store.get(Space::State, LISTED)?)).await?.is_some() {
             return Ok(());
         }
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self.store.scan(Space::Leaf, &[], after.as_deref(), LEAVES_PER_PAGE)?;
-            let mut batch = Batch::default();
-            for (key, sealed) in &page {
-                self.list(&self.open(key, sealed)?, &mut batch);
-            }
-            after = page.last().map(|(key, _)| key.clone());
-            let is_done = page.len() < LEAVES_PER_PAGE;
-            if is_done {
-                batch.put(Space::State, LISTED, []);
-            }
+            let (batch, last, is_done) = asking(self, &*self.store, move |core| core.page_of_rows(after)).await?;
+            after = last;
             // The mark is never there without the rows, and nobody asks before both are.
             self.store.commit(batch, Durability::Ordered).await?;
             if is_done {
                 return Ok(());
             }
         }
+    }
+
+    /// The rows of the next leaves; the key of the last of these, and whether there are no more.
+    fn page_of_rows(&self, after: Option<Vec<u8>>) -> Result<(Batch, Option<Vec<u8>>, bool), Refusal> {
+        let page = self.store.scan(Space::Leaf, &[], after.as_deref(), LEAVES_PER_PAGE)?;
+        let mut batch = Batch::default();
+        for (key, sealed) in &page {
+            self.list(&self.open(key, sealed)?, &mut batch);
+        }
+        let is_done = page.len() < LEAVES_PER_PAGE;
+        if is_done {
+            batch.put(Space::State, LISTED, []);
+        }
+        Ok((batch, page.last().map(|(key, _)| key.clone()), is_done))
     }
 
     /// At most `limit` numbers below `before` of leaves about a patient, newest first.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use careledger_app::keys;
 use careledger_wire::{
     access_log,
     ids::{Address, GrantId},
@@ -13,6 +14,7 @@ use crate::{
     decide::Rule,
     ledger::embedded,
     vault::{
+        distant::Distant,
         filling::{Failing, Filling},
         local::LocalStore,
     },
@@ -315,4 +317,25 @@ async fn a_log_without_a_list_of_patients_gets_one_when_it_is_opened() {
         world.log().newest(patients, None, 10).unwrap().iter().map(|leaf| leaf.number).collect::<Vec<_>>()
     };
     assert_eq!((numbers(&["a"]), numbers(&["b", "a"]), numbers(&["c"])), (vec![3, 1], vec![3, 2, 1], vec![]));
+}
+
+/// A thread that answers requests stood still while PostgreSQL was asked about the access log.
+#[tokio::test]
+async fn a_log_in_a_vault_behind_a_server_holds_up_nobody_else_while_that_answers() {
+    let world = World::new().await;
+    let store = Distant::new(&world.folder.path().join("distant"));
+    let (_, ledger) = world.running.as_ref().unwrap();
+    // More than there are: nobody anchors but who is told to.
+    let settings = config::Audit { batch_leaves: 100, batch_seconds: 3600 };
+    let open = || AuditLog::open(Arc::clone(&world.keys), Arc::clone(&store) as _, ledger.clone(), &settings);
+    let log = store.during(open()).await.unwrap();
+    let other = store.during(open()).await.unwrap();
+    // Each is second to the other in turn, and looks which number is next.
+    for number in 1..=8 {
+        let log = if number % 2 == 0 { &log } else { &other };
+        assert_eq!(store.during(log.record(access("p"), Durability::Synced)).await, Ok(number));
+    }
+    store.during(log.anchor()).await.unwrap();
+    assert_eq!(store.during(log.lacking()).await, Ok(0));
+    assert!(store.during(log.inclusion(8)).await.unwrap().is_some());
 }

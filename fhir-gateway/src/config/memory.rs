@@ -17,13 +17,21 @@ pub struct Memory {
     /// Bytes of request bodies that are worked on at the same time: a resource that is read, checked and sealed is
     /// many times as large as it was sent. Further requests wait; a larger body is worked on alone.
     pub bodies_bytes_max: usize,
+    /// Bytes of ValueSets that searches of an organization tell the members of at the same time, beside the bodies. Further
+    /// searches wait; larger ones are worked on alone.
+    pub value_sets_bytes_max: usize,
     /// Changes of an embedded ledger's state whose older heights can be proven. Each costs one to two kilobytes.
     pub ledger_changes_max: usize,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { storage_bytes_max: 64 * 1024 * 1024, bodies_bytes_max: 2 * 1024 * 1024, ledger_changes_max: 20_000 }
+        Self {
+            storage_bytes_max: 64 * 1024 * 1024,
+            bodies_bytes_max: 2 * 1024 * 1024,
+            value_sets_bytes_max: 2 * 1024 * 1024,
+            ledger_changes_max: 20_000,
+        }
     }
 }
 
@@ -33,7 +41,7 @@ impl Memory {
         if self.storage_bytes_max < STORAGE_BYTES_MIN {
             return Err(ConfigError::Rule(format!("storage_bytes_max must be at least {STORAGE_BYTES_MIN}")));
         }
-        if self.bodies_bytes_max == 0 || self.ledger_changes_max == 0 {
+        if [self.bodies_bytes_max, self.value_sets_bytes_max, self.ledger_changes_max].contains(&0) {
             return Err(ConfigError::Rule("every number in [memory] must be above 0".to_owned()));
         }
         Ok(())

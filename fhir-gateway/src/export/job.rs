@@ -1,4 +1,5 @@
-//! An export as it is kept between two steps of it.
+//! An export as it is kept between two steps of it: what was asked for, which never changes and may be long, and how
+//! far it is, which is short.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,6 +9,7 @@ use crate::{
     outcome::Refusal,
     resources::{Resource, resource},
     search::{Handling, Query, is_about_answers},
+    value_sets::{Pins, Sets},
 };
 
 /// Lines of one file.
@@ -55,6 +57,11 @@ pub struct Order {
     pub elements: Vec<String>,
     /// About these Patients only.
     pub patients: Option<Vec<String>>,
+    /// What the value sets that the filters name meant when it was asked for.
+    #[serde(default)]
+    pub sets: Pins,
+    /// Marks of the versions that were being written then, in hexadecimal: what becomes of them is awaited.
+    pub waiting: Vec<String>,
 }
 
 /// One stretch of the way: a type is gone through by id.
@@ -88,10 +95,15 @@ impl Order {
     ///
     /// # Errors
     /// As [`Query::parse`] under strict handling, and for parameters that are about an answer and not about resources.
-    pub fn queries(&self, kind: &'static Resource, base_url: &str) -> Result<Vec<Query>, Refusal> {
+    pub fn queries(&self, kind: &'static Resource, base_url: &str, sets: &Sets) -> Result<Vec<Query>, Refusal> {
         let own = self.filters.iter().filter(|(name, _)| name == kind.name);
-        let queries: Vec<Query> = own.map(|(_, query)| read(kind, query, base_url)).collect::<Result<_, _>>()?;
+        let queries: Vec<Query> = own.map(|(_, query)| read(kind, query, base_url, sets)).collect::<Result<_, _>>()?;
         Ok(if queries.is_empty() { vec![Query::all(kind)] } else { queries })
+    }
+
+    /// The pairs of all filters, whichever type they are for.
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        self.filters.iter().flat_map(|(_, query)| pairs(query)).collect()
     }
 }
 
@@ -100,14 +112,14 @@ pub fn pairs(query: &str) -> Vec<(String, String)> {
     url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
-fn read(kind: &'static Resource, query: &str, base_url: &str) -> Result<Query, Refusal> {
+fn read(kind: &'static Resource, query: &str, base_url: &str, sets: &Sets) -> Result<Query, Refusal> {
     let pairs = pairs(query);
     if pairs.is_empty() || pairs.iter().any(|(name, _)| is_about_answers(name)) {
         return Err(Refusal::BadRequest(
             "_typeFilter must be a type, ? and search parameters of that type that are about resources".to_owned(),
         ));
     }
-    Query::parse(kind, &pairs, Handling::Strict, base_url)
+    Query::parse_among(kind, &pairs, Handling::Strict, base_url, sets)
 }
 
 /// Splits `Type?query,Type?query`; commas within a query stay.
@@ -184,7 +196,16 @@ pub enum End {
     Failed,
 }
 
-/// An export.
+/// What an export waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Awaited {
+    /// What becomes of writes that were under way when it was asked for.
+    Writes,
+    /// That the index has everything, as after it was emptied.
+    Index,
+}
+
+/// How far an export is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
@@ -194,14 +215,14 @@ pub struct Job {
     pub client: String,
     /// The scopes of the token with which it asked.
     pub scopes: String,
-    /// What it asked for.
-    pub order: Order,
     /// When, Unix seconds by this machine's clock.
     pub began: i64,
     /// The time of the last block then: every version up to it is exported, and none after it.
     pub transaction_time: i64,
-    /// Marks of the versions that were being written then, in hexadecimal: what becomes of them is awaited.
-    pub waiting: Vec<String>,
+    /// Sequence of the last change when nothing was awaited any more: no step sees an index that has less. 0 before.
+    pub through: u64,
+    /// What it waits for, if it does.
+    pub awaits: Option<Awaited>,
     /// Steps that are done.
     pub step: usize,
     /// Last id of the step at hand.
@@ -214,27 +235,43 @@ pub struct Job {
     pub retry_at: i64,
     /// When and how it ended, if it has.
     pub end: Option<(i64, End)>,
+    /// How often it was put down. Each number is used once, by one process.
+    pub revision: u32,
+}
+
+/// An export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// What was asked for.
+    pub order: Order,
+    /// How far it is.
+    pub job: Job,
 }
 
 impl Job {
-    /// One that begins now, of which nothing is done, and for which nothing is awaited. `client` asked with a token
-    /// of these scopes.
-    pub fn new(id: String, client: String, scopes: String, order: Order, transaction_time: i64) -> Self {
+    /// One that begins now, of which nothing is done. `client` asked with a token of these scopes.
+    pub fn new(id: String, client: String, scopes: String, transaction_time: i64) -> Self {
         Self {
             id,
             client,
             scopes,
-            order,
             began: clock(),
             transaction_time,
-            waiting: Vec::new(),
+            through: 0,
+            awaits: None,
             step: 0,
             after: String::new(),
             files: Vec::new(),
             failures: 0,
             retry_at: 0,
             end: None,
+            revision: 0,
         }
+    }
+
+    /// Whether a part of the way is made.
+    pub fn is_under_way(&self) -> bool {
+        self.step > 0 || !self.after.is_empty()
     }
 
     /// When it is forgotten, Unix seconds.
@@ -272,7 +309,9 @@ mod tests {
 
     fn order(scope: Scope, types: &[&str], since: Option<i64>) -> Order {
         let types = types.iter().map(|name| (*name).to_owned()).collect();
-        Order { scope, request: String::new(), types, filters: Vec::new(), since, elements: Vec::new(), patients: None }
+        let (request, filters, elements) = (String::new(), vec![], vec![]);
+        let (sets, waiting) = (Pins::default(), vec![]);
+        Order { scope, request, types, filters, since, elements, patients: None, sets, waiting }
     }
 
     #[test]
@@ -292,17 +331,25 @@ mod tests {
     #[test]
     fn filters_are_about_resources_and_known() {
         let mut order = order(Scope::System, &["Observation"], None);
-        let kind = resource("Observation").expect("kept");
-        assert_eq!(order.queries(kind, "http://here").expect("all").len(), 1);
+        let (kind, sets) = (resource("Observation").expect("kept"), Sets::default());
+        assert_eq!(order.queries(kind, "http://here", &sets).expect("all").len(), 1);
         for wrong in ["", "_count=1", "_include=Observation:subject", "_sort=date", "color=red", "date=never"] {
             order.filters = vec![("Observation".to_owned(), wrong.to_owned())];
-            assert!(order.queries(kind, "http://here").is_err(), "{wrong}");
+            assert!(order.queries(kind, "http://here", &sets).is_err(), "{wrong}");
         }
         order.filters =
             ["status=final", "code=a&date=ge2020"].map(|query| ("Observation".to_owned(), query.to_owned())).into();
         let criteria: Vec<usize> =
-            order.queries(kind, "http://here").expect("two").iter().map(|query| query.criteria.len()).collect();
+            order.queries(kind, "http://here", &sets).expect("two").iter().map(|query| query.criteria.len()).collect();
         assert_eq!(criteria, [1, 2]);
+    }
+
+    #[test]
+    fn an_order_that_was_kept_before_filters_could_name_value_sets_is_read() {
+        let mut kept = serde_json::to_value(order(Scope::System, &["Condition"], None)).expect("JSON");
+        kept.as_object_mut().expect("an object").remove("sets").expect("it is kept now");
+        let read: Order = serde_json::from_value(kept).expect("read");
+        assert_eq!(read, order(Scope::System, &["Condition"], None));
     }
 
     #[test]
@@ -315,7 +362,7 @@ mod tests {
 
     #[test]
     fn lines_fill_a_file_before_the_next_begins_and_none_is_lost() {
-        let mut job = crate::export::tests::job("one");
+        let mut job = crate::export::tests::export("one").job;
         let lines = |count: u32| (0..count).map(|n| Line::Version(n.to_string(), 1)).collect::<Vec<_>>();
         let mut seen = 0;
         for (kind, name, count) in [

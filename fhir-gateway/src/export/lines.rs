@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use super::job::{File, Job, Kind, Line, Order, Scope};
+use super::job::{Export, File, Kind, Line, Order, Scope};
 use crate::{
     auth::{Caller, clock, scopes::Interaction},
     index::extract::{self, Term},
@@ -32,7 +32,7 @@ pub struct Reading {
     organization: Arc<Organization>,
     caller: Caller,
     locks: Locks,
-    job: Job,
+    export: Export,
     file: u32,
     part: u32,
     lines: VecDeque<Line>,
@@ -45,13 +45,18 @@ impl Reading {
     /// # Errors
     /// [`Refusal::NotFound`] where there is no such file, and [`Refusal::Forbidden`] where the token has no scope
     /// to read the type.
-    pub fn begin(organization: &Arc<Organization>, caller: &Caller, job: Job, file: u32) -> Result<Self, Refusal> {
+    pub fn begin(
+        organization: &Arc<Organization>,
+        caller: &Caller,
+        export: Export,
+        file: u32,
+    ) -> Result<Self, Refusal> {
         let reading = Self {
             organization: Arc::clone(organization),
             caller: caller.clone(),
             locks: Locks::of(organization.records.clone()),
-            shape: Shape { summary: Summary::False, elements: job.order.elements.clone() },
-            job,
+            shape: Shape { summary: Summary::False, elements: export.order.elements.clone() },
+            export,
             file,
             part: 0,
             lines: VecDeque::new(),
@@ -69,7 +74,7 @@ impl Reading {
     /// [`Refusal::NotFound`] where there is none.
     pub fn about(&self) -> Result<&File, Refusal> {
         let at = usize::try_from(self.file).ok();
-        at.and_then(|at| self.job.files.get(at)).ok_or(Refusal::NotFound)
+        at.and_then(|at| self.export.job.files.get(at)).ok_or(Refusal::NotFound)
     }
 
     fn context(&self) -> Context<'_> {
@@ -88,7 +93,7 @@ impl Reading {
         }
         let mut bytes = Vec::new();
         while bytes.len() < CHUNK_BYTES {
-            let Some(line) = self.line()? else { break };
+            let Some(line) = self.line().await? else { break };
             let Some(text) = written(&self.context(), self.about()?, line, &self.shape).await? else { continue };
             // Line breaks stand between tokens only: within strings they are escaped.
             bytes.extend(text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
@@ -97,9 +102,9 @@ impl Reading {
         Ok((!bytes.is_empty()).then_some(bytes))
     }
 
-    fn line(&mut self) -> Result<Option<Line>, Refusal> {
+    async fn line(&mut self) -> Result<Option<Line>, Refusal> {
         while self.lines.is_empty() && self.part < self.about()?.parts {
-            self.lines = self.organization.exports.part(&self.job.id, self.file, self.part)?.into();
+            self.lines = self.organization.exports.part(&self.export.job.id, self.file, self.part).await?.into();
             self.part += 1;
         }
         Ok(self.lines.pop_front())

@@ -4,7 +4,7 @@ use careledger_app::keys;
 use careledger_wire::ids::SubjectId;
 use serde_json::Value;
 
-use super::{Effects, Proposed, beside::Beside};
+use super::{Effects, Proposed, beside::Beside, names_account};
 use crate::{
     mapping::patient,
     organization::Organization,
@@ -15,7 +15,7 @@ use crate::{
 /// What a proposed Patient asks for.
 pub async fn before(organization: &Organization, proposed: &Proposed, effects: &mut Effects) -> Result<(), Refusal> {
     let (Change::Create { id, .. } | Change::Update { id, .. }) = &proposed.change else { return Ok(()) };
-    let Some(document) = &proposed.document else { return Ok(()) };
+    let Some(document) = proposed.document.as_ref().filter(|document| names_account(document)) else { return Ok(()) };
     let Some(claimant) = patient::claimant(&document.to_value())? else { return Ok(()) };
     let own = organization.address();
     let subject = patient::subject(&own, &claimant);

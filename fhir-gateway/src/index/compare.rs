@@ -1,13 +1,18 @@
 //! One alternative of a criterion against one row of the table of its kind.
 
-use sea_query::{Cond, Expr, ExprTrait as _, Func};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+
+use sea_query::{Cond, Expr, ExprTrait as _, Func, Query as Build, SelectStatement};
 
 use super::{
     bounded::{BEGINNING_BYTES, bounded},
     extract::{SYSTEM_BY_BINDING, folded},
     range::{Amount, Range},
 };
-use crate::search::{Modifier, Prefix, Wanted};
+use crate::{
+    search::{Modifier, Prefix, Wanted},
+    value_sets::{Codes, Members},
+};
 
 /// One alternative against one row of its table.
 pub fn compare(wanted: &Wanted, modifier: Modifier) -> Cond {
@@ -56,8 +61,38 @@ pub fn compare(wanted: &Wanted, modifier: Modifier) -> Cond {
         },
         Wanted::Near { latitude, longitude, kilometres } => near(*latitude, *longitude, *kilometres),
         Wanted::Pair(first, second) => all.add(leading(first)).add(compare(second, modifier)),
+        Wanted::Members(members) => member(members),
         Wanted::Id(_) | Wanted::Missing(_) => all,
     }
+}
+
+/// A code of a value set.
+fn member(members: &Members) -> Cond {
+    // A condition of nothing would be met by everything.
+    if members.is_empty() {
+        return Cond::all().add(Expr::cust("FALSE"));
+    }
+    members.systems().fold(Cond::any(), |any, (system, codes)| {
+        let key = bounded(system);
+        any.add(match codes {
+            Codes::Only(codes) => Cond::all()
+                .add(Expr::col("system").is_in([key.as_ref(), SYSTEM_BY_BINDING]))
+                .add(Expr::col("code").in_subquery(listed(codes))),
+            Codes::AllBut(codes) if codes.is_empty() => Cond::all().add(Expr::col("system").eq(key)),
+            Codes::AllBut(codes) => {
+                Cond::all().add(Expr::col("system").eq(key)).add(Expr::col("code").not_in_subquery(listed(codes)))
+            }
+        })
+    })
+}
+
+/// Codes as rows. However many there are, the statement is the same and binds one value for them; PostgreSQL has a
+/// function of that name and kind from the index (`schema.rs`).
+fn listed(codes: &BTreeSet<Arc<str>>) -> SelectStatement {
+    let keys: Vec<Cow<'_, str>> = codes.iter().map(|code| bounded(code)).collect();
+    let list = serde_json::to_string(&keys).expect("texts have a JSON form");
+    let rows = Func::cust("json_each").arg(Expr::val(list).cast_as("text"));
+    Build::select().column("value").from_function(rows, "listed").take()
 }
 
 /// Within a distance, on a plane that touches the earth at the place: right to a percent over some

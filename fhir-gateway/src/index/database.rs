@@ -97,6 +97,13 @@ pub enum Fault {
     Postgres(PostgresFault),
 }
 
+impl Fault {
+    /// Whether a file is none of SQLite's, or not one that the key opens.
+    fn is_no_database(&self) -> bool {
+        matches!(self, Self::Sqlite(Some(rusqlite::ErrorCode::NotADatabase)))
+    }
+}
+
 /// What a database says.
 pub type Answer<T> = Result<T, Fault>;
 
@@ -275,11 +282,27 @@ pub enum Place {
 }
 
 impl Place {
-    /// Opens or makes a file.
-    pub fn file(path: PathBuf, key: &[u8; 32]) -> Answer<Self> {
+    /// Opens or makes a file. One that an earlier program encrypted otherwise under the same key is made anew, empty; the
+    /// number is that of the last change that was applied to it, 0 where none was removed.
+    pub fn file(path: PathBuf, key: &[u8; 32]) -> Answer<(Self, i64)> {
         let key = hex::encode(key);
-        let writer = Mutex::new(Connection::Sqlite(sqlite::connect(&path, &key, sqlite::Access::Write)?));
-        Ok(Self::File { path, key, writer, readers: Mutex::default() })
+        let (connection, removed) = match sqlite::connect(&path, &key, sqlite::Access::Write) {
+            Err(refused) if refused.is_no_database() => {
+                let Some(earlier) = sqlite::connect_to_earlier(&path, &key)?.map(Connection::Sqlite) else {
+                    return Err(refused);
+                };
+                let applied = super::schema::applied_by_any(&earlier)?;
+                drop(earlier);
+                tracing::warn!(
+                    "the search index is of an earlier program; it is removed, and made anew from the vault"
+                );
+                sqlite::remove(&path)?;
+                (sqlite::connect(&path, &key, sqlite::Access::Write)?, applied)
+            }
+            connected => (connected?, 0),
+        };
+        let writer = Mutex::new(Connection::Sqlite(connection));
+        Ok((Self::File { path, key, writer, readers: Mutex::default() }, removed))
     }
 
     /// Runs `work` on a connection that may write.

@@ -8,6 +8,7 @@ use sea_query::{Cond, Expr, ExprTrait as _, Order, Query as Build, SelectStateme
 
 use super::{
     database::{Answer, Connection, Purpose},
+    schema,
     select::matching,
 };
 use crate::{resources::Resource, search::Query};
@@ -45,6 +46,8 @@ pub struct Wanted {
     pub after: String,
     /// How many at most.
     pub count: u32,
+    /// Sequence of the last change that the index must have.
+    pub through: u64,
 }
 
 /// One resource.
@@ -58,10 +61,13 @@ pub struct Row {
     pub patients: BTreeSet<String>,
 }
 
-/// The next resources, by id.
-pub fn part(connection: &Connection, wanted: &Wanted) -> Answer<Vec<Row>> {
-    // One state of the index for all of it.
-    connection.within(Purpose::Read, |connection| part_now(connection, wanted))
+/// The next resources, by id; none where the index lacks changes that it must have, as while it is made anew.
+pub fn part(connection: &Connection, wanted: &Wanted) -> Answer<Option<Vec<Row>>> {
+    // One state of the index for all of it, and for how far it is filled.
+    connection.within(Purpose::Read, |connection| {
+        let is_filled = u64::try_from(schema::applied(connection)?).is_ok_and(|applied| applied >= wanted.through);
+        is_filled.then(|| part_now(connection, wanted)).transpose()
+    })
 }
 
 fn part_now(connection: &Connection, wanted: &Wanted) -> Answer<Vec<Row>> {

@@ -7,7 +7,7 @@ use super::database::{Answer, Connection, Purpose, Value};
 use crate::resources::parameters;
 
 /// Raised with every change to [`TABLES`], and to what values are kept as in them.
-const SCHEMA_VERSION: u32 = 8;
+const SCHEMA_VERSION: u32 = 10;
 
 /// Type of a column. Text is compared by its bytes in both databases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,9 @@ enum Kind {
 }
 
 use Kind::{Integer, Maybe, Real, Text};
+
+/// Place of `progress.earlier` among the columns.
+const EARLIER: usize = 3;
 
 struct Table {
     name: &'static str,
@@ -34,11 +37,11 @@ struct Table {
 /// `resource.number` is given at a resource's first version and never changes: it orders pages.
 /// `revision` keeps by what a resource was sorted when a search began. `history` has every version,
 /// in the order of the vault's journal. `progress` has one row: the last change that is applied; or, while
-/// an index is rebuilt, how far that is. `whole` has a text that is longer than what its key holds.
+/// an index is rebuilt, how far that is; and what was applied to the index that an earlier program had in its place. `whole` has a text that is longer than what its key holds.
 const TABLES: &[Table] = &[
     Table {
         name: "progress",
-        columns: &[("applied", Integer), ("rebuilt", Text), ("damaged", Integer)],
+        columns: &[("applied", Integer), ("rebuilt", Text), ("damaged", Integer), ("earlier", Integer)],
         key: &[],
         unique: &[],
         indexes: &[],
@@ -189,6 +192,11 @@ pub fn is_current(connection: &Connection) -> Answer<bool> {
 
 /// Empties the index and makes its tables anew.
 pub fn clear(connection: &Connection) -> Answer<()> {
+    make(connection, 0)
+}
+
+/// Makes the tables anew, in place of an index that had applied changes up to `earlier`.
+fn make(connection: &Connection, earlier: i64) -> Answer<()> {
     let (drops, made) = match connection {
         Connection::Sqlite(_) => {
             let tables = connection.query("SELECT name FROM sqlite_master WHERE type = 'table'", Vec::new())?;
@@ -201,6 +209,8 @@ pub fn clear(connection: &Connection) -> Answer<()> {
             let made = format!(
                 "CREATE OR REPLACE FUNCTION instr(text, text) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
                  AS 'SELECT strpos($1, $2)';
+                 CREATE OR REPLACE FUNCTION json_each(text) RETURNS TABLE (value text) LANGUAGE sql IMMUTABLE
+                 PARALLEL SAFE AS 'SELECT pg_catalog.jsonb_array_elements_text($1::jsonb)';
                  INSERT INTO schema_version VALUES ('index', {}) ON CONFLICT (part) DO UPDATE SET version = excluded.version",
                 version()
             );
@@ -208,7 +218,8 @@ pub fn clear(connection: &Connection) -> Answer<()> {
         }
     };
     let tables: String = TABLES.iter().map(|table| format!("{};", made_for(connection, table))).collect();
-    connection.batch(&format!("BEGIN; {drops} {tables} INSERT INTO progress VALUES (0, '', 0); {made}; COMMIT"))
+    connection
+        .batch(&format!("BEGIN; {drops} {tables} INSERT INTO progress VALUES (0, '', 0, {earlier}); {made}; COMMIT"))
 }
 
 fn made_for(connection: &Connection, table: &Table) -> String {
@@ -305,14 +316,40 @@ pub fn set_rebuilt(connection: &Connection, record: &str, damaged: u64) -> Answe
     connection.query(sql, vec![Value::from(record), Value::from(damaged)]).map(|_| ())
 }
 
-/// Makes the tables, if they are not those of this program.
-pub fn prepare(connection: &Connection) -> Answer<()> {
-    if is_current(connection)? { Ok(()) } else { clear(connection) }
+/// Makes the tables, if they are not those of this program. What those of an earlier one, or the index that was
+/// `removed` before, had applied is kept: a vault that lacks it went back to an earlier time.
+pub fn prepare(connection: &Connection, removed: i64) -> Answer<()> {
+    if is_current(connection)? {
+        return Ok(());
+    }
+    make(connection, applied_by_any(connection)?.max(removed))
 }
 
-/// Sequence of the last change that is applied.
+/// Sequence of the last change that was applied by whatever program made the tables, or to the index before them; 0
+/// where there are none.
+pub fn applied_by_any(connection: &Connection) -> Answer<i64> {
+    let is_there = match connection {
+        Connection::Sqlite(_) => "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'progress'",
+        Connection::Postgres(_) => "SELECT (to_regclass('progress') IS NOT NULL)::integer::bigint",
+    };
+    if connection.query(is_there, Vec::new())?[0].integer(0)? == 0 {
+        return Ok(0);
+    }
+    // All programs have this column, the first.
+    let rows = connection.query("SELECT * FROM progress", Vec::new())?;
+    let Some(row) = rows.first() else { return Ok(0) };
+    Ok(row.integer(0)?.max(row.integer(EARLIER).unwrap_or(0)))
+}
+
+/// What was applied to the index before this one ([`prepare`]).
+pub fn earlier(connection: &Connection) -> Answer<i64> {
+    connection.query("SELECT earlier FROM progress", Vec::new())?[0].integer(0)
+}
+
+/// Sequence of the last change that is applied. A transaction that waited while the tables were made anew sees them
+/// without a row: then there is none.
 pub fn applied(connection: &Connection) -> Answer<i64> {
-    connection.query("SELECT applied FROM progress", Vec::new())?[0].integer(0)
+    connection.query("SELECT applied FROM progress", Vec::new())?.first().map_or(Ok(0), |row| row.integer(0))
 }
 
 /// Runs `work` as one write.

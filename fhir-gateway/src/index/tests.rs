@@ -1,11 +1,14 @@
 //! Searches over an index that is written meanwhile.
 
+mod exporting;
 mod finding;
 mod pages;
+mod value_sets;
 mod writing;
 
 use super::*;
 use crate::{
+    records::{Content, Listed, Rebuilt, Stored},
     resources::resource,
     search::{Handling, Query},
 };

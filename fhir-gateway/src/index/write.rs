@@ -29,6 +29,9 @@ type Rows = BTreeMap<&'static str, Vec<Vec<Value>>>;
 /// Applies `entries` in their order, each unless that version or a newer one is there.
 pub fn apply(connection: &Connection, context: &Context<'_>, entries: &[Entry<'_>]) -> Answer<()> {
     let mut rows = Rows::new();
+    // Nobody else writes meanwhile.
+    let last = "SELECT coalesce(max(sequence), 0) FROM revision";
+    let mut sequence = connection.query(last, Vec::new())?[0].integer(0)?;
     for entry in entries {
         let known = connection.query(
             "SELECT number, version FROM resource WHERE type = $1 AND id = $2",
@@ -43,7 +46,8 @@ pub fn apply(connection: &Connection, context: &Context<'_>, entries: &[Entry<'_
             flush(connection, &mut rows)?;
             forget(connection, number)?;
         }
-        put(connection, context, entry, known.map(|(number, _)| number), &mut rows)?;
+        sequence += 1;
+        put(connection, context, entry, known.map(|(number, _)| number), sequence, &mut rows)?;
     }
     flush(connection, &mut rows)
 }
@@ -53,10 +57,9 @@ fn put(
     context: &Context<'_>,
     entry: &Entry<'_>,
     known: Option<i64>,
+    sequence: i64,
     rows: &mut Rows,
 ) -> Answer<()> {
-    let sequence =
-        connection.query("SELECT coalesce(max(sequence), 0) + 1 FROM revision", Vec::new())?[0].integer(0)?;
     let kind = resource(entry.resource_type);
     let dated = match (entry.content, kind) {
         (Indexed::Resource(document), Some(kind)) => principal_time(document, kind, context),
@@ -81,7 +84,7 @@ fn put(
          dated = excluded.dated, deleted = excluded.deleted, sequence = excluded.sequence, patient = excluded.patient";
     connection.query(put, values)?;
     let revision = vec![number.into(), sequence.into(), entry.last_updated.into(), dated.into()];
-    connection.insert("revision", &["resource", "sequence", "updated", "dated"], vec![revision])?;
+    rows.entry("revision").or_default().push(revision);
     if let (Indexed::Resource(document), Some(kind)) = (entry.content, kind) {
         let terms = extract::terms(document, kind, context.base_url).into_iter();
         for (parameter, term) in terms.chain(subjects(document, kind, context)) {

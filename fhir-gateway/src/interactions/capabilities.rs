@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::LazyLock};
 use actix_web::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Answer, export::Exports, operation};
+use super::{Answer, operation};
 use crate::{
     format::{FHIR_JSON, FHIR_XML},
     json::instant,
@@ -41,8 +41,8 @@ const EXPORTS: [(Option<&str>, &str); 3] =
 const CHANGED: i64 = 1_795_305_600;
 
 /// The CapabilityStatement of the server at `base_url`, which pages of these origins may call.
-pub fn capabilities(base_url: &str, origins: &[String], exports: Exports) -> Answer {
-    let types: Vec<Value> = resources().map(|kind| of_type(kind, exports)).collect();
+pub fn capabilities(base_url: &str, origins: &[String]) -> Answer {
+    let types: Vec<Value> = resources().map(of_type).collect();
     let endpoint = base_url.strip_suffix("/fhir").unwrap_or(base_url);
     let oauth = json!([{
         "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
@@ -58,9 +58,8 @@ pub fn capabilities(base_url: &str, origins: &[String], exports: Exports) -> Ans
         "description": "SMART Backend Services; see .well-known/smart-configuration",
     });
     let bulk_data = format!("{BULK_DATA}/CapabilityStatement/bulk-data");
-    let instantiates: Vec<&str> =
-        INSTANTIATES.iter().copied().chain(made(exports).then_some(bulk_data.as_str())).collect();
-    let mut statement = json!({
+    let instantiates: Vec<&str> = INSTANTIATES.iter().copied().chain([bulk_data.as_str()]).collect();
+    let statement = json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
         "date": instant(CHANGED),
@@ -78,22 +77,15 @@ pub fn capabilities(base_url: &str, origins: &[String], exports: Exports) -> Ans
             "resource": types,
             "compartment": ["http://hl7.org/fhir/CompartmentDefinition/patient"],
             "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "history-system"}],
+            "operation": exports(None),
         }],
     });
-    // FHIR knows no empty list.
-    if made(exports) {
-        statement["rest"][0]["operation"] = json!(operations(None, exports));
-    }
     Answer::fhir(StatusCode::OK, statement.to_string().into_bytes())
 }
 
-fn made(exports: Exports) -> bool {
-    exports == Exports::Made
-}
-
 /// `$export` of a type, or of the server, where there is one.
-fn operations(resource_type: Option<&str>, exports: Exports) -> Vec<Value> {
-    let own = EXPORTS.iter().filter(|(at, _)| *at == resource_type && made(exports));
+fn exports(resource_type: Option<&str>) -> Vec<Value> {
+    let own = EXPORTS.iter().filter(|(at, _)| *at == resource_type);
     let operation =
         |name: &str| json!({"name": "export", "definition": format!("{BULK_DATA}/OperationDefinition/{name}")});
     own.map(|(_, name)| operation(name)).collect()
@@ -112,7 +104,7 @@ static REVERSE: LazyLock<HashMap<&'static str, Vec<String>>> = LazyLock::new(|| 
     reverse
 });
 
-fn of_type(resource: &Resource, exports: Exports) -> Value {
+fn of_type(resource: &Resource) -> Value {
     let interactions: &[&str] = match resource.access {
         Access::Full => {
             &["read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type"]
@@ -136,7 +128,7 @@ fn of_type(resource: &Resource, exports: Exports) -> Value {
     let operation = |name: &str| json!({"name": name, "definition": operation::definition_of(name)});
     let mut operations: Vec<Value> = operation::names(resource.name).map(operation).collect();
     operations.push(json!({"name": operation::VALIDATE, "definition": VALIDATE_DEFINITION}));
-    operations.extend(self::operations(Some(resource.name), exports));
+    operations.extend(exports(Some(resource.name)));
     let mut described = json!({
         "type": resource.name,
         "interaction": interactions,
@@ -173,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_statement_is_valid_and_names_every_type() {
-        let answer = capabilities("http://here/a/fhir", &[], Exports::Made);
+        let answer = capabilities("http://here/a/fhir", &[]);
         let body = answer.body.expect("a body").bytes;
         let document = Document::parse(body).expect("JSON");
         validate::resource(&document).expect("a valid CapabilityStatement");
@@ -193,15 +185,18 @@ mod tests {
     }
 
     #[test]
-    fn the_statement_names_exports_only_where_they_are_made() {
-        let said = |exports| {
-            let body = capabilities("http://here/a/fhir", &[], exports).body.expect("a body").bytes;
-            validate::resource(&Document::parse(body.clone()).expect("JSON")).expect("a valid CapabilityStatement");
-            String::from_utf8(body).expect("UTF-8")
-        };
-        for named in ["\"export\"", BULK_DATA] {
-            assert!(said(Exports::Made).contains(named), "{named}");
-            assert!(!said(Exports::NotMade).contains(named), "{named}");
-        }
+    fn the_statement_names_every_export() {
+        let body = capabilities("http://here/a/fhir", &[]).body.expect("a body").bytes;
+        let statement = Document::parse(body).expect("JSON").to_value();
+        let rest = &statement["rest"][0];
+        let of_types = rest["resource"].as_array().expect("types").iter().map(|kind| &kind["operation"]);
+        let named = std::iter::once(&rest["operation"]).chain(of_types).flat_map(|found| found.as_array().cloned());
+        let definitions = named.flatten().filter(|operation| operation["name"] == "export");
+        let mut definitions: Vec<String> = definitions.map(|operation| operation["definition"].to_string()).collect();
+        definitions.sort();
+        let expected = ["export", "group-export", "patient-export"]
+            .map(|name| format!("\"{BULK_DATA}/OperationDefinition/{name}\""));
+        assert_eq!(definitions, expected);
+        assert!(statement["instantiates"].to_string().contains(BULK_DATA));
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     organization::Organization,
     outcome::Refusal,
     records::Stored,
+    value_sets::TYPE,
 };
 
 /// Commits all of `proposed` with what the hooks ask for, or nothing. Gives what was stored, in
@@ -23,10 +24,16 @@ pub async fn commit(context: &Context<'_>, proposed: Vec<Proposed>) -> Result<Ve
     let effects = hooks::before_commit(context.organization, &proposed).await?;
     relay(context, &proposed, &effects).await?;
     let places = Places::of(&proposed);
+    let has_value_sets = places.0.iter().any(|(resource_type, ..)| resource_type == TYPE);
     let changes = proposed.into_iter().map(|proposed| proposed.change).chain(effects.also).collect();
     let Organization { records, subscriptions, owed, .. } = context.organization;
     let committed = records.commit_noted(changes, effects.messages, owed.note(context)).await;
     subscriptions.wake();
+    // What the request searches for after its writes, it searches for by the value sets as they are then; what was refused
+    // may have taken effect, too, where the ledger has not answered in time.
+    if let (Some(lookups), true) = (context.value_sets, has_value_sets) {
+        lookups.forget().await;
+    }
     let mut stored = match committed {
         Ok(stored) => stored,
         Err(refusal) => return Err(places.refused(context, refusal).await),

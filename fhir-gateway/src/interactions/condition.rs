@@ -13,7 +13,7 @@ use careledger_app::reject::Reject;
 use careledger_wire::commitment;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::Context;
+use super::{Context, search::value_sets};
 use crate::{
     auth::scopes::Interaction,
     ledger::COMMIT_DEADLINE,
@@ -208,6 +208,23 @@ pub async fn winner(
     Err(refusal)
 }
 
+/// Looks up the value sets that conditions name, so that nobody waits for room, or tells their members, while others wait
+/// for the conditions: before [`Locks::hold`]. The request remembers them; what is against one is said by [`one`].
+///
+/// # Errors
+/// Faults of this server.
+pub async fn look_up<'a>(
+    context: &Context<'_>,
+    conditions: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<(), Refusal> {
+    for (resource_type, condition) in conditions {
+        if super::permit(context, resource_type, Interaction::Search).is_ok() {
+            value_sets::named(context, &pairs(condition), None).await?;
+        }
+    }
+    Ok(())
+}
+
 /// The id of the one resource that meets `condition`; none if no resource does.
 ///
 /// # Errors
@@ -219,7 +236,9 @@ pub async fn one(
 ) -> Result<Option<String>, Refusal> {
     super::permit(context, resource.name, Interaction::Search)?;
     let organization = context.organization;
-    let mut query = Query::parse(resource, &pairs(condition), Handling::Strict, &organization.base_url)?;
+    let pairs = pairs(condition);
+    let sets = value_sets::named(context, &pairs, None).await?;
+    let mut query = Query::parse_among(resource, &pairs, Handling::Strict, &organization.base_url, &sets)?;
     if query.criteria.is_empty() {
         return Err(Refusal::BadRequest("the condition has no criterion".to_string()));
     }

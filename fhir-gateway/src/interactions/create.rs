@@ -28,6 +28,7 @@ pub async fn create(
     let keyed = context.key.map(|key| key.id(context, resource_type));
     let conditions: Vec<_> =
         if_none_exist.into_iter().chain(keyed.as_deref()).map(|condition| (resource_type, condition)).collect();
+    condition::look_up(context, conditions.iter().copied()).await?;
     let _held = context.conditions.hold(&conditions).await?;
     if let Some(id) = &keyed {
         let accepted = accepted(context, kind, id, incoming)?;

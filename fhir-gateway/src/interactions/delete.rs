@@ -34,6 +34,7 @@ pub async fn delete_by_condition(
 ) -> Result<Answer, Refusal> {
     let kind = writable(resource_type)?;
     permit(context, resource_type, Interaction::Delete)?;
+    condition::look_up(context, [(resource_type, condition)]).await?;
     let _held = context.conditions.hold(&[(resource_type, condition)]).await?;
     match condition::one(context, kind, condition).await? {
         Some(id) => delete(context, resource_type, &id, if_match).await,

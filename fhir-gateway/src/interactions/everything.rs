@@ -32,6 +32,7 @@ use crate::{
     records::Content,
     resources::{Access, Resource, resource, resources},
     search::{COUNT_DEFAULT, COUNT_MAX, CURSOR, Cursor, Handling, Include, Query, Unsupported, printable},
+    value_sets::Pins,
 };
 
 /// What is asked for of one patient.
@@ -134,7 +135,7 @@ fn coded(coding: &Node) -> Option<String> {
 
 impl Asked {
     fn read(context: &Context<'_>, patient: &str, path: String, pairs: &[(String, String)]) -> Result<Self, Refusal> {
-        let pairs = cursors::opened(context, &path, pairs)?;
+        let pairs = cursors::opened(context, &path, pairs)?.pairs;
         let mut asked = Self {
             patient: patient.to_owned(),
             path,
@@ -294,7 +295,7 @@ fn links(context: &Context<'_>, asked: &Asked, next: Option<Cursor>) -> Vec<(&'s
         let mut pairs = url::form_urlencoded::Serializer::new(String::new());
         pairs.extend_pairs(&asked.applied);
         if let Some(cursor) = cursor {
-            pairs.append_pair(CURSOR, &cursors::sealed(context, &asked.path, cursor));
+            pairs.append_pair(CURSOR, &cursors::sealed(context, &asked.path, cursor, &Pins::default()));
         }
         let pairs = pairs.finish();
         let separator = if pairs.is_empty() { "" } else { "?" };

@@ -4,23 +4,23 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Context, everything::inputs, kept, local_patient, operation::Sent, permit, readable};
+use super::{Context, everything::inputs, kept, local_patient, operation::Sent, permit, readable, search::value_sets};
 use crate::{
     audit::Action,
     auth::{Caller, clock, scopes::Interaction},
     export::{
-        job::{End, Job, Kind, Order, Scope, filters},
+        job::{Awaited, End, Export, Job, Kind, Order, Scope, filters},
         lines, run,
     },
     format,
     index::{Index, range},
     json::instant,
     keys::random,
-    organization::Organization,
     outcome::Refusal,
     records::Content,
     resources::{Access, Resource, resources},
     search::{elements, printable},
+    value_sets::Pins,
 };
 
 /// Whose records are to be exported.
@@ -32,23 +32,6 @@ pub enum Of<'a> {
     Patients,
     /// Those of the members of the Group of this id.
     Group(&'a str),
-}
-
-/// Whether an organization's gateway makes exports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exports {
-    /// It does.
-    Made,
-    /// It is several processes: the one that is asked for the files need not be the one that made them, and two
-    /// would make them twice.
-    NotMade,
-}
-
-impl Exports {
-    /// Those of an organization.
-    pub fn of(organization: &Organization) -> Self {
-        if organization.records.are_shared() { Self::NotMade } else { Self::Made }
-    }
 }
 
 /// Most Patients that a request names.
@@ -84,13 +67,9 @@ pub enum Status {
 /// Starts an export; gives its id.
 ///
 /// # Errors
-/// [`Refusal::Forbidden`] for a token without system scopes to read and search; [`Refusal::TooMany`];
-/// [`Refusal::Unsupported`] where several processes share the vault.
+/// [`Refusal::Forbidden`] for a token without system scopes to read and search; [`Refusal::TooMany`].
 pub async fn begin(context: &Context<'_>, of: Of<'_>, sent: &Sent<'_>, request: &str) -> Result<String, Refusal> {
     let organization = context.organization;
-    if Exports::of(organization) == Exports::NotMade {
-        return Err(Refusal::Unsupported("an export from an organization whose gateway is several processes"));
-    }
     // The worker acts for registered clients: what an identity provider vouches for ends with its token.
     if organization.authority.acting(&context.caller.client, &context.caller.scopes.to_string()).is_none() {
         return Err(Refusal::Forbidden("system/*.rs".to_owned()));
@@ -109,12 +88,14 @@ pub async fn begin(context: &Context<'_>, of: Of<'_>, sent: &Sent<'_>, request: 
     let asked = Asked::read(&inputs, &organization.base_url, !sent.is_empty)?;
     let types = asked.types(context, &scope, &allowed)?;
     let Asked { filters, since, elements, patients, .. } = asked;
-    let order = Order { scope, request: request.to_owned(), types, filters, since, elements, patients };
-    check(context, &order).await?;
+    let (request, sets, waiting) = (request.to_owned(), Pins::default(), Vec::new());
+    let mut order = Order { scope, request, types, filters, since, elements, patients, sets, waiting };
+    check(context, &mut order).await?;
     // In this order: what is committed after the time is read has a later one, or is on its way already.
-    // The ledger's client may know of no block yet where the process is new: then what is visible does.
-    let newest = organization.index.run(Index::newest).await?;
-    let transaction_time = organization.ledger.time().max(newest);
+    // The ledger's client may know of no block yet where the process is new, or of old ones where it writes nothing: then
+    // what is visible does. The vault has the end of that also while the index is made anew; the index, more of it.
+    let newest = organization.index.run(Index::newest).await?.max(organization.records.newest_time().await?);
+    let transaction_time = time(organization.ledger.time(), newest, organization.records.last_change().await?)?;
     let waiting: Vec<String> = organization.records.waiting(WAITING_MAX).await?.iter().map(hex::encode).collect();
     if waiting.len() == WAITING_MAX {
         return Err(Refusal::TooMany { retry_after: RETRY_SECONDS });
@@ -122,10 +103,21 @@ pub async fn begin(context: &Context<'_>, of: Of<'_>, sent: &Sent<'_>, request: 
     let id = hex::encode(random::<16>());
     run::log(organization, Action::Execute, &context.caller.client, &order.scope, None, context.origin).await?;
     let Caller { client, scopes, .. } = context.caller;
-    let job = Job::new(id.clone(), client.clone(), scopes.to_string(), order, transaction_time);
-    let job = Job { waiting, ..job };
-    organization.exports.begin(job).await?;
+    let job = Job::new(id.clone(), client.clone(), scopes.to_string(), transaction_time);
+    organization.exports.begin(&Export { order: Order { waiting, ..order }, job }).await?;
     Ok(id)
+}
+
+/// The time of an export: that of the last block, or of the newest visible version where that is later.
+///
+/// # Errors
+/// [`Refusal::Busy`] where this process knows neither and there are changes, as where it is new and the vault does not
+/// tell their times: an export as of no time would have nothing.
+fn time(block: i64, newest: i64, last_change: u64) -> Result<i64, Refusal> {
+    match block.max(newest) {
+        0 if last_change > 0 => Err(Refusal::Busy),
+        time => Ok(time),
+    }
 }
 
 /// The types of which the caller may read and search what is about anybody: an export is nothing for a patient's own client.
@@ -221,14 +213,16 @@ impl Asked {
     }
 }
 
-/// Refuses what could not be carried out, before it begins.
-async fn check(context: &Context<'_>, order: &Order) -> Result<(), Refusal> {
+/// Refuses what could not be carried out, before it begins; remembers what its value sets mean.
+async fn check(context: &Context<'_>, order: &mut Order) -> Result<(), Refusal> {
     let base_url = &context.organization.base_url;
     if let Some((name, _)) = order.filters.iter().find(|(name, _)| !order.types.contains(name)) {
         return Err(Refusal::BadRequest(format!("_typeFilter names {}, which is not exported", printable(name))));
     }
+    let sets = value_sets::named(context, &order.pairs(), None).await?;
+    order.sets = sets.pins.clone();
     for kind in order.types.iter().filter_map(|name| kept(name).ok()) {
-        for query in order.queries(kind, base_url)? {
+        for query in order.queries(kind, base_url, &sets)? {
             for searched in query.types() {
                 permit(context, searched, Interaction::Search)?;
             }
@@ -261,17 +255,18 @@ async fn check(context: &Context<'_>, order: &Order) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// [`Refusal::NotFound`] for one that is not the caller's, as for none; [`Refusal::Internal`] where it failed.
-pub fn status(context: &Context<'_>, id: &str) -> Result<Status, Refusal> {
-    let job = context.organization.exports.of_client(id, &context.caller.client)?;
+pub async fn status(context: &Context<'_>, id: &str) -> Result<Status, Refusal> {
+    let export = context.organization.exports.of_client(id, &context.caller.client).await?;
+    let Export { order, job } = &export;
     match job.end {
         Some((_, End::Complete)) => {
             let expires_at = job.expires_at();
-            Ok(Status::Complete { manifest: manifest(&context.organization.base_url, &job), expires_at })
+            Ok(Status::Complete { manifest: manifest(&context.organization.base_url, &export), expires_at })
         }
         Some((_, End::Failed)) => Err(Refusal::Internal("an export could not be finished")),
         None => {
-            let (step, steps) = (job.step, job.order.steps().len());
-            let progress = format!("{step} of {steps} steps");
+            let (step, steps) = (job.step, order.steps().len());
+            let progress = format!("{step} of {steps} steps{}", awaited(job.awaits));
             // The longer it takes, the less often it is worth to ask.
             let retry_after = (clock() - job.began).div_euclid(4).clamp(1, 60);
             Ok(Status::Running { progress, retry_after })
@@ -279,8 +274,17 @@ pub fn status(context: &Context<'_>, id: &str) -> Result<Status, Refusal> {
     }
 }
 
+/// What an export waits for, in words that follow how far it is.
+fn awaited(awaited: Option<Awaited>) -> &'static str {
+    match awaited {
+        None => "",
+        Some(Awaited::Writes) => "; waits for writes that were under way at the kick-off",
+        Some(Awaited::Index) => "; waits until the search index has everything",
+    }
+}
+
 /// What clients get at the end.
-fn manifest(base_url: &str, job: &Job) -> Value {
+fn manifest(base_url: &str, Export { order, job }: &Export) -> Value {
     let files = |kinds: &[Kind]| -> Vec<Value> {
         let of_kind = job.files.iter().enumerate().filter(|(_, file)| kinds.contains(&file.kind));
         of_kind
@@ -292,7 +296,7 @@ fn manifest(base_url: &str, job: &Job) -> Value {
     };
     json!({
         "transactionTime": instant(job.transaction_time),
-        "request": job.order.request,
+        "request": order.request,
         "requiresAccessToken": true,
         "output": files(&[Kind::Output, Kind::Elsewhere]),
         "deleted": files(&[Kind::Deleted]),
@@ -318,12 +322,26 @@ pub fn number(name: &str) -> Option<u32> {
 ///
 /// # Errors
 /// [`Refusal::NotFound`] where there is none, or it has not ended.
-pub async fn file(context: &Context<'_>, id: &str, name: &str) -> Result<(Job, u32), Refusal> {
-    let job = context.organization.exports.of_client(id, &context.caller.client)?;
+pub async fn file(context: &Context<'_>, id: &str, name: &str) -> Result<(Export, u32), Refusal> {
+    let export = context.organization.exports.of_client(id, &context.caller.client).await?;
+    let Export { order, job } = &export;
     let is_complete = matches!(job.end, Some((_, End::Complete)));
     let number = number(name).filter(|number| is_complete && (*number as usize) < job.files.len());
     let number = number.ok_or(Refusal::NotFound)?;
-    run::log(context.organization, Action::Read, &context.caller.client, &job.order.scope, None, context.origin)
-        .await?;
-    Ok((job, number))
+    run::log(context.organization, Action::Read, &context.caller.client, &order.scope, None, context.origin).await?;
+    Ok((export, number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_is_not_begun_as_of_no_time_where_there_are_changes() {
+        assert_eq!(time(0, 0, 0), Ok(0), "there is nothing");
+        assert_eq!(time(0, 0, 1), Err(Refusal::Busy));
+        for (block, newest) in [(7, 0), (0, 7), (7, 3), (3, 7)] {
+            assert_eq!(time(block, newest, 1), Ok(7));
+        }
+    }
 }

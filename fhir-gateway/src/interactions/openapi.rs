@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use actix_web::http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Body, export::Exports, operation};
+use super::{Answer, Body, operation};
 use crate::{
     format::{FHIR_JSON, FHIR_XML},
     resources::{Access, Resource, resource, resources},
@@ -44,19 +44,15 @@ const ERRORS: &[(u16, &str)] = &[
     (507, "the disk is full; nothing was acknowledged"),
 ];
 
-/// What is the same for every organization whose gateway makes exports, and for every other.
-static CONTENT: LazyLock<[String; 2]> = LazyLock::new(|| {
-    [Exports::Made, Exports::NotMade].map(|exports| {
-        let content = json!({"paths": paths(exports), "components": components(exports)}).to_string();
-        // The members alone, to be put beside those that differ.
-        content[1..].to_owned()
-    })
+/// What is the same for every organization.
+static CONTENT: LazyLock<String> = LazyLock::new(|| {
+    let content = json!({"paths": paths(), "components": components()}).to_string();
+    // The members alone, to be put beside those that differ.
+    content[1..].to_owned()
 });
 
 /// The OpenAPI document of the server at `base_url`.
-pub fn openapi(base_url: &str, exports: Exports) -> Answer {
-    let [with, without] = &*CONTENT;
-    let content = if exports == Exports::Made { with } else { without };
+pub fn openapi(base_url: &str) -> Answer {
     let own = json!({
         "openapi": OPENAPI_VERSION,
         "info": {
@@ -71,14 +67,14 @@ pub fn openapi(base_url: &str, exports: Exports) -> Answer {
         "security": [{"token": []}],
     });
     let own = own.to_string();
-    let bytes = format!("{},{}", own.trim_end_matches('}'), content);
+    let bytes = format!("{},{}", own.trim_end_matches('}'), *CONTENT);
     // Two objects, of which the first ends with a list: nothing but its last brace was taken.
     let body = Body { content_type: Some("application/json".to_owned()), bytes: bytes.into_bytes() };
     Answer { body: Some(body), ..Answer::status(StatusCode::OK) }
 }
 
 /// Every address, as its segments; those in braces stand for anything.
-fn addresses(exports: Exports) -> Vec<Vec<String>> {
+fn addresses() -> Vec<Vec<String>> {
     let mut addresses = vec![Vec::new(), vec!["_history".to_owned()]];
     let mut add = |segments: &[&str]| addresses.push(segments.iter().map(|&segment| segment.to_owned()).collect());
     for Resource { name, .. } in resources() {
@@ -93,13 +89,11 @@ fn addresses(exports: Exports) -> Vec<Vec<String>> {
             if on_resource { add(&[name, "{id}", &operation]) } else { add(&[name, &operation]) }
         }
     }
-    if exports == Exports::Made {
-        add(&["$export"]);
-        add(&["Patient", "$export"]);
-        add(&["Group", "{id}", "$export"]);
-        add(&["bulk", "{job}"]);
-        add(&["bulk", "{job}", "{file}"]);
-    }
+    add(&["$export"]);
+    add(&["Patient", "$export"]);
+    add(&["Group", "{id}", "$export"]);
+    add(&["bulk", "{job}"]);
+    add(&["bulk", "{job}", "{file}"]);
     add(&["Patient", "{id}", "*"]);
     for kind in resources().filter(|kind| !kind.compartment.is_empty() && kind.access == Access::Full) {
         add(&["Patient", "{id}", kind.name]);
@@ -108,9 +102,9 @@ fn addresses(exports: Exports) -> Vec<Vec<String>> {
     addresses
 }
 
-fn paths(exports: Exports) -> Map<String, Value> {
+fn paths() -> Map<String, Value> {
     let mut paths = Map::new();
-    for address in addresses(exports) {
+    for address in addresses() {
         let segments: Vec<&str> = address.iter().map(String::as_str).collect();
         let methods = Route::table(&segments).expect("only addresses that the routes have are listed");
         let item: Map<String, Value> = methods
@@ -330,11 +324,7 @@ fn header(name: &str) -> Value {
     json!({"$ref": format!("#/components/headers/{name}")})
 }
 
-fn components(exports: Exports) -> Value {
-    let mut parameters = inputs::components();
-    if exports == Exports::NotMade {
-        parameters.retain(|name, _| !["job", "file"].contains(&name.as_str()));
-    }
+fn components() -> Value {
     let error = |(status, description): &(u16, &str)| {
         let mut response = json!({
             "description": description,
@@ -359,7 +349,7 @@ fn components(exports: Exports) -> Value {
             "Retry-After": text("seconds to wait"),
         },
         "responses": ERRORS.iter().map(error).collect::<Map<_, _>>(),
-        "parameters": parameters,
+        "parameters": inputs::components(),
         "schemas": schemas::components(),
     })
 }
@@ -371,11 +361,7 @@ mod tests {
     use super::*;
 
     fn document() -> Value {
-        document_of(Exports::Made)
-    }
-
-    fn document_of(exports: Exports) -> Value {
-        let body = openapi("http://here/a/fhir", exports).body.expect("a body");
+        let body = openapi("http://here/a/fhir").body.expect("a body");
         serde_json::from_slice(&body.bytes).expect("JSON")
     }
 
@@ -433,14 +419,11 @@ mod tests {
     }
 
     #[test]
-    fn the_document_names_exports_only_where_they_are_made() {
-        let named = |exports| {
-            let document = document_of(exports);
-            let paths = document["paths"].as_object().expect("paths");
-            paths.keys().filter(|path| path.contains("$export") || path.starts_with("/bulk")).count()
-        };
-        assert_eq!((named(Exports::Made), named(Exports::NotMade)), (5, 0));
-        assert!(!document_of(Exports::NotMade).to_string().contains("export"));
+    fn the_document_names_every_address_of_exports() {
+        let document = document();
+        let paths = document["paths"].as_object().expect("paths");
+        let named = paths.keys().filter(|path| path.contains("$export") || path.starts_with("/bulk"));
+        assert_eq!(named.count(), 5);
     }
 
     /// A status that can be answered and is not documented would surprise whoever generates a client.

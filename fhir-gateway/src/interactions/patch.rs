@@ -44,6 +44,7 @@ pub async fn patch_by_condition(
 ) -> Result<Answer, Refusal> {
     let kind = writable(resource_type)?;
     permit_patch(context, kind)?;
+    condition::look_up(context, [(resource_type, condition)]).await?;
     let _held = context.conditions.hold(&[(resource_type, condition)]).await?;
     let id = condition::one(context, kind, condition).await?.ok_or(Refusal::NotFound)?;
     self::patch(context, resource_type, &id, patch, if_match).await

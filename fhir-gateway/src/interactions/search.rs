@@ -7,6 +7,7 @@
 pub mod cursors;
 pub mod elsewhere;
 pub mod included;
+pub mod value_sets;
 
 use actix_web::http::StatusCode;
 use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
@@ -26,6 +27,7 @@ use crate::{
     resources::{Access, Resource},
     search::{CURSOR, Cursor, Query, Unsupported},
 };
+use cursors::Opened;
 use elsewhere::Elsewhere;
 use included::Included;
 
@@ -34,7 +36,7 @@ use included::Included;
 pub async fn search(context: &Context<'_>, resource_type: &str, pairs: &[(String, String)]) -> Result<Answer, Refusal> {
     let resource = kept(resource_type)?;
     let place = Place { path: resource_type.to_owned(), patient: None };
-    let query = read(context, resource, pairs, &place)?;
+    let query = read(context, resource, pairs, &place).await?;
     run(context, &query, &place).await
 }
 
@@ -51,7 +53,7 @@ pub async fn search_compartment(
     }
     let path = format!("Patient/{patient}/{resource_type}");
     let place = Place { path, patient: Some(patient.to_owned()) };
-    let mut query = read(context, resource, pairs, &place)?;
+    let mut query = read(context, resource, pairs, &place).await?;
     if resource.access == Access::ReadOnly {
         query.require("patient", &format!("Patient/{patient}"), &context.organization.base_url)?;
     } else {
@@ -68,15 +70,16 @@ struct Place {
     patient: Option<String>,
 }
 
-fn read(
+async fn read(
     context: &Context<'_>,
     resource: &'static Resource,
     pairs: &[(String, String)],
     place: &Place,
 ) -> Result<Query, Refusal> {
     let base_url = &context.organization.base_url;
-    let pairs = cursors::opened(context, &place.path, pairs)?;
-    let mut query = Query::parse(resource, &pairs, context.prefer.handling, base_url)?;
+    let Opened { pairs, pins } = cursors::opened(context, &place.path, pairs)?;
+    let sets = value_sets::named(context, &pairs, pins.as_ref()).await?;
+    let mut query = Query::parse_among(resource, &pairs, context.prefer.handling, base_url, &sets)?;
     for searched in query.types() {
         permit(context, searched, Interaction::Search)?;
     }
@@ -181,7 +184,7 @@ pub fn links(context: &Context<'_>, query: &Query, path: &str, next: Option<Curs
         let mut pairs = url::form_urlencoded::Serializer::new(String::new());
         pairs.extend_pairs(query.applied.iter().filter(|(name, _)| name != CURSOR));
         if let Some(cursor) = cursor {
-            pairs.append_pair(CURSOR, &cursors::sealed(context, path, cursor));
+            pairs.append_pair(CURSOR, &cursors::sealed(context, path, cursor, &query.pins));
         }
         let pairs = pairs.finish();
         let separator = if pairs.is_empty() { "" } else { "?" };

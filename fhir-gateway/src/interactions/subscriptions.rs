@@ -49,7 +49,7 @@ pub async fn create(
     let subscriptions = &context.organization.subscriptions;
     let _asking = subscriptions.asking().await?;
     if context.key.is_some() {
-        match subscriptions.of_client(&id, &context.caller.client) {
+        match subscriptions.of_client(&id, &context.caller.client).await {
             Ok(earlier) if earlier.asked.wish == wish => {
                 return written(context, StatusCode::CREATED, &earlier);
             }
@@ -95,7 +95,7 @@ fn accepted(context: &Context<'_>, document: &Document, id: &str) -> Result<Wish
 /// One of the caller's.
 pub async fn read(context: &Context<'_>, id: &str, wanted: Wanted<'_>) -> Result<Answer, Refusal> {
     permit(context, TYPE, Interaction::Read)?;
-    let found = own(context, id)?;
+    let found = own(context, id).await?;
     log(context, Action::Read, &found).await?;
     let is_known = wanted.is_known(found.version(), found.last_updated());
     let body = if is_known { None } else { Some(Body { content_type: None, bytes: wanted.shaped(found.served()?)? }) };
@@ -125,7 +125,7 @@ pub async fn update(
         return Err(Refusal::BadRequest("the resource must have the id of the address".to_owned()));
     }
     let _asking = context.organization.subscriptions.asking().await?;
-    let found = own(context, id)?;
+    let found = own(context, id).await?;
     if preconditions.must_be_absent {
         return Err(Refusal::PreconditionFailed("If-None-Match: * and there is one"));
     }
@@ -136,7 +136,7 @@ pub async fn update(
 pub async fn patch(context: &Context<'_>, id: &str, patch: &Patch, if_match: Option<u32>) -> Result<Answer, Refusal> {
     permit_patch(context, super::kept(TYPE)?)?;
     let _asking = context.organization.subscriptions.asking().await?;
-    let found = own(context, id)?;
+    let found = own(context, id).await?;
     let (patch, served) = (patch.clone(), found.served()?);
     let document = Document::parse(blocking(move || patch.apply(&Document::parse(served)?)).await?)?;
     if document.resource_type() != Some(TYPE) || document.id() != Some(id) {
@@ -169,7 +169,7 @@ pub async fn delete(context: &Context<'_>, id: &str, if_match: Option<u32>) -> R
     permit(context, TYPE, Interaction::Delete)?;
     let subscriptions = &context.organization.subscriptions;
     let _asking = subscriptions.asking().await?;
-    let found = match own(context, id) {
+    let found = match own(context, id).await {
         Ok(found) => Some(found),
         Err(Refusal::NotFound) => None,
         Err(other) => return Err(other),
@@ -188,7 +188,7 @@ pub async fn delete(context: &Context<'_>, id: &str, if_match: Option<u32>) -> R
 /// One page of the caller's, in the order in which they were made.
 pub async fn search(context: &Context<'_>, query: &Query, path: &str) -> Result<Answer, Refusal> {
     let ignored = not_done(context, query)?;
-    let mut own = context.organization.subscriptions.all_of_client(&context.caller.client)?;
+    let mut own = context.organization.subscriptions.all_of_client(&context.caller.client).await?;
     let documents = own.iter().map(|found| Ok((found.asked.id.clone(), Document::parse(found.served()?)?)));
     let documents = documents.collect::<Result<Vec<_>, Refusal>>()?;
     let ids = searches::elsewhere::matching(context, query, documents).await?;
@@ -234,8 +234,8 @@ fn not_done(context: &Context<'_>, query: &Query) -> Result<Vec<Unsupported>, Re
 pub async fn status(context: &Context<'_>, id: Option<&str>, sent: &Sent<'_>) -> Result<Answer, Refusal> {
     permit(context, TYPE, Interaction::Read)?;
     let found = match id {
-        Some(id) => vec![own(context, id)?],
-        None => asked_for(context, &inputs(sent)?)?,
+        Some(id) => vec![own(context, id).await?],
+        None => asked_for(context, &inputs(sent)?).await?,
     };
     let query = id.is_none().then(|| format!("{TYPE}/$status"));
     let entity = Entity { resource_type: TYPE.to_owned(), id: id.map(str::to_owned), version: None, query };
@@ -265,7 +265,7 @@ pub async fn status(context: &Context<'_>, id: Option<&str>, sent: &Sent<'_>) ->
 }
 
 /// Those of the caller's with one of the ids and one of the statuses that are named, if any are.
-fn asked_for(context: &Context<'_>, inputs: &[(String, String)]) -> Result<Vec<Subscription>, Refusal> {
+async fn asked_for(context: &Context<'_>, inputs: &[(String, String)]) -> Result<Vec<Subscription>, Refusal> {
     let (mut ids, mut statuses) = (Vec::new(), Vec::new());
     for (name, text) in inputs {
         match name.as_str() {
@@ -278,7 +278,7 @@ fn asked_for(context: &Context<'_>, inputs: &[(String, String)]) -> Result<Vec<S
             _ => {}
         }
     }
-    let mut found = context.organization.subscriptions.all_of_client(&context.caller.client)?;
+    let mut found = context.organization.subscriptions.all_of_client(&context.caller.client).await?;
     found.retain(|one| {
         let is_named = ids.is_empty() || ids.contains(&one.asked.id.as_str());
         is_named && (statuses.is_empty() || statuses.contains(&one.status().code()))
@@ -286,8 +286,8 @@ fn asked_for(context: &Context<'_>, inputs: &[(String, String)]) -> Result<Vec<S
     Ok(found)
 }
 
-fn own(context: &Context<'_>, id: &str) -> Result<Subscription, Refusal> {
-    context.organization.subscriptions.of_client(id, &context.caller.client)
+async fn own(context: &Context<'_>, id: &str) -> Result<Subscription, Refusal> {
+    context.organization.subscriptions.of_client(id, &context.caller.client).await
 }
 
 /// The answer to a write.

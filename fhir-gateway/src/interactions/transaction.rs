@@ -61,6 +61,8 @@ pub async fn transaction(context: &Context<'_>, bundle: &Document) -> Result<Ans
     let keyed: Vec<Option<String>> = entries.iter().map(|entry| keyed(context, entry)).collect();
     let conditions: Vec<(&str, &str)> = entries.iter().filter_map(Entry::condition).collect();
     let ids = entries.iter().zip(&keyed).filter_map(|(entry, id)| Some((entry.resource_type(), id.as_deref()?)));
+    let referred = resolve::conditions(&links);
+    condition::look_up(context, conditions.iter().copied().chain(referred)).await?;
     let _held = context.conditions.hold(&conditions.into_iter().chain(ids).collect::<Vec<_>>()).await?;
     let (names, existing) = name(context, &entries, &keyed).await?;
     let edits = resolve::edits(context, bundle, &links, &names).await?;

@@ -70,6 +70,7 @@ pub async fn update_by_condition(
     let kind = writable(resource_type)?;
     permit(context, resource_type, Interaction::Update)?;
     check(resource_type, incoming)?;
+    condition::look_up(context, [(resource_type, condition)]).await?;
     let _held = context.conditions.hold(&[(resource_type, condition)]).await?;
     let found = condition::one(context, kind, condition).await?;
     let Some(id) = id_by_condition(found.as_deref(), incoming)? else {

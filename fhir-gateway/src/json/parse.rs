@@ -33,9 +33,7 @@ pub fn parse(bytes: &[u8]) -> Result<Node, Fault> {
 
 /// As [`parse`], with another deepest nesting.
 pub fn parse_within(bytes: &[u8], depth_max: usize) -> Result<Node, Fault> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| Fault { problem: "it is not UTF-8", offset: error.valid_up_to() })?;
-    let mut parser = Parser { text, bytes, at: 0, depth_max };
+    let mut parser = Parser { depth_max, ..Parser::over(bytes)? };
     parser.skip_whitespace();
     let node = parser.value(0)?;
     parser.skip_whitespace();
@@ -45,29 +43,36 @@ pub fn parse_within(bytes: &[u8], depth_max: usize) -> Result<Node, Fault> {
     Ok(node)
 }
 
-struct Parser<'a> {
+/// Reads from `at`.
+pub(super) struct Parser<'a> {
     text: &'a str,
-    bytes: &'a [u8],
-    at: usize,
+    pub bytes: &'a [u8],
+    pub at: usize,
     depth_max: usize,
 }
 
-impl Parser<'_> {
-    fn refuse<T>(&self, problem: &'static str) -> Result<T, Fault> {
+impl<'a> Parser<'a> {
+    pub fn over(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| Fault { problem: "it is not UTF-8", offset: error.valid_up_to() })?;
+        Ok(Self { text, bytes, at: 0, depth_max: DEPTH_MAX })
+    }
+
+    pub fn refuse<T>(&self, problem: &'static str) -> Result<T, Fault> {
         Err(Fault { problem, offset: self.at })
     }
 
-    fn peek(&self) -> Option<u8> {
+    pub fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
-    fn skip_whitespace(&mut self) {
+    pub fn skip_whitespace(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.at += 1;
         }
     }
 
-    fn expect(&mut self, byte: u8, problem: &'static str) -> Result<(), Fault> {
+    pub fn expect(&mut self, byte: u8, problem: &'static str) -> Result<(), Fault> {
         if self.peek() != Some(byte) {
             return self.refuse(problem);
         }
@@ -75,7 +80,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn value(&mut self, depth: usize) -> Result<Node, Fault> {
+    pub fn value(&mut self, depth: usize) -> Result<Node, Fault> {
         let start = self.at;
         let value = match self.peek() {
             Some(b'{') => self.object(depth + 1)?,
@@ -198,12 +203,15 @@ impl Parser<'_> {
     }
 
     /// Reads from the opening quote to one past the closing quote.
-    fn string(&mut self) -> Result<Box<str>, Fault> {
+    pub fn string(&mut self) -> Result<Box<str>, Fault> {
         self.at += 1;
         let start = self.at;
         let mut owned: Option<String> = None;
         let mut copied = start;
         loop {
+            let rest = &self.bytes[self.at..];
+            let ends_plain_text = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+            self.at += rest.iter().position(ends_plain_text).unwrap_or(rest.len());
             match self.peek() {
                 None => return self.refuse("a string does not end"),
                 Some(b'"') => break,
@@ -214,8 +222,7 @@ impl Parser<'_> {
                     owned.get_or_insert_default().push(character);
                     copied = self.at;
                 }
-                Some(0..0x20) => return self.refuse("a control character stands in a string"),
-                Some(_) => self.at += 1,
+                Some(_) => return self.refuse("a control character stands in a string"),
             }
         }
         let rest = &self.text[copied..self.at];
@@ -291,7 +298,7 @@ fn has_duplicates(members: &[(Box<str>, Node)]) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::outline::outline, *};
 
     #[test]
     fn what_is_not_json_is_refused_with_its_offset() {
@@ -413,6 +420,29 @@ mod tests {
             let accepted = parse(&bytes).is_ok();
             prop_assert!(!accepted || serde_json::from_slice::<serde_json::Value>(&bytes).is_ok());
             let _ = parse(&bytes[..at]);
+        }
+
+        #[test]
+        fn an_outline_has_the_members_that_are_asked_for(text in json()) {
+            const NAMES: [&str; 2] = ["k0", "k2"];
+            let whole = parse(text.as_bytes()).expect("the generator makes JSON");
+            let found = outline(text.as_bytes(), &NAMES);
+            if matches!(whole.value, Value::Object(_)) {
+                let found = found.expect("it is an object");
+                let wanted = whole.members().iter().filter(|(key, _)| NAMES.contains(&&**key)).cloned();
+                prop_assert_eq!(found.range(), whole.range());
+                prop_assert_eq!(found.members(), wanted.collect::<Vec<_>>());
+            } else {
+                prop_assert!(found.is_err());
+            }
+        }
+
+        #[test]
+        fn an_outline_of_damaged_json_never_panics(text in json(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let mut bytes = text.into_bytes();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            let _ = (outline(&bytes, &["k0"]), outline(&bytes[..at], &["k0"]));
         }
 
         #[test]

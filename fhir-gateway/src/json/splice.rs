@@ -1,8 +1,11 @@
 //! Changing a document by replacing byte ranges. All other bytes stay.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
-use super::{Document, Node, Value};
+use actix_web::web::Bytes;
+
+use super::{Document, Node, Value, outline::outline, position::Origin};
+use crate::outcome::Refusal;
 
 /// Bytes to put in place of a range.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +89,17 @@ impl Document {
     }
 }
 
+/// What [`Document::served`] gives of a document of `bytes`, which were parsed when they were accepted.
+///
+/// # Errors
+/// [`Refusal::Internal`] where they are no object.
+pub fn served(bytes: &Bytes, serving: &Serving<'_>) -> Result<Vec<u8>, Refusal> {
+    let root = outline(bytes, &["resourceType", "id", "meta"]);
+    let root = root.map_err(|_| Refusal::Internal("a stored resource is no JSON object"))?;
+    let origin = Origin::Json { whole: bytes.clone(), from: 0 };
+    Ok(Document { bytes: bytes.clone(), root: Arc::new(root), origin }.served(serving))
+}
+
 /// Unix seconds as a FHIR instant in UTC.
 pub fn instant(seconds: i64) -> String {
     time::OffsetDateTime::from_unix_timestamp(seconds)
@@ -129,7 +143,9 @@ mod tests {
         let document = Document::parse(text.as_bytes().to_vec()).expect("JSON");
         let accepted = document.edited(document.id_edit(id).into_iter().collect());
         let document = Document::parse(accepted).expect("splicing keeps it JSON");
-        String::from_utf8(document.served(&SERVING)).expect("UTF-8")
+        let whole = document.served(&SERVING);
+        assert_eq!(super::served(document.bytes(), &SERVING), Ok(whole.clone()), "without a tree of all of it");
+        String::from_utf8(whole).expect("UTF-8")
     }
 
     #[test]

@@ -13,7 +13,7 @@ const RESOURCES_PER_PAGE: u32 = 1_000;
 pub struct Lacking {
     /// Resources that the index has in a version that the vault does not have.
     pub resources: u64,
-    /// Changes that the index applied after the vault's last one.
+    /// Changes that the index, or the one that an earlier program had made, applied after the vault's last one.
     pub changes: u64,
     /// Batches of the access log that the ledger has.
     pub batches: u64,
@@ -24,7 +24,7 @@ impl Lacking {
     /// database, which goes back to an earlier time as a whole.
     pub async fn of(records: &Records, index: &Index, audit: &AuditLog) -> Result<Self, Refusal> {
         let mut lacking = Self { batches: audit.lacking().await?, ..Self::default() };
-        lacking.changes = index.last_applied()?.saturating_sub(records.last_change().await?);
+        lacking.changes = index.last_known()?.saturating_sub(records.last_change().await?);
         if records.are_shared() {
             return Ok(lacking);
         }

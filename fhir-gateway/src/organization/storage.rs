@@ -72,11 +72,13 @@ impl Storage {
             store.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|error| OpenError::Vault(name(), error))
         };
         let Some(on) = &settings.postgres else {
+            // The vault first: nobody else has its folder while it is open, so the index may be made anew.
+            let store = local()?;
             let path = settings.data.join("index.sqlite");
             let index = Index::open(&path, keys.index.as_bytes(), base_url, address);
             let index = index.map_err(|refusal| OpenError::Refused(name(), refusal))?;
             let index = Arc::new(index.counted(Arc::clone(&counters)));
-            return Ok(Self { store: counted(local()?), index, place: None, counters });
+            return Ok(Self { store: counted(store), index, place: None, counters });
         };
         let database = |fault| OpenError::Database(name(), fault);
         let postgres = Postgres::open(Settings::of(&settings.name, on)?).map_err(database)?;

@@ -1,11 +1,14 @@
 //! Writes that wait for a block share one transaction.
 //!
 //! A task takes every write that waits, joins those without messages of their own into one
-//! transaction (one batch of anchors, one of supersessions) and submits it, a few at a time.
-//! While those wait for their block, the next ones gather. If a shared transaction is refused,
+//! transaction (one batch of anchors, one of supersessions) and submits it. While those wait for their block, the next
+//! ones gather; where that takes long, a few rounds are under way at a time. If a shared transaction is refused,
 //! each write is submitted by itself, so that nobody is refused for somebody else's mistake.
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use careledger_app::limits::{SUPERSESSIONS_PER_TRANSACTION_MAX, UNORDERED_SECONDS_MAX};
 use careledger_wire::{
@@ -13,7 +16,7 @@ use careledger_wire::{
     message::Message,
     proto::records::{Anchor, MsgAnchorRecords, MsgSupersedeRecords, Supersession},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{
     Core, Stored,
@@ -35,7 +38,12 @@ const SHARED_RECORDS_MAX: usize = SUPERSESSIONS_PER_TRANSACTION_MAX;
 /// A write that waited longer is submitted no more: others may take it for expired before the ledger would.
 const SUBMITTED_WITHIN_SECONDS: i64 = UNORDERED_SECONDS_MAX - VALIDITY_SECONDS - 2 * COMMIT_DEADLINE.as_secs() as i64;
 /// Rounds of transactions that wait for their blocks at the same time.
-const IN_FLIGHT_MAX: usize = 4;
+const IN_FLIGHT_MAX: u32 = 4;
+/// A round begins when none is under way, or when it waited for that for this long: much less than a block of CometBFT
+/// takes, and more than a round takes where blocks are made at once. What is done once for a round, in the ledger, the
+/// vault and the index, is done for more writes so. Letting the next one begin while one is indexed gave no more writes,
+/// and each cost more.
+const GATHERED_FOR_MAX: Duration = Duration::from_millis(100);
 
 /// One request's write, with its hold on the records.
 pub(super) struct Unit {
@@ -72,19 +80,29 @@ impl Queue {
 }
 
 async fn run(core: Weak<Core>, mut receiver: mpsc::Receiver<Waiting>) {
-    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX as usize));
     while let Some(first) = receiver.recv().await {
-        // The permit comes first: while all are taken, more writes gather behind the first one.
-        let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else { return };
+        // The permit comes first: while it is awaited, more writes gather behind the first one.
+        let Ok(permit) = turn(&in_flight, GATHERED_FOR_MAX).await else { return };
         let Some(core) = core.upgrade() else { return };
-        let permit = Arc::new(permit);
+        let round = Arc::new(permit);
         for group in gather(first, &mut receiver) {
-            let (core, permit) = (Arc::clone(&core), Arc::clone(&permit));
+            let (core, round) = (Arc::clone(&core), Arc::clone(&round));
             tokio::spawn(async move {
                 core.anchor_group(group).await;
-                drop(permit);
+                drop(round);
             });
         }
+    }
+}
+
+/// A permit for a round: once none is under way, or once it waited for so long and not all are taken.
+async fn turn(in_flight: &Arc<Semaphore>, longest: Duration) -> Result<OwnedSemaphorePermit, AcquireError> {
+    let alone = Arc::clone(in_flight).acquire_many_owned(IN_FLIGHT_MAX);
+    match tokio::time::timeout(longest, alone).await {
+        // The others are free again at once.
+        Ok(all) => all.map(|mut all| all.split(1).expect("it has more than one")),
+        Err(_) => Arc::clone(in_flight).acquire_owned().await,
     }
 }
 
@@ -214,11 +232,47 @@ impl Core {
             Err(refusal) => {
                 // The ledger has them: they are published when the store or index works again.
                 holds.into_iter().for_each(Hold::keep_as_unknown);
-                let refusal = if refusal == Refusal::Busy { Refusal::LedgerUnavailable } else { refusal };
+                let is_open = matches!(refusal, Refusal::Busy | Refusal::VersionConflict);
+                let refusal = if is_open { Refusal::LedgerUnavailable } else { refusal };
                 for done in waiting {
                     let _ = done.send(Err(refusal.clone()));
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures::poll;
+
+    use super::*;
+
+    /// Longer than any test.
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn a_round_begins_at_once_where_none_is_under_way_and_else_after_it() {
+        let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX as usize));
+        let first = turn(&in_flight, LONG).await.unwrap();
+        let mut second = pin!(turn(&in_flight, LONG));
+        assert!(poll!(second.as_mut()).is_pending(), "more gather for it");
+        drop(first);
+        assert!(poll!(second.as_mut()).is_ready());
+    }
+
+    #[tokio::test]
+    async fn a_round_that_waited_long_begins_beside_others_up_to_so_many() {
+        let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX as usize));
+        let mut under_way = Vec::new();
+        for _ in 0..IN_FLIGHT_MAX {
+            under_way.push(turn(&in_flight, Duration::ZERO).await.unwrap());
+        }
+        let mut next = pin!(turn(&in_flight, Duration::ZERO));
+        assert!(poll!(next.as_mut()).is_pending());
+        under_way.pop();
+        under_way.push(next.await.unwrap());
     }
 }

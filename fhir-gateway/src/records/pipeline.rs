@@ -9,7 +9,7 @@ use careledger_wire::{
 };
 
 use super::{
-    Change, Content, Core, Held, Listed, Records, Stored,
+    Change, Content, Core, Held, Records, Stored,
     anchoring::Unit,
     entry::{self, About, Entry},
     notes,
@@ -18,14 +18,11 @@ use crate::{
     envelope::{self, Document, DocumentKey},
     keys::random,
     outcome::Refusal,
-    vault::{self, Batch, Durability, Space, StoreError},
+    vault::{self, Batch, Durability, Space, Store, StoreError},
 };
 
 /// Name of the lock under which changes become visible.
 pub(super) const JOURNAL: &str = "journal";
-
-/// Times that a publication is tried where other processes were in its way.
-const PUBLISHING_TRIES: u32 = 4;
 
 /// A version that is in the vault and not yet visible.
 #[derive(Debug, Clone)]
@@ -263,102 +260,10 @@ impl Core {
         patient.map_or(Ok(None), |patient| self.subject_of(patient))
     }
 
-    /// Makes committed versions visible and indexes them. The second step of a write that cannot
-    /// be refused: the ledger has them.
-    pub(super) async fn publish(self: &Arc<Self>, versions: Vec<(Prepared, i64)>) -> Result<Vec<Arc<Stored>>, Refusal> {
-        if self.store.is_shared() {
-            // The lock can be lost with the connection that held it: where another process was first then, all is
-            // looked at anew.
-            for _ in 1..PUBLISHING_TRIES {
-                match self.publish_once(versions.clone()).await {
-                    Err(Refusal::VersionConflict) => {}
-                    published => return published,
-                }
-            }
-        }
-        self.publish_once(versions).await
-    }
-
-    async fn publish_once(self: &Arc<Self>, versions: Vec<(Prepared, i64)>) -> Result<Vec<Arc<Stored>>, Refusal> {
-        let _in_order = self.sequence.lock().await;
-        let _others = self.store.exclusive(vec![JOURNAL.to_owned()]).await?;
-        let look = move |core: &Self| {
-            let known =
-                versions.iter().map(|(prepared, _)| core.was_published(prepared)).collect::<Result<Vec<_>, _>>();
-            Ok((core.last_sequence()?, known?, versions))
-        };
-        let (before, known, versions) = self.asking(look).await?;
-        let mut batch = Batch::default();
-        let mut next = before;
-        let mut stored = Vec::with_capacity(versions.len());
-        let mut fresh = Vec::with_capacity(versions.len());
-        for ((prepared, time), is_known) in versions.into_iter().zip(known) {
-            let key = entry::key(&prepared.record, prepared.version);
-            if !is_known {
-                next += 1;
-                let committed = entry::committed_value(prepared.version, time);
-                batch.put(Space::Committed, key.clone(), committed.clone());
-                batch.put(Space::Current, prepared.record.to_vec(), committed);
-                batch.delete(Space::Pending, key.clone());
-                batch.put_new(Space::Journal, next.to_be_bytes(), key);
-                fresh.push(stored.len());
-            }
-            stored.push((prepared, time));
-        }
-        if !batch.is_empty() {
-            // Ordered, not synced: after a power cut the ledger tells it again.
-            self.store.commit(batch, Durability::Ordered).await?;
-        }
-        let shown = move |core: &Self| {
-            let shown = |(Prepared { record, version, entry, content }, time): (Prepared, i64)| match content {
-                Some(content) => Ok(Arc::new(entry.stored(version, time, content))),
-                None => {
-                    let stored = core.stored(&record, version)?;
-                    Ok(Arc::new(stored.ok_or(Refusal::Internal("a published version is missing"))?))
-                }
-            };
-            stored.into_iter().map(shown).collect::<Result<Vec<Arc<Stored>>, Refusal>>()
-        };
-        let published = self.asking(shown).await?;
-        let new: Vec<Arc<Stored>> = fresh.into_iter().map(|at| Arc::clone(&published[at])).collect();
-        self.index(before, next, &new).await?;
-        Ok(published)
-    }
-
-    /// Whether another process found out first that the ledger has this version, and published it.
-    fn was_published(&self, prepared: &Prepared) -> Result<bool, Refusal> {
-        if !self.store.is_shared() {
-            return Ok(false);
-        }
-        let key = entry::key(&prepared.record, prepared.version);
-        let is_there = |space| Ok::<_, Refusal>(self.store.get(space, &key)?.is_some());
-        let is_own = self.holds(prepared)?;
-        if is_own && is_there(Space::Committed)? {
-            return Ok(true);
-        }
-        // Given up for expired by another process, while this one stood still: the body is gone.
-        let is_pending = is_own && is_there(Space::Pending)?;
-        if is_pending { Ok(false) } else { Err(Refusal::Internal("a write was given up by another process")) }
-    }
-
     /// Whether what the vault has under this version is what was prepared, and no other writer's.
     pub(super) fn holds(&self, prepared: &Prepared) -> Result<bool, Refusal> {
         let there = self.entry(&prepared.record, prepared.version)?;
         Ok(there.is_some_and(|there| there.address == prepared.entry.address))
-    }
-
-    /// Tells the index, which may be behind: then it gets everything it lacks.
-    async fn index(&self, before: u64, through: u64, stored: &[Arc<Stored>]) -> Result<(), Refusal> {
-        let (feed, stored) = (Arc::clone(&self.feed), stored.to_vec());
-        let was_current = blocking(move || {
-            let is_current = feed.applied()? == before;
-            if is_current {
-                let listed = (before + 1..).zip(&stored).map(|(sequence, stored)| Listed::of(sequence, stored));
-                feed.apply(through, &listed.collect::<Vec<_>>(), &stored)?;
-            }
-            Ok(is_current)
-        });
-        if was_current.await? { Ok(()) } else { self.catch_up().await.map(|_| ()) }
     }
 }
 
@@ -368,4 +273,18 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, Refusal> {
     let task = tokio::task::spawn_blocking(work);
     task.await.map_err(|_| Refusal::Internal("the index stopped in the middle of its work"))?
+}
+
+/// Asks `owner` for what it has in `store` where that holds up nobody else: here, where that answers from this
+/// machine's disk, which takes less than another thread does; on a thread for what blocks, where a server answers.
+pub(crate) async fn asking<O: Send + Sync + 'static, T: Send + 'static>(
+    owner: &Arc<O>,
+    store: &dyn Store,
+    ask: impl FnOnce(&O) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    if !store.is_shared() {
+        return ask(owner);
+    }
+    let owner = Arc::clone(owner);
+    blocking(move || ask(&owner)).await
 }

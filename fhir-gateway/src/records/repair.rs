@@ -2,14 +2,13 @@
 //! which versions it committed, the vault's journal says which of them the index lacks.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use careledger_app::{keys, limits::UNORDERED_SECONDS_MAX};
 use careledger_wire::{ids::RecordId, proto::state};
-use prost::Message as _;
 
 use super::{
     Core, Held, Listed, Rebuilt, Stored, entry,
@@ -56,11 +55,12 @@ pub struct Progress {
 pub struct Reindexed {
     /// Resources in the index now.
     pub indexed: u64,
-    /// Resources whose current version is not the one on the ledger; they are not indexed.
+    /// Resources whose current version is not the one on the ledger, nor the one before a version that the ledger has
+    /// already and that is about to become visible; they are not indexed.
     pub unanchored: u64,
     /// Resources whose body is missing or altered; they are not indexed.
     pub damaged: u64,
-    /// Records on the ledger that the vault does not have.
+    /// Records on the ledger that the vault does not have, visible or about to be.
     pub missing: u64,
 }
 
@@ -70,6 +70,9 @@ enum Verdict {
     Never,
     Undecided,
 }
+
+/// A page of the journal for the index: its last sequence, what became visible, and what of it can be read.
+type Page = (u64, Vec<Listed>, Vec<Arc<Stored>>);
 
 impl Core {
     /// Decides every pending version, and from then on those that can be decided later.
@@ -103,7 +106,7 @@ impl Core {
     }
 
     /// Gives the index what it lacks, and says how much that was.
-    pub(super) async fn bring_up_to_date(&self) -> Result<u64, Refusal> {
+    pub(super) async fn bring_up_to_date(self: &Arc<Self>) -> Result<u64, Refusal> {
         let _in_order = self.sequence.lock().await;
         let _others = self.store.exclusive(vec![JOURNAL.to_owned()]).await?;
         self.catch_up().await
@@ -190,9 +193,24 @@ impl Core {
                 tracing::error!(record = %prepared.record, "the ledger has another version of a record than the vault");
                 Ok(Verdict::Never)
             }
-            _ if may_still_commit => Ok(Verdict::Undecided),
+            _ if may_still_commit => {
+                self.look_at_the_time(pending, &key).await?;
+                Ok(Verdict::Undecided)
+            }
             _ => Ok(Verdict::Never),
         }
+    }
+
+    /// Learns the time of a node's last block where only that keeps a version undecided: it is known as far as this process
+    /// asked, and one that writes nothing does not. It counts the next time: the answer at hand is older.
+    async fn look_at_the_time(&self, pending: &[u8], key: &keys::Key<state::Record>) -> Result<(), Refusal> {
+        let (since, _) = entry::since_and_run(pending)?;
+        let may_be_over = self.ledger.now() > since.saturating_add(UNORDERED_SECONDS_MAX);
+        if may_be_over && matches!(self.ledger, Ledger::Comet(_)) {
+            // Without an answer it stays undecided, as it is.
+            let _ = self.ledger.get_proven(key).await;
+        }
+        Ok(())
     }
 
     /// Whether the transaction of a pending version can still be waiting for a block. It expires
@@ -207,22 +225,28 @@ impl Core {
     }
 
     /// Feeds the index what the journal has beyond it. The caller holds the sequence.
-    pub(super) async fn catch_up(&self) -> Result<u64, Refusal> {
+    pub(super) async fn catch_up(self: &Arc<Self>) -> Result<u64, Refusal> {
         let mut indexed = 0;
-        loop {
-            let after = self.feed.applied()?.to_be_bytes();
-            let page = self.store.scan(Space::Journal, &[], Some(&after), INDEX_VERSIONS_PER_BATCH)?;
-            let Some((last, _)) = page.last() else { return Ok(indexed) };
-            let through = sequence_of(last)?;
-            let mut versions = Vec::with_capacity(page.len());
-            for (_, key) in &page {
-                let (record, version) = entry::record_and_version(key)?;
-                versions.extend(self.readable(&record, version)?);
-            }
+        while let Some((through, listed, versions)) = self.asking(Self::beyond_the_index).await? {
             indexed += versions.len() as u64;
-            let (feed, listed) = (Arc::clone(&self.feed), self.listed(&page)?);
+            let feed = Arc::clone(&self.feed);
             blocking(move || feed.apply(through, &listed, &versions)).await?;
         }
+        Ok(indexed)
+    }
+
+    /// The next page of what the journal has beyond the index: its last sequence, and the versions on it.
+    fn beyond_the_index(&self) -> Result<Option<Page>, Refusal> {
+        let after = self.feed.applied()?.to_be_bytes();
+        let page = self.store.scan(Space::Journal, &[], Some(&after), INDEX_VERSIONS_PER_BATCH)?;
+        let Some((last, _)) = page.last() else { return Ok(None) };
+        let through = sequence_of(last)?;
+        let mut versions = Vec::with_capacity(page.len());
+        for (_, key) in &page {
+            let (record, version) = entry::record_and_version(key)?;
+            versions.extend(self.readable(&record, version)?);
+        }
+        Ok(Some((through, self.listed(&page)?, versions)))
     }
 
     /// The versions on a page of the journal.
@@ -273,10 +297,15 @@ impl Core {
         let mut rebuilt = match self.feed.rebuilt()? {
             Some(rebuilt) => rebuilt,
             None => {
+                // Before, too: a process that ends right after it was emptied leaves what looks like an index that
+                // is behind, and whoever fills that says nothing.
+                self.stamp_index().await?;
                 self.feed.clear()?;
                 Rebuilt::default()
             }
         };
+        // After it was emptied and before it is filled: whoever looked before, and looks again after, knows.
+        self.stamp_index().await?;
         let mut found = Reindexed { damaged: rebuilt.damaged, ..Reindexed::default() };
         let (carried, mut known) = (rebuilt.damaged, 0_u64);
         let mut after: Option<Vec<u8>> = None;
@@ -290,10 +319,7 @@ impl Core {
                 let record = record.map_err(|_| Refusal::Internal("a record id of the vault has another length"))?;
                 let (version, _) = entry::version_and_time(value)?;
                 seen.insert(record);
-                let entry = self.entry(&record, version)?;
-                let commitment = entry.map(|entry| entry.commitment(version).to_vec());
-                let on_ledger = anchored.get(&record).map(|record| (record.version, record.commitment.clone()));
-                if commitment.map(|commitment| (version, commitment)) != on_ledger {
+                if !self.is_anchored(&record, version, anchored.get(&record))? {
                     found.unanchored += 1;
                 } else if *key <= rebuilt.after {
                     known += 1;
@@ -318,22 +344,11 @@ impl Core {
         found.indexed += known.saturating_sub(carried);
         let (feed, through) = (Arc::clone(&self.feed), self.last_sequence()?);
         blocking(move || feed.apply(through, &[], &[])).await?;
-        found.missing = anchored.keys().filter(|record| !seen.contains(record)).count() as u64;
+        for (record, on_ledger) in anchored.iter().filter(|(record, _)| !seen.contains(record)) {
+            // A first version that is about to become visible is not missing.
+            found.missing += u64::from(!self.is_to_be_published(record, on_ledger)?);
+        }
         Ok(found)
-    }
-
-    /// Every record of this organization on the ledger.
-    pub(super) async fn anchored(&self) -> Result<HashMap<RecordId, state::Record>, Refusal> {
-        let organization = self.keys.signer.address();
-        let mut prefix = keys::record(&organization, &RecordId::new([0; 32])).into_bytes();
-        prefix.truncate(prefix.len() - RecordId::LENGTH);
-        let fault = || Refusal::Internal("a record on the ledger does not decode");
-        let pairs = self.ledger.scan(&prefix).await?;
-        let decode = |(key, value): (Vec<u8>, Vec<u8>)| {
-            let record = key.get(prefix.len()..).and_then(|id| RecordId::try_from(id).ok()).ok_or_else(fault)?;
-            Ok((record, state::Record::decode(value.as_slice()).map_err(|_| fault())?))
-        };
-        pairs.into_iter().map(decode).collect()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod interleaved;
+mod publishing;
 mod shared;
 
 /// An index in memory: which version of what, and how far it is.
@@ -55,7 +56,7 @@ impl Feed for Rows {
         self.2.lock().clear();
         *self.0.lock() = Default::default();
         *self.3.lock() = None;
-        Ok(())
+        if self.1.load(Ordering::Relaxed) { Err(Refusal::StorageFull) } else { Ok(()) }
     }
 
     fn rebuilt(&self) -> Result<Option<Rebuilt>, Refusal> {

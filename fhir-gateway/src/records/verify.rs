@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use careledger_wire::ids::RecordId;
+use careledger_wire::{ids::RecordId, proto::state};
 
 use super::{
     Core, Progress,
@@ -104,11 +104,10 @@ impl Core {
                     found.flawed.push(Flawed { record, version, name: None, flaw: Flaw::Description });
                     continue;
                 };
-                let anchor = anchored.get(&record).map(|record| (record.version, record.commitment.as_slice()));
-                let commitment = entry.commitment(version);
-                let is_anchored = anchor == Some((version, commitment.as_bytes().as_slice()));
+                // A next version that does not open is none that is about to become visible.
+                let is_anchored = || self.is_anchored(&record, version, anchored.get(&record)).unwrap_or(false);
                 let flaw = match self.flaw(&record, version, &entry) {
-                    None if is_current && !is_anchored => Some(Flaw::NotOnLedger),
+                    None if is_current && !is_anchored() => Some(Flaw::NotOnLedger),
                     flaw => flaw,
                 };
                 let name = Some(format!("{}/{}", entry.resource_type, entry.id));
@@ -124,7 +123,10 @@ impl Core {
             .collect();
         lost.sort_unstable_by_key(|flawed| flawed.record);
         found.flawed.extend(lost);
-        found.missing = anchored.keys().filter(|record| !seen.contains(record)).copied().collect();
+        let is_missing = |(record, on_ledger): &(&RecordId, &state::Record)| {
+            !seen.contains(record) && !self.is_to_be_published(record, on_ledger).unwrap_or(false)
+        };
+        found.missing = anchored.iter().filter(is_missing).map(|(record, _)| *record).collect();
         found.missing.sort_unstable();
         Ok(found)
     }

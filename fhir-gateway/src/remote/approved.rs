@@ -59,7 +59,7 @@ pub async fn of_patient(organization: &Organization, patient: &str) -> Result<Ve
 
 /// The approved request of that name. What it costs does not depend on how many there are.
 pub async fn by_name(organization: &Organization, name: &Name) -> Result<Option<Approved>, Refusal> {
-    let Some(id) = organization.network.names().task(name)? else { return Ok(None) };
+    let Some(id) = organization.network.names().task(name).await? else { return Ok(None) };
     match lookup::current(organization, "Task", &id).await? {
         Some((_, resource)) => of_task(organization, &id, &resource).await,
         None => Ok(None),

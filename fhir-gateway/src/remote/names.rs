@@ -12,6 +12,7 @@ use crate::{
     envelope,
     keys::{OrganizationKeys, Secret},
     outcome::Refusal,
+    records::asking,
     vault::{Batch, Durability, Space, Store},
 };
 
@@ -55,8 +56,8 @@ pub struct Names {
 
 impl Names {
     /// The names under these keys, whose rows are in `store`.
-    pub fn new(keys: &OrganizationKeys, store: Arc<dyn Store>) -> Self {
-        Self { store, name_key: keys.record_ids.derive(NAME), row_key: keys.storage.derive(ROW) }
+    pub fn new(keys: &OrganizationKeys, store: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self { store, name_key: keys.record_ids.derive(NAME), row_key: keys.storage.derive(ROW) })
     }
 
     /// The name of the request in the Task `task`.
@@ -70,9 +71,9 @@ impl Names {
     /// # Errors
     /// What the vault says, and [`Refusal::Internal`] where another Task has this name, as one of
     /// 2^64 may.
-    pub async fn give(&self, task: &str) -> Result<Name, Refusal> {
+    pub async fn give(self: &Arc<Self>, task: &str) -> Result<Name, Refusal> {
         let name = self.of(task);
-        match self.task(&name)? {
+        match self.task(&name).await? {
             Some(kept) if kept == task => return Ok(name),
             Some(_) => return Err(Refusal::Internal("two access requests have one name")),
             None => {}
@@ -87,7 +88,12 @@ impl Names {
     ///
     /// # Errors
     /// What the vault says, and [`Refusal::Internal`] where its row does not open.
-    pub fn task(&self, name: &Name) -> Result<Option<String>, Refusal> {
+    pub async fn task(self: &Arc<Self>, name: &Name) -> Result<Option<String>, Refusal> {
+        let name = *name;
+        asking(self, &*self.store, move |names| names.kept(&name)).await
+    }
+
+    fn kept(&self, name: &Name) -> Result<Option<String>, Refusal> {
         let key = key(name);
         let Some(sealed) = self.store.get(Space::State, &key)? else { return Ok(None) };
         let fault = Refusal::Internal("the name of an access request does not open");
@@ -103,7 +109,7 @@ fn key(name: &Name) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vault::local::LocalStore;
+    use crate::vault::{distant::Distant, local::LocalStore};
 
     #[tokio::test]
     async fn a_name_leads_back_to_its_task_once_it_was_given_out() {
@@ -111,12 +117,12 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(LocalStore::open(folder.path()).unwrap());
         let keys = OrganizationKeys::random();
         let names = Names::new(&keys, Arc::clone(&store));
-        assert_eq!(names.task(&names.of("t-1")), Ok(None));
+        assert_eq!(names.task(&names.of("t-1")).await, Ok(None));
         let name = names.give("t-1").await.unwrap();
         assert_eq!(names.give("t-1").await.unwrap(), name, "as often as one likes");
         assert_eq!(names.give("t-2").await.unwrap(), names.of("t-2"));
-        assert_eq!(names.task(&name), Ok(Some("t-1".to_owned())));
-        assert_eq!(Names::new(&keys, Arc::clone(&store)).task(&name), Ok(Some("t-1".to_owned())));
+        assert_eq!(names.task(&name).await, Ok(Some("t-1".to_owned())));
+        assert_eq!(Names::new(&keys, Arc::clone(&store)).task(&name).await, Ok(Some("t-1".to_owned())));
         let rows = store.scan(Space::State, PREFIX.as_bytes(), None, 10).unwrap();
         assert_eq!(rows.len(), 2);
         assert!(rows.iter().all(|(_, row)| !row.windows(3).any(|bytes| bytes == b"t-1")), "rows are sealed");
@@ -131,7 +137,19 @@ mod tests {
         batch.put(Space::State, key.clone(), envelope::seal_value(&names.row_key, b"others", &key));
         store.commit(batch, Durability::Synced).await.unwrap();
         assert!(matches!(names.give("mine").await, Err(Refusal::Internal(_))));
-        assert_eq!(names.task(&names.of("mine")), Ok(Some("others".to_owned())));
+        assert_eq!(names.task(&names.of("mine")).await, Ok(Some("others".to_owned())));
+    }
+
+    /// A thread that answers requests stood still while PostgreSQL was asked for a name.
+    #[tokio::test]
+    async fn a_name_in_a_vault_behind_a_server_holds_up_nobody_else_while_that_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Distant::new(folder.path());
+        let names = Names::new(&OrganizationKeys::random(), Arc::clone(&store) as _);
+        for _ in 0..2 {
+            let name = store.during(names.give("t-1")).await.unwrap();
+            assert_eq!(store.during(names.task(&name)).await, Ok(Some("t-1".to_owned())));
+        }
     }
 
     #[test]

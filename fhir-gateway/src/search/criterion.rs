@@ -1,11 +1,14 @@
 //! Criteria: `name[:modifier][.chained]=text` and `_has:Type:reference:name=text`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
-use super::{ALTERNATIVES_IN_ALL_MAX, ALTERNATIVES_MAX, Criterion, Link, Modifier, STEPS_MAX, Subject, value};
+use super::{
+    ALTERNATIVES_IN_ALL_MAX, ALTERNATIVES_MAX, Criterion, Link, Modifier, STEPS_MAX, Subject, membership, value,
+};
 use crate::{
     outcome::Refusal,
     resources::{Resource, parameters::SearchType, resource},
+    value_sets::Sets,
 };
 
 /// Reads a criterion; none if it names a parameter that is not implemented.
@@ -28,23 +31,39 @@ pub fn read(
 pub struct Reader<'a> {
     /// Where references of our own begin.
     pub base_url: &'a str,
+    /// The value sets that may be named; none may if none.
+    pub sets: Option<&'a Sets>,
     left: Cell<usize>,
+    fault: RefCell<Option<Refusal>>,
 }
 
 impl<'a> Reader<'a> {
     /// For the criteria of one search.
     pub fn new(base_url: &'a str) -> Self {
         // One more than allowed: none left means that there are too many.
-        Self { base_url, left: Cell::new(ALTERNATIVES_IN_ALL_MAX + 1) }
+        Self { base_url, sets: None, left: Cell::new(ALTERNATIVES_IN_ALL_MAX + 1), fault: RefCell::default() }
+    }
+
+    /// For the criteria of one search that may name value sets.
+    pub fn among(sets: &'a Sets, base_url: &'a str) -> Self {
+        Self { sets: Some(sets), ..Self::new(base_url) }
+    }
+
+    /// Refuses the whole search, whichever step of whichever chain it is for.
+    pub fn refuse(&self, refusal: Refusal) -> Refusal {
+        self.fault.borrow_mut().get_or_insert(refusal).clone()
     }
 
     /// Takes room for so many alternatives.
-    fn take(&self, alternatives: usize) -> Result<(), Refusal> {
+    pub fn take(&self, alternatives: usize) -> Result<(), Refusal> {
         self.left.set(self.left.get().saturating_sub(alternatives));
         self.check()
     }
 
     fn check(&self) -> Result<(), Refusal> {
+        if let Some(refusal) = self.fault.borrow().clone() {
+            return Err(refusal);
+        }
         if self.left.get() > 0 {
             return Ok(());
         }
@@ -88,11 +107,17 @@ fn step(
     if let Some(chained) = chained {
         return chain(resource, subject, modifier, chained, text, reader, depth);
     }
-    let (modifier, resource_type) = read_modifier(&subject, modifier)?;
     let texts = value::split(text, ',');
     if texts.len() > ALTERNATIVES_MAX {
         return Err(Refusal::BadRequest(format!("{code} has more than {ALTERNATIVES_MAX} alternatives")));
     }
+    if let (Subject::Parameter(parameter), Some(modifier @ (membership::IN | membership::NOT_IN))) =
+        (&subject, modifier)
+        && parameter.search_type == SearchType::Token
+    {
+        return membership::read(parameter, modifier, &texts, reader).map(Some);
+    }
+    let (modifier, resource_type) = read_modifier(&subject, modifier)?;
     reader.take(texts.len())?;
     let read = |text: &String| {
         value::read(&subject, modifier, resource_type, text, reader.base_url)
@@ -185,10 +210,6 @@ fn read_modifier<'a>(subject: &Subject, text: Option<&'a str>) -> Result<(Modifi
         (Some(SearchType::Reference), name) if name.starts_with(|first: char| first.is_ascii_uppercase()) => {
             Ok((Modifier::None, Some(name)))
         }
-        (Some(SearchType::Token | SearchType::Reference), "in" | "not-in") => Err(Refusal::BadRequest(
-            ":in and :not-in ask for a value set, and this server keeps none; name the codes, with commas between them"
-                .to_owned(),
-        )),
         (Some(SearchType::Token | SearchType::Reference), "above" | "below") => Err(Refusal::BadRequest(
             ":above and :below ask for what a code system has above or below a code, and this server keeps none; name the \
              codes, with commas between them"

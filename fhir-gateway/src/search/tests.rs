@@ -145,6 +145,10 @@ fn what_needs_value_sets_or_code_systems_is_refused_with_the_reason() {
     for (query, reason) in [
         ("code:in=http://hl7.org/fhir/ValueSet/observation-codes", "value set"),
         ("code:not-in=http://example.org/canary", "value set"),
+        ("based-on:ServiceRequest.code:in=ValueSet/canary", "value set"),
+        ("_has:DiagnosticReport:result:code:in=ValueSet/canary", "value set"),
+        // Whichever type has such a parameter: what the chain passes over, it would not be asked about.
+        ("based-on.code:in=ValueSet/canary", "value set"),
         ("code:below=http://loinc.org|canary", "code system"),
         ("code:above=canary", "code system"),
     ] {

@@ -1,12 +1,15 @@
 //! Values of search parameters: prefixes, escapes, and one form per search type.
 
-use super::{Modifier, Subject};
+use std::sync::Arc;
+
+use super::{ALTERNATIVES_MAX, Modifier, Subject};
 use crate::{
     index::{
         extract::{self, local_reference},
         range::{self, Amount, Range},
     },
     resources::parameters::SearchType,
+    value_sets::Members,
 };
 
 /// How a date or a number is compared (FHIR R4, 3.1.1.4.4).
@@ -78,14 +81,35 @@ pub enum Wanted {
     },
     /// Both halves of a composite.
     Pair(Box<Wanted>, Box<Wanted>),
+    /// Any code of a value set.
+    Members(Arc<Members>),
 }
 
-/// Splits at `separator` where it is not escaped; escapes stay.
+/// Codes of a value set that count as one alternative: each is a word in a list, and no value of its own in a query.
+const CODES_PER_ALTERNATIVE: usize = 40;
+
+impl Wanted {
+    /// As how many alternatives it counts.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Members(members) => {
+                (members.systems_count() + members.codes().div_ceil(CODES_PER_ALTERNATIVE)).max(1)
+            }
+            _ => 1,
+        }
+    }
+}
+
+/// Splits at `separator` where it is not escaped; escapes stay. What comes after one part more than any value may have is
+/// left out: whoever sends a body of separators takes no more memory than it has.
 pub fn split(text: &str, separator: char) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut is_escaped = false;
     for letter in text.chars() {
         if letter == separator && !is_escaped {
+            if parts.len() > ALTERNATIVES_MAX {
+                break;
+            }
             parts.push(String::new());
         } else {
             parts.last_mut().expect("never empty").push(letter);
@@ -96,7 +120,7 @@ pub fn split(text: &str, separator: char) -> Vec<String> {
 }
 
 /// Takes the escapes away: `\,` `\|` `\$` `\\`.
-fn unescaped(text: &str) -> String {
+pub fn unescaped(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
@@ -260,6 +284,14 @@ mod tests {
         assert_eq!(split(r"a,b\,c,d", ','), ["a", r"b\,c", "d"]);
         assert_eq!(split(r"a\\,b", ','), [r"a\\", "b"]);
         assert_eq!(unescaped(r"b\,c\|d\\e\x"), r"b,c|d\e\x");
+    }
+
+    #[test]
+    fn a_body_of_separators_is_split_into_one_part_more_than_any_value_may_have() {
+        for separator in [',', '|', '$'] {
+            assert_eq!(split(&separator.to_string().repeat(100_000), separator).len(), ALTERNATIVES_MAX + 1);
+        }
+        assert_eq!(split(&",".repeat(ALTERNATIVES_MAX - 1), ',').len(), ALTERNATIVES_MAX);
     }
 
     #[test]

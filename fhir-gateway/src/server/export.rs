@@ -47,7 +47,7 @@ pub async fn answer(
             export::remove(context, job).await?;
             Ok(plain(StatusCode::ACCEPTED).finish())
         }
-        Route::ExportStatus { job } => status(context, job),
+        Route::ExportStatus { job } => status(context, job).await,
         Route::ExportFile { job, file } => send(context, organization, request, job, file).await,
         _ => Err(Refusal::Internal("a route that is not of exports")),
     }
@@ -79,8 +79,8 @@ async fn begin(
     Ok(plain(StatusCode::ACCEPTED).insert_header((header::CONTENT_LOCATION, location)).finish())
 }
 
-fn status(context: &Context<'_>, job: &str) -> Result<HttpResponse, Refusal> {
-    match export::status(context, job)? {
+async fn status(context: &Context<'_>, job: &str) -> Result<HttpResponse, Refusal> {
+    match export::status(context, job).await? {
         Status::Running { progress, retry_after } => Ok(plain(StatusCode::ACCEPTED)
             .insert_header(("x-progress", progress))
             .insert_header((header::RETRY_AFTER, retry_after.to_string()))
@@ -104,8 +104,8 @@ async fn send(
     if !accept.split(',').any(takes) {
         return Err(Refusal::NotAcceptable);
     }
-    let (job, number) = export::file(context, job, file).await?;
-    let reading = Reading::begin(organization, context.caller, job, number)?;
+    let (export, number) = export::file(context, job, file).await?;
+    let reading = Reading::begin(organization, context.caller, export, number)?;
     let mut response = plain(StatusCode::OK);
     response.insert_header((header::CONTENT_TYPE, NDJSON));
     if reading.about()?.kind == Kind::Elsewhere {

@@ -159,7 +159,7 @@ async fn pass_over(owner: &Organization, asked: &Asked, state: &mut State, chang
 
 /// The Subscription, where it is to be told; one that its owner wrote anew begins anew, where it was.
 async fn current(owner: &Organization, id: &str) -> Result<Option<Subscription>, Refusal> {
-    let Some(mut found) = owner.subscriptions.get(id)? else { return Ok(None) };
+    let Some(mut found) = owner.subscriptions.get(id).await? else { return Ok(None) };
     match found.status() {
         Status::Off => return Ok(None),
         Status::Requested => {
@@ -208,7 +208,7 @@ async fn prepare(
     change: &Change,
     room: Option<Room>,
 ) -> Result<Prepared, Refusal> {
-    let now = owner.subscriptions.asked(&asked.id)?;
+    let now = owner.subscriptions.asked(&asked.id).await?;
     if now.is_none_or(|now| now.revision != asked.revision) || asked.wish.end.is_some_and(|end| end <= clock()) {
         return Ok(Prepared::Stop);
     }
@@ -219,7 +219,7 @@ async fn prepare(
     let locks = Locks::of(owner.records.clone());
     let context = context(owner, &caller, &locks);
     let subscriptions = &owner.subscriptions;
-    let _turn = subscriptions.reading.acquire().await.map_err(|_| Refusal::Internal("reading has ended"))?;
+    let _turn = subscriptions.turns.acquire().await.map_err(|_| Refusal::Internal("reading has ended"))?;
     let decided = match decided(&context, order.kind().name, change).await {
         Ok(decided) => decided,
         Err(Refusal::Lost(_)) => return Ok(Prepared::Lost),

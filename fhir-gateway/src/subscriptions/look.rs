@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{Asked, State, channel::Failure, order::Order};
 use crate::{
-    audit::Origin,
     auth::{Caller, reach::Reach, scopes::Interaction},
     export::lines::there,
     index::changes::{Change, Found, Wanted},
-    interactions::{Context, Prefer, condition::Locks, reach, search::elsewhere},
+    interactions::{Context, condition::Locks, reach, search::elsewhere},
     json::{Document, Serving},
     organization::Organization,
     outcome::Refusal,
@@ -72,8 +71,7 @@ pub fn able(owner: &Organization, asked: &Asked) -> Result<Able, Failure> {
 
 /// In which what the owner may have is decided.
 pub fn context<'a>(owner: &'a Organization, caller: &'a Caller, locks: &'a Locks) -> Context<'a> {
-    let prefer = Prefer::default();
-    Context { organization: owner, conditions: locks, caller, prefer, key: None, origin: Origin::UNKNOWN }
+    Context::in_background(owner, locks, caller)
 }
 
 /// The Patient about whom all is that the owner may find and read; none where it may be about others. What of it
@@ -95,7 +93,7 @@ pub async fn look(owner: &Organization, asked: &Asked, state: &State) -> Result<
     };
     let locks = Locks::of(owner.records.clone());
     let context = context(owner, &caller, &locks);
-    let _turn = owner.subscriptions.reading.acquire().await.map_err(|_| Refusal::Internal("reading has ended"))?;
+    let _turn = owner.subscriptions.turns.acquire().await.map_err(|_| Refusal::Internal("reading has ended"))?;
     let resource_type = order.kind().name;
     let patient = patient_of(&caller, resource_type);
     let wanted = Wanted { resource_type, after: state.cursor, patient, count: CHANGES_PER_STEP };

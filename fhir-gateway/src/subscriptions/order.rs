@@ -177,7 +177,7 @@ mod tests {
     fn what_cannot_be_done_is_refused_with_the_element_that_asks_for_it() {
         let order = read(|_| {}).unwrap();
         assert_eq!((order.kind().name, order.payload, order.is_off, order.end), ("Observation", None, false, None));
-        let cases: [(&str, Value, &str); 22] = [
+        let cases: [(&str, Value, &str); 23] = [
             ("/channel/type", json!("websocket"), "Subscription.channel.type"),
             ("/channel/type", json!("email"), "Subscription.channel.type"),
             ("/channel/endpoint", Value::Null, "Subscription.channel.endpoint"),
@@ -194,6 +194,7 @@ mod tests {
             ("/criteria", json!("Observation?color=red"), "color"),
             ("/criteria", json!("Observation?code:nonsense=red"), "Subscription.criteria"),
             ("/criteria", json!("Observation?date=never"), "Subscription.criteria"),
+            ("/criteria", json!("Observation?code:in=http://example.org/canary"), "value set could change"),
             ("/criteria", json!("Observation?_count=1"), "Subscription.criteria"),
             ("/criteria", json!("Observation?subject:Patient.name=a"), "chain"),
             ("/criteria", json!("Patient?_has:Observation:patient:code=a"), "chain"),

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -43,18 +44,18 @@ pub struct Watch {
 
 impl Watch {
     /// Reads those again that somebody changed.
-    pub fn refresh(&mut self, subscriptions: &Subscriptions) -> Result<(), Refusal> {
+    pub async fn refresh(&mut self, subscriptions: &Arc<Subscriptions>) -> Result<(), Refusal> {
         // Before what it is about, so that a change between the two is seen the next time.
-        let stamp = subscriptions.stamp()?;
+        let stamp = subscriptions.stamp().await?;
         let is_known = self.read.as_ref().is_some_and(|(when, read)| *read == stamp && when.elapsed() < READ_AGAIN);
         if !is_known {
-            let (all, left) = subscriptions.all()?;
+            let (all, left) = subscriptions.all().await?;
             self.known = all.into_iter().map(|found| (found.asked.id.clone(), Known::of(&found))).collect();
             (self.left, self.doubtful) = (left.into_iter().collect(), BTreeSet::new());
             self.read = Some((Instant::now(), stamp));
         }
         while let Some(id) = self.doubtful.pop_first() {
-            match subscriptions.get(&id) {
+            match subscriptions.get(&id).await {
                 Ok(Some(found)) => {
                     self.known.insert(id, Known::of(&found));
                 }
@@ -145,7 +146,7 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, sync::Arc};
+    use std::path::Path;
 
     use super::*;
     use crate::{
@@ -153,14 +154,14 @@ mod tests {
         http_client::Trust,
         keys::OrganizationKeys,
         subscriptions::{Wish, channel::Channel},
-        vault::{Store, counted::Counted, local::LocalStore},
+        vault::{Store, counted::Counted, distant::Distant, local::LocalStore},
         work::Counters,
     };
 
     /// One vault, as two processes see it.
     struct Shared {
-        here: Subscriptions,
-        there: Subscriptions,
+        here: Arc<Subscriptions>,
+        there: Arc<Subscriptions>,
         counters: Arc<Counters>,
     }
 
@@ -212,21 +213,21 @@ mod tests {
             shared.here.add(subscription(id, "Observation")).await.unwrap();
         }
         let mut watch = Watch::default();
-        watch.refresh(&shared.here).unwrap();
+        watch.refresh(&shared.here).await.unwrap();
         assert_eq!(waiting(&watch), ["a", "b", "c"], "they were never looked at");
         for _ in 0..10 {
             let before = shared.reads();
-            watch.refresh(&shared.here).unwrap();
+            watch.refresh(&shared.here).await.unwrap();
             assert_eq!(shared.reads() - before, 1, "the stamp");
         }
         shared.there.add(subscription("d", "Condition")).await.unwrap();
-        watch.refresh(&shared.here).unwrap();
+        watch.refresh(&shared.here).await.unwrap();
         assert_eq!(waiting(&watch), ["a", "b", "c", "d"]);
         let mut asked = subscription("b", "Observation").asked;
         (asked.wish.is_off, asked.revision) = (true, 2);
         shared.there.replace(&asked).await.unwrap();
         shared.there.remove("c").await.unwrap();
-        watch.refresh(&shared.here).unwrap();
+        watch.refresh(&shared.here).await.unwrap();
         assert_eq!(waiting(&watch), ["a", "d"]);
     }
 
@@ -238,7 +239,7 @@ mod tests {
             shared.here.add(subscription(id, about)).await.unwrap();
         }
         let mut watch = Watch::default();
-        watch.refresh(&shared.here).unwrap();
+        watch.refresh(&shared.here).await.unwrap();
         watch.changed(newest(&[("Observation", 8), ("Patient", 10)], 10));
         for id in ["a", "b"] {
             told(&mut watch, id, 10);
@@ -261,18 +262,39 @@ mod tests {
         let shared = Shared::at(folder.path());
         let made = shared.here.add(subscription("a", "Observation")).await.unwrap();
         let mut watch = Watch::default();
-        watch.refresh(&shared.here).unwrap();
+        watch.refresh(&shared.here).await.unwrap();
         shared.there.remove("a").await.unwrap();
-        watch.refresh(&shared.here).unwrap();
+        watch.refresh(&shared.here).await.unwrap();
         assert!(watch.is_empty() && watch.over(0).is_empty());
         // Its step ends only now, and puts down how far it was.
         shared.here.keep("a", &made.state).await.unwrap();
         watch.ended("a", Some(made.state));
-        watch.refresh(&shared.here).unwrap();
+        watch.refresh(&shared.here).await.unwrap();
         assert_eq!(watch.over(0), ["a"]);
         shared.here.remove_if_over("a").await.unwrap();
         watch.removed("a");
-        watch.refresh(&shared.here).unwrap();
+        watch.refresh(&shared.here).await.unwrap();
         assert!(watch.over(0).is_empty());
+    }
+
+    /// A thread that answers requests stood still while PostgreSQL was asked about Subscriptions.
+    #[tokio::test]
+    async fn subscriptions_in_a_vault_behind_a_server_hold_up_nobody_else_while_it_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        let (keys, settings) = (OrganizationKeys::random(), config::Subscriptions::default());
+        let (store, channel) = (Distant::new(folder.path()), Channel::new(&settings, &Trust::default()).unwrap());
+        let subscriptions = Subscriptions::open(&keys, Arc::clone(&store) as _, &settings, channel);
+        let mut watch = Watch::default();
+        store.during(subscriptions.add(subscription("a", "Observation"))).await.unwrap();
+        store.during(watch.refresh(&subscriptions)).await.unwrap();
+        assert_eq!(waiting(&watch), ["a"]);
+        watch.ended("a", None);
+        store.during(watch.refresh(&subscriptions)).await.unwrap();
+        assert_eq!(waiting(&watch), ["a"], "read once more, alone");
+        assert_eq!(store.during(subscriptions.of_client("a", "ehr")).await.unwrap().asked.id, "a");
+        assert_eq!(store.during(subscriptions.all_of_client("ehr")).await.unwrap().len(), 1);
+        assert!(store.during(subscriptions.asked("a")).await.unwrap().is_some());
+        store.during(subscriptions.remove_if_over("a")).await.unwrap();
+        assert!(store.during(subscriptions.get("a")).await.unwrap().is_some(), "its end has not come");
     }
 }

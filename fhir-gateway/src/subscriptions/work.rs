@@ -85,7 +85,7 @@ async fn rounds(organization: &Weak<Organization>, wake: &Notify, lease: &Exclus
 
 /// Starts a step of each that has something to be told.
 async fn round(organization: &Weak<Organization>, owner: &Organization, running: &mut Running) -> Result<(), Refusal> {
-    running.watch.refresh(&owner.subscriptions)?;
+    running.watch.refresh(&owner.subscriptions).await?;
     // A step that ended after its Subscription was removed leaves how far it was.
     for id in running.watch.over(clock()).into_iter().filter(|id| !running.busy.contains(id)) {
         owner.subscriptions.remove_if_over(&id).await?;

@@ -80,3 +80,37 @@ impl Store for Failing {
         })
     }
 }
+
+/// A store that answers no question about a key, when it is told to.
+pub struct Mute {
+    store: LocalStore,
+    is_mute: Arc<AtomicBool>,
+}
+
+impl Mute {
+    /// A store in `folder` that does not answer while `is_mute` says so.
+    pub fn new(folder: &Path, is_mute: &Arc<AtomicBool>) -> Self {
+        Self { store: LocalStore::open(folder).unwrap(), is_mute: Arc::clone(is_mute) }
+    }
+}
+
+impl Store for Mute {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if self.is_mute.load(Ordering::Relaxed) {
+            return Err(StoreError::Fault("the disk failed".to_owned()));
+        }
+        self.store.get(space, key)
+    }
+
+    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.store.scan(space, prefix, after, limit)
+    }
+
+    fn last(&self, space: Space) -> Result<Option<Pair>, StoreError> {
+        self.store.last(space)
+    }
+
+    fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.store.commit(batch, durability)
+    }
+}

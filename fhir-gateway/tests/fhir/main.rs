@@ -30,6 +30,7 @@ mod smart;
 mod subscriptions;
 mod tls;
 mod users;
+mod value_sets;
 mod xml;
 
 use serde_json::json;

@@ -13,6 +13,8 @@ use careledger_gateway::{
 use futures::future::join_all;
 use serde_json::{Value, json};
 
+mod exports;
+
 use super::{
     conditions::race_a_hundred_times,
     support::{

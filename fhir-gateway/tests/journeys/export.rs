@@ -8,7 +8,7 @@ use std::{
 
 use careledger_gateway::{
     export::{
-        job::{End, Job},
+        job::{End, Export, Job},
         lines::Reading,
     },
     interactions::{
@@ -61,10 +61,10 @@ fn place(job: &Job) -> (usize, String, bool) {
 
 /// The export as soon as it has moved on from where this life found it.
 async fn moved(organization: &Organization, id: &str) -> Job {
-    let begin = organization.exports.of_client(id, CLIENT).unwrap();
+    let begin = organization.exports.of_client(id, CLIENT).await.unwrap().job;
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let job = organization.exports.of_client(id, CLIENT).unwrap();
+        let job = organization.exports.of_client(id, CLIENT).await.unwrap().job;
         if place(&job) != place(&begin) || job.end.is_some() {
             return job;
         }
@@ -74,12 +74,12 @@ async fn moved(organization: &Organization, id: &str) -> Job {
 }
 
 /// How often each resource of a type is in the files of an export.
-async fn exported(organization: &Arc<Organization>, job: &Job) -> BTreeMap<String, usize> {
+async fn exported(organization: &Arc<Organization>, export: &Export) -> BTreeMap<String, usize> {
     let caller = organization.authority.acting(CLIENT, SCOPES).unwrap();
     let mut found = BTreeMap::new();
-    for number in 0..job.files.len() {
+    for number in 0..export.job.files.len() {
         let number = u32::try_from(number).unwrap();
-        let bytes = Reading::begin(organization, &caller, job.clone(), number).unwrap().whole().await.unwrap();
+        let bytes = Reading::begin(organization, &caller, export.clone(), number).unwrap().whole().await.unwrap();
         for line in String::from_utf8(bytes).unwrap().lines() {
             let resource: serde_json::Value = serde_json::from_str(line).unwrap();
             *found.entry(resource["id"].as_str().unwrap().to_owned()).or_default() += 1;
@@ -109,8 +109,8 @@ fn an_export_that_is_stopped_again_and_again_has_every_resource_once() {
         assert!(lives < 200, "the export does not end");
     }
     let found = in_one_life(&world, async |organization| {
-        let job = organization.exports.of_client(&id, CLIENT).unwrap();
-        exported(&organization, &job).await
+        let export = organization.exports.of_client(&id, CLIENT).await.unwrap();
+        exported(&organization, &export).await
     });
     assert_eq!(found.len(), PATIENTS);
     assert!(found.values().all(|count| *count == 1), "{found:?}");

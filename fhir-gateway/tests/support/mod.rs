@@ -9,6 +9,7 @@ use actix_web::{
     test::{self, TestRequest},
 };
 use careledger_gateway::{
+    config::Config,
     ledger,
     organization::Organization,
     server::{self, Gateway},
@@ -25,11 +26,16 @@ use world::{TOKEN_SECONDS, chain, exchange_at};
 
 /// Starts an organization that does nothing but what it is asked: no exports, no notifications.
 pub async fn at_rest() -> World {
+    at_rest_with_config().await.0
+}
+
+/// The same; gives its configuration too, and where its ledger's RPC is.
+pub async fn at_rest_with_config() -> (World, Config, String) {
     let folder = tempfile::tempdir().unwrap();
     let config = made(folder.path()).await;
-    let (ledger, _) = chain(folder.path(), &config);
+    let (ledger, ledger_url) = chain(folder.path(), &config);
     let organization = Organization::open_as_it_is(&config, &config.organizations[0], ledger).await.unwrap();
-    World::of(organization).with_folder(folder)
+    (World::of(organization).with_folder(folder), config, ledger_url)
 }
 
 impl World {

@@ -3,8 +3,8 @@
 //!
 //! They are read by the same code as a search's, and must be about the resource itself.
 //!
-//! Absent on purpose: `_lastUpdated`, chains, `_has`, `_list` and whatever is about a result. What they say
-//! changes without the resource being changed, so that a write could not be judged by them.
+//! Absent on purpose: `_lastUpdated`, chains, `_has`, `_list`, value sets (`:in`, `:not-in`) and whatever is about a
+//! result. What they say changes without the resource being changed, so that a write could not be judged by them.
 
 use std::fmt::{self, Write as _};
 
@@ -154,6 +154,9 @@ mod tests {
             ("Observation", "categories=laboratory"),
             ("Observation", "category:sideways=laboratory"),
             ("Observation", "date=yesterday"),
+            // What it means is for others to say, and could change.
+            ("Observation", "code:in=http://example.org/ValueSet/a"),
+            ("Observation", "code:not-in=ValueSet/a"),
             // About others, about the result, about the server.
             ("Observation", "patient.name=a"),
             ("Observation", "subject:Patient.name=a"),

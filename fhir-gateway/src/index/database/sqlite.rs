@@ -13,6 +13,13 @@ use super::{Answer, Fault, Row, Value};
 const BUSY_TIMEOUT_MS: u32 = 10_000;
 /// Statements that a connection keeps prepared.
 const STATEMENTS_MAX: usize = 64;
+/// How a file is encrypted; docs/adr/0044-groups-share-a-transaction-of-the-index.md says why. Each page that a
+/// commit touches is encrypted as a whole, so that smaller ones cost less; processors have instructions for SHA-256.
+const ENCRYPTION: &str = "PRAGMA cipher_page_size = 2048; PRAGMA cipher_hmac_algorithm = HMAC_SHA256";
+/// Pages that were changed before they are moved from the log into the file, 16 MB: most are changed again soon.
+const CHECKPOINT_PAGES: u32 = 8_000;
+/// Memory of the connection that writes, in KiB: what grows at its end is not decrypted for each write.
+const WRITER_CACHE_KIB: u32 = 16_000;
 
 /// What a connection may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,16 +48,49 @@ pub fn connect(path: &Path, key: &str, access: Access) -> Answer<Connection> {
         Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     };
     let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
-    // The raw form: the key is random already, so no derivation.
-    connection.pragma_update(None, "key", format!("x'{key}'")).map_err(fault)?;
+    unlock(&connection, key)?;
+    connection.execute_batch(ENCRYPTION).map_err(fault)?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS.into())).map_err(fault)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(fault)?;
     if access == Access::Write {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(fault)?;
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(fault)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(fault)?;
+        connection.pragma_update(None, "cache_size", -i64::from(WRITER_CACHE_KIB)).map_err(fault)?;
     }
     Ok(connection)
+}
+
+fn unlock(connection: &Connection, key: &str) -> Answer<()> {
+    // The raw form: the key is random already, so no derivation.
+    connection.pragma_update(None, "key", format!("x'{key}'")).map_err(fault)
+}
+
+/// Opens a file with its key as SQLCipher encrypts it when it is not told how, as earlier programs did. None where the
+/// key does not open it so.
+pub fn connect_to_earlier(path: &Path, key: &str) -> Answer<Option<Connection>> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(fault)?;
+    unlock(&connection, key)?;
+    match connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(())).map_err(fault) {
+        Err(fault) if fault.is_no_database() => Ok(None),
+        opened => opened.map(|()| Some(connection)),
+    }
+}
+
+/// Removes a file and its companions, these first: they are nothing without it.
+pub fn remove(path: &Path) -> Answer<()> {
+    ["-wal", "-shm", ""].into_iter().try_for_each(|end| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        match std::fs::remove_file(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::error!(%error, "an index of an earlier program cannot be removed");
+                Err(Fault::Sqlite(Some(ErrorCode::CannotOpen)))
+            }
+            _ => Ok(()),
+        }
+    })
 }
 
 pub fn query(connection: &Connection, sql: &str, values: Vec<Value>) -> Answer<Vec<Row>> {

@@ -113,3 +113,96 @@ fn the_newest_change_of_each_type_is_told_as_far_as_it_is_applied() {
     assert_eq!(newest(3), (vec![], 3));
     assert_eq!(newest(7), (vec![], 7), "it is made anew, and is behind");
 }
+
+#[test]
+fn changes_that_do_not_follow_what_is_applied_change_nothing() {
+    let fixture = fixture();
+    let listed = |sequence| Listed {
+        sequence,
+        resource_type: "Task".to_owned(),
+        id: format!("id-{sequence}"),
+        version: 1,
+        last_updated: 1,
+        patient: None,
+    };
+    assert_eq!(fixture.index.apply_after(1, 2, &[listed(2)], &[]), Ok(false), "it lacks the first");
+    assert_eq!((fixture.index.applied(), fixture.index.newest_changes(0).expect("reads").of_types), (Ok(0), vec![]));
+    assert_eq!(fixture.index.apply_after(0, 1, &[listed(1)], &[]), Ok(true));
+    assert_eq!(fixture.index.apply_after(0, 1, &[listed(1)], &[]), Ok(false), "it has that");
+    assert_eq!(fixture.index.apply_after(1, 3, &[listed(2), listed(3)], &[]), Ok(true));
+    assert_eq!(fixture.index.applied(), Ok(3));
+}
+
+/// As SQLCipher encrypts when it is not told how.
+fn of_an_earlier_program(path: &Path, key: &[u8; 32]) -> rusqlite::Connection {
+    let earlier = rusqlite::Connection::open(path).expect("opens");
+    earlier.pragma_update(None, "key", format!("x'{}'", hex::encode(key))).expect("a key");
+    earlier.pragma_update(None, "journal_mode", "WAL").expect("a log");
+    let tables = "CREATE TABLE progress (applied INTEGER, rebuilt TEXT, damaged INTEGER); INSERT INTO progress VALUES (7, '', 0);
+         CREATE TABLE resource (id TEXT); INSERT INTO resource VALUES ('old')";
+    earlier.execute_batch(tables).expect("written");
+    earlier
+}
+
+#[test]
+fn an_index_that_an_earlier_program_encrypted_otherwise_is_made_anew() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("index.db");
+    drop(of_an_earlier_program(&path, &[3; 32]));
+    let index = Index::open(&path, &[3; 32], BASE, ORGANIZATION).expect("opens");
+    assert_eq!(index.applied(), Ok(0), "all changes are applied again");
+    let fixture = Fixture { _directory: directory, index };
+    assert_eq!(fixture.page("Patient", "").1, Some(0));
+    fixture.put("p", 1, 1, r#"{"resourceType":"Patient","gender":"male"}"#);
+    drop(fixture.index);
+    let index = Index::open(&path, &[3; 32], BASE, ORGANIZATION).expect("opens again");
+    assert_eq!(index.known(0, 10).expect("listed").len(), 1, "it is made anew once");
+}
+
+#[test]
+fn an_index_of_an_earlier_program_under_another_key_is_refused_and_stays() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("index.db");
+    drop(of_an_earlier_program(&path, &[3; 32]));
+    let before = std::fs::read(&path).expect("a file");
+    let refused = Index::open(&path, &[4; 32], BASE, ORGANIZATION);
+    assert_eq!(refused.err(), Some(Refusal::Internal("search index")));
+    assert_eq!(std::fs::read(&path).expect("a file"), before);
+}
+
+#[test]
+fn what_an_index_had_applied_that_is_made_anew_is_remembered_until_somebody_asks_for_a_new_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("index.db");
+    let opened = || Index::open(&path, &[3; 32], BASE, ORGANIZATION).expect("opens");
+    drop(of_an_earlier_program(&path, &[3; 32]));
+    assert_eq!((opened().applied(), opened().last_known()), (Ok(0), Ok(7)), "a restored vault may have less");
+    opened().put(5, &[]).expect("applied");
+    assert_eq!(opened().last_known(), Ok(7));
+    let tables_of_another_program = |index: Index| {
+        index.place.with_writer(|writer| writer.batch("PRAGMA user_version = 1")).expect("written");
+    };
+    tables_of_another_program(opened());
+    assert_eq!((opened().applied(), opened().last_known()), (Ok(0), Ok(7)));
+    opened().put(9, &[]).expect("applied");
+    tables_of_another_program(opened());
+    assert_eq!((opened().applied(), opened().last_known()), (Ok(0), Ok(9)));
+    opened().clear().expect("cleared");
+    assert_eq!(opened().last_known(), Ok(0));
+}
+
+#[test]
+fn an_index_of_an_earlier_program_that_was_killed_is_made_anew() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("index.db");
+    // Its log is still beside it, with pages of another size.
+    let killed = of_an_earlier_program(&path, &[3; 32]);
+    let copy = directory.path().join("copy.db");
+    for end in ["", "-wal"] {
+        let name = |path: &Path| format!("{}{end}", path.display());
+        std::fs::copy(name(&path), name(&copy)).expect("copied");
+    }
+    drop(killed);
+    let index = Index::open(&copy, &[3; 32], BASE, ORGANIZATION).expect("opens");
+    assert_eq!((index.applied(), index.last_known()), (Ok(0), Ok(7)));
+}

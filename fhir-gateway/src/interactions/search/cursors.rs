@@ -9,19 +9,36 @@ use crate::{
     keys::Secret,
     outcome::Refusal,
     search::{CURSOR, Cursor},
+    value_sets::Pins,
 };
 
-/// The text of a cursor for the caller's next request of `what`.
-pub fn sealed(context: &Context<'_>, what: &str, cursor: Cursor) -> String {
-    let bound = bound_to(context, what);
-    URL_SAFE_NO_PAD.encode(envelope::seal_value(&key(context), cursor.to_string().as_bytes(), &bound))
+/// What stands between a cursor and what value sets mean where it goes on.
+const BEFORE_PINS: char = ' ';
+
+/// The text of a cursor for the caller's next request of `what`, in which value sets mean what `pins` say.
+pub fn sealed(context: &Context<'_>, what: &str, cursor: Cursor, pins: &Pins) -> String {
+    let mut plain = cursor.to_string();
+    if !pins.is_empty() {
+        plain.push(BEFORE_PINS);
+        plain.push_str(&serde_json::to_string(pins).expect("texts and numbers have a JSON form"));
+    }
+    URL_SAFE_NO_PAD.encode(envelope::seal_value(&key(context), plain.as_bytes(), &bound_to(context, what)))
+}
+
+/// The pairs of a request with its cursor opened, and what value sets mean where it goes on; none where it begins.
+pub struct Opened {
+    /// The pairs.
+    pub pairs: Vec<(String, String)>,
+    /// What value sets mean.
+    pub pins: Option<Pins>,
 }
 
 /// The pairs of a request for `what` with its cursor opened.
 ///
 /// # Errors
 /// [`Refusal::BadRequest`] for a cursor that this server did not make for this caller and request.
-pub fn opened(context: &Context<'_>, what: &str, pairs: &[(String, String)]) -> Result<Vec<(String, String)>, Refusal> {
+pub fn opened(context: &Context<'_>, what: &str, pairs: &[(String, String)]) -> Result<Opened, Refusal> {
+    let mut pins = None;
     let open = |(name, text): &(String, String)| {
         if name != CURSOR {
             return Ok((name.clone(), text.clone()));
@@ -30,11 +47,14 @@ pub fn opened(context: &Context<'_>, what: &str, pairs: &[(String, String)]) -> 
         let plain =
             sealed.and_then(|sealed| envelope::open_value(&key(context), &sealed, &bound_to(context, what)).ok());
         let plain = plain.and_then(|plain| String::from_utf8(plain).ok());
-        let plain =
-            plain.ok_or_else(|| Refusal::BadRequest(format!("{CURSOR} must be taken from a link of this server")));
-        Ok((name.clone(), plain?))
+        let wrong = || Refusal::BadRequest(format!("{CURSOR} must be taken from a link of this server"));
+        let plain = plain.ok_or_else(wrong)?;
+        let (cursor, sets) = plain.split_once(BEFORE_PINS).unwrap_or((&plain, "[]"));
+        pins = Some(serde_json::from_str(sets).map_err(|_| wrong())?);
+        Ok((name.clone(), cursor.to_owned()))
     };
-    pairs.iter().map(open).collect()
+    let pairs = pairs.iter().map(open).collect::<Result<_, Refusal>>()?;
+    Ok(Opened { pairs, pins })
 }
 
 fn key(context: &Context<'_>) -> Secret {

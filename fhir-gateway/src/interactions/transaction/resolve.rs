@@ -1,6 +1,9 @@
 //! References of a transaction: between its entries, and by condition.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Range,
+};
 
 use super::entry::Entry;
 use crate::{
@@ -71,6 +74,13 @@ pub async fn edits(context: &Context<'_>, bundle: &Document, links: &[Link], nam
     edits.sort_by_key(|edit| edit.range.start);
     debug_assert!(edits.last().is_none_or(|edit| edit.range.end <= bundle.bytes().len()), "edits are of this Bundle");
     Ok(Edits(edits))
+}
+
+/// The conditions of conditional references, each once: type and criteria.
+pub fn conditions(links: &[Link]) -> BTreeSet<(&str, &str)> {
+    let conditional =
+        links.iter().filter(|link| link.is_reference && is_in_resource(&link.path) && is_conditional(link));
+    conditional.filter_map(|link| link.node.as_str()?.split_once('?')).collect()
 }
 
 /// Links of the Bundle itself (`fullUrl`, `request.url`) stay.

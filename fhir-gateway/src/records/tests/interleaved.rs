@@ -223,6 +223,7 @@ fn core(world: &World, store: Arc<dyn Store>, rows: &Arc<Rows>) -> Arc<Core> {
         ledger: world.ledger().clone(),
         feed: Arc::clone(rows) as Arc<dyn Feed>,
         held: Mutex::default(),
+        waiting: crate::records::publishing::Waiting::default(),
         sequence: tokio::sync::Mutex::default(),
     })
 }

@@ -295,6 +295,7 @@ fn by_operations(doors: &mut Doors, kind: &Resource) {
         }
         "Coverage" => doors.get(Way::Operations, "/Coverage/{id}/$opening".to_owned()),
         "InsurancePlan" => doors.get(Way::Operations, "/InsurancePlan/{id}/$plan".to_owned()),
+        "ValueSet" => by_value_set(doors),
         "DocumentReference" => {
             doors.get(Way::Operations, "/DocumentReference/$docref?patient=Patient/{patient}".to_owned());
         }
@@ -302,6 +303,24 @@ fn by_operations(doors: &mut Doors, kind: &Resource) {
         "Practitioner" => doors.add(Way::Operations, "POST", "/Task".to_owned(), &[], access_request()),
         _ => {}
     }
+}
+
+/// What codes a value set has is told by every search that names it.
+fn by_value_set(doors: &mut Doors) {
+    for query in ["code:in=ValueSet/{id}", "code:not-in=ValueSet/{id}&_summary=count"] {
+        doors.get(Way::Search, format!("/Observation?{query}"));
+        doors.get(Way::Search, format!("/Patient/p1/Observation?{query}"));
+        doors.get(Way::Has, format!("/Patient?_has:Observation:patient:{query}"));
+        doors.get(Way::Chaining, format!("/DiagnosticReport?result.{query}"));
+        doors.add(Way::Search, "POST", "/Observation/_search".to_owned(), &[FORM], query);
+    }
+    let new = json!({"resourceType": "Observation", "status": "final", "code": {"text": "x"},
+        "subject": {"reference": "Patient/p1"}});
+    let condition = "code:in=ValueSet/{id}";
+    doors.add(Way::ConditionalStatus, "POST", "/Observation".to_owned(), &[("if-none-exist", condition)], &new);
+    doors.add(Way::ConditionalStatus, "DELETE", format!("/Observation?{condition}"), &[], "");
+    let request = json!({"method": "POST", "url": "Observation", "ifNoneExist": condition});
+    doors.entry(Way::ConditionalStatus, &json!({"resource": new, "request": request}));
 }
 
 fn parameters(parameters: Value) -> Value {
