@@ -1,8 +1,6 @@
 //! What is kept of earlier heights, what leaves the disk, and what can be proven.
 
-use std::{
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use careledger_app::{
     keys,
