@@ -19,6 +19,8 @@ pub mod counted;
 pub(crate) mod distant;
 #[cfg(test)]
 pub(crate) mod filling;
+#[cfg(test)]
+pub(crate) mod forwarding;
 pub mod local;
 pub mod postgresql;
 

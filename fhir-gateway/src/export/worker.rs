@@ -110,7 +110,7 @@ mod tests {
             tests::export,
         },
         keys::OrganizationKeys,
-        vault::{Batch, Durability, Hold, Pair, Space, Store, StoreError, local::LocalStore},
+        vault::{Batch, Durability, Hold, Space, Store, StoreError, forwarding::forward, local::LocalStore},
     };
 
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -137,27 +137,11 @@ mod tests {
     }
 
     impl Store for Leasing {
+        forward!([store]: scan, last, commit);
+
         fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
             self.looked.fetch_add(usize::from(key == STAMP), Ordering::SeqCst);
             self.store.get(space, key)
-        }
-
-        fn scan(
-            &self,
-            space: Space,
-            prefix: &[u8],
-            after: Option<&[u8]>,
-            limit: usize,
-        ) -> Result<Vec<Pair>, StoreError> {
-            self.store.scan(space, prefix, after, limit)
-        }
-
-        fn last(&self, space: Space) -> Result<Option<Pair>, StoreError> {
-            self.store.last(space)
-        }
-
-        fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
-            self.store.commit(batch, durability)
         }
 
         fn try_exclusive(&self, _name: &str) -> BoxFuture<'static, Result<Option<Exclusive>, StoreError>> {

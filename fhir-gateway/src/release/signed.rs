@@ -265,10 +265,8 @@ fn row(name: &[u8; 32]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use futures::future::BoxFuture;
-
     use super::*;
-    use crate::vault::{Pair, local::LocalStore};
+    use crate::vault::{forwarding::forward, local::LocalStore};
 
     impl Acceptance {
         async fn accept(
@@ -287,27 +285,7 @@ mod tests {
     struct Shared(LocalStore);
 
     impl Store for Shared {
-        fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-            self.0.get(space, key)
-        }
-
-        fn scan(
-            &self,
-            space: Space,
-            prefix: &[u8],
-            after: Option<&[u8]>,
-            limit: usize,
-        ) -> Result<Vec<Pair>, StoreError> {
-            self.0.scan(space, prefix, after, limit)
-        }
-
-        fn last(&self, space: Space) -> Result<Option<Pair>, StoreError> {
-            self.0.last(space)
-        }
-
-        fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
-            self.0.commit(batch, durability)
-        }
+        forward!([0]: get, scan, last, commit);
 
         fn is_shared(&self) -> bool {
             true

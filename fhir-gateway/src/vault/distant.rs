@@ -6,10 +6,9 @@ use std::{
     thread::{self, ThreadId},
 };
 
-use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::{Batch, Durability, Pair, Space, Store, StoreError, local::LocalStore};
+use super::{Pair, Space, Store, StoreError, forwarding::forward, local::LocalStore};
 
 /// A vault of several processes that answers no question which holds up the thread that asked for some work.
 pub struct Distant {
@@ -44,6 +43,8 @@ impl Distant {
 }
 
 impl Store for Distant {
+    forward!([store]: commit);
+
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.asked()?;
         self.store.get(space, key)
@@ -57,10 +58,6 @@ impl Store for Distant {
     fn last(&self, space: Space) -> Result<Option<Pair>, StoreError> {
         self.asked()?;
         self.store.last(space)
-    }
-
-    fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
-        self.store.commit(batch, durability)
     }
 
     fn is_shared(&self) -> bool {

@@ -10,7 +10,7 @@ use std::{
 
 use futures::future::BoxFuture;
 
-use super::{Batch, Durability, Pair, Space, Store, StoreError, local::LocalStore};
+use super::{Batch, Durability, Space, Store, StoreError, forwarding::forward, local::LocalStore};
 
 /// A store that is full when it is told to be.
 pub struct Filling {
@@ -26,17 +26,7 @@ impl Filling {
 }
 
 impl Store for Filling {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.get(space, key)
-    }
-
-    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        self.store.scan(space, prefix, after, limit)
-    }
-
-    fn last(&self, space: Space) -> Result<Option<Pair>, StoreError> {
-        self.store.last(space)
-    }
+    forward!([store]: get, scan, last);
 
     fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
         if self.full.load(Ordering::Relaxed) {
@@ -60,17 +50,7 @@ impl Failing {
 }
 
 impl Store for Failing {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.get(space, key)
-    }
-
-    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        self.store.scan(space, prefix, after, limit)
-    }
-
-    fn last(&self, space: Space) -> Result<Option<Pair>, StoreError> {
-        self.store.last(space)
-    }
+    forward!([store]: get, scan, last);
 
     fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
         let (written, fails) = (self.store.commit(batch, durability), self.fails.load(Ordering::Relaxed));
@@ -95,22 +75,12 @@ impl Mute {
 }
 
 impl Store for Mute {
+    forward!([store]: scan, last, commit);
+
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         if self.is_mute.load(Ordering::Relaxed) {
             return Err(StoreError::Fault("the disk failed".to_owned()));
         }
         self.store.get(space, key)
-    }
-
-    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        self.store.scan(space, prefix, after, limit)
-    }
-
-    fn last(&self, space: Space) -> Result<Option<Pair>, StoreError> {
-        self.store.last(space)
-    }
-
-    fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
-        self.store.commit(batch, durability)
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::vault::{Hold as HoldOfStore, Pair};
+use crate::vault::{Hold as HoldOfStore, forwarding::forward};
 
 /// Seeds that are tried, unless the variable says another number.
 const SEEDS: u64 = 25;
@@ -144,17 +144,7 @@ impl Gate {
 }
 
 impl Store for Gate {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.shared.store.get(space, key)
-    }
-
-    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        self.shared.store.scan(space, prefix, after, limit)
-    }
-
-    fn last(&self, space: Space) -> Result<Option<Pair>, StoreError> {
-        self.shared.store.last(space)
-    }
+    forward!([shared.store]: get, scan, last);
 
     fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
         let (gate, batch) = (self.clone(), self.dated(batch));
@@ -491,21 +481,7 @@ impl<'a> Case<'a> {
 struct Watching(Arc<Shared>);
 
 impl Store for Watching {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.store.get(space, key)
-    }
-
-    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        self.0.store.scan(space, prefix, after, limit)
-    }
-
-    fn last(&self, space: Space) -> Result<Option<Pair>, StoreError> {
-        self.0.store.last(space)
-    }
-
-    fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
-        self.0.store.commit(batch, durability)
-    }
+    forward!([0.store]: get, scan, last, commit);
 
     fn is_shared(&self) -> bool {
         true

@@ -11,7 +11,7 @@ use futures::{
 use super::*;
 use crate::{
     records::{pipeline::Prepared, publishing::Group},
-    vault::Pair,
+    vault::forwarding::forward,
 };
 
 /// What an index does not take.
@@ -106,17 +106,7 @@ struct Contended {
 }
 
 impl Store for Contended {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.get(space, key)
-    }
-
-    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        self.store.scan(space, prefix, after, limit)
-    }
-
-    fn last(&self, space: Space) -> Result<Option<Pair>, StoreError> {
-        self.store.last(space)
-    }
+    forward!([store]: get, scan, last);
 
     fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
         let is_journal = batch.fresh().any(|(space, _)| space == Space::Journal);
