@@ -21,6 +21,9 @@ use crate::{
     keys,
 };
 
+/// Most bytes of a batch's key and value.
+const BATCH_BYTES_MAX: usize = 128;
+
 /// Why an access log is not what it should be.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
@@ -95,7 +98,8 @@ impl Log {
         let tree = AccessLogTree::decode(tree).map_err(|_| AuditError::Unreadable("log"))?;
         // What was anchored after the proof is of no interest here.
         let size = usize::try_from(tree.size).map_err(|_| AuditError::Unreadable("log"))?;
-        let pairs = client.list(&keys::access_log_batches(organization), size).await?;
+        let prefix = keys::access_log_batches(organization);
+        let pairs = client.list(&prefix, Some(size), size.saturating_mul(BATCH_BYTES_MAX)).await?;
         let batches = pairs.iter().map(|(_, value)| AccessLogBatch::decode(&**value));
         let batches = batches.collect::<Result<_, _>>().map_err(|_| AuditError::Unreadable("batch"))?;
         let (head, batches) = checked(&tree, batches)?;
@@ -221,6 +225,16 @@ mod tests {
         let mut swapped = batches;
         swapped.swap(0, 1);
         assert!(matches!(checked(&tree, swapped), Err(AuditError::Altered)));
+    }
+
+    #[test]
+    fn the_largest_batch_is_no_larger_than_one_may_be() {
+        let key = keys::access_log_batch(&Address::new([0xff; 20]), u64::MAX);
+        let (count, time) = (u32::MAX, i64::MIN);
+        let root = vec![0xff; 32];
+        let batch = AccessLogBatch { root, count, period_start: time, period_end: time, recorded_at: time };
+        let bytes = key.as_bytes().len() + batch.encoded_len();
+        assert!(bytes <= BATCH_BYTES_MAX, "{bytes}");
     }
 
     #[test]

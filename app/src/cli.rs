@@ -184,6 +184,10 @@ impl From<ClientError> for Failure {
                 "see that the node is a CareLedger node of this version".to_owned()
             }
             ClientError::Proof(_) => "do not believe this node; ask another one".to_owned(),
+            ClientError::TooLong { .. } => {
+                "ask another node with --node; where all give as much, ask for one by its id: careledgerd query --help"
+                    .to_owned()
+            }
             ClientError::NoHeader(_) => "see that the chain makes blocks, then ask again".to_owned(),
             ClientError::Height { .. } => "ask a node that keeps up with the chain".to_owned(),
         };

@@ -16,6 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use listing::LISTED_BYTES_MAX;
+
 use careledger_wire::{
     ids::{Address, TransactionHash},
     proto::{
@@ -93,6 +95,14 @@ pub enum ClientError {
         expected: u64,
         /// Height of the answer.
         answered: u64,
+    },
+    /// A list has more bytes than its reader takes.
+    #[error("the list that the ledger at {url} gives has more than {bytes_max} bytes, and was not read to its end")]
+    TooLong {
+        /// Address that was asked.
+        url: String,
+        /// Bytes of keys and values that are taken of it.
+        bytes_max: usize,
     },
     /// The header that would seal the proof did not appear before the deadline.
     #[error("no header seals the state of height {0} yet")]

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use careledger_app::{
-    client::Client,
+    client::{Client, LISTED_BYTES_MAX},
     keys::{self, Key},
     subject_counts::COUNTED_SINCE,
 };
@@ -174,7 +174,7 @@ fn check_complete(what: &str, proven: usize, counted: u64) -> Result<()> {
 
 /// Every key below a prefix in the newest state. None is ever removed, so they are also all there ever were.
 async fn listed(client: &Client, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
-    Ok(client.list(prefix, usize::MAX).await?.into_iter().map(|(key, _)| key).collect())
+    Ok(client.list(prefix, None, LISTED_BYTES_MAX).await?.into_iter().map(|(key, _)| key).collect())
 }
 
 fn unreadable() -> Failure {

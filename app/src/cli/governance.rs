@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use careledger_app::{client::Client, keys};
+use careledger_app::{
+    client::{Client, LISTED_BYTES_MAX},
+    keys,
+};
 use careledger_wire::{
     access_log, commitment,
     ids::{Address, Commitment, Digest, ProposalId, RecordId, ValidatorKey},
@@ -237,7 +240,7 @@ pub(super) async fn proposals(client: &Client) -> Result<Value> {
     let parameters = state::Parameters::decode(&*parameters).map_err(|_| unreadable())?;
     let generation = parameters.governance.unwrap_or_default().registrar_generation;
     let mut open = Map::new();
-    for (key, value) in client.list(keys::PROPOSALS, usize::MAX).await? {
+    for (key, value) in client.list(keys::PROPOSALS, None, LISTED_BYTES_MAX).await? {
         let proposal = state::Proposal::decode(&*value).map_err(|_| unreadable())?;
         let is_open = proposal.status() == state::ProposalStatus::Open && proposal.expires_at > now();
         if is_open && proposal.registrar_generation == generation {

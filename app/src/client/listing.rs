@@ -3,24 +3,35 @@
 use super::{Client, ClientError};
 use crate::{query::SUBSPACE, state::Pairs};
 
+/// Most bytes of keys and values of a list of which nothing says how long it is: a million grants or proposals.
+pub const LISTED_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 impl Client {
-    /// The pairs whose keys start with `prefix`, in key order, at most the first `most`. On the node's
-    /// word, but for this: every page goes on where the one before ended, so that a list has an end.
+    /// The pairs whose keys start with `prefix`, in key order: all, or the `first`. On the node's word, but for
+    /// this: every page goes on where the one before ended, and pages are asked for up to `bytes_max` of keys and
+    /// values, so that a list has an end.
     ///
     /// # Errors
-    /// [`ClientError::Answer`] for keys that are not below the prefix, or come again.
-    pub async fn list(&self, prefix: &[u8], most: usize) -> Result<Pairs, ClientError> {
-        let mut listed = Pairs::new();
+    /// [`ClientError::Answer`] for keys that are not below the prefix, or come again;
+    /// [`ClientError::TooLong`] for a list of more bytes.
+    pub async fn list(&self, prefix: &[u8], first: Option<usize>, bytes_max: usize) -> Result<Pairs, ClientError> {
+        let most = first.unwrap_or(usize::MAX);
+        let (mut listed, mut bytes) = (Pairs::new(), 0);
         let mut after: Option<Vec<u8>> = None;
         while listed.len() < most {
             let (page, next) = self.pairs(prefix, after.as_deref()).await?;
+            let before = listed.len();
             append(prefix, &mut listed, page, next.as_deref())?;
+            listed.truncate(most);
+            bytes += listed[before..].iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+            if bytes > bytes_max {
+                return Err(ClientError::TooLong { url: self.url.clone(), bytes_max });
+            }
             match next {
                 Some(next) => after = Some(next),
                 None => break,
             }
         }
-        listed.truncate(most);
         Ok(listed)
     }
 }

@@ -42,13 +42,14 @@ fn a_custodian_was_accused_on_the_word_of_a_node() {
     let honest = honest.serve();
     let batches = b"access-log-batch/";
     let noted = format!("1:{}", "ab".repeat(32));
-    let cases: [(Lie, &[&str], &str); 5] = [
+    let cases: [(Lie, &[&str], &str); 6] = [
         // A state of its own, in which the hospital has no log.
         (Lie::State, &[], "another app hash than the validators signed"),
         (Lie::State, &["--since", &noted], "another app hash than the validators signed"),
         (Lie::LeavesOut(batches), &["--since", &noted], "the log has 10 batches, the node shows 9"),
         (Lie::Alters(batches), &["--since", &noted], "do not give the root that the ledger proves"),
         (Lie::Circles(batches), &["--since", &noted], "cannot be read"),
+        (Lie::Long(batches), &[], "was not read to its end\nnext: ask another node"),
     ];
     for (lie, words, expected) in cases {
         let home = tempfile::tempdir().unwrap();

@@ -1,10 +1,11 @@
 //! Nodes that lie, each refused by its lie's own name.
 
+use careledger_app::client::{Client, ClientError};
 use serde_json::json;
 
 use crate::{
     PARAMETERS, PROVEN, asked,
-    node::{Lie, Node},
+    node::{Lie, Node, PAGE_PAIRS, VALUE_BYTES},
     refused, trusted, with,
 };
 
@@ -71,4 +72,31 @@ fn witnesses_that_agree_are_named_and_those_that_do_not_are_told_apart() {
             }
         }
     }
+}
+
+/// A node that always had one more page filled the memory of who asked it.
+#[tokio::test]
+async fn a_list_that_goes_on_and_on_is_left_at_its_bound() {
+    let prefix = b"made-up/";
+    let client = |pages| Client::new(&Node::new(Lie::Pages(prefix, pages)).serve()).unwrap();
+    let bytes = |pairs: usize| pairs * (prefix.len() + 8 + VALUE_BYTES);
+    let all = usize::try_from(5 * PAGE_PAIRS).unwrap();
+    let ending = client(5);
+    for (first, bytes_max, expected) in [
+        (None, bytes(all), Some(all)),
+        (None, bytes(all) - 1, None),
+        (Some(all + 1), bytes(all), Some(all)),
+        // What follows the first is not read, and counts for nothing.
+        (Some(150), bytes(150), Some(150)),
+        (Some(150), bytes(150) - 1, None),
+    ] {
+        match ending.list(prefix, first, bytes_max).await {
+            Ok(listed) => assert_eq!(Some(listed.len()), expected, "{first:?} {bytes_max}"),
+            Err(error) => {
+                assert!(expected.is_none() && matches!(error, ClientError::TooLong { .. }), "{bytes_max}: {error}");
+            }
+        }
+    }
+    let listed = client(u64::MAX).list(prefix, None, bytes(all)).await;
+    assert!(matches!(listed, Err(ClientError::TooLong { .. })), "{listed:?}");
 }

@@ -12,7 +12,7 @@ use careledger_app::{
     query::SUBSPACE,
     store::disk::DiskStore,
 };
-use careledger_wire::proto::query::Pairs;
+use careledger_wire::proto::query::{Pairs, pairs::Pair};
 use prost::Message as _;
 use serde_json::{Value, json};
 use tendermint::{
@@ -27,6 +27,10 @@ use crate::{
     chain::{self, BLOCKS, Block, Story, signed, validators},
     support::CHAIN,
 };
+
+/// Pairs of a page of [`Lie::Pages`], and bytes of each value.
+pub const PAGE_PAIRS: u64 = 100;
+pub const VALUE_BYTES: usize = 100;
 
 /// What a node says other than the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +64,10 @@ pub enum Lie {
     Circles(&'static [u8]),
     /// A list whose first value is another.
     Alters(&'static [u8]),
+    /// As [`Lie::Alters`], of a value longer than any.
+    Long(&'static [u8]),
+    /// A list that goes on for as many pages, whatever there is.
+    Pages(&'static [u8], u64),
 }
 
 pub struct Node {
@@ -208,6 +216,8 @@ impl Node {
                 let other = listed.pairs[1].value.clone();
                 listed.pairs[0].value = other;
             }
+            Lie::Long(prefix) if data.starts_with(prefix) => listed.pairs[0].value = vec![0xff; 1_000_000],
+            Lie::Pages(prefix, pages) => listed = page(prefix, pages, data),
             Lie::Circles(prefix) if data.starts_with(prefix) => {
                 listed.pairs.remove(0);
                 listed.next = listed.pairs.last().unwrap().key.clone();
@@ -249,6 +259,16 @@ impl Node {
             "validator_info": validator(&newest.validators.validators()[0]),
         })
     }
+}
+
+/// The page that follows what `data` asks for, of a made-up list of so many pages.
+fn page(prefix: &[u8], pages: u64, data: &[u8]) -> Pairs {
+    let goes_on = !data.starts_with(prefix);
+    let first = if goes_on { u64::from_be_bytes(*data.last_chunk().unwrap()) + 1 } else { 0 };
+    let key = |number: u64| [prefix, &number.to_be_bytes()].concat();
+    let numbers = first..first + PAGE_PAIRS;
+    let next = if numbers.end / PAGE_PAIRS < pages { key(numbers.end - 1) } else { Vec::new() };
+    Pairs { pairs: numbers.map(|number| Pair { key: key(number), value: vec![7; VALUE_BYTES] }).collect(), next }
 }
 
 /// As CometBFT writes one.

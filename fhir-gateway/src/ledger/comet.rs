@@ -106,7 +106,7 @@ fn refusal(error: ClientError) -> Refusal {
             tracing::warn!(%error, "the ledger did not answer");
             Refusal::LedgerUnavailable
         }
-        ClientError::Answer(_) | ClientError::Proof(_) | ClientError::Height { .. } => {
+        ClientError::Answer(_) | ClientError::Proof(_) | ClientError::Height { .. } | ClientError::TooLong { .. } => {
             tracing::error!(%error, "the ledger's answer was not accepted");
             Refusal::LedgerUnavailable
         }
