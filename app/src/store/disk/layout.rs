@@ -3,7 +3,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options};
 
-use super::memory::DatabaseMemory;
+use super::memory::{DatabaseMemory, FILTER_BITS_PER_KEY};
 
 pub(super) const META: &str = "meta";
 pub(super) const STATE: &str = "state";
@@ -62,17 +62,17 @@ pub(super) fn database() -> Options {
 /// The column families of a database that has its memory to itself, or shares this one.
 pub(super) fn families(memory: Option<&DatabaseMemory>) -> Vec<ColumnFamilyDescriptor> {
     let mut options = Options::default();
-    let mut table = match memory {
+    let table = match memory {
         Some(memory) => memory.tables(&mut options),
         None => {
             let mut table = BlockBasedOptions::default();
             table.set_block_cache(&Cache::new_lru_cache(CACHE_BYTES));
             options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+            // Most keys of a block are new: the filter answers that without reading.
+            table.set_bloom_filter(FILTER_BITS_PER_KEY, false);
             table
         }
     };
-    // Most keys of a block are new: the filter answers that without reading.
-    table.set_bloom_filter(10.0, false);
     options.set_block_based_table_factory(&table);
     options.set_compression_type(DBCompressionType::Lz4);
     // The same answer for what was written last.

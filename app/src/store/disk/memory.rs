@@ -3,13 +3,18 @@
 //! Each column family of a database has write buffers and a cache of its own by default: one ledger and one
 //! vault have eighteen. What this bounds is all of them together.
 
-use rocksdb::{BlockBasedOptions, Cache, Options, WriteBufferManager};
+use rocksdb::{BlockBasedIndexType, BlockBasedOptions, Cache, Options, WriteBufferManager};
 
 /// Newest writes of one column family, before they are written out. Small, because every one that is written to
 /// at all has one.
 const FAMILY_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Least memory that is worked with: below it every write would be written out by itself.
 const BYTES_MIN: usize = 2 * FAMILY_BUFFER_BYTES;
+
+/// Size of one part of a file's index or filter.
+const METADATA_BLOCK_BYTES: usize = 4096;
+/// One of a hundred keys that a file lacks is looked for in it.
+pub(super) const FILTER_BITS_PER_KEY: f64 = 10.0;
 
 /// What databases keep in memory of what they read and of what they did not write out yet, together.
 /// Cheap to clone.
@@ -42,8 +47,15 @@ impl DatabaseMemory {
         family.set_write_buffer_size(FAMILY_BUFFER_BYTES);
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&self.cache);
-        // Else they are in memory for every file that is open, and nothing counts them.
+        // Else they are in memory for every file that is open, and nothing counts them. In parts, because the whole
+        // of a file's index is as large as hundreds of its blocks: it would drive them out, to be driven out by them.
         table.set_cache_index_and_filter_blocks(true);
+        table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        table.set_metadata_block_size(METADATA_BLOCK_BYTES);
+        table.set_pin_top_level_index_and_filter(true);
+        // Whether a file has a key is told without reading a block of it.
+        table.set_bloom_filter(FILTER_BITS_PER_KEY, false);
+        table.set_partition_filters(true);
         table.set_pin_l0_filter_and_index_blocks_in_cache(true);
         table
     }
