@@ -34,7 +34,7 @@ pub use careledger_app::audit::Inclusion;
 pub use leaf::{Access, Action, Agent, AnchoredBatch, Disclosure, Entity, Leaf, Origin, Outcome, Verdict};
 
 /// Leaves that are read at once.
-const LEAVES_PER_PAGE: usize = 1000;
+const LEAVES_PER_PAGE: usize = if cfg!(test) { 4 } else { 1000 };
 
 /// The access log of one organization. Cheap to clone.
 #[derive(Clone)]

@@ -159,7 +159,7 @@ pub struct Audit {
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { batch_leaves: 1_000, batch_seconds: 60 }
+        Self { batch_leaves: 4_000, batch_seconds: 60 }
     }
 }
 

@@ -243,7 +243,7 @@ fn configuration(
          body_bytes_max = 33554432\nworkers = 2\n{closed}\n\
          [auth]\ntoken_seconds = {token_seconds}\nrequests_per_second = 500\nrequest_burst = 2000\n\
          token_requests_per_second = 20\n\n\
-         [audit]\nbatch_leaves = 1000\nbatch_seconds = 60\n\n{table}",
+         [audit]\nbatch_leaves = 4000\nbatch_seconds = 60\n\n{table}",
     );
     for seat in &SEATS {
         if seat.gateway == index {

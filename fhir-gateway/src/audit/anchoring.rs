@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use careledger_app::keys;
+use careledger_app::{keys, limits::ACCESS_LOG_LEAVES_MAX};
 use careledger_wire::{access_log, ids::Digest, proto::audit::MsgAnchorAccessLog};
 
-use super::{AnchoredBatch, AuditLog, Core, Inclusion, LEAVES_PER_PAGE, Leaf, number_of};
+use super::{AnchoredBatch, AuditLog, Core, Inclusion, LEAVES_PER_PAGE, number_of};
 use crate::{
     outcome::Refusal,
     records::{asking, blocking},
@@ -115,7 +115,7 @@ impl Core {
         if self.batches_on_ledger().await? >= next {
             return Err(Refusal::Internal("the ledger has batches of the access log that the vault lacks"));
         }
-        while let Some(batch) = asking(self, &*self.store, move |core| core.gather(after)).await? {
+        while let Some(batch) = self.next_after(after).await? {
             let intent = serde_json::to_vec(&batch).expect("text always serialises");
             let mut write = Batch::default();
             write.put_new(Space::Batch, next.to_be_bytes(), intent);
@@ -127,20 +127,41 @@ impl Core {
         Ok(anchored)
     }
 
+    /// As [`Self::gather`], on a thread for what blocks: to open and hash thousands of leaves takes a while.
+    async fn next_after(self: &Arc<Self>, after: u64) -> Result<Option<AnchoredBatch>, Refusal> {
+        let core = Arc::clone(self);
+        blocking(move || core.gather(after)).await
+    }
+
     /// The next batch after leaf `after`; `None` where there is no leaf.
     pub(super) fn gather(&self, after: u64) -> Result<Option<AnchoredBatch>, Refusal> {
-        let limit = LEAVES_PER_PAGE.min(usize::try_from(self.batch_leaves).unwrap_or(usize::MAX));
-        let page = self.store.scan(Space::Leaf, &[], Some(&after.to_be_bytes()), limit)?;
-        let mut leaves = page.iter().map(|(key, sealed)| self.open(key, sealed)).collect::<Result<Vec<_>, _>>()?;
-        // A batch has no gaps: a number whose write failed stands between two batches.
-        let unbroken = leaves.windows(2).take_while(|pair| pair[1].number == pair[0].number + 1).count();
-        leaves.truncate(unbroken + 1);
-        let (Some(first), Some(last)) = (leaves.first(), leaves.last()) else { return Ok(None) };
-        let hashes: Vec<Digest> = leaves.iter().map(Leaf::hash).collect();
-        let times = leaves.iter().map(|leaf| leaf.time);
-        // A clock that was set back must not make a period that ends before it starts.
-        let period = (times.clone().min().unwrap_or(first.time), times.max().unwrap_or(last.time));
-        Ok(Some(AnchoredBatch { leaves: first.number..=last.number, root: access_log::root(&hashes), period }))
+        let leaves_max = usize::try_from(self.batch_leaves.min(ACCESS_LOG_LEAVES_MAX.into())).unwrap_or(usize::MAX);
+        let mut hashes: Vec<Digest> = Vec::new();
+        let (mut first, mut last, mut period) = (after, after, (i64::MAX, i64::MIN));
+        while hashes.len() < leaves_max {
+            let limit = LEAVES_PER_PAGE.min(leaves_max - hashes.len());
+            let page = self.store.scan(Space::Leaf, &[], Some(&last.to_be_bytes()), limit)?;
+            let is_last = page.len() < limit;
+            for (key, sealed) in page {
+                let leaf = self.open(&key, &sealed)?;
+                // A batch has no gaps: a number whose write failed stands between two batches.
+                if !hashes.is_empty() && leaf.number != last + 1 {
+                    return Ok(Some(AnchoredBatch { leaves: first..=last, root: access_log::root(&hashes), period }));
+                }
+                if hashes.is_empty() {
+                    first = leaf.number;
+                }
+                last = leaf.number;
+                // A clock that was set back must not make a period that ends before it starts.
+                period = (period.0.min(leaf.time), period.1.max(leaf.time));
+                hashes.push(leaf.hash());
+            }
+            if is_last {
+                break;
+            }
+        }
+        let root = access_log::root(&hashes);
+        Ok((!hashes.is_empty()).then_some(AnchoredBatch { leaves: first..=last, root, period }))
     }
 
     /// Anchors a batch, unless the ledger has it already.

@@ -339,3 +339,39 @@ async fn a_log_in_a_vault_behind_a_server_holds_up_nobody_else_while_that_answer
     assert_eq!(store.during(log.lacking()).await, Ok(0));
     assert!(store.during(log.inclusion(8)).await.unwrap().is_some());
 }
+
+/// Leaves were opened a page at a time, and a batch had no more than one page.
+#[tokio::test]
+async fn a_batch_goes_through_pages_and_ends_where_a_number_is_missing() {
+    let world = World::new().await;
+    let ledger = world.running.as_ref().unwrap().1.clone();
+    for (leaves, missing, batch_leaves, expected) in [
+        (11, None, 6, vec![1..=6, 7..=11]),
+        (12, None, 4, vec![1..=4, 5..=8, 9..=12]),
+        (9, None, u32::MAX, vec![1..=9]),
+        // Within a page, between two, and as the first of one.
+        (11, Some(3), 100, vec![1..=2, 4..=11]),
+        (11, Some(5), 100, vec![1..=4, 6..=11]),
+        (11, Some(4), 100, vec![1..=3, 5..=11]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(LocalStore::open(folder.path()).unwrap());
+        let settings = config::Audit { batch_leaves, batch_seconds: 3600 };
+        let log = AuditLog::open(Arc::clone(&world.keys), store, ledger.clone(), &settings).await.unwrap();
+        for _ in 0..leaves {
+            log.record(access("p"), Durability::Ordered).await.unwrap();
+        }
+        if let Some(missing) = missing {
+            let mut batch = Batch::default();
+            batch.delete(Space::Leaf, u64::to_be_bytes(missing));
+            log.core.store.commit(batch, Durability::Synced).await.unwrap();
+        }
+        let mut found: Vec<std::ops::RangeInclusive<u64>> = Vec::new();
+        while let Some(batch) = log.core.gather(found.last().map_or(0, |leaves| *leaves.end())).unwrap() {
+            let hashes: Vec<_> = batch.leaves.clone().map(|number| log.leaf(number).unwrap().unwrap().hash()).collect();
+            assert_eq!(batch.root, access_log::root(&hashes));
+            found.push(batch.leaves);
+        }
+        assert_eq!(found, expected, "{leaves} leaves without {missing:?}, {batch_leaves} a batch");
+    }
+}
