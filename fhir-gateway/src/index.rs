@@ -5,6 +5,7 @@
 //! vault and ledger whenever it is lost or its tables changed, so in a file its commits are not synced
 //! to disk one by one; start-up applies what is missing.
 
+mod behind;
 mod bounded;
 pub mod changes;
 mod compare;
@@ -29,6 +30,7 @@ use careledger_wire::ids::Address;
 
 pub use select::{Hit, Page};
 
+use behind::{Gathering, Tables};
 use compartment::{Compartment, Part};
 use database::{Answer, Connection, Place, Row};
 use include::Beside;
@@ -98,9 +100,7 @@ pub struct Unlisted {
 
 /// The index of one organization. Calls block; async callers go through [`Index::run`].
 pub struct Index {
-    place: Place,
-    base_url: String,
-    organization: Address,
+    tables: Arc<Tables>,
     kept: Kept,
     counters: Arc<Counters>,
 }
@@ -127,7 +127,8 @@ impl Index {
     }
 
     fn at(place: Place, base_url: &str, organization: Address) -> Self {
-        Self { place, base_url: base_url.to_string(), organization, kept: Kept::default(), counters: Arc::default() }
+        let tables = Tables::at(place, base_url, organization, Gathering::default());
+        Self { tables, kept: Kept::default(), counters: Arc::default() }
     }
 
     /// The same, which counts where `counters` are.
@@ -144,7 +145,7 @@ impl Index {
 
     /// Makes the tables anew where they are not those of this program. No other process may use them.
     pub fn prepare(&self) -> Result<(), Refusal> {
-        Ok(self.place.with_writer(|writer| schema::prepare(writer, 0))?)
+        Ok(self.tables.with_writer(|writer| schema::prepare(writer, 0))?)
     }
 
     /// Runs `work` on the index away from the threads that answer requests.
@@ -167,8 +168,7 @@ impl Index {
 
     /// Runs `work` as one write.
     fn write<T>(&self, work: impl FnOnce(&Connection, &write::Context<'_>) -> Answer<T>) -> Result<T, Refusal> {
-        let context = write::Context { base_url: &self.base_url, organization: &self.organization };
-        Ok(self.place.with_writer(|writer| schema::writing(writer, |connection| work(connection, &context)))?)
+        Ok(self.tables.write(work)?)
     }
 
     /// One page of a search.
@@ -296,7 +296,7 @@ impl Index {
         let in_memory = || -> Answer<Vec<BTreeSet<String>>> {
             let connection = Connection::in_memory()?;
             schema::clear(&connection)?;
-            let context = write::Context { base_url: &self.base_url, organization: &self.organization };
+            let context = self.tables.context();
             let entries: Vec<Entry<'_>> = documents.iter().map(Unlisted::entry).collect();
             schema::writing(&connection, |connection| write::apply(connection, &context, &entries))?;
             let limit = u32::try_from(documents.len()).unwrap_or(u32::MAX);
@@ -312,7 +312,13 @@ impl Index {
 
     fn with_reader<T>(&self, work: impl FnOnce(&Connection) -> Answer<T>) -> Result<T, Refusal> {
         self.counters.index_read();
-        Ok(self.place.with_reader(work)?)
+        Ok(self.tables.with_reader(work)?)
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        self.tables.close();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Records: seal, store, anchor, index, answer.
 //!
 //! The order of a write is: body sealed and durable in the vault → pointer committed by the
-//! ledger → version visible → index row → answer. A crash between any two of these is repaired at
+//! ledger → version visible → told to the index → answer. A crash between any two of these is repaired at
 //! the next start (`records/repair.rs`): a version whose anchor is not known to be committed is
 //! looked up on the ledger and made visible or dropped.
 //!
@@ -123,7 +123,7 @@ impl Records {
     }
 
     /// Makes all of `changes` in one ledger transaction together with `extra`, or none of them.
-    /// Returns when the versions are durable, committed and in the index.
+    /// Returns when the versions are durable, committed and found by whoever asks the index.
     ///
     /// # Errors
     /// [`Refusal::VersionConflict`] where a version is not the expected one or another write is

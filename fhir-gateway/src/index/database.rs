@@ -2,6 +2,7 @@
 //! with sea-query, and written out for the one that runs it.
 
 mod postgresql;
+mod readers;
 mod sqlite;
 
 use std::path::PathBuf;
@@ -9,14 +10,12 @@ use std::path::PathBuf;
 use parking_lot::Mutex;
 use sea_query::{PostgresQueryBuilder, SelectStatement, SqliteQueryBuilder, Values};
 
+use readers::Readers;
+
 use crate::{
     outcome::Refusal,
     postgres::{Fault as PostgresFault, Postgres, Session},
 };
-
-/// Idle reading connections to SQLite that are kept. More are opened when more searches run at once. Each keeps about
-/// two megabytes of pages, and its statements.
-const IDLE_READERS_MAX: usize = 8;
 
 /// A value of a column, or one that a statement binds.
 #[derive(Debug, Clone, PartialEq)]
@@ -268,14 +267,10 @@ impl Connection {
 pub enum Place {
     /// A file, encrypted.
     File {
-        /// The file.
-        path: PathBuf,
-        /// Its key, in hexadecimal.
-        key: String,
         /// Who writes.
         writer: Mutex<Connection>,
-        /// Who reads and has nothing to do.
-        readers: Mutex<Vec<Connection>>,
+        /// Who reads.
+        readers: Readers,
     },
     /// A server.
     Server(Postgres),
@@ -302,7 +297,7 @@ impl Place {
             connected => (connected?, 0),
         };
         let writer = Mutex::new(Connection::Sqlite(connection));
-        Ok((Self::File { path, key, writer, readers: Mutex::default() }, removed))
+        Ok((Self::File { writer, readers: Readers::of(path, key) }, removed))
     }
 
     /// Runs `work` on a connection that may write.
@@ -316,19 +311,7 @@ impl Place {
     /// Runs `work` on a connection that reads.
     pub fn with_reader<T>(&self, work: impl FnOnce(&Connection) -> Answer<T>) -> Answer<T> {
         match self {
-            Self::File { path, key, readers, .. } => {
-                let idle = readers.lock().pop();
-                let reader = match idle {
-                    Some(reader) => reader,
-                    None => Connection::Sqlite(sqlite::connect(path, key, sqlite::Access::Read)?),
-                };
-                let answer = work(&reader)?;
-                let mut readers = readers.lock();
-                if readers.len() < IDLE_READERS_MAX {
-                    readers.push(reader);
-                }
-                Ok(answer)
-            }
+            Self::File { readers, .. } => readers.with(work),
             Self::Server(postgres) => work(&session(postgres)?),
         }
     }

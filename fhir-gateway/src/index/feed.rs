@@ -33,15 +33,7 @@ impl Feed for Index {
         listed: &[Listed],
         versions: &[Arc<Stored>],
     ) -> Result<bool, Refusal> {
-        let documents = parsed(versions);
-        self.write(|connection, context| {
-            // By the writer, which has it in memory: a reader would decrypt what the last write changed.
-            if schema::applied(connection)? != i64_of(before) {
-                return Ok(false);
-            }
-            write::apply(connection, context, &entries(versions, &documents))?;
-            finish(connection, through, listed).map(|()| true)
-        })
+        Ok(self.tables.put_after(before, through, listed, versions)?)
     }
 
     fn list(&self, versions: &[Listed]) -> Result<(), Refusal> {
@@ -49,11 +41,13 @@ impl Feed for Index {
     }
 
     fn clear(&self) -> Result<(), Refusal> {
-        Ok(self.place.with_writer(schema::clear)?)
+        Ok(self.tables.clear()?)
     }
 
     fn rebuilt(&self) -> Result<Option<Rebuilt>, Refusal> {
-        let Some((after, damaged)) = self.with_reader(schema::rebuilt)? else { return Ok(None) };
+        // Changes that wait are some since: and tables that refuse these can be emptied all the same.
+        let rebuilt = if self.tables.has_waiting() { None } else { self.with_reader(schema::rebuilt)? };
+        let Some((after, damaged)) = rebuilt else { return Ok(None) };
         let after = hex::decode(after).map_err(|_| Refusal::Internal("the mark of a rebuild is no record"))?;
         Ok(Some(Rebuilt { after, damaged }))
     }
@@ -68,12 +62,12 @@ impl Feed for Index {
 }
 
 /// What a write of versions ends with.
-fn finish(connection: &Connection, through: u64, listed: &[Listed]) -> Answer<()> {
+pub(super) fn finish(connection: &Connection, through: u64, listed: &[Listed]) -> Answer<()> {
     history::list(connection, listed)?;
     schema::set_applied(connection, i64_of(through))
 }
 
-fn entries<'a>(versions: &'a [Arc<Stored>], documents: &'a [Option<Document>]) -> Vec<Entry<'a>> {
+pub(super) fn entries<'a>(versions: &'a [Arc<Stored>], documents: &'a [Option<Document>]) -> Vec<Entry<'a>> {
     let entry = |(stored, document): (&'a Arc<Stored>, &'a Option<Document>)| Entry {
         resource_type: &stored.resource_type,
         id: &stored.id,
@@ -91,7 +85,7 @@ fn entries<'a>(versions: &'a [Arc<Stored>], documents: &'a [Option<Document>]) -
 
 /// The JSON of versions. One that does not parse is found by id only: a single damaged body must
 /// not keep everything after it out of the index.
-fn parsed(versions: &[Arc<Stored>]) -> Vec<Option<Document>> {
+pub(super) fn parsed(versions: &[Arc<Stored>]) -> Vec<Option<Document>> {
     let parsed = |stored: &Arc<Stored>| {
         let Content::Json(bytes) = &stored.content else { return None };
         let document = Document::parse(bytes.clone());

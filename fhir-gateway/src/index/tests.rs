@@ -1,5 +1,6 @@
 //! Searches over an index that is written meanwhile.
 
+mod behind;
 mod exporting;
 mod finding;
 mod pages;
@@ -78,4 +79,19 @@ impl Fixture {
 fn parse(kind: &str, query: &str) -> Query {
     let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     Query::parse(resource(kind).expect("kept"), &pairs, Handling::Strict, BASE).expect("a valid query")
+}
+
+/// The first version of a Task.
+fn stored(id: &str, body: &str) -> Arc<Stored> {
+    Arc::new(Stored {
+        resource_type: "Task".to_owned(),
+        id: id.to_owned(),
+        version: 1,
+        last_updated: 1,
+        content: Content::Json(body.as_bytes().to_vec().into()),
+        patient: None,
+        subject: None,
+        salt: [0; 32],
+        address: careledger_wire::ids::Digest::new([0; 32]),
+    })
 }

@@ -41,7 +41,7 @@ const ERRORS: &[(u16, &str)] = &[
     (429, "too many requests"),
     (500, "a fault of this server"),
     (503, "the ledger or a custodian did not answer in time"),
-    (507, "the disk is full; nothing was acknowledged"),
+    (507, "the disk is full: a write was not acknowledged; a search would lack what was written last"),
 ];
 
 /// What is the same for every organization.

@@ -71,7 +71,7 @@ impl Queue {
         Self { sender }
     }
 
-    /// Waits until the unit is committed and indexed.
+    /// Waits until the unit is committed and the index was told.
     pub async fn commit(&self, unit: Unit) -> Answer {
         let (done, answer) = oneshot::channel();
         self.sender.send((unit, done)).await.map_err(|_| Refusal::Internal("the write queue has stopped"))?;

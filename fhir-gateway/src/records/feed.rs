@@ -8,7 +8,7 @@ use crate::outcome::Refusal;
 /// What the write pipeline tells the search index. The index is derived: nothing is true because
 /// it says so, and all of it comes from here.
 pub trait Feed: Send + Sync {
-    /// Sequence of the last change that is durably in the index; 0 when it is empty.
+    /// Sequence of the last change that is in the index; 0 when it is empty.
     fn applied(&self) -> Result<u64, Refusal>;
 
     /// Puts or replaces the rows of these versions, in this order, remembers those `listed` as
@@ -16,7 +16,8 @@ pub trait Feed: Send + Sync {
     /// already has.
     fn apply(&self, through: u64, listed: &[Listed], versions: &[Arc<Stored>]) -> Result<(), Refusal>;
 
-    /// As [`Self::apply`] where `before` is what was applied last; otherwise changes nothing, and gives `false`.
+    /// As [`Self::apply`] where `before` is what was applied last; otherwise changes nothing, and gives `false`. May
+    /// return before it is done where nobody who asks the index can see that.
     fn apply_after(
         &self,
         before: u64,

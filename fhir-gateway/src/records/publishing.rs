@@ -3,7 +3,8 @@
 //! Groups of versions that wait for that at the same time share one batch of the vault and one transaction of the
 //! index: each of these encrypts anew the last page of every table that grows at its end, which costs more than what
 //! one group adds to it. Whoever's turn it is takes along all that wait. What is wrong with one group is told to that
-//! group only; where the index refuses what they share, it gets each by itself, in their order.
+//! group only; where the index refuses what they share, it gets each by itself, in their order. An index in a file takes
+//! them before it tries to put them into its tables (`index/behind.rs`).
 
 use std::{collections::VecDeque, sync::Arc};
 

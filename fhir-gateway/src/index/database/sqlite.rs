@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rusqlite::{
     Connection, ErrorCode, OpenFlags,
+    config::DbConfig,
     types::{ToSqlOutput, ValueRef},
 };
 
@@ -18,7 +19,7 @@ const STATEMENTS_MAX: usize = 64;
 const ENCRYPTION: &str = "PRAGMA cipher_page_size = 2048; PRAGMA cipher_hmac_algorithm = HMAC_SHA256";
 /// Pages that were changed before they are moved from the log into the file, 16 MB: most are changed again soon.
 const CHECKPOINT_PAGES: u32 = 8_000;
-/// Memory of the connection that writes, in KiB: what grows at its end is not decrypted for each write.
+/// Memory of the connection that writes for pages, in KiB: what grows at its end is not decrypted for each write.
 const WRITER_CACHE_KIB: u32 = 16_000;
 
 /// What a connection may do.
@@ -26,8 +27,8 @@ const WRITER_CACHE_KIB: u32 = 16_000;
 pub enum Access {
     /// Also make the file.
     Write,
-    /// Nothing but read.
-    Read,
+    /// Nothing but read, with so much memory for pages.
+    Read { cache_kib: u32 },
 }
 
 impl rusqlite::ToSql for Value {
@@ -45,19 +46,25 @@ impl rusqlite::ToSql for Value {
 pub fn connect(path: &Path, key: &str, access: Access) -> Answer<Connection> {
     let flags = match access {
         Access::Write => OpenFlags::default(),
-        Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        Access::Read { .. } => OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     };
     let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
     unlock(&connection, key)?;
     connection.execute_batch(ENCRYPTION).map_err(fault)?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS.into())).map_err(fault)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // Else a statement is planned anew whenever what it binds changed, although nothing about it depends on that.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(fault)?;
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(fault)?;
+    let cache_kib = match access {
+        Access::Write => WRITER_CACHE_KIB,
+        Access::Read { cache_kib } => cache_kib,
+    };
+    connection.pragma_update(None, "cache_size", -i64::from(cache_kib)).map_err(fault)?;
     if access == Access::Write {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(fault)?;
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(fault)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(fault)?;
-        connection.pragma_update(None, "cache_size", -i64::from(WRITER_CACHE_KIB)).map_err(fault)?;
     }
     Ok(connection)
 }

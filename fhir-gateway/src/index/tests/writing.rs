@@ -37,19 +37,6 @@ fn the_file_shows_nothing_without_the_key() {
 #[test]
 fn a_body_that_does_not_parse_keeps_nothing_else_out_of_the_index() {
     let fixture = fixture();
-    let stored = |id: &str, body: &str| {
-        Arc::new(Stored {
-            resource_type: "Task".to_owned(),
-            id: id.to_owned(),
-            version: 1,
-            last_updated: 1,
-            content: Content::Json(body.as_bytes().to_vec().into()),
-            patient: None,
-            subject: None,
-            salt: [0; 32],
-            address: careledger_wire::ids::Digest::new([0; 32]),
-        })
-    };
     let poisoned = stored("bad", r#"{"resourceType":"Task","requester":{"display":"\u0000"}}"#);
     let sound = stored("good", r#"{"resourceType":"Task","status":"requested","intent":"order"}"#);
     fixture.index.apply(2, &[], &[poisoned, sound]).expect("applies");
@@ -180,7 +167,7 @@ fn what_an_index_had_applied_that_is_made_anew_is_remembered_until_somebody_asks
     opened().put(5, &[]).expect("applied");
     assert_eq!(opened().last_known(), Ok(7));
     let tables_of_another_program = |index: Index| {
-        index.place.with_writer(|writer| writer.batch("PRAGMA user_version = 1")).expect("written");
+        index.tables.place().with_writer(|writer| writer.batch("PRAGMA user_version = 1")).expect("written");
     };
     tables_of_another_program(opened());
     assert_eq!((opened().applied(), opened().last_known()), (Ok(0), Ok(7)));
