@@ -121,7 +121,7 @@ impl Tables {
 
     /// Whether versions gather: in a database that other processes use too, they would not find what waits here.
     fn gathers(&self) -> bool {
-        matches!(self.place, Place::File { .. })
+        matches!(self.place, Place::File(_))
     }
 
     /// Where they are, whatever waits.

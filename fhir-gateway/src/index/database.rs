@@ -1,16 +1,17 @@
 //! The two databases that an index may be in, behind one set of statements. Each statement is built once,
 //! with sea-query, and written out for the one that runs it.
 
+mod file;
+mod log;
 mod postgresql;
 mod readers;
 mod sqlite;
 
 use std::path::PathBuf;
 
-use parking_lot::Mutex;
 use sea_query::{PostgresQueryBuilder, SelectStatement, SqliteQueryBuilder, Values};
 
-use readers::Readers;
+use file::File;
 
 use crate::{
     outcome::Refusal,
@@ -266,12 +267,7 @@ impl Connection {
 /// Where an index is.
 pub enum Place {
     /// A file, encrypted.
-    File {
-        /// Who writes.
-        writer: Mutex<Connection>,
-        /// Who reads.
-        readers: Readers,
-    },
+    File(Box<File>),
     /// A server.
     Server(Postgres),
 }
@@ -280,30 +276,14 @@ impl Place {
     /// Opens or makes a file. One that an earlier program encrypted otherwise under the same key is made anew, empty; the
     /// number is that of the last change that was applied to it, 0 where none was removed.
     pub fn file(path: PathBuf, key: &[u8; 32]) -> Answer<(Self, i64)> {
-        let key = hex::encode(key);
-        let (connection, removed) = match sqlite::connect(&path, &key, sqlite::Access::Write) {
-            Err(refused) if refused.is_no_database() => {
-                let Some(earlier) = sqlite::connect_to_earlier(&path, &key)?.map(Connection::Sqlite) else {
-                    return Err(refused);
-                };
-                let applied = super::schema::applied_by_any(&earlier)?;
-                drop(earlier);
-                tracing::warn!(
-                    "the search index is of an earlier program; it is removed, and made anew from the vault"
-                );
-                sqlite::remove(&path)?;
-                (sqlite::connect(&path, &key, sqlite::Access::Write)?, applied)
-            }
-            connected => (connected?, 0),
-        };
-        let writer = Mutex::new(Connection::Sqlite(connection));
-        Ok((Self::File { writer, readers: Readers::of(path, key) }, removed))
+        let (file, removed) = File::open(path, key)?;
+        Ok((Self::File(Box::new(file)), removed))
     }
 
     /// Runs `work` on a connection that may write.
     pub fn with_writer<T>(&self, work: impl FnOnce(&Connection) -> Answer<T>) -> Answer<T> {
         match self {
-            Self::File { writer, .. } => work(&writer.lock()),
+            Self::File(file) => work(&file.writer.lock()),
             Self::Server(postgres) => work(&session(postgres)?),
         }
     }
@@ -311,7 +291,7 @@ impl Place {
     /// Runs `work` on a connection that reads.
     pub fn with_reader<T>(&self, work: impl FnOnce(&Connection) -> Answer<T>) -> Answer<T> {
         match self {
-            Self::File { readers, .. } => readers.with(work),
+            Self::File(file) => file.readers.with(work),
             Self::Server(postgres) => work(&session(postgres)?),
         }
     }
