@@ -189,9 +189,24 @@ pub fn open(document: &Document, key: &DocumentKey, sealed: &[u8]) -> Result<Vec
     Ok(plaintext)
 }
 
-/// Id of the organization's own storage key.
-pub fn storage_key_id(storage: &Secret) -> Digest {
-    Digest::new(commitment::hash("careledger/key-id/1", &[WrapSuite::Storage.name().as_bytes(), storage.as_bytes()]))
+/// The organization's own storage key, ready for use: each document that is read needs it.
+pub struct StorageKey {
+    id: Digest,
+    cipher: Aes256Gcm,
+}
+
+impl StorageKey {
+    /// What wraps the keys of documents under `storage`.
+    pub fn of(storage: &Secret) -> Self {
+        let suite = WrapSuite::Storage.name();
+        let id = Digest::new(commitment::hash("careledger/key-id/1", &[suite.as_bytes(), storage.as_bytes()]));
+        Self { id, cipher: Aes256Gcm::new(storage.derive(suite).as_bytes().into()) }
+    }
+
+    /// Its id, which each wrap names.
+    pub fn id(&self) -> &Digest {
+        &self.id
+    }
 }
 
 /// Id of a recipient's HPKE key.
@@ -200,23 +215,24 @@ pub fn recipient_key_id(recipient: &EncryptionKey) -> Digest {
 }
 
 /// Wraps `key` under the organization's own storage key.
-pub fn wrap_own(document: &Document, key: &DocumentKey, storage: &Secret) -> Wrap {
+pub fn wrap_own(document: &Document, key: &DocumentKey, storage: &StorageKey) -> Wrap {
     let nonce: [u8; 12] = random();
     let aad = document.associated_data(WrapSuite::Storage.name());
-    let wrapped = storage_cipher(storage)
+    let wrapped = storage
+        .cipher
         .encrypt(&nonce.into(), Payload { msg: key.0.as_bytes(), aad: &aad })
         .expect("32 bytes are below the limit of AES-GCM");
-    Wrap { suite: WrapSuite::Storage, key_id: storage_key_id(storage), enc: nonce.to_vec(), wrapped }
+    Wrap { suite: WrapSuite::Storage, key_id: storage.id, enc: nonce.to_vec(), wrapped }
 }
 
 /// Opens a wrap that [`wrap_own`] made.
-pub fn unwrap_own(document: &Document, wrap: &Wrap, storage: &Secret) -> Result<DocumentKey, EnvelopeError> {
+pub fn unwrap_own(document: &Document, wrap: &Wrap, storage: &StorageKey) -> Result<DocumentKey, EnvelopeError> {
     let nonce: [u8; 12] = wrap.enc.as_slice().try_into().map_err(|_| EnvelopeError::Refused)?;
-    if wrap.suite != WrapSuite::Storage || wrap.key_id != storage_key_id(storage) {
+    if wrap.suite != WrapSuite::Storage || wrap.key_id != storage.id {
         return Err(EnvelopeError::Refused);
     }
     let aad = document.associated_data(WrapSuite::Storage.name());
-    let key = storage_cipher(storage).decrypt(&nonce.into(), Payload { msg: &wrap.wrapped, aad: &aad });
+    let key = storage.cipher.decrypt(&nonce.into(), Payload { msg: &wrap.wrapped, aad: &aad });
     document_key(&key.map_err(|_| EnvelopeError::Refused)?)
 }
 
@@ -297,10 +313,6 @@ pub fn open_value(key: &Secret, sealed: &[u8], aad: &[u8]) -> Result<Vec<u8>, En
     let (nonce, sealed) = sealed.split_first_chunk::<12>().ok_or(EnvelopeError::Refused)?;
     let cipher = Aes256Gcm::new(key.as_bytes().into());
     cipher.decrypt(&(*nonce).into(), Payload { msg: sealed, aad }).map_err(|_| EnvelopeError::Refused)
-}
-
-fn storage_cipher(storage: &Secret) -> Aes256Gcm {
-    Aes256Gcm::new(storage.derive(WrapSuite::Storage.name()).as_bytes().into())
 }
 
 fn document_key(bytes: &[u8]) -> Result<DocumentKey, EnvelopeError> {

@@ -22,7 +22,7 @@ use careledger_wire::{
 use parking_lot::Mutex;
 
 use crate::{
-    envelope::{self, Document, Wrap},
+    envelope::{self, Document, StorageKey, Wrap},
     keys::{OrganizationKeys, Secret, random},
     ledger::Ledger,
     outcome::Refusal,
@@ -63,6 +63,8 @@ struct Core {
     keys: Arc<OrganizationKeys>,
     /// Seals descriptions of documents.
     entry_key: Secret,
+    /// Wraps the keys of documents.
+    storage_key: StorageKey,
     store: Arc<dyn Store>,
     ledger: Ledger,
     feed: Arc<dyn Feed>,
@@ -108,6 +110,7 @@ impl Records {
     ) -> Result<(Self, Repaired), Refusal> {
         let core = Arc::new(Core {
             entry_key: keys.storage.derive("careledger/vault-entry/1"),
+            storage_key: StorageKey::of(&keys.storage),
             keys,
             store,
             run: random(),
@@ -254,7 +257,7 @@ impl Records {
     /// Wraps the document key of `sealed` for another organization's registered key. The caller
     /// has decided that it may have it, and has logged that.
     pub fn wrap_for(&self, sealed: &Sealed, recipient: &EncryptionKey) -> Result<Wrap, Refusal> {
-        let key = envelope::unwrap_own(&sealed.document, &sealed.own_wrap, &self.core.keys.storage)
+        let key = envelope::unwrap_own(&sealed.document, &sealed.own_wrap, &self.core.storage_key)
             .map_err(|_| Refusal::Internal("an own wrap does not open"))?;
         envelope::wrap_for(&sealed.document, &key, recipient)
             .map_err(|_| Refusal::Rule("the requester's registered encryption key is not usable".to_owned()))
@@ -329,7 +332,7 @@ impl Core {
         let document = Document::new(*record, version);
         let own = self.own_wrap(&document)?;
         let refused = |_| Refusal::Lost("a document of the vault does not open");
-        let key = envelope::unwrap_own(&document, &own, &self.keys.storage).map_err(refused)?;
+        let key = envelope::unwrap_own(&document, &own, &self.storage_key).map_err(refused)?;
         let sealed = vault::get_body(self.store.as_ref(), &entry.address)?;
         let plaintext = envelope::open(&document, &key, &sealed).map_err(refused)?;
         let content = entry.content(plaintext);
@@ -337,7 +340,7 @@ impl Core {
     }
 
     fn own_wrap(&self, document: &Document) -> Result<Wrap, Refusal> {
-        let key = entry::wrap_key(document, &envelope::storage_key_id(&self.keys.storage));
+        let key = entry::wrap_key(document, self.storage_key.id());
         let wrap = self.store.get(Space::Wrap, &key)?.ok_or(Refusal::Lost("a document has no own wrap"))?;
         serde_json::from_slice(&wrap).map_err(|_| Refusal::Lost("a wrap of the vault does not decode"))
     }

@@ -234,7 +234,11 @@ fn sealed_seeds() -> Vec<Seed> {
     let exchange = Digest::new([5; 32]);
     vec![
         ("envelope", "value".to_owned(), envelope::seal_value(&gateway::storage(), gateway::SEALED, b"fuzz")),
-        ("envelope", "own".to_owned(), written(&envelope::wrap_own(&document, &key, &gateway::storage()))),
+        (
+            "envelope",
+            "own".to_owned(),
+            written(&envelope::wrap_own(&document, &key, &envelope::StorageKey::of(&gateway::storage()))),
+        ),
         (
             "envelope",
             "theirs".to_owned(),

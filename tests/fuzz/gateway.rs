@@ -170,7 +170,7 @@ pub fn sealed(bytes: &[u8]) -> bool {
         opened = true;
     }
     if let Ok(wrap) = serde_json::from_slice::<Wrap>(bytes) {
-        let own = envelope::unwrap_own(&sealing(), &wrap, &storage());
+        let own = envelope::unwrap_own(&sealing(), &wrap, &envelope::StorageKey::of(&storage()));
         let theirs = envelope::unwrap_for(&sealing(), &wrap, &pair());
         assert!(own.is_err() || theirs.is_err(), "a wrap is of one suite");
         if let Ok(key) = own.or(theirs) {

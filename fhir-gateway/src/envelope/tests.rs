@@ -89,7 +89,7 @@ fn refusal(unwrapped: Result<DocumentKey, EnvelopeError>) -> EnvelopeError {
 #[test]
 fn equal_input_is_never_sealed_under_an_equal_nonce() {
     let (key, storage) = (DocumentKey::random(), Secret::random());
-    let [first, second] = [0, 1].map(|_| wrap_own(&document(1), &key, &storage));
+    let [first, second] = [0, 1].map(|_| wrap_own(&document(1), &key, &StorageKey::of(&storage)));
     assert_ne!(first.enc, second.enc);
     assert_ne!(first.wrapped, second.wrapped);
     let values = [0, 1].map(|_| seal_value(&storage, b"value", b"place"));
@@ -112,23 +112,26 @@ fn a_wrap_opens_for_its_recipient_document_and_version_only() {
     let (recipient, stranger) = (EncryptionPair::random(), EncryptionPair::random());
     let storage = Secret::random();
 
-    let own = wrap_own(&document(1), &key, &storage);
+    let own = wrap_own(&document(1), &key, &StorageKey::of(&storage));
     let released = wrap_for(&document(1), &key, &recipient.public()).unwrap();
-    assert_eq!(open(&document(1), &unwrap_own(&document(1), &own, &storage).unwrap(), &sealed).unwrap(), b"body");
+    assert_eq!(
+        open(&document(1), &unwrap_own(&document(1), &own, &StorageKey::of(&storage)).unwrap(), &sealed).unwrap(),
+        b"body"
+    );
     let opened = unwrap_for(&document(1), &released, &recipient).unwrap();
     assert_eq!(open(&document(1), &opened, &sealed).unwrap(), b"body");
 
-    assert_eq!(refusal(unwrap_own(&document(2), &own, &storage)), EnvelopeError::Refused);
-    assert_eq!(refusal(unwrap_own(&document(1), &own, &Secret::random())), EnvelopeError::Refused);
+    assert_eq!(refusal(unwrap_own(&document(2), &own, &StorageKey::of(&storage))), EnvelopeError::Refused);
+    assert_eq!(refusal(unwrap_own(&document(1), &own, &StorageKey::of(&Secret::random()))), EnvelopeError::Refused);
     assert_eq!(refusal(unwrap_for(&document(2), &released, &recipient)), EnvelopeError::Refused);
     assert_eq!(refusal(unwrap_for(&document(1), &released, &stranger)), EnvelopeError::Refused);
     let relabelled = Wrap { key_id: recipient_key_id(&stranger.public()), ..released.clone() };
     assert_eq!(refusal(unwrap_for(&document(1), &relabelled, &stranger)), EnvelopeError::Refused);
     let downgraded = Wrap { suite: WrapSuite::Storage, ..released.clone() };
     assert_eq!(refusal(unwrap_for(&document(1), &downgraded, &recipient)), EnvelopeError::Refused);
-    assert_eq!(refusal(unwrap_own(&document(1), &downgraded, &storage)), EnvelopeError::Refused);
+    assert_eq!(refusal(unwrap_own(&document(1), &downgraded, &StorageKey::of(&storage))), EnvelopeError::Refused);
     let upgraded = Wrap { suite: WrapSuite::Hpke, ..own.clone() };
-    assert_eq!(refusal(unwrap_own(&document(1), &upgraded, &storage)), EnvelopeError::Refused);
+    assert_eq!(refusal(unwrap_own(&document(1), &upgraded, &StorageKey::of(&storage))), EnvelopeError::Refused);
     assert_eq!(refusal(unwrap_for(&document(1), &upgraded, &recipient)), EnvelopeError::Refused);
     let mut key_id = *released.key_id.as_bytes();
     key_id[0] ^= 1;

@@ -9,7 +9,7 @@ use super::{
     pipeline::{JOURNAL, Prepared},
 };
 use crate::{
-    envelope::{self, Document},
+    envelope::Document,
     outcome::Refusal,
     vault::{Batch, Durability, Space},
 };
@@ -41,7 +41,7 @@ impl Core {
         for Prepared { record, version, entry, .. } in versions {
             let document = Document::new(*record, *version);
             let key = entry::key(record, *version);
-            let wrap_key = entry::wrap_key(&document, &envelope::storage_key_id(&self.keys.storage));
+            let wrap_key = entry::wrap_key(&document, self.storage_key.id());
             // The mark is read last: while it is as it was judged, the others are what it marks.
             let wrap = self.store.get(Space::Wrap, &wrap_key)?;
             let note_key = notes::key(&key);

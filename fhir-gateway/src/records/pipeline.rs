@@ -244,7 +244,7 @@ impl Core {
         let document = Document::new(record, version);
         let document_key = DocumentKey::random();
         let address = vault::put_body(batch, envelope::seal(&document, &document_key, content.bytes()));
-        let wrap = envelope::wrap_own(&document, &document_key, &self.keys.storage);
+        let wrap = envelope::wrap_own(&document, &document_key, &self.storage_key);
         let wrap_key = entry::wrap_key(&document, &wrap.key_id);
         let entry = Entry::new(about, &content, random(), address);
         let key = entry::key(&record, version);

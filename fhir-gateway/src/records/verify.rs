@@ -136,7 +136,7 @@ impl Core {
         let Ok(sealed) = vault::get_body(self.store.as_ref(), &entry.address) else { return Some(Flaw::Body) };
         let document = envelope::Document::new(*record, version);
         let key = self.own_wrap(&document).ok();
-        let key = key.and_then(|wrap| envelope::unwrap_own(&document, &wrap, &self.keys.storage).ok());
+        let key = key.and_then(|wrap| envelope::unwrap_own(&document, &wrap, &self.storage_key).ok());
         let Some(key) = key else { return Some(Flaw::Key) };
         envelope::open(&document, &key, &sealed).is_err().then_some(Flaw::Sealed)
     }

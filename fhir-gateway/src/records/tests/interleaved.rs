@@ -207,6 +207,7 @@ fn core(world: &World, store: Arc<dyn Store>, rows: &Arc<Rows>) -> Arc<Core> {
     let keys = Arc::clone(&world.keys);
     Arc::new(Core {
         entry_key: keys.storage.derive("careledger/vault-entry/1"),
+        storage_key: StorageKey::of(&keys.storage),
         keys,
         store,
         run: random(),
