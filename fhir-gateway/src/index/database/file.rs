@@ -7,13 +7,13 @@ use parking_lot::Mutex;
 use super::{Answer, Connection, log::Log, readers::Readers, sqlite};
 use crate::index::schema;
 
-/// An index in a file.
+/// An index in a file. Its parts are closed in their order: who only reads cannot put the log into the file.
 pub struct File {
-    /// Who writes.
-    pub writer: Mutex<Connection>,
+    log: Log,
     /// Who reads.
     pub readers: Readers,
-    log: Log,
+    /// Who writes.
+    pub writer: Mutex<Connection>,
 }
 
 impl File {
@@ -46,5 +46,24 @@ impl Drop for File {
         if let Connection::Sqlite(writer) = self.writer.get_mut() {
             self.log.end(writer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_closed_has_all_that_was_written() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("index.db");
+        let (file, _) = File::open(path.clone(), &[4; 32]).expect("opens");
+        file.writer.lock().batch("CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (7)").expect("writes");
+        let read = |file: &File| file.readers.with(|reader| reader.query("SELECT n FROM t", Vec::new()));
+        assert_eq!(read(&file).expect("reads").len(), 1);
+        drop(file);
+        assert!(!directory.path().join("index.db-wal").exists(), "the log is left");
+        let (again, _) = File::open(path, &[4; 32]).expect("opens again");
+        assert_eq!(read(&again).expect("reads").len(), 1);
     }
 }

@@ -17,6 +17,8 @@ const STATEMENTS_MAX: usize = 64;
 /// How a file is encrypted; docs/adr/0044-groups-share-a-transaction-of-the-index.md says why. Each page that a
 /// commit touches is encrypted as a whole, so that smaller ones cost less; processors have instructions for SHA-256.
 const ENCRYPTION: &str = "PRAGMA cipher_page_size = 2048; PRAGMA cipher_hmac_algorithm = HMAC_SHA256";
+/// Bytes that the log keeps of the disk when it begins anew, however long a reader has made it.
+const LOG_BYTES: u32 = 100_000_000;
 /// Memory of the connection that writes for pages, in KiB: what grows at its end is not decrypted for each write.
 const WRITER_CACHE_KIB: u32 = 16_000;
 
@@ -62,6 +64,7 @@ pub fn connect(path: &Path, key: &str, access: Access) -> Answer<Connection> {
     if access == Access::Write {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(fault)?;
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(fault)?;
+        connection.pragma_update(None, "journal_size_limit", LOG_BYTES).map_err(fault)?;
     }
     Ok(connection)
 }
