@@ -9,4 +9,4 @@ mod names;
 mod reading;
 mod scopes;
 mod signed;
-mod world;
+pub(super) mod world;

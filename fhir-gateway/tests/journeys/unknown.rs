@@ -18,12 +18,13 @@ use serde_json::{Value, json};
 
 use super::{
     chain,
+    exchange::world::until,
     site::{self, Site},
 };
 
 /// What happens to transactions on their way to the ledger.
 const PASS: u8 = 0;
-/// The ledger gets it; nobody hears its answer.
+/// The ledger gets it and commits it; nobody hears its answer.
 const LOSE_ANSWER: u8 = 1;
 /// The ledger never gets it, and nobody hears that.
 const LOSE: u8 = 2;
@@ -70,10 +71,11 @@ fn relay(address: SocketAddr, to: String, mode: Arc<AtomicU8>) {
             if is_transaction && mode == LOSE {
                 return HttpResponse::BadGateway().finish();
             }
-            let request = reqwest::Client::new().post(to).header("content-type", "application/json");
+            let request = reqwest::Client::new().post(&to).header("content-type", "application/json");
             let answer = request.body(call.to_vec()).send().await.expect("the ledger answers");
             let answer = answer.bytes().await.expect("a body");
             if is_transaction && mode == LOSE_ANSWER {
+                committed(&to, &answer).await;
                 return HttpResponse::BadGateway().finish();
             }
             HttpResponse::Ok().content_type("application/json").body(answer.to_vec())
@@ -88,6 +90,22 @@ fn relay(address: SocketAddr, to: String, mode: Arc<AtomicU8>) {
         })
     });
     receiver.recv().expect("the relay starts");
+}
+
+/// Waits until the ledger at `rpc` has committed the transaction that it answered so: who asks before that
+/// is told to ask again.
+async fn committed(rpc: &str, answer: &[u8]) {
+    let answer: Value = serde_json::from_slice(answer).expect("an answer in JSON");
+    let hash = answer["result"]["hash"].as_str().expect("a hash");
+    let search =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "tx_search", "params": {"query": format!("tx.hash='{hash}'")}});
+    until(async || {
+        let request = reqwest::Client::new().post(rpc).header("content-type", "application/json");
+        let found = request.body(search.to_string()).send().await.expect("the ledger answers");
+        let found: Value = serde_json::from_slice(&found.bytes().await.expect("a body")).expect("an answer in JSON");
+        (found["result"]["total_count"] == "1").then_some(())
+    })
+    .await;
 }
 
 fn patient(family: &str) -> Value {
