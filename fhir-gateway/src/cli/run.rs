@@ -5,6 +5,7 @@ use std::{
     io::{self, IsTerminal as _},
     path::Path,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -30,12 +31,16 @@ const PROGRESS_STEP: u64 = 5_000;
 const LEDGER_DEADLINE: Duration = Duration::from_secs(30);
 /// Between two attempts.
 const LEDGER_RETRY: Duration = Duration::from_secs(1);
+/// How long the end waits for the threads that served, which have answered all by then.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
+/// Between two looks.
+const CLOSE_POLL: Duration = Duration::from_millis(5);
 
 pub fn start(path: &Path) -> Result<(), Failure> {
     init_log();
     let config = Config::read(path)?;
     tracing::info!(configuration = config.to_toml(), "effective configuration");
-    actix_web::rt::System::new().block_on(async {
+    let served = actix_web::rt::System::new().block_on(async {
         let ledger = open_ledger(&config).await?;
         let mut organizations = Vec::new();
         for settings in &config.organizations {
@@ -52,12 +57,30 @@ pub fn start(path: &Path) -> Result<(), Failure> {
         let server = server::serve(Arc::clone(&gateway), *listen, *workers, tls);
         let server = server.map_err(|error| taken(*listen, error))?;
         tracing::info!(address = %listen, base_url, "serving FHIR");
-        let Some(address) = *operations_listen else { return server.await.map_err(Failure::from) };
-        let operations = operations::serve(gateway, address).map_err(|error| taken(address, error))?;
+        let Some(address) = *operations_listen else {
+            server.await?;
+            return Ok::<_, Failure>(gateway);
+        };
+        let operations = operations::serve(Arc::clone(&gateway), address).map_err(|error| taken(address, error))?;
         tracing::info!(%address, "serving /health, /ready and /metrics");
         futures::try_join!(server, operations)?;
-        Ok(())
-    })
+        Ok(gateway)
+    })?;
+    close(&served);
+    Ok(())
+}
+
+/// Waits until the threads that served have let go of the gateway, so that it is closed by who calls: a process that
+/// ends while another thread closes a database breaks off in the libraries' own clean-up.
+fn close(gateway: &Arc<Gateway>) {
+    let deadline = Instant::now() + CLOSE_DEADLINE;
+    while Arc::strong_count(gateway) > 1 {
+        if Instant::now() > deadline {
+            tracing::warn!("a thread still serves; what it has open is brought up by the next start");
+            return;
+        }
+        thread::sleep(CLOSE_POLL);
+    }
 }
 
 /// TLS as configured; its certificate is read again at each SIGHUP.

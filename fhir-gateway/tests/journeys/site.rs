@@ -4,9 +4,10 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU16, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use careledger_gateway::{
@@ -25,6 +26,10 @@ use super::answers;
 /// A key made with OpenSSL for tests only.
 const CLIENT_KEY: &[u8] = include_bytes!("../../src/auth/testdata/p384.pem");
 const PASSPHRASE: &[u8] = b"of the tests";
+/// How long a server may take to end.
+const ENDED_WITHIN: Duration = Duration::from_secs(5);
+/// Between two looks.
+const LOOKED: Duration = Duration::from_millis(1);
 
 /// An address that nobody listens on, given out once. It lies below the ports that the system hands
 /// out by itself: one of those could be taken by a client's connection before the gateway listens.
@@ -49,6 +54,7 @@ pub struct Site {
     pub url: String,
     /// The organization behind it.
     pub organization: Arc<Organization>,
+    gateway: Weak<Gateway>,
     token: String,
     handle: actix_web::dev::ServerHandle,
     http: reqwest::Client,
@@ -90,7 +96,8 @@ impl Site {
         let config = configuration(folder, name, keys, address, peers);
         let opened = Organization::open(&config, &config.organizations[0], ledger).await;
         let (organization, _) = opened.expect("the organization opens");
-        let gateway = Gateway::new([Arc::clone(&organization)], 16 * 1024 * 1024);
+        let gateway = Arc::new(Gateway::new([Arc::clone(&organization)], 16 * 1024 * 1024));
+        let served = Arc::downgrade(&gateway);
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
@@ -104,6 +111,7 @@ impl Site {
             name,
             url: format!("http://{address}"),
             organization,
+            gateway: served,
             token: String::new(),
             handle,
             http: reqwest::Client::new(),
@@ -224,9 +232,14 @@ impl Site {
 
 impl Drop for Site {
     /// The server ends with the journey: until then it holds the databases, whose files take space when they
-    /// have no name any more.
+    /// have no name any more. They are closed here, where nobody else has them: a process that ends while another
+    /// thread closes one breaks off.
     fn drop(&mut self) {
         drop(self.handle.stop(false));
+        let deadline = Instant::now() + ENDED_WITHIN;
+        while self.gateway.strong_count() > 0 && Instant::now() < deadline {
+            std::thread::sleep(LOOKED);
+        }
     }
 }
 
