@@ -27,7 +27,7 @@ use crate::{
     records::{Records, Repaired},
     remote::{Network, outbox::Outbox},
     subscriptions::{self, Subscriptions, channel::Channel},
-    vault::StoreError,
+    vault::{Store, StoreError},
     work::{Counters, Work},
 };
 
@@ -35,6 +35,7 @@ pub mod acknowledged;
 mod storage;
 
 use acknowledged::Lacking;
+pub use storage::Opened;
 use storage::Storage;
 
 /// What is expected of a vault when it is opened.
@@ -128,6 +129,7 @@ pub struct Organization {
     /// ValueSets whose members are being told.
     pub value_sets: InWork,
     counters: Arc<Counters>,
+    store: Arc<dyn Store>,
     /// Who is told of what was written.
     pub subscriptions: Arc<Subscriptions>,
     /// Its place among the processes that use its database, kept as long as this is.
@@ -214,11 +216,17 @@ impl Organization {
             owed: Owed::default(),
             value_sets: InWork::of(config.memory.value_sets_bytes_max),
             counters,
+            store,
             _place: place,
         });
         organization.report_standing().await;
         tokio::spawn(Outbox::deliver(Arc::clone(&organization)));
         Ok((organization, repaired))
+    }
+
+    /// What it has open, for whoever is to close it.
+    pub fn opened(&self) -> Opened {
+        Opened { store: Arc::clone(&self.store), index: Arc::clone(&self.index), ledger: self.ledger.clone() }
     }
 
     /// What was looked up and written for it so far.

@@ -19,7 +19,7 @@ use crate::{
     http_client,
     ledger::{Ledger, OpenError, embedded},
     operations,
-    organization::{self, Organization},
+    organization::{self, Opened, Organization},
     postgres::{self, Postgres},
     records::Progress,
     server::{self, Gateway},
@@ -40,12 +40,14 @@ pub fn start(path: &Path) -> Result<(), Failure> {
     init_log();
     let config = Config::read(path)?;
     tracing::info!(configuration = config.to_toml(), "effective configuration");
-    let served = actix_web::rt::System::new().block_on(async {
+    let mut open = Vec::new();
+    actix_web::rt::System::new().block_on(async {
         let ledger = open_ledger(&config).await?;
         let mut organizations = Vec::new();
         for settings in &config.organizations {
             let (organization, repaired) = Organization::open(&config, settings, ledger.clone()).await?;
             tracing::info!(name = organization.name, address = %organization.address(), ?repaired, "organization open");
+            open.push(organization.opened());
             organizations.push(organization);
         }
         let origins = config.server.allowed_origins.clone();
@@ -57,26 +59,23 @@ pub fn start(path: &Path) -> Result<(), Failure> {
         let server = server::serve(Arc::clone(&gateway), *listen, *workers, tls);
         let server = server.map_err(|error| taken(*listen, error))?;
         tracing::info!(address = %listen, base_url, "serving FHIR");
-        let Some(address) = *operations_listen else {
-            server.await?;
-            return Ok::<_, Failure>(gateway);
-        };
-        let operations = operations::serve(Arc::clone(&gateway), address).map_err(|error| taken(address, error))?;
+        let Some(address) = *operations_listen else { return server.await.map_err(Failure::from) };
+        let operations = operations::serve(gateway, address).map_err(|error| taken(address, error))?;
         tracing::info!(%address, "serving /health, /ready and /metrics");
         futures::try_join!(server, operations)?;
-        Ok(gateway)
+        Ok(())
     })?;
-    close(&served);
+    close(&open);
     Ok(())
 }
 
-/// Waits until the threads that served have let go of the gateway, so that it is closed by who calls: a process that
-/// ends while another thread closes a database breaks off in the libraries' own clean-up.
-fn close(gateway: &Arc<Gateway>) {
+/// Waits until the threads that served have let go of the databases, so that who calls closes them: a process that ends
+/// while another thread closes one breaks off in the libraries' own clean-up.
+fn close(open: &[Opened]) {
     let deadline = Instant::now() + CLOSE_DEADLINE;
-    while Arc::strong_count(gateway) > 1 {
+    while !open.iter().all(Opened::is_let_go) {
         if Instant::now() > deadline {
-            tracing::warn!("a thread still serves; what it has open is brought up by the next start");
+            tracing::warn!("a thread still works; what it has open is brought up by the next start");
             return;
         }
         thread::sleep(CLOSE_POLL);

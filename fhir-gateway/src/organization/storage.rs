@@ -9,6 +9,7 @@ use crate::{
     config::{self, VaultKind},
     index::Index,
     keys::OrganizationKeys,
+    ledger::Ledger,
     outcome::Refusal,
     postgres::{
         Fault, Postgres, Settings,
@@ -33,6 +34,21 @@ pub struct Storage {
     pub place: Option<Locks>,
     /// Where both count.
     pub counters: Arc<Counters>,
+}
+
+/// The databases of an organization. Whoever drops them last closes them.
+pub struct Opened {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) index: Arc<Index>,
+    #[expect(dead_code, reason = "it is open as long as this is")]
+    pub(super) ledger: Ledger,
+}
+
+impl Opened {
+    /// Whether nobody else has the vault or the index: no organization, and no work that one left.
+    pub fn is_let_go(&self) -> bool {
+        Arc::strong_count(&self.store) == 1 && Arc::strong_count(&self.index) == 1
+    }
 }
 
 /// Why a schema could not be used.

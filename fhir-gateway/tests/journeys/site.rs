@@ -29,7 +29,7 @@ const PASSPHRASE: &[u8] = b"of the tests";
 /// How long a server may take to end.
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
 /// Between two looks.
-const LOOKED: Duration = Duration::from_millis(1);
+const POLL: Duration = Duration::from_millis(1);
 
 /// An address that nobody listens on, given out once. It lies below the ports that the system hands
 /// out by itself: one of those could be taken by a client's connection before the gateway listens.
@@ -238,7 +238,10 @@ impl Drop for Site {
         drop(self.handle.stop(false));
         let deadline = Instant::now() + ENDED_WITHIN;
         while self.gateway.strong_count() > 0 && Instant::now() < deadline {
-            std::thread::sleep(LOOKED);
+            std::thread::sleep(POLL);
+        }
+        if self.gateway.strong_count() > 0 {
+            eprintln!("the server of {} did not end in time", self.name);
         }
     }
 }
