@@ -35,6 +35,21 @@ fn a_system_without_certificate_authorities_is_no_panic() {
     assert!(said.contains(SMART_CONFIGURATION) && !said.contains("panicked"), "{said}");
 }
 
+/// The settings are built in, where cargo finds `.cargo/config.toml`: without them a gateway holds much more memory.
+#[cfg(target_os = "linux")]
+#[test]
+fn it_allocates_as_it_was_configured() {
+    let output = Command::new(env!("CARGO_BIN_EXE_careledger-gateway"))
+        .arg("--version")
+        .env("MALLOC_CONF", "stats_print:true")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    for setting in ["narenas: 2", "dirty_decay_ms: 100", "muzzy_decay_ms: 0", "background_thread: true"] {
+        assert!(said.contains(&format!("opt.{setting}")), "{setting}: {said}");
+    }
+}
+
 /// A process that ends with the test, also where the test fails.
 struct Running(Child);
 

@@ -268,10 +268,6 @@ fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-/// The C library's allocator keeps what a thread gave back for that thread's arena. A gateway has many threads that work in
-/// bursts: with two arenas it holds a seventh less, and is no slower. docs/OPERATORS.md
-pub const FEW_ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
-
 /// The processes. One that has its ledger elsewhere ends when that does not answer, so it waits.
 pub fn processes(places: &Places, home: &Path, ledgers: &[Ledger; GATEWAYS]) -> [Process; GATEWAYS] {
     std::array::from_fn(|index| Process {
@@ -281,7 +277,6 @@ pub fn processes(places: &Places, home: &Path, ledgers: &[Ledger; GATEWAYS]) -> 
         program: places.built("careledger-gateway"),
         arguments: vec!["start".into(), "--config".into(), configuration_file(home, index).display().to_string()],
         socket: None,
-        environment: [FEW_ARENAS].map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         waits_for: match &ledgers[index] {
             Ledger::Embedded { .. } => None,
             Ledger::Comet { rpc } => Some(rpc.clone()),

@@ -12,7 +12,6 @@ use ureq::Agent;
 
 use crate::binaries;
 use crate::failure::{Doing, Failure};
-use crate::gateways;
 use crate::places::{self, Places};
 use crate::ports;
 use crate::program::Program;
@@ -65,8 +64,7 @@ impl Lone {
         let log = folder.join("gateway.log");
         let written = File::create(&log).doing(|| format!("writing {}", log.display()))?;
         let mut command = Command::new(places.built("careledger-gateway"));
-        let (name, value) = gateways::FEW_ARENAS;
-        command.args(["start", "--config"]).arg(configuration).env(name, value);
+        command.args(["start", "--config"]).arg(configuration);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let process = command.stderr(written).spawn().doing(|| "starting a gateway".into())?;
         let mut gateway = Self { process, folder, organization: organization.to_owned(), listen };

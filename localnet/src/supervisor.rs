@@ -228,9 +228,10 @@ impl<'home> Fleet<'home> {
 ///
 /// A recorded process id counts only while the command it runs names this home: ids are reused.
 pub fn stop_orphans(home: &Path) -> Result<usize, Failure> {
-    let Ok(plan) = Plan::load(home) else {
+    if !Plan::is_in(home) {
         return Ok(0);
-    };
+    }
+    let plan = Plan::load(home)?;
     let mut found = 0;
     for process in plan.processes.iter().rev() {
         let file = pid_file(home, &process.name);

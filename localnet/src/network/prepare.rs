@@ -1,6 +1,5 @@
 //! Setting a network up: keys, genesis, configuration, the supervisor's plan.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -205,7 +204,6 @@ pub fn plan(places: &Places, home: &Path, record: &Record) -> Result<Plan, Failu
                 program,
                 arguments,
                 socket: Some(record.abci_socket(home, index)?),
-                environment: BTreeMap::new(),
                 waits_for: None,
             });
         }
@@ -216,7 +214,6 @@ pub fn plan(places: &Places, home: &Path, record: &Record) -> Result<Plan, Failu
             program: node_program(places, record.node),
             arguments: node_arguments(record.node, home, index),
             socket: None,
-            environment: BTreeMap::new(),
             waits_for: None,
         });
     }

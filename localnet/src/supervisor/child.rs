@@ -76,7 +76,6 @@ impl Supervised {
         let errors = open().doing(|| format!("opening {}", log.display()))?;
         let child = Command::new(&self.process.program)
             .args(&self.process.arguments)
-            .envs(&self.process.environment)
             .current_dir(home)
             .stdin(Stdio::null())
             .stdout(output)
@@ -214,7 +213,6 @@ mod tests {
             program: "sleep".into(),
             arguments: vec!["600".into()],
             socket: None,
-            environment: Default::default(),
             waits_for: Some(format!("http://{address}")),
         });
         gateway.start(home.path()).unwrap();

@@ -1,6 +1,5 @@
 //! What the supervisor keeps running.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -20,9 +19,8 @@ pub enum Stage {
     Gateway,
 }
 
-/// One process.
+/// One process. A plan that an earlier tool wrote may say more, and what it started must be found all the same.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 pub struct Process {
     /// Unique in the plan; names the log and the pid file.
     pub name: String,
@@ -37,9 +35,6 @@ pub struct Process {
     /// The Unix socket it listens on. What a killed predecessor left of it is removed before a start.
     #[serde(default)]
     pub socket: Option<PathBuf>,
-    /// Variables added to its environment.
-    #[serde(default)]
-    pub environment: BTreeMap<String, String>,
     /// The RPC of the ledger that must answer before each start of it: then a restart says that something is wrong.
     #[serde(default)]
     pub waits_for: Option<String>,
@@ -56,6 +51,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether a home has one.
+    pub fn is_in(home: &Path) -> bool {
+        Self::file(home).exists()
+    }
+
     /// Reads a home's plan.
     pub fn load(home: &Path) -> Result<Self, Failure> {
         let file = Self::file(home);
@@ -82,4 +82,24 @@ pub fn log_file(home: &Path, process: &str) -> PathBuf {
 /// Where the process id of a process of a home is recorded while it runs.
 pub fn pid_file(home: &Path, process: &str) -> PathBuf {
     home.join("pids").join(process).with_extension("pid")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::supervisor::stop_orphans;
+
+    /// Otherwise what that tool started goes on unseen.
+    #[test]
+    fn a_plan_of_an_earlier_tool_that_says_more_is_read() {
+        let home = tempfile::tempdir().unwrap();
+        let process = r#"{"name": "a", "group": "a", "stage": "gateway", "program": "p", "arguments": [],
+            "environment": {"MALLOC_ARENA_MAX": "2"}}"#;
+        let text = format!(r#"{{"first_port": 1, "processes": [{process}]}}"#);
+        fs::write(Plan::file(home.path()), text).unwrap();
+        assert_eq!(Plan::load(home.path()).unwrap().processes[0].name, "a");
+        assert_eq!(stop_orphans(home.path()).unwrap(), 0);
+    }
 }
