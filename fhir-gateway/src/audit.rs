@@ -15,7 +15,8 @@ use parking_lot::Mutex;
 
 use crate::{
     auth::clock,
-    config, envelope,
+    config,
+    envelope::ValueKey,
     keys::{OrganizationKeys, Secret},
     ledger::Ledger,
     outcome::Refusal,
@@ -44,7 +45,9 @@ pub struct AuditLog {
 
 struct Core {
     keys: Arc<OrganizationKeys>,
-    leaf_key: Secret,
+    leaf_key: ValueKey,
+    /// Hides whom the rows of [`of_patients`] are about.
+    patient_key: Secret,
     store: Arc<dyn Store>,
     ledger: Ledger,
     /// Number of the last leaf. Held while a leaf is handed to the store, so that leaves are
@@ -66,8 +69,10 @@ impl AuditLog {
         ledger: Ledger,
         settings: &config::Audit,
     ) -> Result<Self, Refusal> {
+        let leaf_key = keys.storage.derive("careledger/audit-leaf/1");
         let core = Arc::new(Core {
-            leaf_key: keys.storage.derive("careledger/audit-leaf/1"),
+            patient_key: leaf_key.derive(of_patients::PURPOSE),
+            leaf_key: ValueKey::of(&leaf_key),
             keys,
             store,
             ledger,
@@ -217,13 +222,13 @@ impl Core {
         let mut batch = Batch::default();
         self.list(&leaf, &mut batch);
         note.iter().for_each(|note| batch.delete(Space::State, *note));
-        batch.put_new(Space::Leaf, key, envelope::seal_value(&self.leaf_key, &leaf.bytes(), &key));
+        batch.put_new(Space::Leaf, key, self.leaf_key.seal(&leaf.bytes(), &key));
         batch
     }
 
     fn open(&self, key: &[u8], sealed: &[u8]) -> Result<Leaf, Refusal> {
         let fault = |_| Refusal::Internal("a leaf of the access log does not open");
-        let bytes = envelope::open_value(&self.leaf_key, sealed, key).map_err(fault)?;
+        let bytes = self.leaf_key.open(sealed, key).map_err(fault)?;
         serde_json::from_slice(&bytes).map_err(|_| Refusal::Internal("a leaf of the access log does not decode"))
     }
 }

@@ -153,7 +153,7 @@ impl Default for Auth {
 pub struct Audit {
     /// Leaves after which a batch is anchored.
     pub batch_leaves: u32,
-    /// Seconds after which a batch that is not full is anchored.
+    /// Seconds after which all that there is is anchored, also what fills no batch.
     pub batch_seconds: u32,
 }
 

@@ -296,23 +296,31 @@ pub fn open_from(
     .map_err(|_| EnvelopeError::Refused)
 }
 
-/// Seals a small value of the vault (what it knows about a document, an audit leaf) under a key
-/// that was derived for that purpose; `aad` is where the value is stored, so that values cannot be
-/// swapped.
-pub fn seal_value(key: &Secret, plaintext: &[u8], aad: &[u8]) -> Vec<u8> {
-    let nonce: [u8; 12] = random();
-    let cipher = Aes256Gcm::new(key.as_bytes().into());
-    let sealed = cipher.encrypt(&nonce.into(), Payload { msg: plaintext, aad });
-    let mut bytes = nonce.to_vec();
-    bytes.extend(sealed.expect("values are below the limit of AES-GCM"));
-    bytes
-}
+/// What seals small values for one purpose (what the vault knows about a document, a line of the access log), ready for
+/// use. A value is bound to where it is kept, so that none can be put in another's place.
+pub struct ValueKey(Aes256Gcm);
 
-/// Opens what [`seal_value`] made.
-pub fn open_value(key: &Secret, sealed: &[u8], aad: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
-    let (nonce, sealed) = sealed.split_first_chunk::<12>().ok_or(EnvelopeError::Refused)?;
-    let cipher = Aes256Gcm::new(key.as_bytes().into());
-    cipher.decrypt(&(*nonce).into(), Payload { msg: sealed, aad }).map_err(|_| EnvelopeError::Refused)
+impl ValueKey {
+    /// Seals under `key`, which was derived for that purpose.
+    pub fn of(key: &Secret) -> Self {
+        Self(Aes256Gcm::new(key.as_bytes().into()))
+    }
+
+    /// Seals a value that is kept at `place`: its nonce, and the ciphertext with its tag.
+    pub fn seal(&self, plaintext: &[u8], place: &[u8]) -> Vec<u8> {
+        let nonce: [u8; 12] = random();
+        let sealed = self.0.encrypt(&nonce.into(), Payload { msg: plaintext, aad: place });
+        let mut bytes = nonce.to_vec();
+        bytes.extend(sealed.expect("values are below the limit of AES-GCM"));
+        bytes
+    }
+
+    /// Opens what [`Self::seal`] made for that place.
+    pub fn open(&self, sealed: &[u8], place: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+        let (nonce, sealed) = sealed.split_first_chunk::<12>().ok_or(EnvelopeError::Refused)?;
+        let opened = self.0.decrypt(&(*nonce).into(), Payload { msg: sealed, aad: place });
+        opened.map_err(|_| EnvelopeError::Refused)
+    }
 }
 
 fn document_key(bytes: &[u8]) -> Result<DocumentKey, EnvelopeError> {

@@ -31,7 +31,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
-    keys::{OrganizationKeys, Secret, random},
+    envelope::ValueKey,
+    keys::{OrganizationKeys, random},
     outcome::Refusal,
     records::asking,
     vault::{Batch, Durability, Exclusive, Space, Store, StoreError},
@@ -54,7 +55,7 @@ const MAKING: &str = "exports-made";
 pub struct Exports {
     store: Arc<dyn Store>,
     /// Seals jobs and lists of lines.
-    key: Secret,
+    key: ValueKey,
     /// Names clients and patients in keys that show nobody.
     names: Arc<OrganizationKeys>,
     /// One task at a time begins, puts down or removes one.
@@ -77,7 +78,7 @@ impl Exports {
     pub fn open(keys: &Arc<OrganizationKeys>, store: Arc<dyn Store>) -> Arc<Self> {
         Arc::new(Self {
             store,
-            key: keys.storage.derive("careledger/export/1"),
+            key: ValueKey::of(&keys.storage.derive("careledger/export/1")),
             names: Arc::clone(keys),
             changing: tokio::sync::Mutex::default(),
             wake: Arc::default(),

@@ -22,8 +22,8 @@ use careledger_wire::{
 use parking_lot::Mutex;
 
 use crate::{
-    envelope::{self, Document, StorageKey, Wrap},
-    keys::{OrganizationKeys, Secret, random},
+    envelope::{self, Document, StorageKey, ValueKey, Wrap},
+    keys::{OrganizationKeys, random},
     ledger::Ledger,
     outcome::Refusal,
     vault::{self, Exclusive, Space, Store},
@@ -62,7 +62,7 @@ pub struct Records {
 struct Core {
     keys: Arc<OrganizationKeys>,
     /// Seals descriptions of documents.
-    entry_key: Secret,
+    entry_key: ValueKey,
     /// Wraps the keys of documents.
     storage_key: StorageKey,
     store: Arc<dyn Store>,
@@ -109,7 +109,7 @@ impl Records {
         feed: Arc<dyn Feed>,
     ) -> Result<(Self, Repaired), Refusal> {
         let core = Arc::new(Core {
-            entry_key: keys.storage.derive("careledger/vault-entry/1"),
+            entry_key: ValueKey::of(&keys.storage.derive("careledger/vault-entry/1")),
             storage_key: StorageKey::of(&keys.storage),
             keys,
             store,
@@ -181,8 +181,8 @@ impl Records {
     pub async fn latest(&self, resource_type: &str, id: &str) -> Result<Stored, Refusal> {
         let record = self.core.keys.record_id(resource_type, id);
         let latest = move |core: &Core| {
-            let (version, _) = core.current(&record)?.ok_or(Refusal::NotFound)?;
-            core.stored(&record, version)?.ok_or(Refusal::NotFound)
+            let (version, time) = core.current(&record)?.ok_or(Refusal::NotFound)?;
+            core.stored_at(&record, version, time)?.ok_or(Refusal::NotFound)
         };
         self.core.asking(latest).await
     }
@@ -328,6 +328,11 @@ impl Core {
     fn stored(&self, record: &RecordId, version: u32) -> Result<Option<Stored>, Refusal> {
         let Some(time) = self.store.get(Space::Committed, &entry::key(record, version))? else { return Ok(None) };
         let (_, time) = entry::version_and_time(&time)?;
+        self.stored_at(record, version, time)
+    }
+
+    /// The same, where it is known to be committed, and when.
+    fn stored_at(&self, record: &RecordId, version: u32, time: i64) -> Result<Option<Stored>, Refusal> {
         let Some(entry) = self.entry(record, version)? else { return Ok(None) };
         let document = Document::new(*record, version);
         let own = self.own_wrap(&document)?;

@@ -34,9 +34,10 @@ use tokio::sync::Notify;
 
 use crate::{
     auth::clock,
-    config, envelope,
+    config,
+    envelope::ValueKey,
     json::Document,
-    keys::{OrganizationKeys, Secret, random},
+    keys::{OrganizationKeys, random},
     outcome::Refusal,
     records::asking,
     vault::{Batch, Durability, Exclusive, Space, Store},
@@ -75,7 +76,7 @@ pub struct Counts {
 pub struct Subscriptions {
     store: Arc<dyn Store>,
     /// Seals both rows.
-    key: Secret,
+    key: ValueKey,
     settings: config::Subscriptions,
     channel: Arc<Channel>,
     wake: Arc<Notify>,
@@ -97,7 +98,7 @@ impl Subscriptions {
     ) -> Arc<Self> {
         Arc::new(Self {
             store,
-            key: keys.storage.derive("careledger/subscription/1"),
+            key: ValueKey::of(&keys.storage.derive("careledger/subscription/1")),
             settings: settings.clone(),
             channel: Arc::new(channel),
             wake: Arc::default(),
@@ -265,12 +266,12 @@ impl Subscriptions {
     fn put(&self, batch: &mut Batch, id: &str, end: &str, value: &impl Serialize) {
         let key = key(id, end);
         let json = serde_json::to_vec(value).expect("text always serialises");
-        batch.put(Space::State, key.clone(), envelope::seal_value(&self.key, &json, &key));
+        batch.put(Space::State, key.clone(), self.key.seal(&json, &key));
     }
 
     fn opened<T: serde::de::DeserializeOwned>(&self, key: &[u8], sealed: &[u8]) -> Result<T, Refusal> {
         let fault = Refusal::Internal("what is kept of a Subscription does not open");
-        let json = envelope::open_value(&self.key, sealed, key).map_err(|_| fault.clone())?;
+        let json = self.key.open(sealed, key).map_err(|_| fault.clone())?;
         serde_json::from_slice(&json).map_err(|_| fault)
     }
 

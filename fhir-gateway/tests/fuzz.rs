@@ -233,7 +233,7 @@ fn sealed_seeds() -> Vec<Seed> {
     let answer = Answer { documents: Vec::new(), is_truncated: true };
     let exchange = Digest::new([5; 32]);
     vec![
-        ("envelope", "value".to_owned(), envelope::seal_value(&gateway::storage(), gateway::SEALED, b"fuzz")),
+        ("envelope", "value".to_owned(), envelope::ValueKey::of(&gateway::storage()).seal(gateway::SEALED, b"fuzz")),
         (
             "envelope",
             "own".to_owned(),

@@ -165,7 +165,7 @@ pub const SEALED: &[u8] = b"what only its reader may know";
 /// Ciphertexts, as peers and vaults give them: what opens is what was sealed.
 pub fn sealed(bytes: &[u8]) -> bool {
     let mut opened = false;
-    if let Ok(value) = envelope::open_value(&storage(), bytes, b"fuzz") {
+    if let Ok(value) = envelope::ValueKey::of(&storage()).open(bytes, b"fuzz") {
         assert_eq!(value, SEALED, "an altered value opened");
         opened = true;
     }

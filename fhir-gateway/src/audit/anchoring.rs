@@ -8,6 +8,10 @@ use std::{
 
 use careledger_app::{keys, limits::ACCESS_LOG_LEAVES_MAX};
 use careledger_wire::{access_log, ids::Digest, proto::audit::MsgAnchorAccessLog};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 use super::{AnchoredBatch, AuditLog, Core, Inclusion, LEAVES_PER_PAGE, number_of};
 use crate::{
@@ -19,13 +23,27 @@ use crate::{
 /// Name of the lock under which batches are anchored.
 const ANCHORING: &str = "access-log";
 
+/// When everything is tried again that could not be anchored, if that is sooner than it is due.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// Where the vault says up to which batch it lacks batches, and that this was accepted.
 const LOST: &[u8] = b"access-log/lost";
 
+/// Which batches a pass anchors, of the leaves that are there when it begins: others follow all the time where there is
+/// much to log, and a pass that waited for the last of them would anchor few at once and never end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// Full ones, and what ends where a number is missing.
+    Full,
+    /// All of them, and the rest.
+    Whole,
+}
+
 impl AuditLog {
-    /// Anchors every leaf that is not anchored yet, in batches. Returns how many leaves that was.
+    /// Anchors every leaf that is there and not anchored yet, in batches. Returns how many leaves that was, with those of the
+    /// last batch that came meanwhile.
     pub async fn anchor(&self) -> Result<u64, Refusal> {
-        self.core.anchor().await
+        self.core.anchor(Pass::Whole).await
     }
 
     /// How many batches the ledger has and the vault lacks; their leaves are lost.
@@ -67,7 +85,7 @@ impl AuditLog {
 }
 
 impl Core {
-    fn batches(&self) -> Result<Vec<(u64, AnchoredBatch)>, Refusal> {
+    pub(super) fn batches(&self) -> Result<Vec<(u64, AnchoredBatch)>, Refusal> {
         let pairs = self.store.scan(Space::Batch, &[], None, usize::MAX)?;
         let decode = |(key, value): (Vec<u8>, Vec<u8>)| {
             let batch = serde_json::from_slice(&value);
@@ -98,9 +116,11 @@ impl Core {
         Ok(log.map_or(0, |log| log.batches))
     }
 
-    async fn anchor(self: &Arc<Self>) -> Result<u64, Refusal> {
+    pub(super) async fn anchor(self: &Arc<Self>, pass: Pass) -> Result<u64, Refusal> {
         let _one_at_a_time = self.anchoring.lock().await;
         let _others = self.store.exclusive(vec![ANCHORING.to_owned()]).await?;
+        let newest = asking(self, &*self.store, Self::newest).await?;
+        let least = if pass == Pass::Full { self.leaves_max() } else { 1 };
         let mut anchored = 0;
         let last = asking(self, &*self.store, |core| Ok(core.store.last(Space::Batch)?)).await?;
         let mut after = 0;
@@ -115,7 +135,8 @@ impl Core {
         if self.batches_on_ledger().await? >= next {
             return Err(Refusal::Internal("the ledger has batches of the access log that the vault lacks"));
         }
-        while let Some(batch) = self.next_after(after).await? {
+        while newest.saturating_sub(after) >= least {
+            let Some(batch) = self.next_after(after).await? else { break };
             let intent = serde_json::to_vec(&batch).expect("text always serialises");
             let mut write = Batch::default();
             write.put_new(Space::Batch, next.to_be_bytes(), intent);
@@ -127,6 +148,11 @@ impl Core {
         Ok(anchored)
     }
 
+    /// Leaves of a full batch.
+    fn leaves_max(&self) -> u64 {
+        self.batch_leaves.min(ACCESS_LOG_LEAVES_MAX.into())
+    }
+
     /// As [`Self::gather`], on a thread for what blocks: to open and hash thousands of leaves takes a while.
     async fn next_after(self: &Arc<Self>, after: u64) -> Result<Option<AnchoredBatch>, Refusal> {
         let core = Arc::clone(self);
@@ -135,7 +161,7 @@ impl Core {
 
     /// The next batch after leaf `after`; `None` where there is no leaf.
     pub(super) fn gather(&self, after: u64) -> Result<Option<AnchoredBatch>, Refusal> {
-        let leaves_max = usize::try_from(self.batch_leaves.min(ACCESS_LOG_LEAVES_MAX.into())).unwrap_or(usize::MAX);
+        let leaves_max = usize::try_from(self.leaves_max()).unwrap_or(usize::MAX);
         let mut hashes: Vec<Digest> = Vec::new();
         let (mut first, mut last, mut period) = (after, after, (i64::MAX, i64::MIN));
         while hashes.len() < leaves_max {
@@ -184,12 +210,19 @@ impl Core {
     }
 }
 
-pub(super) async fn anchor_now_and_then(core: Weak<Core>, wake: Arc<tokio::sync::Notify>, interval: Duration) {
+/// Anchors what fills a batch whenever somebody wakes it, and everything whenever the interval is over.
+pub(super) async fn anchor_now_and_then(core: Weak<Core>, wake: Arc<Notify>, interval: Duration) {
+    let mut whole = Instant::now() + interval;
     loop {
-        // Until somebody wakes it or the interval is over: both are reasons to anchor.
-        let _ = tokio::time::timeout(interval, wake.notified()).await;
+        // Until either; who wakes it all the time does not put off the other.
+        let _ = timeout_at(whole, wake.notified()).await;
+        let pass = if Instant::now() < whole { Pass::Full } else { Pass::Whole };
         let Some(core) = core.upgrade() else { return };
-        if let Err(refusal) = core.anchor().await {
+        let anchored = core.anchor(pass).await;
+        if pass == Pass::Whole {
+            whole = Instant::now() + if anchored.is_ok() { interval } else { interval.min(AGAIN) };
+        }
+        if let Err(refusal) = anchored {
             tracing::warn!(%refusal, "the access log could not be anchored; it is tried again");
         }
     }

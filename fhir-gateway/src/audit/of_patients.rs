@@ -17,6 +17,8 @@ use crate::{
 
 /// Before the keys of all rows.
 const ROWS: &[u8] = b"access-log/of/";
+/// For what the key of the rows is derived, and what they are.
+pub(super) const PURPOSE: &str = "careledger/audit-patient/1";
 /// Where the vault says that every leaf has its row.
 const LISTED: &[u8] = b"access-log/listed";
 
@@ -122,9 +124,7 @@ impl Core {
     }
 
     fn rows(&self, patient: &str) -> Vec<u8> {
-        let secret = self.leaf_key.derive("careledger/audit-patient/1");
-        let hash =
-            Digest::new(commitment::hash("careledger/audit-patient/1", &[secret.as_bytes(), patient.as_bytes()]));
+        let hash = Digest::new(commitment::hash(PURPOSE, &[self.patient_key.as_bytes(), patient.as_bytes()]));
         [ROWS, hash.as_bytes()].concat()
     }
 

@@ -1,6 +1,9 @@
 //! Against the real state machine in process and the real store on disk.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    OnceLock, Weak,
+    atomic::{AtomicBool, Ordering},
+};
 
 use careledger_app::keys;
 use careledger_wire::{
@@ -9,13 +12,16 @@ use careledger_wire::{
     proto::state,
 };
 
-use super::*;
+use futures::future::BoxFuture;
+
+use super::{anchoring::Pass, *};
 use crate::{
     decide::Rule,
     ledger::embedded,
     vault::{
         distant::Distant,
         filling::{Failing, Filling},
+        forwarding::forward,
         local::LocalStore,
     },
 };
@@ -24,12 +30,14 @@ struct World {
     folder: tempfile::TempDir,
     keys: Arc<OrganizationKeys>,
     running: Option<(AuditLog, Ledger)>,
+    /// Seconds after which what fills no batch is anchored.
+    interval: u32,
 }
 
 impl World {
     async fn new() -> Self {
         let keys = Arc::new(OrganizationKeys::random());
-        let mut world = Self { folder: tempfile::tempdir().unwrap(), keys, running: None };
+        let mut world = Self { folder: tempfile::tempdir().unwrap(), keys, running: None, interval: 3600 };
         world.restart().await;
         world
     }
@@ -55,7 +63,7 @@ impl World {
         };
         let ledger = Ledger::open_embedded(&self.folder.path().join("ledger"), &settings).unwrap();
         let store = Arc::new(LocalStore::open(&self.folder.path().join("vault")).unwrap());
-        let settings = config::Audit { batch_leaves: 5, batch_seconds: 3600 };
+        let settings = config::Audit { batch_leaves: 5, batch_seconds: self.interval };
         let log = AuditLog::open(Arc::clone(&self.keys), store, ledger.clone(), &settings).await.unwrap();
         self.running = Some((log, ledger));
     }
@@ -338,6 +346,69 @@ async fn a_log_in_a_vault_behind_a_server_holds_up_nobody_else_while_that_answer
     store.during(log.anchor()).await.unwrap();
     assert_eq!(store.during(log.lacking()).await, Ok(0));
     assert!(store.during(log.inclusion(8)).await.unwrap().is_some());
+}
+
+/// A store in which lines are written whenever a batch of them is.
+struct Busy {
+    store: LocalStore,
+    log: OnceLock<Weak<Core>>,
+}
+
+impl Store for Busy {
+    forward!([store]: get, scan, last);
+
+    fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
+        let is_of_leaves = batch.changes().iter().any(|(space, ..)| *space == Space::Batch);
+        let written = self.store.commit(batch, durability);
+        let Some(core) = self.log.get().and_then(Weak::upgrade).filter(|_| is_of_leaves) else { return written };
+        for _ in 0..3 {
+            let mut last = core.last.lock();
+            *last += 1;
+            drop(self.store.commit(core.written(*last, access("p"), None), Durability::Ordered));
+        }
+        written
+    }
+}
+
+/// Where there was always something to log, a pass never ended, and put batches of a few lines on the ledger, 65 a second.
+#[tokio::test]
+async fn a_pass_ends_while_lines_go_on_being_written() {
+    let world = World::new().await;
+    let ledger = world.running.as_ref().unwrap().1.clone();
+    let store = LocalStore::open(&world.folder.path().join("busy")).unwrap();
+    let store = Arc::new(Busy { store, log: OnceLock::new() });
+    let settings = config::Audit { batch_leaves: 50, batch_seconds: 3600 };
+    let log = AuditLog::open(Arc::clone(&world.keys), Arc::clone(&store) as _, ledger, &settings).await.unwrap();
+    store.log.set(Arc::downgrade(&log.core)).unwrap();
+    for _ in 0..60 {
+        log.record(access("p"), Durability::Ordered).await.unwrap();
+    }
+    let batches = || log.core.batches().unwrap().into_iter().map(|(_, batch)| batch.leaves).collect::<Vec<_>>();
+    // Whoever has work for it may wake it, and then finds it at work.
+    log.core.anchor(Pass::Full).await.unwrap();
+    assert_eq!(batches(), [1..=50]);
+    assert_eq!(log.anchor().await, Ok(13));
+    assert_eq!(batches(), [1..=50, 51..=63]);
+    assert_eq!(log.core.anchor(Pass::Full).await, Ok(0), "three are not fifty");
+    assert_eq!(log.anchor().await, Ok(3));
+    assert_eq!(batches(), [1..=50, 51..=63, 64..=66]);
+}
+
+/// Whoever fills a batch wakes it, which put off the time for what fills none.
+#[tokio::test]
+async fn what_fills_no_batch_is_anchored_in_time_whoever_wakes_it() {
+    let mut world = World::new().await;
+    world.running = None;
+    world.interval = 1;
+    world.restart().await;
+    world.log().record(access("p"), Durability::Ordered).await.unwrap();
+    let anchored = async {
+        while world.on_ledger(1).await.is_none() {
+            world.log().core.wake.notify_one();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), anchored).await.expect("it is never put off");
 }
 
 /// Leaves were opened a page at a time, and a batch had no more than one page.

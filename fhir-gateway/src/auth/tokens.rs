@@ -6,18 +6,14 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use super::{Caller, scopes::Scopes};
-use crate::{
-    envelope,
-    keys::{OrganizationKeys, Secret},
-    outcome::Refusal,
-};
+use crate::{envelope::ValueKey, keys::OrganizationKeys, outcome::Refusal};
 
 /// Longest token that is looked at.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
 /// Seals and opens the tokens of one organization.
 pub struct TokenKey {
-    key: Secret,
+    key: ValueKey,
     /// Authenticated with each token: a token opens at the endpoint that issued it only.
     issuer: String,
 }
@@ -34,7 +30,7 @@ struct Content {
 impl TokenKey {
     /// The key of the organization's tokens.
     pub fn new(keys: &OrganizationKeys, issuer: &str) -> Self {
-        Self { key: keys.storage.derive("careledger/access-token/1"), issuer: issuer.to_owned() }
+        Self { key: ValueKey::of(&keys.storage.derive("careledger/access-token/1")), issuer: issuer.to_owned() }
     }
 
     /// A token for `caller`, valid before its `expires_at`.
@@ -46,7 +42,7 @@ impl TokenKey {
             expires_at: caller.expires_at,
         };
         let json = serde_json::to_vec(&content).expect("text always serialises");
-        URL_SAFE_NO_PAD.encode(envelope::seal_value(&self.key, &json, self.issuer.as_bytes()))
+        URL_SAFE_NO_PAD.encode(self.key.seal(&json, self.issuer.as_bytes()))
     }
 
     /// The caller of a token.
@@ -59,7 +55,7 @@ impl TokenKey {
             return Err(refused);
         }
         let sealed = URL_SAFE_NO_PAD.decode(token).map_err(|_| refused.clone())?;
-        let json = envelope::open_value(&self.key, &sealed, self.issuer.as_bytes()).map_err(|_| refused.clone())?;
+        let json = self.key.open(&sealed, self.issuer.as_bytes()).map_err(|_| refused.clone())?;
         let content: Content = serde_json::from_slice(&json).map_err(|_| refused.clone())?;
         if now >= content.expires_at {
             return Err(Refusal::Unauthorized("the access token has expired"));

@@ -92,13 +92,13 @@ fn equal_input_is_never_sealed_under_an_equal_nonce() {
     let [first, second] = [0, 1].map(|_| wrap_own(&document(1), &key, &StorageKey::of(&storage)));
     assert_ne!(first.enc, second.enc);
     assert_ne!(first.wrapped, second.wrapped);
-    let values = [0, 1].map(|_| seal_value(&storage, b"value", b"place"));
+    let values = [0, 1].map(|_| ValueKey::of(&storage).seal(b"value", b"place"));
     let [(first_nonce, first), (second_nonce, second)] = [&values[0], &values[1]].map(|value| value.split_at(12));
     assert_ne!(first_nonce, second_nonce);
     assert_ne!(first, second);
     for value in &values {
-        assert_eq!(open_value(&storage, value, b"place"), Ok(b"value".to_vec()));
-        assert_eq!(open_value(&storage, value, b"elsewhere"), Err(EnvelopeError::Refused));
+        assert_eq!(ValueKey::of(&storage).open(value, b"place"), Ok(b"value".to_vec()));
+        assert_eq!(ValueKey::of(&storage).open(value, b"elsewhere"), Err(EnvelopeError::Refused));
     }
     let [first, second] = [0, 1].map(|_| seal(&document(1), &key, b"body"));
     assert_ne!(first[..NONCE_PREFIX_BYTES], second[..NONCE_PREFIX_BYTES]);

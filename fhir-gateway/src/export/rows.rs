@@ -8,7 +8,7 @@ use super::{
     Exports,
     job::{Job, KEPT_SECONDS, RUNNING_SECONDS_MAX},
 };
-use crate::{auth::clock, envelope, outcome::Refusal};
+use crate::{auth::clock, outcome::Refusal};
 
 /// Prefix of the rows by which clients find their exports.
 pub const OWN: &str = "own/";
@@ -45,12 +45,12 @@ impl Exports {
 
     pub(super) fn sealed(&self, key: &[u8], value: &impl serde::Serialize) -> Vec<u8> {
         let json = serde_json::to_vec(value).expect("text always serialises");
-        envelope::seal_value(&self.key, &json, key)
+        self.key.seal(&json, key)
     }
 
     pub(super) fn opened<T: serde::de::DeserializeOwned>(&self, key: &[u8], sealed: &[u8]) -> Result<T, Refusal> {
         let fault = Refusal::Internal("what is kept of an export does not open");
-        let json = envelope::open_value(&self.key, sealed, key).map_err(|_| fault.clone())?;
+        let json = self.key.open(sealed, key).map_err(|_| fault.clone())?;
         serde_json::from_slice(&json).map_err(|_| fault)
     }
 }

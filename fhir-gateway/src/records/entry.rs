@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Content, Listed, Stored};
 use crate::{
-    envelope::{self, Document},
-    keys::Secret,
+    envelope::{Document, ValueKey},
     outcome::Refusal,
 };
 
@@ -104,14 +103,13 @@ impl Entry {
     }
 
     /// Seals it for the place `key`.
-    pub fn seal(&self, entry_key: &Secret, key: &[u8]) -> Vec<u8> {
+    pub fn seal(&self, entry_key: &ValueKey, key: &[u8]) -> Vec<u8> {
         let json = serde_json::to_vec(self).expect("text always serialises");
-        envelope::seal_value(entry_key, &json, key)
+        entry_key.seal(&json, key)
     }
 
-    pub fn open(entry_key: &Secret, key: &[u8], sealed: &[u8]) -> Result<Self, Refusal> {
-        let json = envelope::open_value(entry_key, sealed, key)
-            .map_err(|_| Refusal::Lost("an entry of the vault does not open"))?;
+    pub fn open(entry_key: &ValueKey, key: &[u8], sealed: &[u8]) -> Result<Self, Refusal> {
+        let json = entry_key.open(sealed, key).map_err(|_| Refusal::Lost("an entry of the vault does not open"))?;
         serde_json::from_slice(&json).map_err(|_| Refusal::Lost("an entry of the vault does not decode"))
     }
 }

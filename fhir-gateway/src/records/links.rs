@@ -5,7 +5,6 @@ use careledger_wire::ids::{Address, SubjectId};
 
 use super::{Core, Records};
 use crate::{
-    envelope,
     outcome::Refusal,
     vault::{Batch, Durability, Space},
 };
@@ -85,12 +84,12 @@ impl Core {
     }
 
     fn seal_link(&self, key: &[u8], value: &[u8]) -> Vec<u8> {
-        envelope::seal_value(&self.entry_key, value, key)
+        self.entry_key.seal(value, key)
     }
 
     fn open_link(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
         let Some(sealed) = self.store.get(Space::Subject, key)? else { return Ok(None) };
-        let value = envelope::open_value(&self.entry_key, &sealed, key);
+        let value = self.entry_key.open(&sealed, key);
         value.map(Some).map_err(|_| Refusal::Internal("a link of the vault does not open"))
     }
 }

@@ -3,7 +3,6 @@
 
 use super::{Core, Records, Stored, entry};
 use crate::{
-    envelope,
     outcome::Refusal,
     vault::{Pair, Space},
 };
@@ -45,11 +44,11 @@ impl Records {
 
 impl Core {
     pub(super) fn seal_note(&self, key: &[u8], note: &[u8]) -> Vec<u8> {
-        envelope::seal_value(&self.entry_key, note, key)
+        self.entry_key.seal(note, key)
     }
 
     fn open_note(&self, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let note = envelope::open_value(&self.entry_key, sealed, key);
+        let note = self.entry_key.open(sealed, key);
         note.map_err(|_| Refusal::Internal("a note of the vault does not open"))
     }
 }

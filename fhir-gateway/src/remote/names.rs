@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 use careledger_wire::commitment;
 
 use crate::{
-    envelope,
+    envelope::ValueKey,
     keys::{OrganizationKeys, Secret},
     outcome::Refusal,
     records::asking,
@@ -51,13 +51,17 @@ impl fmt::Display for Name {
 pub struct Names {
     store: Arc<dyn Store>,
     name_key: Secret,
-    row_key: Secret,
+    row_key: ValueKey,
 }
 
 impl Names {
     /// The names under these keys, whose rows are in `store`.
     pub fn new(keys: &OrganizationKeys, store: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { store, name_key: keys.record_ids.derive(NAME), row_key: keys.storage.derive(ROW) })
+        Arc::new(Self {
+            store,
+            name_key: keys.record_ids.derive(NAME),
+            row_key: ValueKey::of(&keys.storage.derive(ROW)),
+        })
     }
 
     /// The name of the request in the Task `task`.
@@ -79,7 +83,7 @@ impl Names {
             None => {}
         }
         let (key, mut batch) = (key(&name), Batch::default());
-        batch.put(Space::State, key.clone(), envelope::seal_value(&self.row_key, task.as_bytes(), &key));
+        batch.put(Space::State, key.clone(), self.row_key.seal(task.as_bytes(), &key));
         self.store.commit(batch, Durability::Synced).await?;
         Ok(name)
     }
@@ -97,7 +101,7 @@ impl Names {
         let key = key(name);
         let Some(sealed) = self.store.get(Space::State, &key)? else { return Ok(None) };
         let fault = Refusal::Internal("the name of an access request does not open");
-        let task = envelope::open_value(&self.row_key, &sealed, &key).map_err(|_| fault.clone())?;
+        let task = self.row_key.open(&sealed, &key).map_err(|_| fault.clone())?;
         String::from_utf8(task).map(Some).map_err(|_| fault)
     }
 }
@@ -134,7 +138,7 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(LocalStore::open(folder.path()).unwrap());
         let names = Names::new(&OrganizationKeys::random(), Arc::clone(&store));
         let (key, mut batch) = (key(&names.of("mine")), Batch::default());
-        batch.put(Space::State, key.clone(), envelope::seal_value(&names.row_key, b"others", &key));
+        batch.put(Space::State, key.clone(), names.row_key.seal(b"others", &key));
         store.commit(batch, Durability::Synced).await.unwrap();
         assert!(matches!(names.give("mine").await, Err(Refusal::Internal(_))));
         assert_eq!(names.task(&names.of("mine")).await, Ok(Some("others".to_owned())));

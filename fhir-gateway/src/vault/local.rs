@@ -5,17 +5,18 @@
 //! that were written until it begins, and answers those who asked for that: sixteen writers share
 //! one fsync instead of queueing for sixteen, and nobody else waits for it.
 //!
+//! While neither has anything to do, who has a small batch that need not wait for the disk writes it there and then:
+//! that takes less than to wake another thread and to be woken by it (ADR 51).
+//!
 //! When the disk is full, RocksDB stops taking writes until it is opened again. The writer does
 //! that by itself on the next batch, so that freeing space is all an operator has to do.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io::Write as _,
-    path::{Path, PathBuf},
+    future::ready,
+    path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -23,19 +24,19 @@ use std::{
 
 use careledger_app::store::disk::DatabaseMemory;
 use futures::future::BoxFuture;
-use parking_lot::RwLock;
-use rocksdb::{ColumnFamilyDescriptor, DB, DBCompressionType, Direction, ErrorKind, IteratorMode, Options, WriteBatch};
+use parking_lot::{Mutex, RwLock};
+use rocksdb::{ColumnFamilyDescriptor, DB, DBCompressionType, Direction, ErrorKind, IteratorMode, Options};
 use tokio::sync::oneshot;
 
 use super::{Batch, Durability, Pair, Space, Store, StoreError};
 use crate::damage;
 
+mod writer;
+
+use writer::{Waiting, Writer};
+
 /// Batches that may wait for the writer; more block their senders.
 const WAITING_BATCHES_MAX: usize = 4096;
-/// Batches that one write may hold.
-const GROUP_BATCHES_MAX: usize = 512;
-/// Bytes after which a group takes no further batch. Bounds memory and the time of one write.
-const GROUP_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bodies from this size on go to blob files, where compaction does not copy them again.
 const BLOB_BYTES_MIN: u64 = 1024;
 /// Size of one blob file.
@@ -46,23 +47,20 @@ const MEMORY_BYTES: usize = 32 * 1024 * 1024;
 const WAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Files that RocksDB keeps open.
 const OPEN_FILES_MAX: i32 = 512;
-/// Bytes that must fit on the disk before a failed store is opened again.
-const PROBE_BYTES: usize = 1024 * 1024;
 
 type Done = oneshot::Sender<Result<(), StoreError>>;
 
-struct Waiting {
-    batch: Batch,
-    durability: Durability,
-    done: Done,
-}
-
-/// What both threads work on.
+/// What both threads work on, and who writes by themselves.
 struct Shared {
     /// `None` only while the writer opens it again.
     database: RwLock<Option<DB>>,
     /// A write or a sync failed: it has to be opened again before the next.
     failed: AtomicBool,
+    /// Held while anything is written.
+    turn: Mutex<()>,
+    /// Batches that the threads were given and have not done: none of them is answered with success before it is not
+    /// counted any more.
+    unanswered: AtomicUsize,
 }
 
 /// The store in one folder. One process at a time.
@@ -81,7 +79,12 @@ impl LocalStore {
     /// As [`Self::open`], with this memory for what it read and for what is not written out yet.
     pub fn open_within(folder: &Path, memory: &DatabaseMemory) -> Result<Self, StoreError> {
         let database = RwLock::new(Some(open(folder, memory)?));
-        let shared = Arc::new(Shared { database, failed: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            database,
+            failed: AtomicBool::new(false),
+            turn: Mutex::default(),
+            unanswered: AtomicUsize::new(0),
+        });
         let (sender, receiver) = mpsc::sync_channel(WAITING_BATCHES_MAX);
         let (written, to_sync) = mpsc::channel();
         let syncer = started("vault-syncer", {
@@ -119,6 +122,7 @@ impl Shared {
             if outcome.is_err() {
                 self.failed.store(true, Ordering::Release);
             }
+            self.unanswered.fetch_sub(waiting.len(), Ordering::AcqRel);
             for done in waiting {
                 // Whoever stopped waiting does not need the answer; the write stands.
                 let _ = done.send(outcome.clone());
@@ -163,8 +167,16 @@ impl Store for LocalStore {
     }
 
     fn commit(&self, batch: Batch, durability: Durability) -> BoxFuture<'static, Result<(), StoreError>> {
+        let batch = match durability {
+            Durability::Synced => batch,
+            Durability::Ordered => match self.shared.write_at_once(batch) {
+                Ok(outcome) => return Box::pin(ready(outcome)),
+                Err(batch) => batch,
+            },
+        };
         let (done, answer) = oneshot::channel();
         let stopped = || StoreError::Fault("the vault's writer has stopped".to_owned());
+        self.shared.unanswered.fetch_add(1, Ordering::AcqRel);
         let sent = match &self.sender {
             Some(sender) => sender.send(Waiting { batch, durability, done }).map_err(|_| stopped()),
             None => Err(stopped()),
@@ -185,147 +197,6 @@ impl Drop for LocalStore {
             let _ = writer.join();
         }
     }
-}
-
-struct Writer {
-    folder: PathBuf,
-    memory: DatabaseMemory,
-    shared: Arc<Shared>,
-    /// Who waits for the disk.
-    written: mpsc::Sender<Vec<Done>>,
-}
-
-impl Writer {
-    fn run(self, receiver: &mpsc::Receiver<Waiting>) {
-        while let Ok(first) = receiver.recv() {
-            let mut bytes = first.batch.bytes();
-            let mut group = vec![first];
-            while group.len() < GROUP_BATCHES_MAX && bytes < GROUP_BYTES_MAX {
-                let Ok(next) = receiver.try_recv() else { break };
-                bytes += next.batch.bytes();
-                group.push(next);
-            }
-            // First, because what a failed write left behind is seen again only when it is opened again.
-            let ready = if self.shared.failed.load(Ordering::Acquire) { self.reopen() } else { Ok(()) };
-            if ready.is_ok() {
-                self.turn_away(&mut group);
-            }
-            if group.is_empty() {
-                continue;
-            }
-            let outcome = ready.and_then(|()| self.write(&group));
-            let mut to_sync = Vec::new();
-            for Waiting { durability, done, .. } in group {
-                if outcome.is_ok() && durability == Durability::Synced {
-                    to_sync.push(done);
-                } else {
-                    // Whoever stopped waiting does not need the answer; the write stands.
-                    let _ = done.send(outcome.clone());
-                }
-            }
-            if !to_sync.is_empty() && self.written.send(to_sync).is_err() {
-                // Those who wait hear that nobody will answer.
-                tracing::error!("the vault's syncing thread has stopped");
-            }
-        }
-    }
-
-    /// Answers those whose new pairs are there already, also by another of the group.
-    fn turn_away(&self, group: &mut Vec<Waiting>) {
-        let guard = self.shared.database.read();
-        let Some(database) = guard.as_ref() else { return };
-        let mut new = BTreeSet::new();
-        let mut kept = Vec::with_capacity(group.len());
-        for waiting in group.drain(..) {
-            let keys: Vec<(Space, Vec<u8>)> = waiting.batch.fresh().map(|(space, key)| (space, key.to_vec())).collect();
-            let is_there = |(space, key): &(Space, Vec<u8>)| database.get_pinned_cf(family(database, *space), key);
-            let found = keys.iter().map(|place| Ok(new.contains(place) || is_there(place)?.is_some()));
-            let refused = match found.collect::<Result<Vec<bool>, rocksdb::Error>>() {
-                Ok(found) if found.contains(&true) => StoreError::Taken,
-                Ok(_) => {
-                    new.extend(keys);
-                    kept.push(waiting);
-                    continue;
-                }
-                Err(error) => failure(error),
-            };
-            // Whoever stopped waiting does not need the answer.
-            let _ = waiting.done.send(Err(refused));
-        }
-        *group = kept;
-    }
-
-    /// Writes a group to the log, which the system then has.
-    fn write(&self, group: &[Waiting]) -> Result<(), StoreError> {
-        let outcome = self.shared.with(|database| {
-            let merged = merged(database, group)?;
-            database.write(merged).map_err(failure)
-        });
-        if outcome.is_err() {
-            self.shared.failed.store(true, Ordering::Release);
-        }
-        outcome
-    }
-
-    fn reopen(&self) -> Result<(), StoreError> {
-        self.probe()?;
-        let mut guard = self.shared.database.write();
-        // Closed before it is opened again: RocksDB locks its folder.
-        *guard = None;
-        match open(&self.folder, &self.memory) {
-            Ok(database) => {
-                *guard = Some(database);
-                self.shared.failed.store(false, Ordering::Release);
-                tracing::info!("the vault was opened again after a failed write");
-                Ok(())
-            }
-            Err(error) => {
-                *guard = open_read_only(&self.folder, &self.memory).ok();
-                Err(error)
-            }
-        }
-    }
-
-    /// Whether there is space again. Reads go on meanwhile, which they would not while closed.
-    fn probe(&self) -> Result<(), StoreError> {
-        let path = self.folder.join("space-probe");
-        let written = File::create(&path).and_then(|mut file| {
-            file.write_all(&vec![0; PROBE_BYTES])?;
-            file.sync_all()
-        });
-        let removed = fs::remove_file(&path);
-        written.and(removed).map_err(|_| StoreError::Full)
-    }
-}
-
-/// What a group changes. What is removed only if it is as it was seen is looked up, after what the group changed
-/// before that.
-fn merged(database: &DB, group: &[Waiting]) -> Result<WriteBatch, StoreError> {
-    let is_looked_up = group.iter().any(|waiting| waiting.batch.has_seen());
-    let mut earlier: BTreeMap<(Space, &[u8]), Option<&[u8]>> = BTreeMap::new();
-    let mut merged = WriteBatch::default();
-    for batch in group.iter().map(|waiting| &waiting.batch) {
-        for (place, (space, key, value)) in batch.changes().iter().enumerate() {
-            let family = family(database, *space);
-            if let Some(seen) = batch.seen(place) {
-                let is_as_seen = match earlier.get(&(*space, key.as_slice())) {
-                    Some(value) => *value == Some(seen),
-                    None => database.get_pinned_cf(family, key).map_err(failure)?.is_some_and(|value| *value == *seen),
-                };
-                if !is_as_seen {
-                    continue;
-                }
-            }
-            if is_looked_up {
-                earlier.insert((*space, key), value.as_deref());
-            }
-            match value {
-                Some(value) => merged.put_cf(family, key, value),
-                None => merged.delete_cf(family, key),
-            }
-        }
-    }
-    Ok(merged)
 }
 
 fn open(folder: &Path, memory: &DatabaseMemory) -> Result<DB, StoreError> {
@@ -390,3 +261,6 @@ fn failure_of(message: String) -> StoreError {
     let full = ["No space left on device", "File too large", "Disk quota exceeded"];
     if full.iter().any(|sign| message.contains(sign)) { StoreError::Full } else { StoreError::Fault(message) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,58 +100,79 @@ fn a_body_that_was_changed_on_the_disk_is_not_served() {
 /// Variable that names the folder to the process which [`a_full_disk_refuses_and_loses_nothing`]
 /// starts.
 const FULL_DISK_FOLDER: &str = "CARELEDGER_TEST_FULL_DISK";
+/// What is written at once: little enough for who has it to write it.
+const FULL_DISK_VALUE_BYTES: usize = 60_000;
+
+/// Variable that says which of two writes waits for the disk, 0 or 1.
+const FULL_DISK_SYNCED: &str = "CARELEDGER_TEST_FULL_DISK_SYNCED";
 
 /// Writes until a file may grow no more, as on a disk without space, then reads everything that
-/// was acknowledged.
+/// was acknowledged. What meets the limit is written by the writer's thread once, and by who has it once.
 #[test]
 fn a_full_disk_refuses_and_loses_nothing() {
-    if let Ok(folder) = std::env::var(FULL_DISK_FOLDER) {
-        return fill(std::path::Path::new(&folder));
+    if let (Ok(folder), Ok(synced)) = (std::env::var(FULL_DISK_FOLDER), std::env::var(FULL_DISK_SYNCED)) {
+        return fill(std::path::Path::new(&folder), synced.parse().unwrap());
     }
-    let folder = tempfile::tempdir().unwrap();
-    let this = std::env::current_exe().unwrap();
-    // 2 MiB for any file (the unit is 512 bytes), and no signal but an error for crossing it.
-    let limited = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""])
-        .arg(this)
-        .args(["--exact", "vault::tests::a_full_disk_refuses_and_loses_nothing", "--nocapture"])
-        .env(FULL_DISK_FOLDER, folder.path())
-        .output()
-        .unwrap();
-    let printed = String::from_utf8_lossy(&limited.stdout);
-    assert!(limited.status.success(), "{printed}{}", String::from_utf8_lossy(&limited.stderr));
-    let acknowledged: u32 = printed
-        .lines()
-        .find_map(|line| line.split_once("acknowledged ").and_then(|(_, number)| number.trim().parse().ok()))
-        .expect("the limited process says how many writes it acknowledged");
+    let mut refused = Vec::new();
+    for synced in ["0", "1"] {
+        let folder = tempfile::tempdir().unwrap();
+        let this = std::env::current_exe().unwrap();
+        // 2 MiB for any file (the unit is 512 bytes), and no signal but an error for crossing it.
+        let limited = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""])
+            .arg(this)
+            .args(["--exact", "vault::tests::a_full_disk_refuses_and_loses_nothing", "--nocapture"])
+            .env(FULL_DISK_FOLDER, folder.path())
+            .env(FULL_DISK_SYNCED, synced)
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&limited.stdout);
+        assert!(limited.status.success(), "{printed}{}", String::from_utf8_lossy(&limited.stderr));
+        let said = |what: &str| {
+            let said = printed.lines().find_map(|line| line.split_once(what));
+            said.expect("the limited process says what it did").1.trim().to_owned()
+        };
+        refused.push(said("refused "));
 
-    // With space again, everything that was acknowledged is there and writes go on.
-    let store = LocalStore::open(folder.path()).unwrap();
-    assert_eq!(present(&store), acknowledged);
-    block_on(store.commit(put(Space::Body, b"after", b"space"), Durability::Synced)).unwrap();
+        // With space again, everything that was acknowledged is there and writes go on.
+        let store = LocalStore::open(folder.path()).unwrap();
+        assert_eq!(present(&store), said("acknowledged ").parse::<u32>().unwrap());
+        block_on(store.commit(put(Space::Body, b"after", b"space"), Durability::Synced)).unwrap();
+    }
+    refused.sort_unstable();
+    assert_eq!(refused, ["Ordered", "Synced"]);
 }
 
-fn fill(folder: &std::path::Path) {
+fn fill(folder: &std::path::Path, synced: u32) {
     let store = LocalStore::open(folder).unwrap();
+    let write = |number: u32, durability| {
+        let value = vec![number as u8; FULL_DISK_VALUE_BYTES];
+        block_on(store.commit(put(Space::Body, &number.to_be_bytes(), &value), durability))
+    };
     let mut acknowledged = 0u32;
-    let refused = loop {
-        let value = vec![acknowledged as u8; 100_000];
-        match block_on(store.commit(put(Space::Body, &acknowledged.to_be_bytes(), &value), Durability::Synced)) {
+    let (durability, refused) = loop {
+        let durability = if acknowledged % 2 == synced { Durability::Synced } else { Durability::Ordered };
+        match write(acknowledged, durability) {
             Ok(()) => acknowledged += 1,
-            Err(error) => break error,
+            Err(error) => break (durability, error),
         }
         assert!(acknowledged < 1000, "the limit was never met");
     };
     assert_eq!(refused, StoreError::Full);
     assert!(acknowledged > 5);
     assert_eq!(present(&store), acknowledged, "reads go on while writes are refused");
-    println!("\nacknowledged {acknowledged}");
+    // The writer opens it again, into a file of its own that has room.
+    match write(acknowledged, Durability::Ordered) {
+        Ok(()) => acknowledged += 1,
+        Err(error) => assert_eq!(error, StoreError::Full),
+    }
+    println!("\nrefused {durability:?}\nacknowledged {acknowledged}");
 }
 
 fn present(store: &LocalStore) -> u32 {
     let found = (0u32..).take_while(|number| {
         let value = store.get(Space::Body, &number.to_be_bytes()).unwrap();
-        value.is_some_and(|value| value == vec![*number as u8; 100_000])
+        value.is_some_and(|value| value == vec![*number as u8; FULL_DISK_VALUE_BYTES])
     });
     found.count() as u32
 }

@@ -4,9 +4,8 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
-    envelope,
+    envelope::ValueKey,
     interactions::Context,
-    keys::Secret,
     outcome::Refusal,
     search::{CURSOR, Cursor},
     value_sets::Pins,
@@ -22,7 +21,7 @@ pub fn sealed(context: &Context<'_>, what: &str, cursor: Cursor, pins: &Pins) ->
         plain.push(BEFORE_PINS);
         plain.push_str(&serde_json::to_string(pins).expect("texts and numbers have a JSON form"));
     }
-    URL_SAFE_NO_PAD.encode(envelope::seal_value(&key(context), plain.as_bytes(), &bound_to(context, what)))
+    URL_SAFE_NO_PAD.encode(key(context).seal(plain.as_bytes(), &bound_to(context, what)))
 }
 
 /// The pairs of a request with its cursor opened, and what value sets mean where it goes on; none where it begins.
@@ -44,8 +43,7 @@ pub fn opened(context: &Context<'_>, what: &str, pairs: &[(String, String)]) -> 
             return Ok((name.clone(), text.clone()));
         }
         let sealed = URL_SAFE_NO_PAD.decode(text).ok();
-        let plain =
-            sealed.and_then(|sealed| envelope::open_value(&key(context), &sealed, &bound_to(context, what)).ok());
+        let plain = sealed.and_then(|sealed| key(context).open(&sealed, &bound_to(context, what)).ok());
         let plain = plain.and_then(|plain| String::from_utf8(plain).ok());
         let wrong = || Refusal::BadRequest(format!("{CURSOR} must be taken from a link of this server"));
         let plain = plain.ok_or_else(wrong)?;
@@ -57,8 +55,8 @@ pub fn opened(context: &Context<'_>, what: &str, pairs: &[(String, String)]) -> 
     Ok(Opened { pairs, pins })
 }
 
-fn key(context: &Context<'_>) -> Secret {
-    context.organization.keys.index.derive("careledger/cursor/1")
+fn key(context: &Context<'_>) -> ValueKey {
+    ValueKey::of(&context.organization.keys.index.derive("careledger/cursor/1"))
 }
 
 /// A cursor is good for the client that it was given to, and at the address that gave it.

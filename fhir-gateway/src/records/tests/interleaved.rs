@@ -206,7 +206,7 @@ struct Case<'a> {
 fn core(world: &World, store: Arc<dyn Store>, rows: &Arc<Rows>) -> Arc<Core> {
     let keys = Arc::clone(&world.keys);
     Arc::new(Core {
-        entry_key: keys.storage.derive("careledger/vault-entry/1"),
+        entry_key: ValueKey::of(&keys.storage.derive("careledger/vault-entry/1")),
         storage_key: StorageKey::of(&keys.storage),
         keys,
         store,
