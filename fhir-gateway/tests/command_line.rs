@@ -45,7 +45,7 @@ fn it_allocates_as_it_was_configured() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    for setting in ["narenas: 2", "dirty_decay_ms: 100", "muzzy_decay_ms: 0", "background_thread: true"] {
+    for setting in ["narenas: 1", "dirty_decay_ms: 100", "muzzy_decay_ms: 0", "background_thread: true"] {
         assert!(said.contains(&format!("opt.{setting}")), "{setting}: {said}");
     }
 }
