@@ -23,8 +23,8 @@ use crate::{
 /// Name of the lock under which batches are anchored.
 const ANCHORING: &str = "access-log";
 
-/// When everything is tried again that could not be anchored, if that is sooner than it is due.
-const AGAIN: Duration = Duration::from_secs(5);
+/// When everything is tried again after that failed, if that is sooner than it is due.
+const AGAIN: Duration = Duration::from_secs(15);
 
 /// Where the vault says up to which batch it lacks batches, and that this was accepted.
 const LOST: &[u8] = b"access-log/lost";
