@@ -2,8 +2,13 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    sync::Arc,
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -78,6 +83,32 @@ pub struct Node {
     _folders: [tempfile::TempDir; 2],
 }
 
+/// A node that serves, at this address.
+pub struct Served {
+    url: String,
+    address: SocketAddr,
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Deref for Served {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.url
+    }
+}
+
+/// Its folders go with it: those of nodes that served until the process ended stayed where they were, 75 MB each.
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        // Wakes who waits for the next to come.
+        drop(TcpStream::connect(self.address));
+        self.thread.take().into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
+
 impl Node {
     pub fn new(lie: Lie) -> Self {
         Self::of(Story::Records(3), lie)
@@ -112,18 +143,31 @@ impl Node {
         Self { ledger, truth, shown, lie, _folders: [folder, beside] }
     }
 
-    /// Serves until the test ends; its address.
-    pub fn serve(self) -> String {
+    /// Serves until what is returned is dropped.
+    pub fn serve(self) -> Served {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let node = Arc::new(self);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let node = Arc::clone(&node);
-                std::thread::spawn(move || node.converse(&stream));
-            }
+        let address = listener.local_addr().unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let thread = thread::spawn({
+            let is_over = Arc::clone(&is_over);
+            move || self.serve_until(&is_over, &listener)
         });
-        url
+        Served { url: format!("http://{address}"), address, is_over, thread: Some(thread) }
+    }
+
+    fn serve_until(&self, is_over: &AtomicBool, listener: &TcpListener) {
+        let mut streams = Vec::new();
+        thread::scope(|scope| {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if is_over.load(Ordering::SeqCst) {
+                    break;
+                }
+                streams.push(stream.try_clone().unwrap());
+                scope.spawn(move || self.converse(&stream));
+            }
+            // Who asked may have hung up.
+            streams.iter().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+        });
     }
 
     fn converse(&self, stream: &TcpStream) {
