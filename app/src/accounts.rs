@@ -10,7 +10,7 @@ use careledger_wire::{
 };
 
 use crate::{
-    governance, keys,
+    governance, keys, openers,
     state::{StateRead, StateWrite},
 };
 
@@ -63,12 +63,48 @@ pub fn may_join(key: &PublicKey, state: &impl StateRead) -> bool {
     if yields { is_free(&key.address(), state) } else { is_unused(&key.address(), state) }
 }
 
-/// Gives `address` the role, and the next account number unless it has one.
+/// The format of the state from which on a key has one encoding: a second one was another address.
+const ONE_ENCODING_SINCE: u32 = 5;
+
+/// Whether no other bytes stand for the same key.
+pub fn is_one_key(key: &PublicKey, state: &impl StateRead) -> bool {
+    key.is_compressed() || governance::state_version(state) < ONE_ENCODING_SINCE
+}
+
+/// Gives `address` the role by the registrars' word, and the next account number unless it has one.
 pub fn open(address: &Address, role: AccountRole, state: &mut impl StateWrite) {
+    open_by(&[], address, role, state);
+}
+
+/// As [`open`], by an organization's word: what the account pays for counts for the organization, too. Where a `key` said
+/// so by its own word the account is nobody else's from here.
+pub fn open_for(
+    organization: &Address,
+    address: &Address,
+    role: AccountRole,
+    key: Option<&PublicKey>,
+    state: &mut impl StateWrite,
+) {
+    let opener = if openers::are_noted(state) { organization.as_bytes().as_slice() } else { &[] };
+    open_by(opener, address, role, state);
+    let Some(key) = key else { return };
+    let mut account = account(address, state).expect("it was opened");
+    if learn(&mut account, key) {
+        account.opened_by = opener.to_vec();
+    }
+    if matches!(role, AccountRole::Claimant | AccountRole::Guardian) {
+        account.bound_to = organization.to_vec();
+    }
+    state.put(&keys::account(address), &account);
+}
+
+fn open_by(opener: &[u8], address: &Address, role: AccountRole, state: &mut impl StateWrite) {
     let path = keys::account(address);
+    let opened_by = opener.to_vec();
     if let Some(account) = state.get(&path) {
-        if account.role() != role {
-            state.put(&path, &Account { role: role.into(), ..account });
+        let is_noted = opener.is_empty() || !account.opened_by.is_empty();
+        if account.role() != role || !is_noted {
+            state.put(&path, &Account { role: role.into(), opened_by, ..account });
         }
         return;
     }
@@ -76,24 +112,7 @@ pub fn open(address: &Address, role: AccountRole, state: &mut impl StateWrite) {
     let number = parameters.next_account_number;
     parameters.next_account_number += 1;
     state.put(&keys::parameters(), &parameters);
-    state.put(&path, &Account { number, role: role.into(), ..Account::default() });
-}
-
-/// As [`open`], by the word of the account's own key: from here it is nobody else's.
-pub fn open_bound(
-    address: &Address,
-    role: AccountRole,
-    key: &PublicKey,
-    organization: &Address,
-    state: &mut impl StateWrite,
-) {
-    open(address, role, state);
-    let mut account = account(address, state).expect("it was opened");
-    learn(&mut account, key);
-    if role == AccountRole::Claimant {
-        account.bound_to = organization.to_vec();
-    }
-    state.put(&keys::account(address), &account);
+    state.put(&path, &Account { number, role: role.into(), opened_by, ..Account::default() });
 }
 
 /// What `key` may do for the account at `address`; none where it is not one of its keys. An account

@@ -69,6 +69,11 @@ pub fn account(address: &Address) -> Key<state::Account> {
     Key::new("account", &[address.as_bytes()])
 }
 
+/// `opened-quota/<organization>`: written by each transaction of an account that the organization opened.
+pub fn opened_quota(organization: &Address) -> Key<state::OpenedQuota> {
+    Key::new("opened-quota", &[organization.as_bytes()])
+}
+
 /// `account-key/<address of the key>`: whose further key it is or was, by AddKey, RemoveKey and FinishRecovery.
 pub fn key_owner(key: &Address) -> Key<state::KeyOwner> {
     Key::new("account-key", &[key.as_bytes()])
@@ -117,6 +122,12 @@ pub fn request(request: &RequestId) -> Key<state::AccessRequest> {
 pub fn consent(subject: &SubjectId, grant: &GrantId) -> Key<state::Grant> {
     Key::new("consent", &[subject.as_bytes(), grant.as_bytes()])
 }
+
+/// Everything below `subject`.
+pub const SUBJECTS: &[u8] = b"subject/";
+
+/// Everything below `guardianship`.
+pub const GUARDIANSHIPS: &[u8] = b"guardianship/";
 
 /// Everything below `consent`.
 pub const CONSENTS: &[u8] = b"consent/";
@@ -226,7 +237,13 @@ pub fn guardianship(subject: &SubjectId, guardian: &Address) -> Key<state::Guard
 
 /// Prefix of every guardianship of one subject.
 pub fn guardianships_of(subject: &SubjectId) -> Vec<u8> {
-    [b"guardianship/", subject.as_bytes().as_slice(), b"/"].concat()
+    [GUARDIANSHIPS, subject.as_bytes().as_slice(), b"/"].concat()
+}
+
+/// Subject and guardian of a path below [`GUARDIANSHIPS`].
+pub fn guardianship_of(path: &[u8]) -> Option<(SubjectId, Address)> {
+    let guardian = path.get(GUARDIANSHIPS.len() + SubjectId::LENGTH + 1..)?;
+    Some((subject_in(GUARDIANSHIPS, path)?, Address::try_from(guardian).ok()?))
 }
 
 /// `emergency/<subject>/<emergency>`: written by BreakGlass and ReviewEmergency, read by access

@@ -49,6 +49,8 @@ pub mod limits;
 #[deny(clippy::float_arithmetic)]
 pub mod machine;
 #[deny(clippy::float_arithmetic)]
+mod openers;
+#[deny(clippy::float_arithmetic)]
 pub mod proofs;
 #[deny(clippy::float_arithmetic)]
 pub mod query;

@@ -99,6 +99,8 @@ pub const PENDING_PER_ACCOUNT_MAX: usize = 1_000;
 /// Bytes that one account may have waiting. CometBFT offers a proposer the oldest block's worth of
 /// its mempool, so what arrives after one account's flood is in the next block or the one after.
 pub const PENDING_BYTES_PER_ACCOUNT_MAX: usize = BLOCK_BYTES_MAX / 2;
+/// Transactions that all accounts which one organization opened may have waiting together.
+pub const PENDING_PER_OPENER_MAX: usize = 2 * PENDING_PER_ACCOUNT_MAX;
 /// Longest window of a quota, in blocks.
 pub const QUOTA_WINDOW_BLOCKS_MAX: u32 = 1_000_000;
 /// Smallest quota, bytes: some transactions of the largest kind that a patient sends.

@@ -12,7 +12,7 @@ mod quotas;
 mod reading;
 mod work;
 
-use careledger_wire::{proto::state::Quotas, transaction::hash};
+use careledger_wire::{ids::Address, proto::state::Quotas, transaction::hash};
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
@@ -29,6 +29,7 @@ use crate::{
         reading::{Read, Reading},
         work::Work,
     },
+    openers,
     proofs::ProofVerifier,
     query,
     reject::Reject,
@@ -196,9 +197,10 @@ impl<S: Store> Machine<S> {
         let trial = if kind == CheckKind::New { Trial::Whole } else { Trial::Cheap };
         let mut pending = self.pending.lock();
         let payer = read.parties().map(|(_, payer)| payer);
-        if let Some(Err(reject)) =
-            payer.filter(|_| kind == CheckKind::New).map(|payer| pending.waiting.check(&payer, transaction.len()))
-        {
+        let account = payer.and_then(|payer| accounts::account(&payer, &self.store));
+        let opener = account.as_ref().and_then(openers::of);
+        let has_room = |payer: Address| pending.waiting.check(&payer, opener.as_ref(), transaction.len());
+        if let Some(Err(reject)) = payer.filter(|_| kind == CheckKind::New).map(has_room) {
             return Outcome::refused(reject, read.gas());
         }
         let mut state = Overlay::with_changes(&self.store, std::mem::take(&mut pending.changes));
@@ -212,7 +214,7 @@ impl<S: Store> Machine<S> {
         state.apply(changes.unwrap_or_default());
         pending.changes = state.into_all_changes();
         if let Some(payer) = payer.filter(|_| keeps) {
-            pending.waiting.add(payer, transaction.len());
+            pending.waiting.add(payer, opener, transaction.len());
         }
         if matches!(delivered, Delivered::Executed) {
             self.reading.remember(&read);

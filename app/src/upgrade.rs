@@ -7,7 +7,7 @@
 use careledger_wire::proto::state::Upgrade as Made;
 
 use crate::{
-    access_log_tree, governance, keys,
+    access_log_tree, governance, keys, openers,
     state::{Changes, StateRead, StateWrite},
     subject_counts,
     types::BlockContext,
@@ -33,6 +33,8 @@ pub enum Migration {
     SubjectCounts,
     /// Notes of each removed validator since when.
     RemovedValidators,
+    /// Notes of each account which organization opened it.
+    Openers,
 }
 
 /// Every upgrade that this program knows, in order.
@@ -40,6 +42,7 @@ pub const TABLE: &[Upgrade] = &[
     Upgrade { version: 2, name: "access-log-trees", migration: Migration::AccessLogTrees },
     Upgrade { version: 3, name: "subject-counts", migration: Migration::SubjectCounts },
     Upgrade { version: 4, name: "keys-own-their-addresses", migration: Migration::RemovedValidators },
+    Upgrade { version: 5, name: "words-in-standing", migration: Migration::Openers },
 ];
 
 /// The newest format that this program knows. A new chain begins with it.
@@ -88,6 +91,7 @@ impl Upgrade {
             Migration::AccessLogTrees => access_log_tree::migrate(state),
             Migration::SubjectCounts => subject_counts::migrate(state),
             Migration::RemovedValidators => governance::note_removed(block.height, state),
+            Migration::Openers => openers::migrate(state),
         }
         governance::change(state, |_, governance| {
             governance.state_version = self.version;

@@ -10,12 +10,15 @@ use careledger_wire::{
 
 use super::{Action, fields, standing};
 use crate::{
-    keys,
+    governance, keys,
     limits::GRANT_SECONDS_MAX,
     reject::Reject,
     state::{StateRead, StateWrite},
     types::{BlockContext, Sender},
 };
+
+/// The format of the state from which on an amendment opens no grant that has ended.
+const STAYS_ENDED_SINCE: u32 = 5;
 
 /// See docs/transactions/amend-consent.md.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +69,10 @@ impl Action for AmendConsent {
         // What is revoked is reinstated first, by the subject alone: an amendment never opens it.
         if grant.revoked_at != 0 {
             return Err(Reject::GrantRevoked);
+        }
+        // Nor what has ended: that is granted anew, to a grantee in good standing.
+        if block.has_passed(grant.expires_at) && governance::state_version(state) >= STAYS_ENDED_SINCE {
+            return Err(Reject::GrantEnded);
         }
         // As granted is version 1.
         if grant.amendments.checked_add(2) == Some(self.version) { Ok(()) } else { Err(Reject::WrongVersion) }

@@ -4,7 +4,7 @@ use careledger_wire::proto::accounts::MsgApproveRecovery;
 
 use super::{
     Action,
-    recovering::{self, Candidate},
+    recovering::{self, Candidate, Way},
 };
 use crate::{
     reject::Reject,
@@ -35,17 +35,13 @@ impl Action for ApproveRecovery {
             return Err(Reject::NotAGuardian);
         }
         self.candidate.check(state)?;
-        let approvals = self.candidate.recovery(state).approvals;
+        let approvals = self.candidate.recovery(block, state).approvals;
         if approvals.iter().any(|approval| approval == sender) { Err(Reject::RecoveryApproved) } else { Ok(()) }
     }
 
     fn execute(self, block: &BlockContext, state: &mut impl StateWrite) {
-        let guardians = recovering::guardians(&self.candidate.account, state);
-        let mut recovery = self.candidate.recovery(state);
-        recovery.approvals.push(self.sender.address().to_vec());
-        if recovery.approved_from == 0 && recovery.approvals.len() >= guardians.threshold as usize {
-            recovery.approved_from = block.time + guardians.delay_seconds;
-        }
+        let mut recovery = self.candidate.recovery(block, state);
+        self.candidate.add(Way::Guardians, &self.sender, &mut recovery, block, state);
         self.candidate.put(&recovery, state);
     }
 }

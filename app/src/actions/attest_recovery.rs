@@ -2,9 +2,13 @@
 
 use careledger_wire::proto::accounts::MsgAttestRecovery;
 
-use super::{Action, recovering::Candidate, standing};
+use super::{
+    Action,
+    recovering::{Candidate, Way},
+    standing,
+};
 use crate::{
-    limits::{RECOVERY_ATTESTATIONS, RECOVERY_ATTESTATIONS_MAX, RECOVERY_IN_PERSON_SECONDS},
+    limits::RECOVERY_ATTESTATIONS_MAX,
     reject::Reject,
     state::{StateRead, StateWrite},
     types::{BlockContext, Sender},
@@ -28,7 +32,7 @@ impl Action for AttestRecovery {
     fn check(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
         standing::organization(&self.sender, block, state)?;
         self.candidate.check(state)?;
-        let recovery = self.candidate.recovery(state);
+        let recovery = self.candidate.recovery(block, state);
         let sender = self.sender.address().as_bytes().as_slice();
         let is_enough = recovery.attestations.len() >= RECOVERY_ATTESTATIONS_MAX;
         if is_enough || recovery.attestations.iter().any(|attestation| attestation == sender) {
@@ -38,11 +42,8 @@ impl Action for AttestRecovery {
     }
 
     fn execute(self, block: &BlockContext, state: &mut impl StateWrite) {
-        let mut recovery = self.candidate.recovery(state);
-        recovery.attestations.push(self.sender.address().to_vec());
-        if recovery.attested_from == 0 && recovery.attestations.len() >= RECOVERY_ATTESTATIONS {
-            recovery.attested_from = block.time + RECOVERY_IN_PERSON_SECONDS;
-        }
+        let mut recovery = self.candidate.recovery(block, state);
+        self.candidate.add(Way::InPerson, &self.sender, &mut recovery, block, state);
         self.candidate.put(&recovery, state);
     }
 }

@@ -53,17 +53,13 @@ impl Action for EnrolPractitioner {
         if !is_free && accounts::role(&self.practitioner, state) != AccountRole::Practitioner {
             return Err(Reject::AddressInUse);
         }
-        self.binding.as_ref().map_or(Ok(()), |binding| binding.check(&self.sender, block, state))
+        self.binding.as_ref().map_or(Ok(()), |binding| binding.check(self.sender.address(), block, state))
     }
 
     fn execute(self, _block: &BlockContext, state: &mut impl StateWrite) {
         let organization = self.sender.address();
-        match &self.binding {
-            None => accounts::open(&self.practitioner, AccountRole::Practitioner, state),
-            Some(Binding { key, .. }) => {
-                accounts::open_bound(&self.practitioner, AccountRole::Practitioner, key, organization, state);
-            }
-        }
+        let key = self.binding.as_ref().map(|binding| &binding.key);
+        accounts::open_for(organization, &self.practitioner, AccountRole::Practitioner, key, state);
         let practitioner = Practitioner {
             organization: self.sender.address().to_vec(),
             role: self.role.into(),

@@ -11,7 +11,7 @@ use careledger_wire::{
 
 use super::{
     Action, possession,
-    recovering::{self, Candidate},
+    recovering::{self, Candidate, Way},
     standing,
 };
 use crate::{
@@ -34,13 +34,6 @@ pub struct FinishRecovery {
     possession: Signature,
 }
 
-/// Who let it happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Path {
-    Guardians,
-    InPerson,
-}
-
 /// Those who approved or attested.
 fn addresses(those: &[Vec<u8>]) -> impl Iterator<Item = Address> {
     those.iter().map(|bytes| Address::try_from(bytes.as_slice()).expect("the ledger keeps addresses here"))
@@ -49,7 +42,7 @@ fn addresses(those: &[Vec<u8>]) -> impl Iterator<Item = Address> {
 impl FinishRecovery {
     /// The way in which it was approved, once its time lock ended. Organizations must still be in
     /// good standing: one whose key was stolen speaks for nobody.
-    fn path(&self, recovery: &Recovery, block: &BlockContext, state: &impl StateRead) -> Result<Path, Reject> {
+    fn path(&self, recovery: &Recovery, block: &BlockContext, state: &impl StateRead) -> Result<Way, Reject> {
         let in_standing = |address: &Address| standing::in_good_standing(address, block, state).is_ok();
         let counts = |address: &Address| {
             let is_organization = accounts::role(address, state) == AccountRole::Organization;
@@ -61,8 +54,8 @@ impl FinishRecovery {
         let approved_from = Some(recovery.approved_from).filter(|from| *from != 0 && approved);
         let attested_from = Some(recovery.attested_from).filter(|from| *from != 0 && attested);
         match (approved_from, attested_from) {
-            (Some(from), _) if block.may_have_passed(from) => Ok(Path::Guardians),
-            (_, Some(from)) if block.may_have_passed(from) => Ok(Path::InPerson),
+            (Some(from), _) if block.may_have_passed(from) => Ok(Way::Guardians),
+            (_, Some(from)) if block.may_have_passed(from) => Ok(Way::InPerson),
             (None, None) => Err(Reject::RecoveryNotApproved),
             _ => Err(Reject::RecoveryLocked),
         }
@@ -81,7 +74,7 @@ impl Action for FinishRecovery {
     fn check(&self, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
         recovering::check_standing(&self.sender, block, state)?;
         self.candidate.check(state)?;
-        let recovery = self.candidate.recovery(state);
+        let recovery = self.candidate.recovery(block, state);
         if recovery.approvals.is_empty() && recovery.attestations.is_empty() {
             return Err(Reject::NoRecovery);
         }
@@ -91,14 +84,14 @@ impl Action for FinishRecovery {
 
     fn execute(self, block: &BlockContext, state: &mut impl StateWrite) {
         let Candidate { account, key } = self.candidate;
-        let recovery = self.candidate.recovery(state);
+        let recovery = self.candidate.recovery(block, state);
         let path = self.path(&recovery, block, state).expect("check found it");
         let current = recovering::guardians(&account, state);
         let round = current.round + 1;
         let next = match path {
-            Path::Guardians => Guardians { round, is_recovering: false, ..current },
+            Way::Guardians => Guardians { round, is_recovering: false, ..current },
             // Who took the keys may have named the guardians.
-            Path::InPerson => Guardians { round, ..Guardians::default() },
+            Way::InPerson => Guardians { round, ..Guardians::default() },
         };
         state.put(&keys::guardians(&account), &next);
         state.delete(&keys::recovery(&account, &key.address()));

@@ -52,16 +52,12 @@ impl Action for OpenSubject {
         if !is_free {
             return Err(Reject::AddressInUse);
         }
-        self.binding.as_ref().map_or(Ok(()), |binding| binding.check(&self.sender, block, state))
+        self.binding.as_ref().map_or(Ok(()), |binding| binding.check(self.sender.address(), block, state))
     }
 
     fn execute(self, _block: &BlockContext, state: &mut impl StateWrite) {
-        match &self.binding {
-            None => accounts::open(&self.claimant, AccountRole::Claimant, state),
-            Some(Binding { key, .. }) => {
-                accounts::open_bound(&self.claimant, AccountRole::Claimant, key, self.sender.address(), state);
-            }
-        }
+        let key = self.binding.as_ref().map(|binding| &binding.key);
+        accounts::open_for(self.sender.address(), &self.claimant, AccountRole::Claimant, key, state);
         let subject = Subject {
             organization: self.sender.address().to_vec(),
             claimant: self.claimant.to_vec(),

@@ -4,18 +4,18 @@
 use careledger_wire::{
     commitment,
     ids::Address,
-    proto::accounts,
+    proto::accounts as proto,
     signing::{PublicKey, Signature},
 };
 use sha2::{Digest as _, Sha256};
 
 use super::fields;
 use crate::{
-    accounts::parameters,
+    accounts::{self, parameters},
     reject::Reject,
     signatures,
     state::StateRead,
-    types::{BlockContext, Sender},
+    types::BlockContext,
 };
 
 /// Refuses a key that did not sign that it wants to be one of this account's on this chain.
@@ -32,7 +32,11 @@ pub(super) fn check(
 fn check_signed(bytes: &[u8; 32], key: &PublicKey, proof: &Signature, state: &impl StateRead) -> Result<(), Reject> {
     let digest = Sha256::digest(bytes).into();
     signatures::check_assertion(proof, &digest, &parameters(state))?;
-    if signatures::holds(key, &digest, proof) { Ok(()) } else { Err(Reject::KeyNotProven) }
+    if accounts::is_one_key(key, state) && signatures::holds(key, &digest, proof) {
+        Ok(())
+    } else {
+        Err(Reject::KeyNotProven)
+    }
 }
 
 /// A key's word that it wants its account at an organization.
@@ -44,7 +48,7 @@ pub(super) struct Binding {
 
 impl Binding {
     /// The word of the key whose address is `account`, where a message carries one.
-    pub(super) fn parse(binding: Option<&accounts::Binding>, account: &Address) -> Result<Option<Self>, Reject> {
+    pub(super) fn parse(binding: Option<&proto::Binding>, account: &Address) -> Result<Option<Self>, Reject> {
         let Some(binding) = binding else { return Ok(None) };
         let kind = fields::choice("binding", binding.kind)?;
         let key = PublicKey::new(kind, &binding.key).filter(|key| key.address() == *account);
@@ -54,8 +58,13 @@ impl Binding {
     }
 
     /// Refuses what is not the key's word to this organization on this chain.
-    pub(super) fn check(&self, sender: &Sender, block: &BlockContext, state: &impl StateRead) -> Result<(), Reject> {
-        let bytes = commitment::binding(block.chain_id, sender.address(), &self.key);
+    pub(super) fn check(
+        &self,
+        organization: &Address,
+        block: &BlockContext,
+        state: &impl StateRead,
+    ) -> Result<(), Reject> {
+        let bytes = commitment::binding(block.chain_id, organization, &self.key);
         check_signed(&bytes, &self.key, &self.signature, state)
     }
 }

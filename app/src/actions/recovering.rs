@@ -4,7 +4,7 @@ use careledger_wire::{
     ids::Address,
     proto::{
         accounts::KeyKind,
-        state::{AccountRole, Guardians, Recovery},
+        state::{AccountRole, Guardians, Recovery, RecoveryWord},
     },
     signing::PublicKey,
 };
@@ -12,6 +12,7 @@ use careledger_wire::{
 use super::{fields, standing};
 use crate::{
     accounts, keys,
+    limits::{RECOVERY_ATTESTATIONS, RECOVERY_IN_PERSON_SECONDS},
     reject::Reject,
     state::{StateRead, StateWrite},
     types::{BlockContext, Sender},
@@ -22,6 +23,40 @@ use crate::{
 pub(super) struct Candidate {
     pub(super) account: Address,
     pub(super) key: PublicKey,
+}
+
+/// Who lets a recovery happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The guardians whom the holder named.
+    Guardians,
+    /// Organizations that saw the holder.
+    InPerson,
+}
+
+impl Way {
+    fn from(self, recovery: &mut Recovery) -> &mut i64 {
+        match self {
+            Self::Guardians => &mut recovery.approved_from,
+            Self::InPerson => &mut recovery.attested_from,
+        }
+    }
+}
+
+/// Leaves out organizations that do not speak any more as when they did, and what was said before words were kept.
+fn keep_speaking(
+    those: &mut Vec<Vec<u8>>,
+    words: &mut Vec<RecoveryWord>,
+    block: &BlockContext,
+    state: &impl StateRead,
+) {
+    let speaks = |(address, word): &(Vec<u8>, RecoveryWord)| {
+        let address = Address::try_from(address.as_slice()).expect("the ledger keeps addresses here");
+        let is_organization = accounts::role(&address, state) == AccountRole::Organization;
+        !is_organization || standing::still_speaks(&address, word.generation, block, state)
+    };
+    let given = std::mem::take(those).into_iter().zip(std::mem::take(words));
+    (*those, *words) = given.filter(speaks).unzip();
 }
 
 impl Candidate {
@@ -37,11 +72,70 @@ impl Candidate {
         if accounts::may_join(&self.key, state) { Ok(()) } else { Err(Reject::KeyInUse) }
     }
 
-    /// What was approved in the current round.
-    pub(super) fn recovery(&self, state: &impl StateRead) -> Recovery {
+    /// What was approved in the current round, as far as it counts still.
+    pub(super) fn recovery(&self, block: &BlockContext, state: &impl StateRead) -> Recovery {
         let round = guardians(&self.account, state).round;
         let known = state.get(&keys::recovery(&self.account, &self.key.address()));
-        known.filter(|recovery| recovery.round == round).unwrap_or_else(|| Recovery { round, ..Recovery::default() })
+        let known = known.filter(|recovery| recovery.round == round);
+        let mut recovery = known.unwrap_or_else(|| Recovery { round, ..Recovery::default() });
+        if standing::words_hold_in_one(state) {
+            keep_speaking(&mut recovery.approvals, &mut recovery.approval_words, block, state);
+            keep_speaking(&mut recovery.attestations, &mut recovery.attestation_words, block, state);
+            self.lock(&mut recovery, state);
+        }
+        recovery
+    }
+
+    /// Adds who approves it, or attests it in person. With enough the time lock starts.
+    pub(super) fn add(
+        &self,
+        way: Way,
+        sender: &Sender,
+        recovery: &mut Recovery,
+        block: &BlockContext,
+        state: &impl StateRead,
+    ) {
+        let Recovery { approvals, approval_words, attestations, attestation_words, .. } = recovery;
+        let (those, words) = match way {
+            Way::Guardians => (approvals, approval_words),
+            Way::InPerson => (attestations, attestation_words),
+        };
+        those.push(sender.address().to_vec());
+        let count = those.len();
+        if standing::words_hold_in_one(state) {
+            words.push(RecoveryWord { generation: standing::generation(sender.address(), state), time: block.time });
+            return self.lock(recovery, state);
+        }
+        let (needed, delay) = self.needed(way, state);
+        let from = way.from(recovery);
+        if *from == 0 && count >= needed {
+            *from = block.time + delay;
+        }
+    }
+
+    /// How many it takes, and the seconds of the time lock.
+    fn needed(&self, way: Way, state: &impl StateRead) -> (usize, i64) {
+        match way {
+            Way::Guardians => {
+                let guardians = guardians(&self.account, state);
+                (guardians.threshold as usize, guardians.delay_seconds)
+            }
+            Way::InPerson => (RECOVERY_ATTESTATIONS, RECOVERY_IN_PERSON_SECONDS),
+        }
+    }
+
+    /// The time locks begin with the last word that is needed of those that count.
+    fn lock(&self, recovery: &mut Recovery, state: &impl StateRead) {
+        for way in [Way::Guardians, Way::InPerson] {
+            let (needed, delay) = self.needed(way, state);
+            let words = match way {
+                Way::Guardians => &recovery.approval_words,
+                Way::InPerson => &recovery.attestation_words,
+            };
+            let last = needed.checked_sub(1).and_then(|place| words.get(place));
+            let from = last.map_or(0, |word| word.time + delay);
+            *way.from(recovery) = from;
+        }
     }
 
     /// Keeps what was approved; from here it can be vetoed.

@@ -11,7 +11,7 @@ use careledger_wire::{
 };
 
 use crate::{
-    accounts, keys,
+    accounts, governance, keys,
     reject::Reject,
     state::StateRead,
     types::{BlockContext, Sender},
@@ -63,6 +63,25 @@ pub(crate) fn in_good_standing(
         return Err(Reject::OrganizationExpired);
     }
     Ok(organization)
+}
+
+/// The format of the state from which on what an organization approved holds in that one standing: neither while it is
+/// suspended or expired nor after it was registered anew.
+const WORDS_IN_STANDING_SINCE: u32 = 5;
+
+/// Whether words of organizations hold in one standing only.
+pub(super) fn words_hold_in_one(state: &impl StateRead) -> bool {
+    governance::state_version(state) >= WORDS_IN_STANDING_SINCE
+}
+
+/// What is kept beside a word that `address` gives: an organization's generation, 0 of anybody else.
+pub(super) fn generation(address: &Address, state: &impl StateRead) -> u64 {
+    state.get(&keys::organization(address)).map_or(0, |organization| organization.generation)
+}
+
+/// Whether an organization still speaks as when it gave a word in `generation`.
+pub(super) fn still_speaks(address: &Address, generation: u64, block: &BlockContext, state: &impl StateRead) -> bool {
+    in_good_standing(address, block, state).is_ok_and(|organization| organization.generation == generation)
 }
 
 /// The sender must be the patient's key of this subject. Organizations are refused before
@@ -146,8 +165,11 @@ pub(super) fn acts_for(
     if !is_guardian(sender, state) {
         return claimed_subject_of(sender, subject, state).map(|()| Acting::Subject);
     }
-    if !state.has(&keys::subject(subject)) {
-        return Err(Reject::UnknownSubject);
+    let organization = state.get(&keys::subject(subject)).ok_or(Reject::UnknownSubject)?.organization;
+    // One key has one subject. Others may have named it before its own word said where it wants to be.
+    let bound_to = accounts::account(sender.address(), state).map(|account| account.bound_to).unwrap_or_default();
+    if !bound_to.is_empty() && bound_to != organization {
+        return Err(Reject::NotTheSubject);
     }
     let guardianship = state.get(&keys::guardianship(subject, sender.address())).ok_or(Reject::NotTheSubject)?;
     match decision::out_of_power(Some(&guardianship), block.time) {

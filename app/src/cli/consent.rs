@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     messages::{EmergencyReason, Mode, ReviewOutcome},
-    parse::UnixTime,
+    parse::{BindingArgument, UnixTime},
     prepare::Sending,
 };
 
@@ -101,6 +101,10 @@ pub enum ConsentAction {
         /// Salted commitment to the evidence.
         #[arg(long, value_name = "HEX")]
         evidence: Commitment,
+        /// The guardian's word (keys bind-to --organization, of the one that opened the subject): nobody else can have the
+        /// account then.
+        #[arg(long, value_name = "KIND:KEY:SIGNATURE")]
+        binding: Option<BindingArgument>,
     },
     /// An accredited organization opens a view without consent.
     BreakGlass {
@@ -181,12 +185,13 @@ impl ConsentAction {
             Self::AmendConsent { .. } | Self::ReinstateConsent { .. } | Self::DelegateConsent { .. } => {
                 self.of_grant(sending, ids)
             }
-            Self::AppointGuardian { subject, guardian, until, evidence } => consent::MsgAppointGuardian {
+            Self::AppointGuardian { subject, guardian, until, evidence, binding } => consent::MsgAppointGuardian {
                 sender,
                 subject: subject.to_vec(),
                 guardian: guardian.to_vec(),
                 until: until.0,
                 evidence: evidence.to_vec(),
+                binding: binding.clone().map(|binding| binding.0),
             }
             .into(),
             Self::BreakGlass { subject, emergency, practitioner, reason, seconds } => {

@@ -51,6 +51,7 @@ const AREAS: &[Area] = &[
     area::<state::Chain>("chain", &[]),
     area::<state::Parameters>("parameters", &[]),
     area::<state::Account>("account", &[ADDRESS]),
+    area::<state::OpenedQuota>("opened-quota", &[ADDRESS]),
     area::<state::KeyOwner>("account-key", &[ADDRESS]),
     area::<state::Guardians>("guardians", &[ADDRESS]),
     area::<state::Recovery>("recovery", &[ADDRESS, ADDRESS]),

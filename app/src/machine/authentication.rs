@@ -2,6 +2,7 @@
 
 use careledger_wire::{
     ids::{Address, TransactionHash},
+    message::Message,
     proto::state::{Account, AccountRole, Executed, Quotas},
     signing::Signature,
     transaction::{Replay, Signatory, Transaction},
@@ -79,9 +80,23 @@ impl Signatures {
 fn account_of(signatory: &Signatory, state: &impl StateRead) -> Result<Account, Reject> {
     let account = accounts::account(&signatory.account, state).ok_or(Reject::UnknownAccount)?;
     match accounts::authority(&signatory.account, &account, &signatory.key) {
-        Some(_) => Ok(account),
-        None => Err(Reject::UnknownKey),
+        Some(_) if accounts::is_one_key(&signatory.key, state) => Ok(account),
+        _ => Err(Reject::UnknownKey),
     }
+}
+
+/// The format of the state from which on a fee names no coin: its name was free text.
+const NO_COIN_SINCE: u32 = 5;
+
+/// Refuses what programs do not know before a format, as they do, and what is known no more since one.
+fn check_format(transaction: &Transaction, state: &impl StateRead) -> Result<(), Reject> {
+    let needed = transaction.messages().iter().map(Message::format).max().unwrap_or(1);
+    if needed == 1 && transaction.names_no_coin() {
+        return Ok(());
+    }
+    let format = governance::state_version(state);
+    let is_known = needed <= format && (transaction.names_no_coin() || format < NO_COIN_SINCE);
+    if is_known { Ok(()) } else { Err(Reject::Malformed) }
 }
 
 /// The sponsor's account; an organization sponsors in good standing only.
@@ -129,6 +144,7 @@ pub(super) fn check(
     signatures: &Signatures,
     state: &impl StateRead,
 ) -> Result<Parties, Reject> {
+    check_format(transaction, state)?;
     let account = account_of(transaction.sender(), state)?;
     let sponsor = transaction.sponsor().map(|sponsor| sponsor_of(sponsor, block, state)).transpose()?;
     if transaction.timeout_height() != 0 && transaction.timeout_height() < block.height {
@@ -180,11 +196,11 @@ pub(super) fn consume(
     match (transaction.sponsor(), sponsor) {
         (Some(signatory), Some(mut sponsor)) => {
             let learned = accounts::learn(&mut sponsor, &signatory.key);
-            if quotas::charge(&mut sponsor, bytes, block.height, quotas) || learned {
+            if quotas::charge(&mut sponsor, bytes, block, quotas, state) || learned {
                 state.put(&keys::account(&signatory.account), &sponsor);
             }
         }
-        _ => is_changed |= quotas::charge(&mut sender, bytes, block.height, quotas),
+        _ => is_changed |= quotas::charge(&mut sender, bytes, block, quotas, state),
     }
     if is_changed {
         state.put(&keys::account(&transaction.signer()), &sender);

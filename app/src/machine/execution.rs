@@ -231,7 +231,8 @@ impl<'a, S: Store> Execution<'a, S> {
             Ok(parties) => parties,
             Err(reject) => return Delivered::NotAuthentic(reject),
         };
-        if let Err(reject) = quotas::check(parties.payer(), read.gas(), self.context.height, self.quotas.as_ref()) {
+        let has_quota = quotas::check(parties.payer(), read.gas(), &self.context, self.quotas.as_ref(), state);
+        if let Err(reject) = has_quota {
             return Delivered::NotAuthentic(reject);
         }
         if let Err(reject) = once::check(read.once(), state) {

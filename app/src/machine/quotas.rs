@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 
 use careledger_wire::{
     ids::Address,
-    proto::state::{Account, AccountRole, Quotas},
+    proto::state::{Account, AccountRole, OpenedQuota, Quotas},
 };
 
 use crate::{
-    limits::{PENDING_BYTES_PER_ACCOUNT_MAX, PENDING_PER_ACCOUNT_MAX},
+    actions::standing,
+    keys,
+    limits::{PENDING_BYTES_PER_ACCOUNT_MAX, PENDING_PER_ACCOUNT_MAX, PENDING_PER_OPENER_MAX},
+    openers,
     reject::Reject,
+    state::{StateRead, StateWrite},
+    types::BlockContext,
 };
 
 /// Bytes of a window that an account of this role may use.
@@ -23,50 +28,104 @@ fn allowance(quotas: &Quotas, role: AccountRole) -> u64 {
     }
 }
 
-/// What the payer has used once it paid for `bytes` more at `height`, or why it may not.
-fn used(payer: &Account, bytes: u64, height: u64, quotas: &Quotas) -> Result<(u64, u64), Reject> {
-    let window = height / u64::from(quotas.window_blocks);
-    let before = if payer.quota_window == window { payer.quota_used_bytes } else { 0 };
+/// What a window's user has used once it paid for `bytes` more in `window`, or why it may not.
+fn used(before: (u64, u64), bytes: u64, window: u64, allowance: u64) -> Result<u64, Reject> {
+    let before = if before.0 == window { before.1 } else { 0 };
     let used = before.saturating_add(bytes);
-    if used <= allowance(quotas, payer.role()) { Ok((window, used)) } else { Err(Reject::QuotaUsed) }
+    if used <= allowance { Ok(used) } else { Err(Reject::QuotaUsed) }
+}
+
+/// What paying for a transaction makes of the windows.
+struct Paid {
+    window: u64,
+    by_payer: u64,
+    /// By all that the same organization opened.
+    together: Option<(Address, u64)>,
+}
+
+/// What the payer, and all whom the same organization opened, have used once it paid for `bytes` more, or why it may not.
+/// Together they have as much as an organization; once theirs is out of standing, as much as one patient: what
+/// patients need to close what they opened, and no flood.
+fn paid(
+    payer: &Account,
+    bytes: u64,
+    block: &BlockContext,
+    quotas: &Quotas,
+    state: &impl StateRead,
+) -> Result<Paid, Reject> {
+    let window = block.height / u64::from(quotas.window_blocks);
+    let before = (payer.quota_window, payer.quota_used_bytes);
+    let by_payer = used(before, bytes, window, allowance(quotas, payer.role()))?;
+    let together = openers::of(payer).map(|organization| {
+        let stands = standing::in_good_standing(&organization, block, state).is_ok();
+        let role = if stands { AccountRole::Organization } else { AccountRole::Claimant };
+        let before = state.get(&keys::opened_quota(&organization)).unwrap_or_default();
+        let used = used((before.window, before.used_bytes), bytes, window, allowance(quotas, role))?;
+        Ok((organization, used))
+    });
+    Ok(Paid { window, by_payer, together: together.transpose()? })
 }
 
 /// Refuses what the payer has no quota for.
-pub(super) fn check(payer: &Account, bytes: u64, height: u64, quotas: Option<&Quotas>) -> Result<(), Reject> {
-    quotas.map_or(Ok(()), |quotas| used(payer, bytes, height, quotas).map(|_| ()))
+pub(super) fn check(
+    payer: &Account,
+    bytes: u64,
+    block: &BlockContext,
+    quotas: Option<&Quotas>,
+    state: &impl StateRead,
+) -> Result<(), Reject> {
+    quotas.map_or(Ok(()), |quotas| paid(payer, bytes, block, quotas, state).map(|_| ()))
 }
 
 /// Notes what the payer used; [`check`] passed. Whether that changed the account.
-pub(super) fn charge(payer: &mut Account, bytes: u64, height: u64, quotas: Option<&Quotas>) -> bool {
+pub(super) fn charge(
+    payer: &mut Account,
+    bytes: u64,
+    block: &BlockContext,
+    quotas: Option<&Quotas>,
+    state: &mut impl StateWrite,
+) -> bool {
     let Some(quotas) = quotas else { return false };
-    let (window, used) = used(payer, bytes, height, quotas).expect("check passed on this same account");
-    (payer.quota_window, payer.quota_used_bytes) = (window, used);
+    let Paid { window, by_payer, together } =
+        paid(payer, bytes, block, quotas, state).expect("check passed on this same account");
+    (payer.quota_window, payer.quota_used_bytes) = (window, by_payer);
+    if let Some((organization, used_bytes)) = together {
+        state.put(&keys::opened_quota(&organization), &OpenedQuota { window, used_bytes });
+    }
     true
 }
 
-/// What waits in this node's mempool, by payer: no account can fill it.
+/// What waits in this node's mempool, by payer and by who opened the payers: nobody can fill it.
 #[derive(Default)]
 pub(super) struct Waiting {
     payers: BTreeMap<Address, (usize, usize)>,
+    openers: BTreeMap<Address, (usize, usize)>,
 }
 
 impl Waiting {
-    /// Refuses one more transaction of `bytes` where the payer has enough waiting.
-    pub(super) fn check(&self, payer: &Address, bytes: usize) -> Result<(), Reject> {
-        let (count, sum) = self.payers.get(payer).copied().unwrap_or_default();
-        let fits = count < PENDING_PER_ACCOUNT_MAX && sum + bytes <= PENDING_BYTES_PER_ACCOUNT_MAX;
+    /// Refuses one more transaction of `bytes` where the payer has enough waiting, or all of the payer's `opener` have.
+    pub(super) fn check(&self, payer: &Address, opener: Option<&Address>, bytes: usize) -> Result<(), Reject> {
+        let fits = |waiting: Option<&(usize, usize)>, most: usize| {
+            let (count, sum) = waiting.copied().unwrap_or_default();
+            count < most && sum + bytes <= PENDING_BYTES_PER_ACCOUNT_MAX
+        };
+        let together = opener.is_none_or(|opener| fits(self.openers.get(opener), PENDING_PER_OPENER_MAX));
+        let fits = together && fits(self.payers.get(payer), PENDING_PER_ACCOUNT_MAX);
         if fits { Ok(()) } else { Err(Reject::TooManyWaiting) }
     }
 
     /// Counts one that waits.
-    pub(super) fn add(&mut self, payer: Address, bytes: usize) {
-        let (count, sum) = self.payers.entry(payer).or_default();
-        *count += 1;
-        *sum += bytes;
+    pub(super) fn add(&mut self, payer: Address, opener: Option<Address>, bytes: usize) {
+        let waiting = opener.map(|opener| self.openers.entry(opener).or_default());
+        for (count, sum) in waiting.into_iter().chain([self.payers.entry(payer).or_default()]) {
+            *count += 1;
+            *sum += bytes;
+        }
     }
 
     /// Forgets all: after a block, what still waits is checked again.
     pub(super) fn clear(&mut self) {
         self.payers.clear();
+        self.openers.clear();
     }
 }

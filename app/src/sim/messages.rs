@@ -217,6 +217,7 @@ impl Network {
                 guardian: self.address(Actor::Guardian(guardian)),
                 until: START + until,
                 evidence: vec![20 + evidence; 32],
+                binding: None,
             }
             .into(),
             Request::BreakGlass { subject, emergency, practitioner } => MsgBreakGlass {

@@ -18,6 +18,7 @@ use super::{
 
 pub(super) use consent::{AUTOMATIC_SECONDS, REVIEW};
 pub(super) use insurance::{Kind, Leaves, Spent, Tree, kind};
+pub(super) use keys::Word;
 pub(super) use quotas::{WINDOW_BLOCKS, allowance};
 pub(super) use records::batched;
 
@@ -38,6 +39,8 @@ pub(super) struct Model {
     pub(super) next_number: u64,
     /// Keys that are or were of an account whose address is another.
     pub(super) bound: BTreeMap<Key, Actor>,
+    /// The window in which any whom the organization opened paid last, and the bytes that all paid for in it.
+    pub(super) opened: BTreeMap<u8, (u64, u64)>,
     pub(super) guarded: BTreeMap<Actor, keys::Guarded>,
     pub(super) recoveries: BTreeMap<(Actor, Key), keys::Recovery>,
     pub(super) organizations: BTreeMap<u8, identity::Organization>,
@@ -152,6 +155,29 @@ impl Model {
         }
     }
 
+    fn open_for(&mut self, organization: u8, actor: Actor) {
+        self.open(actor);
+        self.note_opener(organization, actor);
+    }
+
+    fn note_opener(&mut self, organization: u8, actor: Actor) {
+        if self.format >= 5
+            && let Some(account) = self.accounts.get_mut(&actor)
+        {
+            account.opened_by.get_or_insert(organization);
+        }
+    }
+
+    /// What format 5 knows of the accounts that were there before: who enrolled a practitioner first is not known.
+    fn note_openers(&mut self) {
+        let patients = self.subjects.keys().map(|subject| (subject.organization, Actor::Patient(subject.patient)));
+        let in_force = self.guardians.iter().filter(|(_, guardianship)| guardianship.in_force.is_some());
+        let guardians = in_force.map(|((subject, guardian), _)| (subject.organization, Actor::Guardian(*guardian)));
+        for (organization, actor) in patients.chain(guardians).collect::<Vec<_>>() {
+            self.note_opener(organization, actor);
+        }
+    }
+
     /// What comes before the transactions of a block.
     pub(super) fn begin(&mut self, block: Moment) {
         if let Some((version, height)) = self.scheduled
@@ -160,6 +186,9 @@ impl Model {
             (self.format, self.scheduled) = (version, None);
             self.upgraded.insert(version, block);
             self.note_removed(block.height);
+            if version == 5 {
+                self.note_openers();
+            }
         }
     }
 
@@ -186,7 +215,7 @@ impl Model {
         });
         let is_the_accounts = self.authority(sent.actor, sent.key).is_some();
         let is_right = sent.is_sound && sent.number == account.number;
-        is_right && is_fresh && is_paid && is_the_accounts && self.can_pay(sent, block.height) && !self.uses_again(sent)
+        is_right && is_fresh && is_paid && is_the_accounts && self.can_pay(sent, block) && !self.uses_again(sent)
     }
 
     /// What it comes to in a block that may hold it: all of its requests, or none.
@@ -201,7 +230,7 @@ impl Model {
                 self.executed.insert(sent.identity, (until, block.height));
             }
         }
-        self.pay(sent, block.height);
+        self.pay(sent, block);
         self.shows_its_key(sent.actor);
         sent.sponsor.iter().for_each(|(sponsor, _)| self.shows_its_key(*sponsor));
         let by = By { actor: sent.actor, key: sent.key, time: block.time, height: block.height };

@@ -61,6 +61,7 @@ pub fn message(sender: String, words: &Words<'_>) -> Message {
             guardian: address(words.at(1)).to_vec(),
             until: words.time("until", 2_000),
             evidence: words.named("evidence"),
+            binding: words.binding(),
         }
         .into(),
         "breaks" => MsgBreakGlass {

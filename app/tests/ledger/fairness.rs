@@ -1,7 +1,10 @@
 //! A flood from one account delays the others by little.
 
 use careledger_app::{
-    limits::{BLOCK_BYTES_MAX, PENDING_BYTES_PER_ACCOUNT_MAX, PENDING_PER_ACCOUNT_MAX, PROOFS_PER_BLOCK_MAX},
+    limits::{
+        BLOCK_BYTES_MAX, PENDING_BYTES_PER_ACCOUNT_MAX, PENDING_PER_ACCOUNT_MAX, PENDING_PER_OPENER_MAX,
+        PROOFS_PER_BLOCK_MAX,
+    },
     machine::CheckKind,
 };
 use careledger_wire::{
@@ -101,6 +104,30 @@ fn an_account_has_a_bounded_number_waiting() {
     let answers: Vec<&str> = more.iter().map(|one| name_of(&world.machine.check(one, CheckKind::New))).collect();
     assert_eq!(answers[..10], ["ok"; 10]);
     assert_eq!(answers[10], "TooManyWaiting");
+}
+
+/// Five of them filled a mempool of 5,000.
+#[test]
+fn all_whom_an_organization_opened_have_a_bounded_number_waiting() {
+    let mut world = crate::formats::familiar_in(5);
+    assert_eq!(
+        run(
+            &mut world,
+            "clinic opens carol.clinic\ncarol.clinic claims carol.clinic\nlab opens dave.lab\ndave.lab claims dave.lab"
+        ),
+        ["ok"; 4]
+    );
+    let send = |name: &str, number: usize| {
+        let transaction = unordered(&world, name, &format!("grants lab as {number}"));
+        name_of(&world.machine.check(&transaction, CheckKind::New))
+    };
+    for name in ["alice.clinic", "bob.clinic"] {
+        for number in 0..PENDING_PER_OPENER_MAX / 2 {
+            assert_eq!(send(name, number), "ok", "{name} {number}");
+        }
+    }
+    assert_eq!(send("carol.clinic", 0), "TooManyWaiting");
+    assert_eq!(send("dave.lab", 0), "ok");
 }
 
 /// CometBFT's mempool is first in, first out, and offers a block's worth of its oldest. One account

@@ -5,8 +5,9 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use careledger_app::genesis::{Genesis, GenesisError};
 use careledger_app::{machine::Machine, store::memory::MemoryStore};
 use careledger_wire::{
+    commitment,
     proto::{
-        accounts::KeyKind,
+        accounts::{KeyAuthority, KeyKind, MsgAddKey},
         identity::MsgOpenSubject,
         tx::{SignDoc, TxRaw},
     },
@@ -272,6 +273,40 @@ fn a_passkeys_signature_has_one_form_and_one_key() {
     for (what, transaction, expected) in cases {
         let mut world = portal();
         assert_eq!(name_of(&world.send(transaction)), expected, "{what}");
+    }
+}
+
+/// SEC1's "compact" form has 33 bytes, too: a key came back under another address, to another account or after its removal.
+#[test]
+fn a_passkeys_key_has_one_encoding() {
+    let compact = |name: &str| {
+        let mut bytes = *public_key(name).as_bytes();
+        bytes[0] = 5;
+        bytes
+    };
+    // Of a key and its negation one is what the compact form stands for.
+    let is_the_same = |name: &&str| {
+        let read = p256::ecdsa::VerifyingKey::from_sec1_bytes(&compact(name));
+        read.is_ok_and(|read| read == *signing_key(name).verifying_key())
+    };
+    let name =
+        ["pass-a", "pass-b", "pass-c", "pass-d", "pass-e", "pass-f"].into_iter().find(is_the_same).expect("a half");
+    for (format, expected) in [(4, "ok"), (5, "KeyNotProven")] {
+        let genesis = Genesis { state_version: format, ..genesis_with_passkeys() };
+        let mut world = World { machine: machine(&genesis), replica: machine(&genesis), time: 0 };
+        assert!(run(&mut world, crate::script::FAMILIAR).iter().all(|answer| *answer == "ok"));
+        let account = address("alice.clinic");
+        let key = PublicKey::WebAuthnP256(compact(name));
+        let digest = Sha256::digest(commitment::possession(CHAIN, &account, &key)).into();
+        let add = MsgAddKey {
+            sender: account.to_string(),
+            kind: key.kind().into(),
+            key: key.as_bytes().to_vec(),
+            authority: KeyAuthority::Device.into(),
+            possession: assertion(name, &digest).encode(),
+        };
+        let transaction = world.signed("alice.clinic", &[add.into()]);
+        assert_eq!(name_of(&world.send(transaction)), expected, "format {format}");
     }
 }
 

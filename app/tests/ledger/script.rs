@@ -313,7 +313,7 @@ impl<'a> Words<'a> {
 
     /// With `bound`, the word of the key that gets the account; `bound-by=` (key), `bound-to=`
     /// (organization), `bound-on=` (chain) and `bound-key=` (key that is named) change it.
-    fn binding(&self) -> Option<Binding> {
+    pub fn binding(&self) -> Option<Binding> {
         if !self.words.contains(&"bound") {
             return None;
         }

@@ -179,6 +179,49 @@ fn an_account_sends_its_quota_in_each_window() {
     assert_eq!(used(&world, "alice.clinic"), transaction.len() as u64);
 }
 
+/// One organization's key opened as many accounts as it liked, and each had a quota of its own, also once the
+/// organization was suspended.
+#[test]
+fn all_whom_an_organization_opened_have_what_it_has_and_little_while_it_is_suspended() {
+    let quotas = GenesisQuotas { organization_bytes: 2 * QUOTA_BYTES_MIN, window_blocks: 1_000, ..quotas() };
+    let genesis = Genesis { quotas: Some(quotas), state_version: 5, ..genesis() };
+    let mut world = World { machine: machine(&genesis), replica: machine(&genesis), time: 0 };
+    let more =
+        "clinic opens carol.clinic\ncarol.clinic claims carol.clinic\nlab opens dave.lab\ndave.lab claims dave.lab";
+    assert!(run(&mut world, &format!("{FAMILIAR}\n{more}")).iter().all(|answer| *answer == "ok"));
+    let together = |world: &World| {
+        let used = world.machine.store().get(&keys::opened_quota(&address("clinic"))).unwrap_or_default();
+        used.used_bytes
+    };
+    let mut number = 0;
+    // Sends until somebody has used up what is left; whose quota that was is seen in what all have used.
+    let mut flood = |world: &mut World, name: &str| loop {
+        number += 1;
+        let grant = message(world, None, name, &format!("grants lab as g{number} until 100000"));
+        let transaction = world.signed(name, &[grant]);
+        match name_of(&world.decide(vec![transaction]).remove(0)) {
+            "ok" => {}
+            answer => break answer,
+        }
+    };
+    for name in ["alice.clinic", "bob.clinic", "carol.clinic"] {
+        assert_eq!(flood(&mut world, name), "QuotaUsed", "{name}");
+    }
+    let used = together(&world);
+    assert!(used <= 2 * QUOTA_BYTES_MIN && used > 2 * QUOTA_BYTES_MIN - 1_000, "{used}");
+    assert_eq!(run(&mut world, "dave.lab grants chemist as g"), ["ok"], "others are not hindered");
+
+    while (world.machine.height() + 1) % 1_000 != 0 {
+        world.decide(Vec::new());
+    }
+    assert_eq!(run(&mut world, "r3 suspends clinic"), ["ok"]);
+    for name in ["alice.clinic", "bob.clinic"] {
+        assert_eq!(flood(&mut world, name), "QuotaUsed", "{name}");
+    }
+    let used = together(&world);
+    assert!(used <= QUOTA_BYTES_MIN && used > QUOTA_BYTES_MIN - 1_000, "{used}");
+}
+
 /// A refusal is paid for: it took a place in a block.
 #[test]
 fn what_is_refused_in_a_block_is_paid_for() {

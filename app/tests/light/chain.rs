@@ -232,6 +232,7 @@ fn consents(height: u64) -> Vec<Vec<u8>> {
                     guardian: guardian().address().to_vec(),
                     until: later,
                     evidence: id("evidence"),
+                    binding: None,
                 };
                 sign(by, number, sequence, &[message.into()])
             };

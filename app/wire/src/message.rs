@@ -158,6 +158,16 @@ messages! {
     FinishRecovery(accounts::MsgFinishRecovery) = "/careledger.accounts.v1.MsgFinishRecovery",
 }
 
+impl Message {
+    /// The format of the state from which on a message may say this. A program from before it does not know the field.
+    pub fn format(&self) -> u32 {
+        match self {
+            Self::AppointGuardian(message) if message.binding.is_some() => 5,
+            _ => 1,
+        }
+    }
+}
+
 /// Decodes `bytes` and refuses every encoding but the canonical one. Prost drops unknown fields
 /// silently; encoding again shows what it dropped.
 pub(crate) fn canonical<M: prost::Message + Default>(bytes: &[u8]) -> Result<M, MessageError> {

@@ -54,6 +54,12 @@ impl PublicKey {
         }
     }
 
+    /// Whether the bytes are the one encoding that counts, SEC1's compressed form: there is a second of 33 bytes
+    /// ("compact", SEC1 draft extension), which libraries read as the same point.
+    pub const fn is_compressed(&self) -> bool {
+        matches!(self.as_bytes()[0], 2 | 3)
+    }
+
     /// The address of an account whose first key this is.
     pub fn address(&self) -> Address {
         match self {

@@ -87,6 +87,7 @@ pub struct Transaction {
     sponsor: Option<Signatory>,
     replay: Replay,
     timeout_height: u64,
+    names_no_coin: bool,
     body_bytes: Vec<u8>,
     auth_info_bytes: Vec<u8>,
 }
@@ -148,6 +149,7 @@ impl Transaction {
             sponsor,
             replay,
             timeout_height: body.timeout_height,
+            names_no_coin: names_no_coin(auth.fee.as_ref()),
             body_bytes: raw.body_bytes,
             auth_info_bytes: raw.auth_info_bytes,
         })
@@ -166,6 +168,12 @@ impl Transaction {
     /// The account that every message names as its sender.
     pub fn signer(&self) -> Address {
         self.sender.account
+    }
+
+    /// Whether the fee says nothing besides that it is none: at most one coin, with a word of 3 to 16 lower-case
+    /// letters for it. Wallets that cannot leave it out write one.
+    pub fn names_no_coin(&self) -> bool {
+        self.names_no_coin
     }
 
     /// Who sends, with key and signature.
@@ -320,6 +328,16 @@ fn sender(messages: &[Message]) -> Result<Address, TransactionError> {
         return Err(TransactionError::Sender);
     }
     first.parse().map_err(|_| TransactionError::Sender)
+}
+
+/// Letters of the word for a coin in a fee of nothing.
+const DENOMINATION_LETTERS: std::ops::RangeInclusive<usize> = 3..=16;
+
+fn names_no_coin(fee: Option<&Fee>) -> bool {
+    let is_word = |coin: &Coin| {
+        DENOMINATION_LETTERS.contains(&coin.denom.len()) && coin.denom.bytes().all(|byte| byte.is_ascii_lowercase())
+    };
+    fee.is_none_or(|fee| fee.amount.len() <= 1 && fee.amount.iter().all(is_word))
 }
 
 /// The sponsor that the fee names.

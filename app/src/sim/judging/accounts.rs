@@ -1,16 +1,18 @@
 //! Accounts, their keys and recovery; organizations, their staff, and subjects.
 
+use std::collections::BTreeMap;
+
 use careledger_wire::proto::{
     accounts::{KeyAuthority, KeyKind},
     identity::{PractitionerRole, SuspensionReason},
-    state::{AccountKey, AccountRole, Registration},
+    state::{AccountKey, AccountRole, RecoveryWord, Registration},
 };
 use prost::Message as _;
 
 use super::{Judge, as_set, at};
 use crate::{
     accounts, keys,
-    sim::{messages::kind_of, script::Actor},
+    sim::{messages::kind_of, model::Word, script::Actor},
     state::StateRead as _,
 };
 
@@ -25,17 +27,25 @@ impl Judge<'_> {
             });
             let mut expected: Vec<AccountKey> = expected.collect();
             expected.sort_by(|one, other| one.key.cmp(&other.key));
+            let opened_by = account.opened_by.map(|number| self.organization(number).to_vec()).unwrap_or_default();
             self.holds(&keys::account(&self.address(*actor)), format_args!("account of {actor}"), |found| {
                 (found.number, found.sequence) = (account.number, account.sequence);
                 found.set_role(role(*actor));
                 (found.quota_window, found.quota_used_bytes) = account.paid;
                 // Nobody binds.
                 found.bound_to.clear();
+                found.opened_by = opened_by;
                 let mut held = accounts::keys_of(found);
                 held.sort_by(|one, other| one.key.cmp(&other.key));
                 if held != expected {
                     found.keys.clone_from(&expected);
                 }
+            });
+        }
+        for (organization, paid) in &network.model.opened {
+            let path = keys::opened_quota(&self.organization(*organization));
+            self.holds(&path, format_args!("quota of whom organization-{organization} opened"), |found| {
+                (found.window, found.used_bytes) = *paid;
             });
         }
         for (key, actor) in &network.model.bound {
@@ -52,19 +62,24 @@ impl Judge<'_> {
             });
         }
         for ((actor, key), recovery) in &network.model.recoveries {
-            let approvals = self.addresses(&recovery.approvals);
-            let organizations: Vec<Actor> =
-                recovery.attestations.iter().map(|number| Actor::Organization(*number)).collect();
-            let attestations = self.addresses(&organizations);
+            let organizations: BTreeMap<Actor, Word> =
+                recovery.attestations.iter().map(|(number, word)| (Actor::Organization(*number), *word)).collect();
+            let (approvals, attestations) = (self.words(&recovery.approvals), self.words(&organizations));
             let path = keys::recovery(&self.address(*actor), &network.signer(*key).address());
             self.holds(&path, format_args!("recovery of {actor} by {key}"), |found| {
                 found.round = recovery.round;
-                as_set(&mut found.approvals, approvals);
-                as_set(&mut found.attestations, attestations);
+                as_words((&mut found.approvals, &mut found.approval_words), approvals);
+                as_words((&mut found.attestations, &mut found.attestation_words), attestations);
                 found.approved_from = recovery.approved_from.map_or(0, at);
                 found.attested_from = recovery.attested_from.map_or(0, at);
             });
         }
+    }
+
+    /// Who said it, and what is kept beside it.
+    fn words(&self, words: &BTreeMap<Actor, Word>) -> Vec<(Vec<u8>, Option<RecoveryWord>)> {
+        let kept = |(generation, time)| RecoveryWord { generation, time: at(time) };
+        words.iter().map(|(actor, word)| (self.address(*actor).to_vec(), word.map(kept))).collect()
     }
 
     pub(super) fn identity(&mut self) {
@@ -130,6 +145,20 @@ impl Judge<'_> {
         if found != expected {
             self.note(format!("{} registrations wait for approvals, expected {}", found.len(), expected.len()));
         }
+    }
+}
+
+/// Two lists that belong together, in an order that the model does not know.
+fn as_words(
+    (those, words): (&mut Vec<Vec<u8>>, &mut Vec<RecoveryWord>),
+    mut expected: Vec<(Vec<u8>, Option<RecoveryWord>)>,
+) {
+    let kept = words.iter().cloned().map(Some).chain(std::iter::repeat(None));
+    let mut found: Vec<_> = those.iter().cloned().zip(kept).collect();
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    expected.sort_by(|one, other| one.0.cmp(&other.0));
+    if found != expected || words.len() > those.len() {
+        (*those, *words) = (expected.iter().map(|(by, _)| by.clone()).collect(), Vec::new());
     }
 }
 

@@ -44,6 +44,8 @@ pub(in crate::sim) struct Grant {
 pub(in crate::sim) struct Guardianship {
     pub(in crate::sim) in_force: Option<(i64, u8)>,
     pub(in crate::sim) by_custodian: Option<(i64, u8)>,
+    /// In which standing of the custodian, from format 5 on.
+    pub(in crate::sim) generation: u64,
     pub(in crate::sim) by_patient: Option<(i64, u8)>,
 }
 
@@ -121,6 +123,7 @@ impl Model {
                 match found {
                     Grant { parent: Some(_), .. } => return Err("GrantDelegated"),
                     Grant { revoked: Some(_), .. } => return Err("GrantRevoked"),
+                    Grant { until, .. } if self.format >= 5 && *until <= by.time => return Err("GrantEnded"),
                     // As it was given is its version 1.
                     Grant { amendments, .. } if *amendments + 2 != version => return Err("WrongVersion"),
                     _ => {}
@@ -237,10 +240,16 @@ impl Model {
             }
         } else {
             self.claimed(by, subject)?;
+            if self.format >= 5 {
+                self.manages(by)?;
+            }
         }
         ends(approval.0, by.time)?;
         let key = (subject, guardian);
         let mut known = self.guardians.get(&key).copied().unwrap_or_default();
+        if self.format >= 5 && !self.still_speaks(subject.organization, known.generation, by.time) {
+            (known.by_custodian, known.generation) = (None, 0);
+        }
         // A guardian's key is of one subject, for ever; unless it became one of another account.
         let actor = Actor::Guardian(guardian);
         let is_this_ones = known.in_force.is_some() && self.accounts.contains_key(&actor);
@@ -251,9 +260,12 @@ impl Model {
         if known.in_force == Some(approval) || own.replace(approval) == Some(approval) {
             return Err("AlreadyAppointed");
         }
+        if is_custodian && self.format >= 5 {
+            known.generation = self.generation(subject.organization);
+        }
         if known.by_custodian == known.by_patient {
             known = Guardianship { in_force: Some(approval), ..Guardianship::default() };
-            self.open(Actor::Guardian(guardian));
+            self.open_for(subject.organization, Actor::Guardian(guardian));
         }
         self.guardians.insert(key, known);
         Ok(())

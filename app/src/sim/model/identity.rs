@@ -87,7 +87,7 @@ impl Model {
                 if !self.is_unused(actor) && !self.accounts.contains_key(&actor) {
                     return Err("AddressInUse");
                 }
-                self.open(actor);
+                self.open_for(organization, actor);
                 self.practitioners.insert((organization, practitioner), Enrolment { until, suspended: None });
                 Ok(())
             }
@@ -109,7 +109,7 @@ impl Model {
                 if !self.is_unused(Actor::Patient(patient)) {
                     return Err("AddressInUse");
                 }
-                self.open(Actor::Patient(patient));
+                self.open_for(organization, Actor::Patient(patient));
                 self.subjects.insert(subject, false);
                 Ok(())
             }

@@ -17,6 +17,8 @@ pub(in crate::sim) struct Account {
     pub(in crate::sim) keys: BTreeMap<Key, bool>,
     /// The window in which it last paid, and the bytes that it paid for in it.
     pub(in crate::sim) paid: (u64, u64),
+    /// The organization that opened it, where that is noted.
+    pub(in crate::sim) opened_by: Option<u8>,
 }
 
 /// Who may restore an account.
@@ -33,10 +35,20 @@ pub(in crate::sim) struct Guarded {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::sim) struct Recovery {
     pub(in crate::sim) round: u64,
-    pub(in crate::sim) approvals: BTreeSet<Actor>,
+    pub(in crate::sim) approvals: BTreeMap<Actor, Word>,
     pub(in crate::sim) approved_from: Option<i64>,
-    pub(in crate::sim) attestations: BTreeSet<u8>,
+    pub(in crate::sim) attestations: BTreeMap<u8, Word>,
     pub(in crate::sim) attested_from: Option<i64>,
+}
+
+/// In which standing of an organization something was said, and when; nothing before format 5.
+pub(in crate::sim) type Word = Option<(u64, i64)>;
+
+/// When the time lock ends that begins with the last word needed.
+fn locked_until(words: impl Iterator<Item = Word>, needed: usize, delay: i64) -> Option<i64> {
+    let mut times: Vec<i64> = words.flatten().map(|(_, time)| time).collect();
+    times.sort_unstable();
+    times.get(needed.checked_sub(1)?).map(|time| time + delay)
 }
 
 /// Two guardians, another than oneself, one or two of whom suffice, after one to ninety days.
@@ -86,7 +98,7 @@ impl Model {
         }
     }
 
-    fn manages(&self, by: By) -> Answer {
+    pub(super) fn manages(&self, by: By) -> Answer {
         if let Actor::Organization(organization) = by.actor {
             self.standing_of(organization, by.time)?;
         }
@@ -117,11 +129,45 @@ impl Model {
         if self.is_nobodys(key) { Ok(()) } else { Err("KeyInUse") }
     }
 
-    /// What counts of a recovery: earlier rounds do not.
-    fn recovery(&self, account: Actor, key: Key) -> Recovery {
+    /// What counts of a recovery: earlier rounds do not, nor what an organization said in another standing.
+    fn recovery(&self, account: Actor, key: Key, time: i64) -> Recovery {
         let round = self.guarded.get(&account).map_or(0, |guarded| guarded.round);
         let known = self.recoveries.get(&(account, key)).filter(|known| known.round == round);
-        known.cloned().unwrap_or(Recovery { round, ..Recovery::default() })
+        let mut known = known.cloned().unwrap_or(Recovery { round, ..Recovery::default() });
+        if self.format >= 5 {
+            known.approvals.retain(|actor, word| match actor {
+                Actor::Organization(organization) => self.still_says(*organization, *word, time),
+                _ => word.is_some(),
+            });
+            known.attestations.retain(|organization, word| self.still_says(*organization, *word, time));
+            self.lock(account, &mut known);
+        }
+        known
+    }
+
+    /// Whether what an organization said counts still.
+    fn still_says(&self, organization: u8, word: Word, time: i64) -> bool {
+        word.is_some_and(|(generation, _)| self.still_speaks(organization, generation, time))
+    }
+
+    pub(super) fn still_speaks(&self, organization: u8, generation: u64, time: i64) -> bool {
+        self.standing_of(organization, time).is_ok() && self.generation(organization) == generation
+    }
+
+    pub(super) fn generation(&self, organization: u8) -> u64 {
+        self.organizations.get(&organization).map_or(0, |found| found.generation)
+    }
+
+    fn word(&self, actor: Actor, time: i64) -> Word {
+        let Actor::Organization(organization) = actor else { return (self.format >= 5).then_some((0, time)) };
+        (self.format >= 5).then_some((self.generation(organization), time))
+    }
+
+    fn lock(&self, account: Actor, recovery: &mut Recovery) {
+        let (threshold, delay) =
+            self.guarded.get(&account).map_or((0, 0), |guarded| (usize::from(guarded.threshold), guarded.delay));
+        recovery.approved_from = locked_until(recovery.approvals.values().copied(), threshold, delay);
+        recovery.attested_from = locked_until(recovery.attestations.values().copied(), 2, IN_PERSON);
     }
 
     fn keep(&mut self, account: Actor, key: Key, recovery: Recovery) {
@@ -190,11 +236,13 @@ impl Model {
                     return Err("NotAGuardian");
                 }
                 self.candidate(account, key)?;
-                let mut recovery = self.recovery(account, key);
-                if !recovery.approvals.insert(by.actor) {
+                let mut recovery = self.recovery(account, key, by.time);
+                if recovery.approvals.insert(by.actor, self.word(by.actor, by.time)).is_some() {
                     return Err("RecoveryApproved");
                 }
-                if recovery.approvals.len() >= usize::from(guarded.threshold) {
+                if self.format >= 5 {
+                    self.lock(account, &mut recovery);
+                } else if recovery.approvals.len() >= usize::from(guarded.threshold) {
                     recovery.approved_from = recovery.approved_from.or(Some(by.time + guarded.delay));
                 }
                 self.keep(account, key, recovery);
@@ -203,11 +251,13 @@ impl Model {
             Request::AttestRecovery { account, key } => {
                 let organization = self.organization(by)?;
                 self.candidate(account, key)?;
-                let mut recovery = self.recovery(account, key);
-                if !recovery.attestations.insert(organization) {
+                let mut recovery = self.recovery(account, key, by.time);
+                if recovery.attestations.insert(organization, self.word(by.actor, by.time)).is_some() {
                     return Err("RecoveryApproved");
                 }
-                if recovery.attestations.len() >= 2 {
+                if self.format >= 5 {
+                    self.lock(account, &mut recovery);
+                } else if recovery.attestations.len() >= 2 {
                     recovery.attested_from = recovery.attested_from.or(Some(by.time + IN_PERSON));
                 }
                 self.keep(account, key, recovery);
@@ -216,7 +266,7 @@ impl Model {
             Request::FinishRecovery { account, key, is_proven } => {
                 self.helps(by)?;
                 self.candidate(account, key)?;
-                let recovery = self.recovery(account, key);
+                let recovery = self.recovery(account, key, by.time);
                 let is_by_guardians = self.may_finish(account, &recovery, by.time)?;
                 if !is_proven {
                     return Err("KeyNotProven");
@@ -243,13 +293,13 @@ impl Model {
         if recovery.approvals.is_empty() && recovery.attestations.is_empty() {
             return Err("NoRecovery");
         }
-        let standing = recovery.attestations.iter().filter(|other| self.standing_of(**other, time).is_ok()).count();
+        let standing = recovery.attestations.keys().filter(|other| self.standing_of(**other, time).is_ok()).count();
         let speaks = |actor: &&Actor| match actor {
             Actor::Organization(organization) if self.format >= 4 => self.standing_of(*organization, time).is_ok(),
             _ => true,
         };
         let threshold = self.guarded.get(&account).map_or(0, |guarded| usize::from(guarded.threshold));
-        let approved = recovery.approvals.iter().filter(speaks).count() >= threshold;
+        let approved = recovery.approvals.keys().filter(speaks).count() >= threshold;
         let ways = [
             (true, recovery.approved_from.filter(|_| approved)),
             (false, recovery.attested_from.filter(|_| standing >= 2)),

@@ -153,6 +153,10 @@ pub struct MsgAppointGuardian {
     /// Salted commitment to the evidence of the guardianship, which stays off chain, 32 bytes.
     #[prost(bytes = "vec", tag = "5")]
     pub evidence: ::prost::alloc::vec::Vec<u8>,
+    /// The guardian's key wants an account at the subject's organization, from format 5 on. With it the address is free
+    /// as long as no key has shown itself there.
+    #[prost(message, optional, tag = "10")]
+    pub binding: ::core::option::Option<super::super::accounts::v1::Binding>,
 }
 /// An accredited organization opens a view without consent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

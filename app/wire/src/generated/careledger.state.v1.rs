@@ -22,9 +22,24 @@ pub struct Account {
     /// Bytes of transactions that it paid for in that window.
     #[prost(uint64, tag = "7")]
     pub quota_used_bytes: u64,
-    /// The organization at which a patient's key said that it wants its subject; empty where nobody asked.
+    /// The organization at which a patient's key said that it wants its subject, or a guardian's that it guards one;
+    /// empty where nobody asked.
     #[prost(bytes = "vec", tag = "8")]
     pub bound_to: ::prost::alloc::vec::Vec<u8>,
+    /// The organization that opened the account, from format 5 on; empty where registrars did, or the account became
+    /// a key of another's.
+    #[prost(bytes = "vec", tag = "9")]
+    pub opened_by: ::prost::alloc::vec::Vec<u8>,
+}
+/// What all accounts that an organization opened have paid for together, where there are quotas.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenedQuota {
+    /// The window of blocks in which any of them last paid.
+    #[prost(uint64, tag = "1")]
+    pub window: u64,
+    /// Bytes of transactions in that window.
+    #[prost(uint64, tag = "2")]
+    pub used_bytes: u64,
 }
 /// What the chain was started as. A node that joins from a snapshot learns it from here, proven.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -484,6 +499,9 @@ pub struct GuardianshipApproval {
     pub until: i64,
     #[prost(bytes = "vec", tag = "2")]
     pub evidence: ::prost::alloc::vec::Vec<u8>,
+    /// Of an organization: its generation when it approved, from format 5 on. The approval holds in that standing only.
+    #[prost(uint64, tag = "3")]
+    pub generation: u64,
 }
 /// A view that was opened without consent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -581,7 +599,7 @@ pub struct Guardians {
     pub is_recovering: bool,
 }
 /// A key that shall replace those of an account.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Recovery {
     /// The round of these approvals; others count for nothing.
     #[prost(uint64, tag = "1")]
@@ -598,6 +616,21 @@ pub struct Recovery {
     /// When it may replace the keys, Unix seconds; 0 before the second attestation.
     #[prost(int64, tag = "5")]
     pub attested_from: i64,
+    /// One for each of the approvals, and of the attestations, from format 5 on.
+    #[prost(message, repeated, tag = "6")]
+    pub approval_words: ::prost::alloc::vec::Vec<RecoveryWord>,
+    #[prost(message, repeated, tag = "7")]
+    pub attestation_words: ::prost::alloc::vec::Vec<RecoveryWord>,
+}
+/// When somebody approved or attested a recovery.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecoveryWord {
+    /// An organization's generation then, 0 of anybody else: what it gave in another standing counts for nothing.
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+    /// Unix seconds: the time lock begins with the last that is needed of those that count.
+    #[prost(int64, tag = "2")]
+    pub time: i64,
 }
 /// What an account may send. An account has one role for ever: a patient's key is never an
 /// organization's.
