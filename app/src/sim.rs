@@ -23,7 +23,13 @@ mod stories;
 mod telling;
 pub mod trapdoor;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use parking_lot::Mutex;
 
 use crate::{
     machine::{Block, Machine},
@@ -89,6 +95,29 @@ pub fn run(seed: u64) -> Result<Report, Box<Failure>> {
         let (script, violation) = shrink::shrink(script);
         Box::new(Failure { seed, violation, script })
     })
+}
+
+/// Runs the scripts of these seeds on all cores: what each came to, in their order.
+///
+/// On threads of its own: machines check signatures in a pool, and a thread of the pool that waits for some would begin another
+/// seed meanwhile, on top of its stack, and there another.
+pub fn run_each(seeds: &[u64]) -> Vec<Result<Report, Box<Failure>>> {
+    let (next, played) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = || {
+        while let Some((place, seed)) = take(&next, seeds) {
+            let report = run(seed);
+            played.lock().insert(place, report);
+        }
+    };
+    thread::scope(|scope| {
+        (0..thread::available_parallelism().map_or(1, usize::from)).for_each(|_| drop(scope.spawn(work)))
+    });
+    played.into_inner().into_values().collect()
+}
+
+fn take(next: &AtomicUsize, seeds: &[u64]) -> Option<(usize, u64)> {
+    let place = next.fetch_add(1, Ordering::Relaxed);
+    seeds.get(place).map(|seed| (place, *seed))
 }
 
 /// Runs a script.

@@ -2,7 +2,6 @@
 //! other and with the model. `careledgerd sim --seeds 5000` runs many.
 
 use careledger_app::sim::{self, Report, Script};
-use rayon::prelude::*;
 
 /// Seeds that every run of the tests plays.
 const SEEDS: u64 = 100;
@@ -122,8 +121,8 @@ const PROPOSALS: [&str; 9] = [
 #[test]
 fn replicas_and_model_agree_whatever_happens() {
     let mut sum = Report::default();
-    let played: Vec<_> = (0..SEEDS).chain(SEEDS_BEYOND).collect::<Vec<_>>().into_par_iter().map(sim::run).collect();
-    for report in played {
+    let seeds: Vec<u64> = (0..SEEDS).chain(SEEDS_BEYOND).collect();
+    for report in sim::run_each(&seeds) {
         sum.add(&report.unwrap_or_else(|failure| panic!("{failure}")));
     }
     let missing: Vec<_> = ANSWERS.iter().filter(|answer| !sum.answers.contains_key(*answer)).collect();
@@ -136,8 +135,7 @@ fn replicas_and_model_agree_whatever_happens() {
 fn a_chain_comes_to_every_format_by_vote_whatever_happens() {
     let lives = sim::LIVES_FROM..sim::LIVES_FROM + LIVES;
     let mut sum = Report::default();
-    let played: Vec<_> = lives.collect::<Vec<_>>().into_par_iter().map(sim::run).collect();
-    for report in played {
+    for report in sim::run_each(&lives.collect::<Vec<_>>()) {
         sum.add(&report.unwrap_or_else(|failure| panic!("{failure}")));
     }
     // Chance may vote for other registrars, or for another height, at the wrong time.

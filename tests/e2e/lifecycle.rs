@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The newest format of the state.
-const NEWEST: u64 = 4;
+const NEWEST: u64 = 5;
 /// Blocks from the vote to the upgrade: enough for the vote itself.
 const NOTICE_BLOCKS: u64 = 12;
 /// The validator that is set up anew, and later rolled back.

@@ -2,7 +2,6 @@
 
 use careledger_app::sim;
 use clap::Args;
-use rayon::prelude::*;
 
 use super::{Failure, Result};
 
@@ -46,7 +45,7 @@ impl Sim {
             if self.show {
                 seeds.iter().for_each(|seed| print!("seed {seed}:\n{}", sim::Script::of_seed(*seed)));
             }
-            let played: std::result::Result<Vec<_>, _> = seeds.into_par_iter().map(sim::run).collect();
+            let played: std::result::Result<Vec<_>, _> = sim::run_each(&seeds).into_iter().collect();
             for report in played.map_err(|failure| Failure::new(failure.to_string()))? {
                 sum.add(&report);
             }
