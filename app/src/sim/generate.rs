@@ -18,6 +18,10 @@ const LIFE_EVENTS: usize = EVENTS + 2 * SPENT;
 const DAY: i64 = 86_400;
 /// Transactions that are more than a quota, of some 450 bytes each.
 const SPENT: usize = 45;
+/// Those of one patient, of some 300 bytes each.
+const SPENT_TOGETHER: usize = 80;
+/// Stories of words that lost their standing, in scripts of the newest formats.
+const WORDS: usize = 3;
 
 /// A script that is being made, and how late it is in it.
 pub(super) struct Generator {
@@ -42,9 +46,16 @@ pub(super) fn script(seed: u64) -> Script {
     while generator.events.len() < EVENTS {
         generator.event();
     }
-    let script = Script { first_format, has_quotas: false, events: generator.events };
-    // What a seed asked for when there were two formats it asks for still; every second one of the next two.
-    if seed.is_multiple_of(2) { script.in_next_formats() } else { script }
+    // What a seed asked for when there were two formats every second one asks for still; the others of later ones.
+    let later = match seed % 4 {
+        0 => 3,
+        2 => 1,
+        _ => 0,
+    };
+    if later == 3 {
+        (0..WORDS).for_each(|_| stories::words(&mut generator));
+    }
+    Script { first_format, has_quotas: false, events: generator.events }.in_formats_later(later)
 }
 
 impl Generator {
@@ -61,6 +72,25 @@ impl Generator {
                 self.spend();
             }
         }
+        self.spend_together();
+    }
+
+    /// What all whom an organization opened can send together, sometimes while it is suspended.
+    fn spend_together(&mut self) {
+        let organization = self.random.below(ORGANIZATIONS);
+        if self.random.happens(50) {
+            self.send(Actor::Registrar(0), Request::Suspend { organization });
+        }
+        for patient in (1..PATIENTS).filter(|patient| usual(*patient).organization == organization) {
+            let actor = Actor::Patient(patient);
+            let signing = Signing { actor, key: Key::Of(actor), sponsor: None, is_sponsored: false };
+            for _ in 0..SPENT_TOGETHER {
+                let requests = vec![Request::Revoke { subject: usual(patient), grant: 0 }];
+                self.events.push(Event::Send { signing, requests, delivery: Delivery::Ordered });
+            }
+        }
+        self.offer();
+        self.decide(1);
     }
 
     /// Whoever the registrars are by now: one proposes the format, as many vote as must, the others are refused.

@@ -151,14 +151,14 @@ impl Script {
         generate::script(seed)
     }
 
-    /// The same of the formats that follow: from the second on where it was from the first, and so on.
-    pub(super) fn in_next_formats(mut self) -> Self {
-        self.first_format += 1;
+    /// The same of the formats that follow: with `later` 1, from the second on where it was from the first, and so on.
+    pub(super) fn in_formats_later(mut self, later: u32) -> Self {
+        self.first_format += later;
         for event in &mut self.events {
             let Event::Send { requests, .. } = event else { continue };
             for request in requests {
                 if let Request::Propose { decision: Decision::Upgrade { version: version @ 2.., .. }, .. } = request {
-                    *version += 1;
+                    *version += later;
                 }
             }
         }

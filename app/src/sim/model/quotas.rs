@@ -13,7 +13,8 @@ pub(in crate::sim) fn allowance(actor: Actor) -> u64 {
         Actor::Registrar(_) => 1 << 20,
         Actor::Organization(_) => 16 * 1024,
         Actor::Practitioner(_) => 16 * 1024 + 1,
-        Actor::Patient(_) | Actor::Guardian(_) => 16 * 1024 + 2,
+        // More than an organization: what its patients have together ends before, while it is in good standing.
+        Actor::Patient(_) | Actor::Guardian(_) => 20 * 1024,
     }
 }
 
