@@ -47,7 +47,7 @@ use crate::{
     records::{Content, Stored},
     resources::{Access, Resource, resource},
     search::Handling,
-    validate::{self as validation, Link},
+    validate::{self as validation, Link, LinkKind},
 };
 
 pub use commit::commit;
@@ -241,7 +241,7 @@ pub fn check(resource_type: &str, incoming: &Incoming) -> Result<Vec<Link>, Refu
                 return Err(Refusal::invalid(resource_type, "resourceType is not that of the address"));
             }
             let links = validation::resource(document)?;
-            if let Some(link) = links.iter().find(|link| link.is_reference && is_conditional(link)) {
+            if let Some(link) = links.iter().find(|link| is_conditional(link)) {
                 return Err(Refusal::invalid(
                     link.path.clone(),
                     "a conditional reference stands outside a transaction",
@@ -255,7 +255,7 @@ pub fn check(resource_type: &str, incoming: &Incoming) -> Result<Vec<Link>, Refu
 /// A reference of the form `Type?query`.
 pub fn is_conditional(link: &Link) -> bool {
     let text = link.node.as_str().unwrap_or_default();
-    text.contains('?') && !text.starts_with("http") && !text.starts_with("urn:")
+    link.kind == LinkKind::Reference && text.contains('?') && !text.starts_with("http") && !text.starts_with("urn:")
 }
 
 /// The local Patient that a resource is about: itself, or what its parameter `patient` finds.

@@ -7,6 +7,7 @@
 //! The same walk collects the [`Link`]s of a resource, so that a transaction can rewrite them.
 
 mod contained;
+mod link;
 pub mod narrative;
 pub(crate) mod path;
 mod primitive;
@@ -16,6 +17,7 @@ mod tests;
 
 use std::{borrow::Cow, collections::HashMap};
 
+pub use link::{Link, LinkKind};
 pub use primitive::{is_id, is_instant};
 
 use crate::{
@@ -28,17 +30,6 @@ use path::Path;
 
 /// Most findings of one validation: who made that many mistakes has enough to go on.
 pub const FINDINGS_MAX: usize = 100;
-
-/// A value that may name another resource: `Reference.reference`, uri, url, canonical.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// Where the value stands.
-    pub node: Node,
-    /// Element path.
-    pub path: String,
-    /// Is a `Reference.reference`, which may be conditional.
-    pub is_reference: bool,
-}
 
 /// Checks a resource against the definitions.
 ///
@@ -105,6 +96,7 @@ impl Finding {
 }
 
 struct Walk<'a> {
+    document: &'a Document,
     path: Path<'a>,
     links: Vec<Link>,
     findings: Vec<Finding>,
@@ -123,6 +115,7 @@ impl<'a> Walk<'a> {
 
     fn of(document: &'a Document, findings_max: usize, within: Resources) -> Self {
         let mut walk = Self {
+            document,
             path: Path::default(),
             links: Vec::new(),
             findings: Vec::new(),
@@ -270,10 +263,7 @@ impl<'a> Walk<'a> {
         if element.codes.is_some_and(|codes| codes.binary_search(&text).is_err()) {
             self.find(node, "is not one of the codes that FHIR R4 requires here");
         }
-        if matches!(kind, Primitive::Uri | Primitive::Url | Primitive::Canonical) {
-            self.scope.link(text);
-            self.links.push(Link { node: node.clone(), path: self.path.to_string(), is_reference: false });
-        }
+        self.link(node, kind, element.name, text);
     }
 
     /// A concept whose codes are required has one of them.

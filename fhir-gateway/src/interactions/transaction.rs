@@ -7,20 +7,15 @@
 //! that fails then is the answer of its own entry.
 
 pub mod entry;
+mod identity;
 mod resolve;
-
-use std::collections::BTreeSet;
 
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Context, accepted,
-    batch::IN_BUNDLES,
-    bundle::Writer,
-    commit, condition,
-    create::{self, id_of_new},
-    delete, documents, everything, history, idempotency, kept, log, may_see, operation, patch, permit, permit_about,
-    read, search, update, vread, writable,
+    Answer, Context, accepted, batch::IN_BUNDLES, bundle::Writer, commit, condition, create, delete, documents,
+    everything, history, idempotency, kept, log, may_see, operation, patch, permit, permit_about, read, search, update,
+    vread, writable,
 };
 use crate::{
     audit::Action,
@@ -33,7 +28,8 @@ use crate::{
     validate,
 };
 use entry::Entry;
-use resolve::Names;
+use identity::{Identities, identities};
+use resolve::{Names, Resolving};
 
 /// Most entries of one Bundle.
 pub const ENTRIES_MAX: usize = 5_000;
@@ -58,19 +54,21 @@ pub async fn transaction(context: &Context<'_>, bundle: &Document) -> Result<Ans
     let entries = entries(bundle)?;
     documents::provide::check(bundle)?;
     let entries = entries.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let names = Names::of(&entries)?;
     let keyed: Vec<Option<String>> = entries.iter().map(|entry| keyed(context, entry)).collect();
     let conditions: Vec<(&str, &str)> = entries.iter().filter_map(Entry::condition).collect();
     let ids = entries.iter().zip(&keyed).filter_map(|(entry, id)| Some((entry.resource_type(), id.as_deref()?)));
     let referred = resolve::conditions(&links);
     condition::look_up(context, conditions.iter().copied().chain(referred)).await?;
     let _held = context.conditions.hold(&conditions.into_iter().chain(ids).collect::<Vec<_>>()).await?;
-    let (names, existing) = name(context, &entries, &keyed).await?;
-    let edits = resolve::edits(context, bundle, &links, &names).await?;
+    let identities = identities(context, &entries, &keyed).await?;
     let is_again = took_effect(context, &entries, &keyed).await?;
+    let resolving = Resolving { context, entries: &entries, names: &names, identities: &identities, is_again };
+    let edits = resolving.edits(bundle, &links).await?;
     let planning = Planning { context, bundle, edits: &edits, is_again };
     let mut plans = Vec::with_capacity(entries.len());
     for (at, entry) in entries.iter().enumerate() {
-        let plan = match (&existing[at], &names.ids[at]) {
+        let plan = match (&identities.existing[at], &identities.ids[at]) {
             (true, Some(id)) if entry.method == "POST" => Ok(Plan::Exists(id.clone())),
             // Nothing meets the condition and nobody chose the id: it is a create.
             (false, Some(id)) if entry.method == "PUT" && entry.address().is_none() => planning.create(entry, id).await,
@@ -112,69 +110,6 @@ pub fn entries(bundle: &Document) -> Result<Vec<Result<Entry, Refusal>>, Refusal
         return Err(Refusal::BadRequest(format!("a Bundle has at most {ENTRIES_MAX} entries here")));
     }
     Ok(items.iter().enumerate().map(|(at, node)| Entry::read(at, node)).collect())
-}
-
-/// Gives every entry its id, and says which name resources that exist by condition.
-async fn name(
-    context: &Context<'_>,
-    entries: &[Entry],
-    keyed: &[Option<String>],
-) -> Result<(Names, Vec<bool>), Refusal> {
-    let mut names = Names::default();
-    let mut existing = vec![false; entries.len()];
-    let mut seen = BTreeSet::new();
-    for (at, entry) in entries.iter().enumerate() {
-        let resource_type = entry.resource_type();
-        if entry.method == "GET" {
-            names.ids.push(None);
-            continue;
-        }
-        let found = existing_id(context, entry).await.map_err(|refusal| refusal.of_entry(at))?;
-        existing[at] = found.is_some();
-        let id = found.or_else(|| entry.address().map(str::to_owned)).or_else(|| keyed[at].clone());
-        let id = match id {
-            Some(id) => id,
-            None => id_in(context, entry, &seen).await.map_err(|refusal| refusal.of_entry(at))?,
-        };
-        if !seen.insert((resource_type.to_string(), id.clone())) && entry.method != "POST" {
-            return Err(Refusal::invalid(format!("Bundle.entry[{at}]"), "names a resource that another entry names"));
-        }
-        names.add(entry, &id);
-        names.ids.push(Some(id));
-    }
-    Ok((names, existing))
-}
-
-/// The id of what an entry creates: by its condition, if it has one that no other entry has.
-async fn id_in(context: &Context<'_>, entry: &Entry, seen: &BTreeSet<(String, String)>) -> Result<String, Refusal> {
-    let resource_type = entry.resource_type();
-    if let Some((_, condition)) = entry.condition() {
-        let id = condition::plan(context, writable(resource_type)?, condition).await?.new_id()?;
-        if !seen.contains(&(resource_type.to_string(), id.clone())) {
-            return Ok(id);
-        }
-    }
-    Ok(id_of_new(&Context { key: None, ..*context }, resource_type))
-}
-
-/// The id of the resource that an entry names by condition, if there is one.
-async fn existing_id(context: &Context<'_>, entry: &Entry) -> Result<Option<String>, Refusal> {
-    let kind = writable(entry.resource_type())?;
-    let Some((_, condition)) = entry.condition() else { return Ok(None) };
-    let found = condition::one(context, kind, condition).await?;
-    match (entry.method.as_str(), &found) {
-        ("PUT", Some(id)) if entry.resource_id().is_some_and(|named| named != id) => {
-            Err(Refusal::BadRequest("the resource has another id than the one that the condition found".to_string()))
-        }
-        ("PUT", None) => {
-            if let Some(id) = entry.resource_id() {
-                update::must_be_free(context, kind, id).await?;
-            }
-            Ok(None)
-        }
-        ("PATCH", None) => Err(Refusal::NotFound),
-        _ => Ok(found),
-    }
 }
 
 /// What every entry is planned with.

@@ -32,6 +32,12 @@ impl Edit {
     pub fn string(node: &Node, text: &str) -> Self {
         Self { range: node.range(), text: quoted(text) }
     }
+
+    /// Puts `text` in place of a part of a JSON string: [`Document::parts_of_string`].
+    pub fn within_string(range: Range<usize>, text: &str) -> Self {
+        let quoted = quoted(text);
+        Self { range, text: quoted[1..quoted.len() - 1].to_owned() }
+    }
 }
 
 impl Document {
@@ -48,6 +54,21 @@ impl Document {
         }
         bytes.extend_from_slice(&self.bytes[copied..]);
         bytes
+    }
+
+    /// Where parts of a string, in order and by offsets of what it says, stand in the bytes: escapes are longer than
+    /// what they stand for.
+    pub fn parts_of_string(&self, node: &Node, parts: &[Range<usize>]) -> Vec<Range<usize>> {
+        let (mut at, mut said) = (node.start + 1, 0);
+        let mut to = |offset: usize| {
+            while said < offset {
+                let (length, stands_for) = next_of_string(&self.bytes[at..]);
+                at += length;
+                said += stands_for;
+            }
+            at
+        };
+        parts.iter().map(|part| to(part.start)..to(part.end)).collect()
     }
 
     /// The edit that gives the resource the id `id`. None if it has it, or is no resource.
@@ -124,6 +145,20 @@ fn edits_within(meta: &Node, wanted: Vec<(&str, String)>) -> Vec<Edit> {
 
 fn members(members: &[(&str, String)]) -> String {
     members.iter().map(|(key, text)| format!("\"{key}\":{text}")).collect::<Vec<_>>().join(",")
+}
+
+/// How many bytes the next part of a string has, and how many bytes of what it says it stands for.
+fn next_of_string(bytes: &[u8]) -> (usize, usize) {
+    let unit = || u32::from_str_radix(std::str::from_utf8(bytes.get(2..6)?).ok()?, 16).ok();
+    match bytes {
+        [b'\\', b'u', ..] => match unit().and_then(char::from_u32) {
+            Some(character) => (6, character.len_utf8()),
+            // The first of two surrogates: the parser refuses one alone.
+            None => (12, 4),
+        },
+        [b'\\', ..] => (2, 1),
+        _ => (1, 1),
+    }
 }
 
 /// `text` as a JSON string.

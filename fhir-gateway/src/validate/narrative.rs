@@ -2,6 +2,8 @@
 //! neither listed here nor refused by name is refused: scripts, forms, frames, objects, event
 //! handlers, and whatever a browser learns next.
 
+use std::ops::Range;
+
 use quick_xml::{
     Reader, XmlVersion,
     events::{BytesStart, Event},
@@ -135,6 +137,37 @@ pub fn problem(text: &str) -> Option<&'static str> {
     check(text).err()
 }
 
+/// Where in a narrative stand the addresses that it links to and shows, as XML writes them: `href` of each `a`, `src` of
+/// each `img`. None in what is no narrative.
+pub fn addresses(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    if !text.contains("href") && !text.contains("src") {
+        return found;
+    }
+    let mut reader = Reader::from_str(text);
+    while let Ok(event) = reader.read_event() {
+        let tag = match event {
+            Event::Start(tag) | Event::Empty(tag) => tag,
+            Event::Eof => break,
+            _ => continue,
+        };
+        let name = match tag.name().0 {
+            "a" => "href",
+            "img" => "src",
+            _ => continue,
+        };
+        if let Ok(Some(attribute)) = tag.try_get_attribute(name) {
+            // The reader copies nothing: the value is a part of the text, wherever that stands in memory.
+            let start = attribute.value.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
+            let range = start..start.wrapping_add(attribute.value.len());
+            if text.get(range.clone()) == Some(&*attribute.value) {
+                found.push(range);
+            }
+        }
+    }
+    found
+}
+
 fn check(text: &str) -> Result<(), &'static str> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
@@ -244,6 +277,14 @@ mod tests {
         ] {
             assert_eq!(problem(&div(inner)), None, "{inner}");
         }
+    }
+
+    #[test]
+    fn the_addresses_of_links_and_images_are_found_as_they_are_written() {
+        let text =
+            div("<a title='é' href=\"urn:a?b&amp;c\">href</a><img alt=\"src\" src='b' /><q cite=\"c\">x</q><a/>");
+        let found: Vec<&str> = addresses(&text).into_iter().map(|range| &text[range]).collect();
+        assert_eq!(found, ["urn:a?b&amp;c", "b"]);
     }
 
     #[test]

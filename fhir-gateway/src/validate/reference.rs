@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
-use super::{Link, Walk, primitive};
+use super::{Link, LinkKind, Walk, primitive};
 use crate::{json::Node, resources::elements::definition};
 
 /// What the entries of a Bundle are, by `fullUrl`: what `urn:uuid:…` means within it.
 pub(super) fn entries(root: &Node) -> HashMap<&str, &str> {
     let entries = root.get("entry").filter(|_| root.text("resourceType") == Some("Bundle"));
     let named = |entry| Some((Node::text(entry, "fullUrl")?, entry.get("resource")?.text("resourceType")?));
-    entries.map_or(&[][..], Node::items).iter().filter_map(named).collect()
+    // The resource of a PATCH says how another one is to be changed.
+    let is_patch = |entry: &&Node| entry.get("request").and_then(|request| request.text("method")) == Some("PATCH");
+    entries.map_or(&[][..], Node::items).iter().filter(|entry| !is_patch(entry)).filter_map(named).collect()
 }
 
 impl<'a> Walk<'a> {
@@ -38,7 +40,7 @@ impl<'a> Walk<'a> {
         } else {
             self.find(reference, "is not a reference: Type/id, #id, a URL, a URN or Type?query");
         }
-        self.links.push(Link { node: reference.clone(), path: self.path.to_string(), is_reference: true });
+        self.links.push(Link { node: reference.clone(), path: self.path.to_string(), kind: LinkKind::Reference });
         self.path.leave();
     }
 

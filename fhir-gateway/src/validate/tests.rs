@@ -164,10 +164,24 @@ fn links_are_found_wherever_they_stand() {
     let text = r##"{"resourceType":"DocumentReference","status":"current","subject":{"reference":"urn:uuid:1"},
         "content":[{"attachment":{"url":"urn:uuid:2"}}],"contained":[{"resourceType":"Patient",
         "id":"c","link":[{"type":"refer","other":{"reference":"Patient?identifier=a|b"}}]}],
-        "author":[{"reference":"#c"}]}"##;
-    let links = resource(&Document::parse(text.as_bytes().to_vec()).expect("JSON")).expect("valid");
-    let found: Vec<_> = links.iter().map(|link| (link.node.as_str().expect("text"), link.is_reference)).collect();
-    assert_eq!(found, [("urn:uuid:1", true), ("urn:uuid:2", false), ("Patient?identifier=a|b", true), ("#c", true)]);
+        "author":[{"reference":"#c"}],"text":{"status":"generated","div":"<div xmlns=\"http:\/\/www.w3.org/1999/xhtml\">
+        \u00e9\ud83d\ude00<a href='urn:uuid:\u0033'>x</a></div>"},"implicitRules":"urn:oid:1.2",
+        "meta":{"profile":["urn:uuid:4"],"tag":[{"system":"urn:uuid:5"}]},
+        "extension":[{"url":"urn:uuid:6","valueCanonical":"urn:uuid:7"},{"url":"urn:x","valueUuid":"urn:uuid:c757873d-ec9a-4326-a141-556f43239520"}]}"##;
+    let text = text.replace('\n', "");
+    let links = resource(&Document::parse(text.clone()).expect("JSON")).expect("valid");
+    let found: Vec<_> = links.iter().map(|link| (link.node.as_str().expect("text"), link.kind)).collect();
+    let expected = [
+        ("urn:uuid:1", LinkKind::Reference),
+        ("urn:uuid:2", LinkKind::Address),
+        ("Patient?identifier=a|b", LinkKind::Reference),
+        ("#c", LinkKind::Reference),
+        ("urn:uuid:3", LinkKind::Narrative),
+        ("urn:oid:1.2", LinkKind::Address),
+        ("urn:uuid:c757873d-ec9a-4326-a141-556f43239520", LinkKind::Address),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(&text[links[4].node.range()], r"urn:uuid:\u0033", "where it stands, with its escapes");
 }
 
 #[test]

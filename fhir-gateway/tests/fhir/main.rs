@@ -29,6 +29,7 @@ mod search;
 mod smart;
 mod subscriptions;
 mod tls;
+mod transactions;
 mod users;
 mod value_sets;
 mod xml;

@@ -5,34 +5,68 @@ use std::{
     ops::Range,
 };
 
-use super::entry::Entry;
+use super::{Identities, entry::Entry};
 use crate::{
-    interactions::{Context, condition, is_conditional, kept},
+    auth::scopes::Interaction,
+    interactions::{Context, condition, is_conditional, kept, permit, update},
     json::{Document, Edit},
     outcome::Refusal,
-    validate::Link,
+    resources::elements::definition,
+    validate::{Link, LinkKind, is_id},
 };
 
-/// What entries are called, and what they are.
+/// What stands before the version in a reference to one.
+const HISTORY: &str = "/_history/";
+
+/// The entries that references may mean, by their places.
 #[derive(Debug, Default)]
-pub struct Names {
-    /// The id of each entry; none for reads.
-    pub ids: Vec<Option<String>>,
-    local: HashMap<String, String>,
+pub struct Names<'a> {
+    by_url: HashMap<&'a str, usize>,
+    /// By the `Type/id` that a RESTful `fullUrl` ends with: several, where these have several bases.
+    by_end: HashMap<&'a str, Vec<usize>>,
 }
 
-impl Names {
-    /// `entry` is the resource `id`.
-    pub fn add(&mut self, entry: &Entry, id: &str) {
-        let Some(full_url) = &entry.full_url else { return };
-        let resource_type = &entry.target.resource_type;
-        let local = format!("{resource_type}/{id}");
-        // A server that exports its own ids also refers to them relatively.
-        if let Some(at) = full_url.rfind(&format!("/{resource_type}/")) {
-            self.local.insert(full_url[at + 1..].to_string(), local.clone());
+impl<'a> Names<'a> {
+    /// The names of `entries`.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] where two entries have one: it cannot be told which of them a reference means.
+    pub fn of(entries: &'a [Entry]) -> Result<Self, Refusal> {
+        let mut names = Self::default();
+        for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.method != "GET") {
+            let Some(full_url) = &entry.full_url else { continue };
+            if let Some(first) = names.by_url.insert(full_url, at) {
+                let path = format!("Bundle.entry[{at}].fullUrl");
+                return Err(Refusal::invalid(path, format!("is that of Bundle.entry[{first}], too (bdl-7)")));
+            }
+            if let Some((_, end)) = restful(full_url) {
+                names.by_end.entry(end).or_default().push(at);
+            }
         }
-        self.local.insert(full_url.clone(), local);
+        Ok(names)
     }
+
+    /// The entry that `url` means where `within` says it: by its `fullUrl`, or relatively, from the base of the entry
+    /// that says it (FHIR R4, Bundle: resolving references). Where that has no RESTful `fullUrl`, the one entry that can be meant is.
+    fn meant(&self, within: Option<&Entry>, url: &str) -> Result<Option<usize>, &'static str> {
+        if let Some(at) = self.by_url.get(url) {
+            return Ok(Some(*at));
+        }
+        let Some(ends) = self.by_end.get(url) else { return Ok(None) };
+        match (within.and_then(|entry| restful(entry.full_url.as_deref()?)), ends.as_slice()) {
+            (Some((base, _)), _) => Ok(self.by_url.get(format!("{base}/{url}").as_str()).copied()),
+            (None, [at]) => Ok(Some(*at)),
+            (None, _) => Err("may mean several entries: the entry needs a fullUrl with the base of one"),
+        }
+    }
+}
+
+/// Base and `Type/id` of a RESTful URL.
+fn restful(url: &str) -> Option<(&str, &str)> {
+    let (rest, id) = url.rsplit_once('/')?;
+    let (base, resource_type) = rest.rsplit_once('/')?;
+    let is_it = base.starts_with("http") && is_id(id) && definition(resource_type).is_some_and(|it| it.is_resource);
+    is_it.then(|| (base, &url[base.len() + 1..]))
 }
 
 /// Edits in bytes of the Bundle, in order.
@@ -47,39 +81,116 @@ impl Edits {
     }
 }
 
-/// What has to be replaced so that every link is local.
-pub async fn edits(context: &Context<'_>, bundle: &Document, links: &[Link], names: &Names) -> Result<Edits, Refusal> {
-    let mut edits = Vec::new();
-    let mut conditions: HashMap<String, String> = HashMap::new();
-    for link in links.iter().filter(|link| is_in_resource(&link.path)) {
-        let Some(text) = link.node.as_str() else { continue };
-        let (whole, fragment) = match text.split_once('#') {
-            Some((whole, _)) => (whole, &text[whole.len()..]),
-            None => (text, ""),
-        };
-        if let Some(local) = names.local.get(whole) {
-            edits.push(Edit::string(&link.node, &format!("{local}{fragment}")));
-        } else if link.is_reference && is_conditional(link) {
-            let local = match conditions.get(text) {
-                Some(local) => local.clone(),
-                None => {
-                    let local = by_condition(context, link, text).await?;
-                    conditions.insert(text.to_string(), local.clone());
-                    local
-                }
+/// What references are resolved with.
+pub struct Resolving<'a> {
+    /// Whose request it is.
+    pub context: &'a Context<'a>,
+    /// What is written and read.
+    pub entries: &'a [Entry],
+    /// What entries are called.
+    pub names: &'a Names<'a>,
+    /// What they are.
+    pub identities: &'a Identities,
+    /// Whether an earlier try under the same key took effect.
+    pub is_again: bool,
+}
+
+impl Resolving<'_> {
+    /// What has to be replaced so that every link is local.
+    pub async fn edits(&self, bundle: &Document, links: &[Link]) -> Result<Edits, Refusal> {
+        let mut edits = Vec::new();
+        let mut conditions: HashMap<&str, String> = HashMap::new();
+        let mut versions: HashMap<usize, u32> = HashMap::new();
+        for link in links.iter().filter(|link| is_in_resource(&link.path)) {
+            let Some(text) = link.node.as_str() else { continue };
+            let local = match self.entry(link, text)? {
+                Some(meant) => self.local(&meant, &mut versions).await?,
+                None if is_conditional(link) => match conditions.get(text) {
+                    Some(local) => local.clone(),
+                    None => {
+                        let local = by_condition(self.context, link, text).await?;
+                        conditions.insert(text, local.clone());
+                        local
+                    }
+                },
+                None => continue,
             };
-            edits.push(Edit::string(&link.node, &local));
+            edits.push(match link.kind {
+                LinkKind::Narrative => Edit::within_string(link.node.range(), &local),
+                LinkKind::Reference | LinkKind::Address => Edit::string(&link.node, &local),
+            });
         }
+        edits.sort_by_key(|edit| edit.range.start);
+        debug_assert!(
+            edits.last().is_none_or(|edit| edit.range.end <= bundle.bytes().len()),
+            "they are of this Bundle"
+        );
+        Ok(Edits(edits))
     }
-    edits.sort_by_key(|edit| edit.range.start);
-    debug_assert!(edits.last().is_none_or(|edit| edit.range.end <= bundle.bytes().len()), "edits are of this Bundle");
-    Ok(Edits(edits))
+
+    /// The entry that a link names, if it does.
+    fn entry<'b>(&self, link: &Link, text: &'b str) -> Result<Option<Meant<'b>>, Refusal> {
+        let within = entry_of(&link.path).and_then(|at| self.entries.get(at));
+        let (whole, fragment) = text.split_at(text.find('#').unwrap_or(text.len()));
+        let (url, version) = match whole.rsplit_once(HISTORY) {
+            Some((url, version)) => (url, Some(version)),
+            None => (whole, None),
+        };
+        let at = self.names.meant(within, url).map_err(|problem| Refusal::invalid(link.path.clone(), problem))?;
+        Ok(at.map(|at| Meant { at, version, fragment }))
+    }
+
+    /// The reference that names here what an entry is.
+    async fn local(&self, meant: &Meant<'_>, versions: &mut HashMap<usize, u32>) -> Result<String, Refusal> {
+        let Meant { at, version, fragment } = *meant;
+        let entry = &self.entries[at];
+        let id = self.identities.ids[at].as_deref().ok_or(Refusal::Internal("an entry that is named has no id"))?;
+        let local = format!("{}/{id}", entry.resource_type());
+        let version = match version {
+            None => return Ok(format!("{local}{fragment}")),
+            // There is no later one that could be meant.
+            Some(version) if entry.method == "DELETE" => version.to_owned(),
+            Some(_) => {
+                let known = match versions.get(&at) {
+                    Some(version) => *version,
+                    None => self.version(at, id).await.map_err(|refusal| refusal.of_entry(at))?,
+                };
+                versions.insert(at, known);
+                known.to_string()
+            }
+        };
+        Ok(format!("{local}{HISTORY}{version}{fragment}"))
+    }
+
+    /// The version that a resource has once the transaction took effect.
+    async fn version(&self, at: usize, id: &str) -> Result<u32, Refusal> {
+        let resource_type = self.entries[at].resource_type();
+        let (interaction, is_changed) = match (self.entries[at].method.as_str(), self.identities.existing[at]) {
+            ("POST", false) => return Ok(1),
+            ("POST", true) => (Interaction::Search, false),
+            _ => (Interaction::Update, !self.is_again),
+        };
+        permit(self.context, resource_type, interaction)?;
+        Ok(match update::current(self.context, resource_type, id, interaction).await? {
+            update::Current::Absent => 1,
+            update::Current::Present(version) if !is_changed => version,
+            update::Current::Present(version) | update::Current::Deleted(version) => version + 1,
+        })
+    }
+}
+
+/// The entry that a link names, and what of it.
+#[derive(Debug, Clone, Copy)]
+struct Meant<'a> {
+    at: usize,
+    version: Option<&'a str>,
+    /// With the number sign.
+    fragment: &'a str,
 }
 
 /// The conditions of conditional references, each once: type and criteria.
 pub fn conditions(links: &[Link]) -> BTreeSet<(&str, &str)> {
-    let conditional =
-        links.iter().filter(|link| link.is_reference && is_in_resource(&link.path) && is_conditional(link));
+    let conditional = links.iter().filter(|link| is_in_resource(&link.path) && is_conditional(link));
     conditional.filter_map(|link| link.node.as_str()?.split_once('?')).collect()
 }
 
