@@ -6,7 +6,7 @@
 use actix_web::http::StatusCode;
 use futures::{StreamExt as _, stream};
 
-use super::{Answer, Context, bundle::Writer, delete, patch, transaction::entry::Entry, update};
+use super::{Answer, Context, Incoming, bundle::Writer, delete, patch, transaction::entry::Entry, update};
 use crate::{json::Document, outcome::Refusal, patch::Patch, validate};
 
 /// Methods that an entry may have, as far as its address allows them.
@@ -47,8 +47,8 @@ async fn run(context: &Context<'_>, bundle: &Document, entry: &Result<Entry, Ref
 
 async fn write_or_read(context: &Context<'_>, bundle: &Document, entry: &Entry) -> Result<Answer, Refusal> {
     let context = &Context { key: context.key.map(|key| key.of_entry(entry.at)), ..*context };
-    let incoming = || entry.incoming(bundle);
-    let patch = || Patch::of_resource(incoming()?.document()?);
+    let incoming = || entry.document(bundle).map(Incoming::Json);
+    let patch = || Patch::of_resource(entry.document(bundle)?);
     let resource_type = entry.resource_type();
     match (entry.method.as_str(), entry.target.id.as_deref(), entry.condition()) {
         ("POST", None, _) if resource_type.is_empty() => Err(Refusal::MethodNotAllowed { allow: IN_BUNDLES }),

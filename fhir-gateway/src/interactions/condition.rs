@@ -228,12 +228,33 @@ pub async fn look_up<'a>(
 /// The id of the one resource that meets `condition`; none if no resource does.
 ///
 /// # Errors
-/// [`Refusal::MultipleMatches`]; [`Refusal::BadRequest`] for a condition that says nothing.
+/// [`Refusal::MultipleMatches`], and as [`query`].
 pub async fn one(
     context: &Context<'_>,
     resource: &'static Resource,
     condition: &str,
 ) -> Result<Option<String>, Refusal> {
+    let mut found = meeting(context, query(context, resource, condition).await?, 2).await?;
+    match found.len() {
+        0 | 1 => Ok(found.pop()),
+        _ => Err(Refusal::MultipleMatches),
+    }
+}
+
+/// The ids of up to `limit` resources that meet a condition.
+///
+/// # Errors
+/// Faults of this server.
+pub async fn meeting(context: &Context<'_>, query: Query, limit: u32) -> Result<Vec<String>, Refusal> {
+    let hits = context.organization.index.run(move |index| index.matches(&query, limit)).await?;
+    Ok(hits.into_iter().map(|hit| hit.id).collect())
+}
+
+/// The search that a condition is, among what the caller may see.
+///
+/// # Errors
+/// [`Refusal::BadRequest`] for a condition that says nothing, and those of a search.
+pub async fn query(context: &Context<'_>, resource: &'static Resource, condition: &str) -> Result<Query, Refusal> {
     super::permit(context, resource.name, Interaction::Search)?;
     let organization = context.organization;
     let pairs = pairs(condition);
@@ -246,11 +267,7 @@ pub async fn one(
         super::permit(context, resource_type, Interaction::Search)?;
     }
     query.see(super::sight(context, Interaction::Search))?;
-    let mut hits = organization.index.run(move |index| index.matches(&query, 2)).await?;
-    match hits.len() {
-        0 | 1 => Ok(hits.pop().map(|hit| hit.id)),
-        _ => Err(Refusal::MultipleMatches),
-    }
+    Ok(query)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 pub mod entry;
 mod identity;
+mod met;
 mod resolve;
 
 use actix_web::http::StatusCode;
@@ -29,6 +30,7 @@ use crate::{
 };
 use entry::Entry;
 use identity::{Identities, identities};
+use met::Met;
 use resolve::{Names, Resolving};
 
 /// Most entries of one Bundle.
@@ -59,11 +61,14 @@ pub async fn transaction(context: &Context<'_>, bundle: &Document) -> Result<Ans
     let conditions: Vec<(&str, &str)> = entries.iter().filter_map(Entry::condition).collect();
     let ids = entries.iter().zip(&keyed).filter_map(|(entry, id)| Some((entry.resource_type(), id.as_deref()?)));
     let referred = resolve::conditions(&links);
-    condition::look_up(context, conditions.iter().copied().chain(referred)).await?;
+    condition::look_up(context, conditions.iter().copied().chain(referred.keys().copied())).await?;
     let _held = context.conditions.hold(&conditions.into_iter().chain(ids).collect::<Vec<_>>()).await?;
     let identities = identities(context, &entries, &keyed).await?;
+    let met = Met::by(context, bundle, &entries, &identities, referred).await?;
+    met.refuse_duplicates(&entries, &identities)?;
     let is_again = took_effect(context, &entries, &keyed).await?;
-    let resolving = Resolving { context, entries: &entries, names: &names, identities: &identities, is_again };
+    let resolving =
+        Resolving { context, entries: &entries, names: &names, identities: &identities, met: &met, is_again };
     let edits = resolving.edits(bundle, &links).await?;
     let planning = Planning { context, bundle, edits: &edits, is_again };
     let mut plans = Vec::with_capacity(entries.len());

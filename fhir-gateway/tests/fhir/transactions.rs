@@ -172,3 +172,126 @@ async fn links_of_narrative_are_replaced_and_names_are_not() {
     }
     assert_eq!(stored[1].1["url"], full_url);
 }
+
+fn patient_of(number: &str) -> Value {
+    json!({"resourceType": "Patient", "identifier": [{"system": "urn:mrn", "value": number}]})
+}
+
+/// An entry that creates the patient of that number unless there is one.
+fn unless_there(full_url: &str, number: &str) -> Value {
+    let mut entry = post(full_url, patient_of(number));
+    entry["request"]["ifNoneExist"] = json!(format!("identifier=urn:mrn|{number}"));
+    entry
+}
+
+fn put(full_url: &str, url: &str, id: &str, number: &str) -> Value {
+    let mut resource = patient_of(number);
+    if !id.is_empty() {
+        resource["id"] = json!(id);
+    }
+    entry(full_url, "PUT", url, resource)
+}
+
+fn delete(id: &str) -> Value {
+    json!({"request": {"method": "DELETE", "url": format!("Patient/{id}")}})
+}
+
+/// In the order of the cases and in the opposite one.
+async fn run_both(client: &Client, entries: [Value; 2]) -> [Got; 2] {
+    let [first, second] = entries;
+    [run(client, &[first.clone(), second.clone()]).await, run(client, &[second, first]).await]
+}
+
+/// Two were made of one, and from then on each such condition met several.
+#[actix_web::test]
+async fn a_transaction_created_what_two_of_its_entries_have_one_condition_for_twice() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let by_condition = "Patient?identifier=urn:mrn|1";
+    for entries in [
+        [unless_there("urn:uuid:1", "1"), unless_there("urn:uuid:2", "1")],
+        [put("urn:uuid:1", by_condition, "", "1"), put("urn:uuid:2", by_condition, "", "1")],
+        [unless_there("urn:uuid:1", "1"), put("urn:uuid:2", by_condition, "", "1")],
+        [unless_there("urn:uuid:1", "1"), post("urn:uuid:2", patient_of("1"))],
+        [unless_there("urn:uuid:1", "1"), put("urn:uuid:2", "Patient/p", "p", "1")],
+        [put("urn:uuid:1", by_condition, "", "1"), post("urn:uuid:2", patient_of("1"))],
+    ] {
+        for refused in run_both(&client, entries.clone()).await {
+            let refused = refused.expect(422).json();
+            let said = refused.to_string();
+            assert!(said.contains("Bundle.entry[0]") && said.contains("Bundle.entry[1]"), "{entries:?}: {refused}");
+        }
+    }
+    assert_eq!(client.get("/Patient").await.expect(200).json()["total"], 0);
+    run(&client, &[unless_there("urn:uuid:1", "1"), unless_there("urn:uuid:2", "2")]).await.expect(200);
+    let found = run(&client, &[unless_there("urn:uuid:1", "1"), unless_there("urn:uuid:2", "1")]).await;
+    let found = stored(&found.expect(200).json());
+    assert_eq!(found[0].0, found[1].0, "what exists may be found twice");
+    assert_eq!(client.get("/Patient").await.expect(200).json()["total"], 2);
+}
+
+/// The resource was deleted, and the entry that should have made a new one was answered 410.
+#[actix_web::test]
+async fn a_conditional_create_beside_the_deletion_of_what_it_finds_lost_the_resource() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    client.send("PUT", "/Patient/x", &[], put("", "", "x", "1")["resource"].to_string()).await.expect(201);
+    for refused in run_both(&client, [delete("x"), unless_there("urn:uuid:1", "1")]).await {
+        let said = refused.expect(422).text();
+        assert!(said.contains("Bundle.entry[0]") && said.contains("Bundle.entry[1]"), "{said}");
+    }
+    client.get("/Patient/x").await.expect(200);
+    // What changes it leaves it there: in any order, as it is then.
+    for answer in run_both(&client, [put("urn:uuid:2", "Patient/x", "x", "1"), unless_there("urn:uuid:1", "1")]).await {
+        let stored = stored(&answer.expect(200).json());
+        assert_eq!(stored[0], stored[1]);
+    }
+}
+
+#[actix_web::test]
+async fn a_conditional_reference_is_resolved_by_what_the_transaction_leaves() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    for (id, number) in [("d", "d"), ("e", "e"), ("f", "f")] {
+        let body = put("", "", id, number)["resource"].to_string();
+        client.send("PUT", &format!("/Patient/{id}"), &[], body).await.expect(201);
+    }
+    let of = |number: &str| post("urn:uuid:o", observation_of(&format!("Patient?identifier=urn:mrn|{number}")));
+    for (number, beside, expected) in [
+        ("new", post("urn:uuid:1", patient_of("new")), Ok("")),
+        ("new2", unless_there("urn:uuid:1", "new2"), Ok("")),
+        ("d", unless_there("urn:uuid:1", "d"), Ok("Patient/d")),
+        ("d", post("urn:uuid:1", patient_of("d")), Err(412)),
+        ("d", delete("d"), Err(412)),
+        ("d", put("urn:uuid:1", "Patient/d", "d", "other"), Err(412)),
+        ("d", put("urn:uuid:1", "Patient/d", "d", "d"), Ok("Patient/d")),
+        ("e", put("urn:uuid:1", "Patient/f", "f", "e"), Err(412)),
+        ("g", put("urn:uuid:1", "Patient/f", "f", "g"), Ok("Patient/f")),
+        ("never", post("urn:uuid:1", patient_of("else")), Err(412)),
+    ] {
+        for at in 0..2 {
+            let mut entries = vec![beside.clone()];
+            entries.insert(at, of(number));
+            let answer = run(&client, &entries).await;
+            match expected {
+                Err(status) => {
+                    let refused = answer.expect(status).json();
+                    assert_eq!(
+                        refused["issue"][0]["expression"][0],
+                        format!("Bundle.entry[{at}]"),
+                        "{number} {beside}"
+                    );
+                }
+                Ok(expected) => {
+                    let stored = stored(&answer.expect(200).json());
+                    let expected = if expected.is_empty() { &stored[1 - at].0 } else { expected };
+                    assert_eq!(stored[at].1["subject"]["reference"], expected, "{number} {beside}");
+                    if beside["request"]["ifNoneExist"].is_null() && beside["request"]["method"] == "POST" {
+                        client.send("DELETE", &format!("/{expected}"), &[], "").await.expect(204);
+                    }
+                }
+            }
+        }
+    }
+    client.get("/Patient/d").await.expect(200);
+}

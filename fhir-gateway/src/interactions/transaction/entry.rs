@@ -147,15 +147,17 @@ impl Entry {
     }
 
     /// The resource as it was sent.
-    pub fn incoming(&self, bundle: &Document) -> Result<Incoming, Refusal> {
-        let node = self.resource.as_ref().ok_or(Refusal::BadRequest("an entry has no resource".to_string()))?;
-        Ok(Incoming::Json(bundle.extract(node)?))
+    pub fn document(&self, bundle: &Document) -> Result<Document, Refusal> {
+        bundle.extract(self.resource()?)
+    }
+
+    fn resource(&self) -> Result<&Node, Refusal> {
+        self.resource.as_ref().ok_or(Refusal::BadRequest("an entry has no resource".to_string()))
     }
 
     /// The resource with its references resolved.
     pub fn rewritten(&self, bundle: &Document, edits: &Edits) -> Result<Incoming, Refusal> {
-        let node = self.resource.as_ref().ok_or(Refusal::BadRequest("an entry has no resource".to_string()))?;
-        let document = bundle.extract(node)?;
+        let (node, document) = (self.resource()?, self.document(bundle)?);
         let within: Vec<Edit> = edits
             .within(node.range())
             .map(|edit| Edit {

@@ -1,6 +1,6 @@
 //! Which resource each entry of a transaction is about: by its address, by a condition, or a new one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, btree_map};
 
 use super::entry::Entry;
 use crate::{
@@ -27,7 +27,7 @@ pub async fn identities(
     keyed: &[Option<String>],
 ) -> Result<Identities, Refusal> {
     let mut identities = Identities { ids: Vec::with_capacity(entries.len()), existing: vec![false; entries.len()] };
-    let mut seen = BTreeSet::new();
+    let mut seen = Seen::new();
     for (at, entry) in entries.iter().enumerate() {
         let resource_type = entry.resource_type();
         if entry.method == "GET" {
@@ -41,20 +41,42 @@ pub async fn identities(
             Some(id) => id,
             None => id_in(context, entry, &seen).await.map_err(|refusal| refusal.of_entry(at))?,
         };
-        if !seen.insert((resource_type.to_string(), id.clone())) && entry.method != "POST" {
-            return Err(Refusal::invalid(format!("Bundle.entry[{at}]"), "names a resource that another entry names"));
+        match seen.entry((resource_type.to_string(), id.clone())) {
+            btree_map::Entry::Vacant(free) => {
+                free.insert(at);
+            }
+            btree_map::Entry::Occupied(mut other) => {
+                may_share(entry, &entries[*other.get()])?;
+                if entry.method != "POST" {
+                    other.insert(at);
+                }
+            }
         }
         identities.ids.push(Some(id));
     }
     Ok(identities)
 }
 
+/// Resources by type and id, and the entry that changes each, or else one that found it there.
+type Seen = BTreeMap<(String, String), usize>;
+
+/// Refuses two entries that are about one resource, in whatever order they stand: but for a conditional create, which
+/// changes nothing where the resource exists, beside what leaves it there.
+fn may_share(entry: &Entry, other: &Entry) -> Result<(), Refusal> {
+    let methods = [entry.method.as_str(), other.method.as_str()];
+    if methods.contains(&"POST") && !methods.contains(&"DELETE") {
+        return Ok(());
+    }
+    let problem = format!("names a resource that Bundle.entry[{}] names, too", other.at);
+    Err(Refusal::invalid(format!("Bundle.entry[{}]", entry.at), problem))
+}
+
 /// The id of what an entry creates: by its condition, if it has one that no other entry has.
-async fn id_in(context: &Context<'_>, entry: &Entry, seen: &BTreeSet<(String, String)>) -> Result<String, Refusal> {
+async fn id_in(context: &Context<'_>, entry: &Entry, seen: &Seen) -> Result<String, Refusal> {
     let resource_type = entry.resource_type();
     if let Some((_, condition)) = entry.condition() {
         let id = condition::plan(context, writable(resource_type)?, condition).await?.new_id()?;
-        if !seen.contains(&(resource_type.to_string(), id.clone())) {
+        if !seen.contains_key(&(resource_type.to_string(), id.clone())) {
             return Ok(id);
         }
     }

@@ -1,14 +1,15 @@
 //! References of a transaction: between its entries, and by condition.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    ops::Range,
-};
+use std::{collections::HashMap, ops::Range};
 
-use super::{Identities, entry::Entry};
+use super::{
+    Identities,
+    entry::Entry,
+    met::{Asked, Met},
+};
 use crate::{
     auth::scopes::Interaction,
-    interactions::{Context, condition, is_conditional, kept, permit, update},
+    interactions::{Context, is_conditional, permit, update},
     json::{Document, Edit},
     outcome::Refusal,
     resources::elements::definition,
@@ -91,6 +92,8 @@ pub struct Resolving<'a> {
     pub names: &'a Names<'a>,
     /// What they are.
     pub identities: &'a Identities,
+    /// What they meet.
+    pub met: &'a Met<'a>,
     /// Whether an earlier try under the same key took effect.
     pub is_again: bool,
 }
@@ -108,7 +111,7 @@ impl Resolving<'_> {
                 None if is_conditional(link) => match conditions.get(text) {
                     Some(local) => local.clone(),
                     None => {
-                        let local = by_condition(self.context, link, text).await?;
+                        let local = self.by_condition(link, text).await?;
                         conditions.insert(text, local.clone());
                         local
                     }
@@ -162,6 +165,15 @@ impl Resolving<'_> {
         Ok(format!("{local}{HISTORY}{version}{fragment}"))
     }
 
+    /// The reference that names here what a condition finds.
+    async fn by_condition(&self, link: &Link, text: &str) -> Result<String, Refusal> {
+        let condition = text.split_once('?').ok_or_else(|| Refusal::invalid(link.path.clone(), "is not Type?query"))?;
+        let found = self.met.one(self.context, condition).await;
+        let id =
+            found.and_then(|id| id.ok_or(Refusal::PreconditionFailed("a conditional reference names no resource")));
+        Ok(format!("{}/{}", condition.0, id.map_err(|refusal| refusal.of_entry(entry_of(&link.path)))?))
+    }
+
     /// The version that a resource has once the transaction took effect.
     async fn version(&self, at: usize, id: &str) -> Result<u32, Refusal> {
         let resource_type = self.entries[at].resource_type();
@@ -188,25 +200,15 @@ struct Meant<'a> {
     fragment: &'a str,
 }
 
-/// The conditions of conditional references, each once: type and criteria.
-pub fn conditions(links: &[Link]) -> BTreeSet<(&str, &str)> {
+/// The conditions of conditional references, each with an entry that has it: type and criteria.
+pub fn conditions(links: &[Link]) -> Asked<'_> {
     let conditional = links.iter().filter(|link| is_in_resource(&link.path) && is_conditional(link));
-    conditional.filter_map(|link| link.node.as_str()?.split_once('?')).collect()
+    conditional.filter_map(|link| Some((link.node.as_str()?.split_once('?')?, entry_of(&link.path)))).collect()
 }
 
 /// Links of the Bundle itself (`fullUrl`, `request.url`) stay.
 fn is_in_resource(path: &str) -> bool {
     path.split_once("].").is_some_and(|(_, rest)| rest.starts_with("resource."))
-}
-
-async fn by_condition(context: &Context<'_>, link: &Link, text: &str) -> Result<String, Refusal> {
-    let refuse = |problem: &str| Refusal::invalid(link.path.clone(), problem);
-    let (resource_type, query) = text.split_once('?').ok_or_else(|| refuse("is not Type?query"))?;
-    let found = async { condition::one(context, kept(resource_type)?, query).await };
-    let named = |refusal: Refusal| refusal.of_entry(entry_of(&link.path));
-    let id = found.await.map_err(named)?;
-    let id = id.ok_or_else(|| named(Refusal::PreconditionFailed("a conditional reference names no resource")))?;
-    Ok(format!("{resource_type}/{id}"))
 }
 
 /// The place of the entry that a path such as `Bundle.entry[3].resource` leads into.
