@@ -10,7 +10,7 @@ use super::{Answer, Context, Incoming, bundle::Writer, delete, patch, transactio
 use crate::{json::Document, outcome::Refusal, patch::Patch, validate};
 
 /// Methods that an entry may have, as far as its address allows them.
-pub(super) const IN_BUNDLES: &str = "GET, POST, PUT, PATCH, DELETE";
+pub(super) const IN_BUNDLES: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 /// Entries that run at the same time.
 const AT_ONCE: usize = 16;
 
@@ -68,7 +68,7 @@ async fn write_or_read(context: &Context<'_>, bundle: &Document, entry: &Entry) 
         ("DELETE", None, Some((_, condition))) => {
             delete::delete_by_condition(context, resource_type, condition, entry.if_match).await
         }
-        ("GET", ..) => super::transaction::get(context, entry).await,
+        ("GET" | "HEAD", ..) => super::transaction::get(context, entry).await,
         _ => Err(Refusal::MethodNotAllowed { allow: IN_BUNDLES }),
     }
 }

@@ -15,8 +15,8 @@ use actix_web::http::StatusCode;
 
 use super::{
     Answer, Context, accepted, batch::IN_BUNDLES, bundle::Writer, commit, condition, create, delete, documents,
-    everything, history, idempotency, kept, log, may_see, operation, patch, permit, permit_about, read, search, update,
-    vread, writable,
+    everything, history, idempotency, kept, log, may_see, operation, patch, permit, permit_about, read::Wanted, search,
+    update, vread, writable,
 };
 use crate::{
     audit::Action,
@@ -255,8 +255,14 @@ async fn again(context: &Context<'_>, status: StatusCode, stored: &Stored) -> Re
     Ok(Answer::written(context, status, stored))
 }
 
-/// A read or a search that an entry asks for.
+/// What an entry asks for that reads; for `HEAD` without the body.
 pub async fn get(context: &Context<'_>, entry: &Entry) -> Result<Answer, Refusal> {
+    let answer = read(context, entry).await?;
+    let is_wanted = entry.method != "HEAD";
+    Ok(Answer { body: answer.body.filter(|_| is_wanted), ..answer })
+}
+
+async fn read(context: &Context<'_>, entry: &Entry) -> Result<Answer, Refusal> {
     let target = &entry.target;
     let query = target.query.as_deref().unwrap_or_default();
     let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
@@ -264,7 +270,7 @@ pub async fn get(context: &Context<'_>, entry: &Entry) -> Result<Answer, Refusal
         return get_below(context, target, below, &pairs).await;
     }
     // In a Bundle everything is FHIR JSON, Binaries too.
-    let wanted = read::Wanted {
+    let wanted = Wanted {
         accept: Some("application/fhir+json"),
         if_none_match: entry.if_none_match.as_deref(),
         if_modified_since: entry.if_modified_since,
@@ -272,7 +278,7 @@ pub async fn get(context: &Context<'_>, entry: &Entry) -> Result<Answer, Refusal
     };
     match (&target.id, &target.version) {
         (Some(id), Some(version)) => vread::vread(context, &target.resource_type, id, version, wanted).await,
-        (Some(id), None) => read::read(context, &target.resource_type, id, wanted).await,
+        (Some(id), None) => super::read::read(context, &target.resource_type, id, wanted).await,
         (None, _) => search::search(context, &target.resource_type, &pairs).await,
     }
 }

@@ -295,3 +295,56 @@ async fn a_conditional_reference_is_resolved_by_what_the_transaction_leaves() {
     }
     client.get("/Patient/d").await.expect(200);
 }
+
+/// What entries of a batch and of a transaction say that they cannot ask for so.
+#[actix_web::test]
+async fn what_a_bundle_does_not_ask_for_so_is_named() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    for (method, url, resource, said) in [
+        ("GET", "metadata", None, "is read alone"),
+        ("POST", "Patient/_search?name=a", None, "names a search"),
+        ("POST", "Patient/_search", Some(patient()), "names a search"),
+        ("POST", "Patient/$validate", Some(patient()), "names an operation"),
+        ("POST", "Patient/p/$everything", Some(json!({"resourceType": "Parameters"})), "names an operation"),
+        ("POST", "Patient/p", Some(patient()), "does not fit request.method"),
+        ("DELETE", "Patient", None, "does not fit request.method"),
+    ] {
+        let mut entry = json!({"request": {"method": method, "url": url}});
+        if let Some(resource) = resource {
+            entry["resource"] = resource;
+        }
+        let bundle = |kind: &str| json!({"resourceType": "Bundle", "type": kind, "entry": [entry]}).to_string();
+        let batch = client.post("/", bundle("batch")).await.expect(200).json();
+        let outcomes = [
+            batch["entry"][0]["response"]["outcome"].clone(),
+            client.post("/", bundle("transaction")).await.expect(422).json(),
+        ];
+        for outcome in outcomes {
+            assert_eq!(
+                outcome["issue"][0]["expression"][0], "Bundle.entry[0].request.url",
+                "{method} {url}: {outcome}"
+            );
+            assert!(outcome.to_string().contains(said), "{method} {url}: {outcome}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_head_in_a_bundle_is_a_get_without_its_body() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let head = |url: &str| json!({"request": {"method": "HEAD", "url": url}});
+    for kind in ["batch", "transaction"] {
+        let entries =
+            [put("urn:uuid:1", "Patient/p", "p", "1"), head("Patient/p"), head("Patient?_id=p"), head("Patient/q")];
+        client.send("PUT", "/Patient/p", &[], entries[0]["resource"].to_string()).await;
+        let bundle = json!({"resourceType": "Bundle", "type": kind, "entry": entries});
+        let answered = client.post("/", bundle.to_string()).await.expect(200).json();
+        for (at, status) in [(1, "200 OK"), (2, "200 OK"), (3, "404 Not Found")] {
+            assert_eq!(answered["entry"][at]["response"]["status"], status, "{kind} {at}");
+            assert!(answered["entry"][at]["resource"].is_null(), "{kind} {at}");
+        }
+        assert!(answered["entry"][1]["response"]["etag"].is_string(), "{kind}");
+    }
+}

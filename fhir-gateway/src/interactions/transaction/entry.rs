@@ -9,6 +9,10 @@ use crate::{
     outcome::Refusal,
 };
 
+/// What is wrong with an address that no entry can have.
+const NO_TARGET: &str =
+    "is not Type, Type/id or Type?query, and what stands beside the types, as metadata does, is read alone";
+
 /// `request.url`, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Target {
@@ -53,7 +57,10 @@ impl Entry {
         let request = node.get("request").ok_or_else(|| refuse(".request", "is required"))?;
         let method = request.text("method").ok_or_else(|| refuse(".request.method", "is required"))?;
         let url = request.text("url").ok_or_else(|| refuse(".request.url", "is required"))?;
-        let target = Target::read(url).ok_or_else(|| refuse(".request.url", "is not Type, Type/id or Type?query"))?;
+        let target = Target::read(url).ok_or_else(|| refuse(".request.url", NO_TARGET))?;
+        if let Some(problem) = misfit(method, &target) {
+            return Err(refuse(".request.url", problem));
+        }
         let resource = node.get("resource").cloned();
         if method == "PATCH" {
             let patch = resource.as_ref().and_then(|resource| resource.text("resourceType"));
@@ -70,15 +77,6 @@ impl Entry {
             if method == "PUT" && target.id.is_some() && id != target.id.as_deref() {
                 return Err(refuse(".resource.id", "must be the id of request.url"));
             }
-        }
-        let is_addressed = match method {
-            "POST" | "PUT" | "PATCH" | "DELETE" if target.below.is_some() => false,
-            "PUT" | "PATCH" | "DELETE" => target.version.is_none() && target.id.is_some() != target.query.is_some(),
-            "POST" => target.id.is_none() && target.query.is_none(),
-            _ => true,
-        };
-        if !is_addressed {
-            return Err(refuse(".request.url", "does not fit request.method"));
         }
         let version = |name: &str| match request.text(name).map(version_of) {
             Some(None) => Err(refuse(&format!(".request.{name}"), "is not a version: W/\"1\"")),
@@ -114,6 +112,11 @@ impl Entry {
         interactions::refused(context, action, resource_type, id.as_deref(), refusal).await
     }
 
+    /// Whether it changes nothing.
+    pub fn is_read(&self) -> bool {
+        is_read(&self.method)
+    }
+
     /// The type that `request.url` names.
     pub fn resource_type(&self) -> &str {
         &self.target.resource_type
@@ -144,6 +147,11 @@ impl Entry {
     /// The id that the resource of the entry names.
     pub fn resource_id(&self) -> Option<&str> {
         self.resource.as_ref()?.text("id")
+    }
+
+    /// The version that the resource of the entry says that it is.
+    pub fn resource_version(&self) -> Option<&str> {
+        self.resource.as_ref()?.get("meta")?.text("versionId")
     }
 
     /// The resource as it was sent.
@@ -213,6 +221,27 @@ impl Target {
         let is_type = target.resource_type.starts_with(|first: char| first.is_ascii_uppercase());
         is_type.then_some(target)
     }
+}
+
+fn is_read(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD")
+}
+
+/// Why `method` does nothing at an address.
+fn misfit(method: &str, target: &Target) -> Option<&'static str> {
+    let below = target.below.as_deref();
+    let is_fit = match method {
+        _ if is_read(method) => true,
+        "POST" if below.is_some_and(|below| below.starts_with('$')) => {
+            return Some("names an operation: a Bundle asks by GET for those that only read, and others stand alone");
+        }
+        "POST" if target.id.as_deref().or(below) == Some("_search") => {
+            return Some("names a search: a Bundle asks for it by GET, as Type?query");
+        }
+        "POST" => target.id.is_none() && target.query.is_none() && below.is_none(),
+        _ => below.is_none() && target.version.is_none() && target.id.is_some() != target.query.is_some(),
+    };
+    (!is_fit).then_some("does not fit request.method")
 }
 
 /// The version of an entity tag: `W/"3"` or `"3"`.

@@ -30,7 +30,7 @@ pub async fn identities(
     let mut seen = Seen::new();
     for (at, entry) in entries.iter().enumerate() {
         let resource_type = entry.resource_type();
-        if entry.method == "GET" {
+        if entry.is_read() {
             identities.ids.push(None);
             continue;
         }

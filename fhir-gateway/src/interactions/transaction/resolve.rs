@@ -34,7 +34,7 @@ impl<'a> Names<'a> {
     /// [`Refusal::Invalid`] where two entries have one: it cannot be told which of them a reference means.
     pub fn of(entries: &'a [Entry]) -> Result<Self, Refusal> {
         let mut names = Self::default();
-        for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.method != "GET") {
+        for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| !entry.is_read()) {
             let Some(full_url) = &entry.full_url else { continue };
             if let Some(first) = names.by_url.insert(full_url, at) {
                 let path = format!("Bundle.entry[{at}].fullUrl");
