@@ -91,6 +91,42 @@ async fn a_reference_to_a_version_of_an_entry_names_the_version_that_the_transac
     }
 }
 
+#[actix_web::test]
+async fn a_reference_to_a_version_is_left_to_an_earlier_one_and_counts_what_another_entry_changes() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    client.send("PUT", "/Patient/p", &[], put("", "", "p", "1")["resource"].to_string()).await.expect(201);
+    let mut later = put("urn:uuid:1", "Patient/p", "p", "1");
+    later["resource"]["meta"] = json!({"versionId": "2"});
+    let found = unless_there("urn:uuid:2", "1");
+    for (reference, version) in
+        [("urn:uuid:1/_history/1", 1), ("urn:uuid:1/_history/2", 3), ("urn:uuid:2/_history/9", 4)]
+    {
+        let entries = [post("urn:uuid:3", observation_of(reference)), later.clone(), found.clone()];
+        let stored = stored(&run(&client, &entries).await.expect(200).json());
+        assert_eq!(stored[0].1["subject"]["reference"], format!("Patient/p/_history/{version}"), "{reference}");
+    }
+}
+
+#[actix_web::test]
+async fn a_transaction_that_is_repeated_under_its_key_resolves_its_references_to_the_same() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let bundle = json!({"resourceType": "Bundle", "type": "transaction", "entry": [
+        post("urn:uuid:1", patient_of("1")),
+        put("urn:uuid:2", "Patient/p", "p", "2"),
+        post("urn:uuid:3", observation_of("Patient?identifier=urn:mrn|1")),
+        post("urn:uuid:4", observation_of("Patient?identifier=urn:mrn|2")),
+        post("urn:uuid:5", observation_of("urn:uuid:1/_history/7")),
+        post("urn:uuid:6", observation_of("urn:uuid:2/_history/7")),
+    ]});
+    let key = [("idempotency-key", "k")];
+    let first = client.send("POST", "/", &key, bundle.to_string()).await.expect(200).json();
+    let again = client.send("POST", "/", &key, bundle.to_string()).await.expect(200).json();
+    assert_eq!(stored(&first), stored(&again));
+    assert_eq!(client.get("/Observation").await.expect(200).json()["total"], 4);
+}
+
 /// The later one won, and the Observation was filed under it.
 #[actix_web::test]
 async fn two_entries_of_one_full_url_were_accepted() {

@@ -151,8 +151,11 @@ impl Resolving<'_> {
         let local = format!("{}/{id}", entry.resource_type());
         let version = match version {
             None => return Ok(format!("{local}{fragment}")),
-            // There is no later one that could be meant.
+            // There is no later one that could be meant, or an earlier one is.
             Some(version) if entry.method == "DELETE" => version.to_owned(),
+            Some(version) if entry.method == "PUT" && entry.resource_version().is_some_and(|own| own != version) => {
+                version.to_owned()
+            }
             Some(_) => {
                 let known = match versions.get(&at) {
                     Some(version) => *version,
@@ -177,11 +180,15 @@ impl Resolving<'_> {
     /// The version that a resource has once the transaction took effect.
     async fn version(&self, at: usize, id: &str) -> Result<u32, Refusal> {
         let resource_type = self.entries[at].resource_type();
-        let (interaction, is_changed) = match (self.entries[at].method.as_str(), self.identities.existing[at]) {
+        let interaction = match (self.entries[at].method.as_str(), self.identities.existing[at]) {
             ("POST", false) => return Ok(1),
-            ("POST", true) => (Interaction::Search, false),
-            _ => (Interaction::Update, !self.is_again),
+            ("POST", true) => Interaction::Search,
+            _ => Interaction::Update,
         };
+        let changes = |(entry, changed): (&Entry, &Option<String>)| {
+            entry.method != "POST" && entry.resource_type() == resource_type && changed.as_deref() == Some(id)
+        };
+        let is_changed = !self.is_again && self.entries.iter().zip(&self.identities.ids).any(changes);
         permit(self.context, resource_type, interaction)?;
         Ok(match update::current(self.context, resource_type, id, interaction).await? {
             update::Current::Absent => 1,
