@@ -156,12 +156,21 @@ pub struct Body {
     pub content_type: Option<String>,
     /// The bytes.
     pub bytes: Vec<u8>,
+    /// What `X-Security-Context` says of a file: the reference that FHIR has beside its bytes.
+    pub security_context: Option<String>,
+}
+
+impl Body {
+    /// FHIR JSON.
+    pub fn fhir(bytes: Vec<u8>) -> Self {
+        Self { content_type: None, bytes, security_context: None }
+    }
 }
 
 impl Answer {
     /// A FHIR body with a status and nothing else.
     pub fn fhir(status: StatusCode, bytes: Vec<u8>) -> Self {
-        let body = Some(Body { content_type: None, bytes });
+        let body = Some(Body::fhir(bytes));
         Self { status, body, version: None, last_modified: None, location: None }
     }
 
@@ -181,7 +190,7 @@ impl Answer {
         let location = format!("{url}/{}/{}/_history/{}", stored.resource_type, stored.id, stored.version);
         Self {
             status,
-            body: bytes.map(|bytes| Body { content_type: None, bytes }),
+            body: bytes.map(Body::fhir),
             version: Some(stored.version),
             last_modified: Some(stored.last_updated),
             location: Some(location),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
-use super::{Body, Context, served, sighted};
+use super::{Body, Context, Incoming, served, sighted};
 use crate::{
     auth::scopes::Interaction,
     format,
@@ -72,23 +72,47 @@ async fn is_of(context: &Context<'_>, id: &str, patient: &str, proposed: &[Propo
     }
 }
 
+/// Whose the next version of a Binary is, which now is `before`'s; `named` is whom what was sent names. A file names
+/// nobody where its header is left out: then it stays whose it is. FHIR says all there is, and what it leaves out would
+/// be nobody's: reads of it would no longer be in the patient's access log.
+///
+/// # Errors
+/// [`Refusal::Invalid`] for FHIR that leaves the patient out.
+pub fn owner(incoming: &Incoming, named: Option<String>, before: Option<&str>) -> Result<Option<String>, Refusal> {
+    match (named, before, incoming) {
+        (None, Some(before), Incoming::Raw { .. }) => Ok(Some(before.to_owned())),
+        (None, Some(_), Incoming::Json(_)) => Err(Refusal::invalid(
+            "Binary.securityContext",
+            "must name a Patient of this server, as it does now; to take the Binary from the patient, delete it",
+        )),
+        (named, ..) => Ok(named),
+    }
+}
+
 /// A Binary that was sent in its own format, as FHIR JSON.
 pub fn as_json(stored: &Stored, content_type: &str, bytes: &[u8]) -> Vec<u8> {
     let serving = Serving { version: stored.version, last_updated: stored.last_updated, source: None };
-    with_meta(&stored.id, content_type, bytes, &serving)
+    with_meta(&stored.id, content_type, stored.about(), bytes, &serving)
 }
 
-fn with_meta(id: &str, content_type: &str, bytes: &[u8], serving: &Serving<'_>) -> Vec<u8> {
-    let document = Document::parse(resource(id, content_type, bytes)).expect("what serde_json prints parses");
+fn with_meta(id: &str, content_type: &str, about: Option<&str>, bytes: &[u8], serving: &Serving<'_>) -> Vec<u8> {
+    let document = Document::parse(resource(id, content_type, about, bytes)).expect("what serde_json prints parses");
     document.served(serving)
 }
 
-fn resource(id: &str, content_type: &str, bytes: &[u8]) -> Vec<u8> {
+fn resource(id: &str, content_type: &str, about: Option<&str>, bytes: &[u8]) -> Vec<u8> {
     let mut resource = json!({"resourceType": "Binary", "id": id, "contentType": content_type});
+    if let Some(patient) = about {
+        resource["securityContext"] = json!({"reference": reference(patient)});
+    }
     if !bytes.is_empty() {
         resource["data"] = json!(STANDARD.encode(bytes));
     }
     resource.to_string().into_bytes()
+}
+
+fn reference(patient: &str) -> String {
+    format!("Patient/{patient}")
 }
 
 /// A Binary as the client wants it: FHIR if `Accept` names it, its own format otherwise.
@@ -97,14 +121,16 @@ fn resource(id: &str, content_type: &str, bytes: &[u8]) -> Vec<u8> {
 /// [`Refusal::NotAcceptable`] if neither will do.
 pub fn negotiated(stored: &Stored, accept: Option<&str>) -> Result<Body, Refusal> {
     if names_fhir(accept) {
-        return Ok(Body { content_type: None, bytes: served(stored) });
+        return Ok(Body::fhir(served(stored)));
     }
-    let (content_type, bytes) = match &stored.content {
-        Content::Raw { content_type, bytes } => (content_type.clone(), bytes.to_vec()),
-        Content::Json(bytes) => native(bytes)?,
-        Content::Deleted => return Err(Refusal::Gone),
-    };
-    of_its_own(content_type, bytes, accept)
+    match &stored.content {
+        Content::Raw { content_type, bytes } => {
+            let body = of_its_own(content_type.clone(), bytes.to_vec(), accept)?;
+            Ok(Body { security_context: stored.about().map(reference), ..body })
+        }
+        Content::Json(bytes) => native(bytes, accept),
+        Content::Deleted => Err(Refusal::Gone),
+    }
 }
 
 /// A Binary of another custodian, whose id here is `id`: sent on as it came, unwrapped from FHIR
@@ -113,14 +139,11 @@ pub fn of_remote(id: &str, opened: Opened, accept: Option<&str>) -> Result<Body,
     let came_as_fhir = opened.content_type.starts_with("application/fhir+json");
     let Opened { content_type, bytes, version, last_updated, source, .. } = opened;
     match (came_as_fhir, names_fhir(accept)) {
-        (true, true) => Ok(Body { content_type: None, bytes }),
-        (true, false) => {
-            let (content_type, bytes) = native(&bytes)?;
-            of_its_own(content_type, bytes, accept)
-        }
+        (true, true) => Ok(Body::fhir(bytes)),
+        (true, false) => native(&bytes, accept),
         (false, true) => {
             let serving = Serving { version, last_updated, source: Some(&source) };
-            Ok(Body { content_type: None, bytes: with_meta(id, &content_type, &bytes, &serving) })
+            Ok(Body::fhir(with_meta(id, &content_type, None, &bytes, &serving)))
         }
         (false, false) => of_its_own(content_type, bytes, accept),
     }
@@ -130,12 +153,14 @@ fn names_fhir(accept: Option<&str>) -> bool {
     accept.is_some_and(format::names_fhir)
 }
 
-fn native(json: &[u8]) -> Result<(String, Vec<u8>), Refusal> {
+/// What a Binary in FHIR holds.
+fn native(json: &[u8], accept: Option<&str>) -> Result<Body, Refusal> {
     let document = Document::parse(json.to_vec())?;
     let content_type = document.root().text("contentType").unwrap_or("application/octet-stream").to_string();
     let data: String = document.root().text("data").unwrap_or_default().split_ascii_whitespace().collect();
     let bytes = STANDARD.decode(data).map_err(|_| Refusal::Internal("an accepted Binary is not base64"))?;
-    Ok((content_type, bytes))
+    let about = document.root().get("securityContext").and_then(|about| about.text("reference"));
+    Ok(Body { security_context: about.map(str::to_owned), ..of_its_own(content_type, bytes, accept)? })
 }
 
 fn of_its_own(content_type: String, bytes: Vec<u8>, accept: Option<&str>) -> Result<Body, Refusal> {
@@ -152,7 +177,7 @@ fn of_its_own(content_type: String, bytes: Vec<u8>, accept: Option<&str>) -> Res
     let content_type = if is_one { content_type } else { own.to_string() };
     match accept {
         Some(accept) if !accept.split(',').any(will_do) => Err(Refusal::NotAcceptable),
-        _ => Ok(Body { content_type: Some(content_type), bytes }),
+        _ => Ok(Body { content_type: Some(content_type), ..Body::fhir(bytes) }),
     }
 }
 
@@ -171,7 +196,10 @@ mod tests {
             let body = of_its_own(none.into(), vec![1], None).expect("a body");
             assert_eq!(body.content_type.as_deref(), Some("application/octet-stream"), "{none:?}");
         }
-        let json = resource("a", "image/png", &[1, 2]);
-        assert_eq!(native(&json), Ok(("image/png".to_string(), vec![1, 2])));
+        for about in [None, Some("p")] {
+            let body = native(&resource("a", "image/png", about, &[1, 2]), None).expect("a body");
+            assert_eq!((body.content_type.as_deref(), body.bytes), (Some("image/png"), vec![1, 2]));
+            assert_eq!(body.security_context, about.map(reference));
+        }
     }
 }

@@ -49,8 +49,8 @@ pub async fn propose(
     id: &str,
     if_match: Option<u32>,
 ) -> Result<Option<Proposed>, Refusal> {
-    let update::Current::Present(expected) = update::current(context, resource_type, id, Interaction::Delete).await?
-    else {
+    let current = update::current(context, resource_type, id, Interaction::Delete).await?;
+    let update::Current::Present(update::Present { version: expected, .. }) = current else {
         return match if_match {
             Some(_) => Err(Refusal::PreconditionFailed("If-Match names another version")),
             None => Ok(None),

@@ -191,9 +191,8 @@ async fn supersede(
     let kind = kept("DocumentReference")?;
     permit(context, kind.name, Interaction::Update)?;
     let problem = || target.refuse("must be a DocumentReference of this patient that is current");
-    let update::Current::Present(expected) = update::current(context, kind.name, id, Interaction::Update).await? else {
-        return Err(problem());
-    };
+    let current = update::current(context, kind.name, id, Interaction::Update).await?;
+    let update::Current::Present(update::Present { version: expected, .. }) = current else { return Err(problem()) };
     let stored = context.organization.records.read(kind.name, id).await?;
     let Content::Json(bytes) = &stored.content else { return Err(problem()) };
     let document = Document::parse(bytes.clone())?;

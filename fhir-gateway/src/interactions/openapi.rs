@@ -69,7 +69,8 @@ pub fn openapi(base_url: &str) -> Answer {
     let own = own.to_string();
     let bytes = format!("{},{}", own.trim_end_matches('}'), *CONTENT);
     // Two objects, of which the first ends with a list: nothing but its last brace was taken.
-    let body = Body { content_type: Some("application/json".to_owned()), bytes: bytes.into_bytes() };
+    let content_type = Some("application/json".to_owned());
+    let body = Body { content_type, ..Body::fhir(bytes.into_bytes()) };
     Answer { body: Some(body), ..Answer::status(StatusCode::OK) }
 }
 

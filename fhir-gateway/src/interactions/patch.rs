@@ -83,6 +83,6 @@ pub async fn propose(
     }
     let incoming = Incoming::Json(document);
     check(kind.name, &incoming)?;
-    let current = update::Current::Present(stored.version);
+    let current = update::Current::Present(update::Present { version: stored.version, patient: stored.patient });
     update::propose(context, kind, id, &incoming, current, if_match).map(|(proposed, _)| proposed)
 }

@@ -76,7 +76,7 @@ pub fn shown(stored: &Stored, wanted: Wanted<'_>) -> Result<Answer, Refusal> {
     let body = match stored.resource_type.as_str() {
         _ if known => None,
         "Binary" => Some(binary::negotiated(stored, wanted.accept)?),
-        _ => Some(Body { content_type: None, bytes: wanted.shaped(served(stored))? }),
+        _ => Some(Body::fhir(wanted.shaped(served(stored))?)),
     };
     Ok(Answer {
         status: if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK },
@@ -113,7 +113,7 @@ async fn elsewhere(
     let body = match resource_type {
         "Binary" => binary::of_remote(id, opened, wanted.accept)?,
         // Nothing but FHIR JSON is opened of any other type.
-        _ => Body { content_type: None, bytes: wanted.shaped(opened.bytes)? },
+        _ => Body::fhir(wanted.shaped(opened.bytes)?),
     };
     Ok(Answer { status: StatusCode::OK, body: Some(body), version, last_modified, location: None })
 }

@@ -98,7 +98,7 @@ pub async fn read(context: &Context<'_>, id: &str, wanted: Wanted<'_>) -> Result
     let found = own(context, id).await?;
     log(context, Action::Read, &found).await?;
     let is_known = wanted.is_known(found.version(), found.last_updated());
-    let body = if is_known { None } else { Some(Body { content_type: None, bytes: wanted.shaped(found.served()?)? }) };
+    let body = if is_known { None } else { Some(Body::fhir(wanted.shaped(found.served()?)?)) };
     Ok(Answer {
         status: if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK },
         body,
@@ -299,7 +299,7 @@ fn written(context: &Context<'_>, status: StatusCode, stored: &Subscription) -> 
     };
     Ok(Answer {
         status,
-        body: bytes.map(|bytes| Body { content_type: None, bytes }),
+        body: bytes.map(Body::fhir),
         version: Some(stored.version()),
         last_modified: Some(stored.last_updated()),
         // Only the current version can be read.

@@ -3,8 +3,8 @@
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Context, Incoming, accepted, check, commit, condition, create, is_own, may_see, permit, permit_about,
-    reach, sighted::in_sight, subscriptions, writable,
+    Answer, Context, Incoming, accepted, binary, check, commit, condition, create, is_own, may_see, permit,
+    permit_about, reach, sighted::in_sight, subscriptions, writable,
 };
 use crate::{
     auth::scopes::Interaction,
@@ -17,14 +17,23 @@ use crate::{
 };
 
 /// What is under an id now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Current {
     /// Nothing, ever.
     Absent,
     /// A resource.
-    Present(u32),
+    Present(Present),
     /// A deletion.
     Deleted(u32),
+}
+
+/// What an update needs to know of the version that it replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Present {
+    /// Which it is.
+    pub version: u32,
+    /// Local id of the Patient that it is about.
+    pub patient: Option<String>,
 }
 
 /// What must hold before a resource is replaced.
@@ -171,7 +180,9 @@ pub async fn current(
     settled?;
     Ok(match stored.content {
         Content::Deleted => Current::Deleted(stored.version),
-        Content::Json(_) | Content::Raw { .. } => Current::Present(stored.version),
+        Content::Json(_) | Content::Raw { .. } => {
+            Current::Present(Present { version: stored.version, patient: stored.patient })
+        }
     })
 }
 
@@ -192,24 +203,27 @@ pub fn propose(
     if current == Current::Absent && context.caller.reach(Interaction::Update, kind.name).is_limited() {
         return Err(Refusal::NotFound);
     }
-    let found = match current {
-        Current::Present(version) => Some(version),
-        Current::Absent | Current::Deleted(_) => None,
+    let (found, before) = match &current {
+        Current::Present(present) => (Some(present.version), present.patient.as_deref()),
+        Current::Absent | Current::Deleted(_) => (None, None),
     };
     if if_match.is_some() && if_match != found {
         return Err(Refusal::PreconditionFailed("If-Match names another version"));
     }
     let accepted = accepted(context, kind, id, incoming)?;
-    permit_about(context, kind.name, Interaction::Update, accepted.patient.as_deref())?;
-    let (resource_type, id) = (kind.name.to_string(), id.to_string());
-    let (content, patient) = (accepted.content, accepted.patient);
+    let patient = match kind.name {
+        "Binary" => binary::owner(incoming, accepted.patient, before)?,
+        _ => accepted.patient,
+    };
+    permit_about(context, kind.name, Interaction::Update, patient.as_deref())?;
+    let (resource_type, id, content) = (kind.name.to_string(), id.to_string(), accepted.content);
     let (change, status) = match current {
         Current::Absent => {
             permit(context, kind.name, Interaction::Create)?;
             permit_about(context, kind.name, Interaction::Create, patient.as_deref())?;
             (Change::Create { resource_type, id, content, patient }, StatusCode::CREATED)
         }
-        Current::Present(expected) => {
+        Current::Present(Present { version: expected, .. }) => {
             (Change::Update { resource_type, id, content, patient, expected }, StatusCode::OK)
         }
         Current::Deleted(expected) => {

@@ -18,7 +18,8 @@ use super::headers;
 const REQUEST_HEADERS: &str = "Accept, Authorization, Content-Type, Idempotency-Key, If-Match, If-Modified-Since, \
                                If-None-Exist, If-None-Match, Prefer, X-Request-Id";
 /// What a page may read.
-const ANSWER_HEADERS: &str = "Content-Location, ETag, Last-Modified, Location, Retry-After, X-Request-Id";
+const ANSWER_HEADERS: &str =
+    "Content-Location, ETag, Last-Modified, Location, Retry-After, X-Request-Id, X-Security-Context";
 /// Seconds for which a browser need not ask again.
 const PREFLIGHT_SECONDS: &str = "600";
 /// A file that a browser shows runs nothing and loads nothing, whatever it is.

@@ -4,7 +4,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use actix_web::{
     HttpResponse,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
 };
 
 use crate::{
@@ -33,10 +36,14 @@ pub fn respond(answer: Answer, wanted: Wanted) -> Result<HttpResponse, Refusal> 
     }
     Ok(match answer.body {
         None => response.finish(),
-        Some(Body { content_type: Some(own), bytes }) => {
+        Some(Body { content_type: Some(own), bytes, security_context }) => {
+            // A Binary in FHIR may refer by any text: no header says what is none.
+            if let Some(about) = security_context.and_then(|about| HeaderValue::from_str(&about).ok()) {
+                response.insert_header(("x-security-context", about));
+            }
             response.insert_header((header::CONTENT_TYPE, own)).body(bytes)
         }
-        Some(Body { content_type: None, bytes }) => {
+        Some(Body { content_type: None, bytes, .. }) => {
             let bytes = wanted.written(bytes)?;
             response.insert_header((header::CONTENT_TYPE, wanted.content_type())).body(bytes)
         }

@@ -263,6 +263,54 @@ async fn a_security_context_that_is_no_patient_is_refused_and_not_dropped() {
 }
 
 #[actix_web::test]
+async fn a_binary_says_in_either_form_whose_it_is_and_stays_the_patients_when_it_is_read_and_written_back() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    client.send("PUT", "/Patient/p1", &[], r#"{"resourceType":"Patient","id":"p1"}"#).await.expect(201);
+    let (text, fhir) = (("content-type", "text/plain"), ("accept", "application/fhir+json"));
+    let context = ("x-security-context", "Patient/p1");
+    let as_fhir = json!({"resourceType": "Binary", "contentType": "text/plain", "data": "YQ==",
+        "securityContext": {"reference": "Patient/p1"}});
+    let raw = client.send("POST", "/Binary", &[text, context], "a").await.expect(201);
+    let posted = client.post("/Binary", as_fhir.to_string()).await.expect(201);
+    for created in [raw, posted] {
+        let path = format!("/Binary/{}", created.id());
+        let is_of_p1 = async |step: &str| {
+            let native = client.get(&path).await.expect(200);
+            assert_eq!(native.header("x-security-context"), Some("Patient/p1"), "{step}");
+            let resource = client.send("GET", &path, &[fhir], "").await.expect(200).json();
+            assert_eq!(resource["securityContext"]["reference"], "Patient/p1", "{step}");
+            let found = client.get(&format!("/Binary?_id={}", created.id())).await.expect(200).json();
+            assert_eq!(found["entry"][0]["resource"]["securityContext"]["reference"], "Patient/p1", "{step}");
+            let stored = world.organization.records.read("Binary", &created.id()).await.unwrap();
+            assert_eq!(stored.patient.as_deref(), Some("p1"), "{step}");
+            resource
+        };
+        let mut resource = is_of_p1("created").await;
+        client.send("PUT", &path, &[], resource.to_string()).await.expect(200);
+        is_of_p1("what was read is put back").await;
+        client.send("PUT", &path, &[text], "b").await.expect(200);
+        is_of_p1("a file without the header").await;
+        for other in [None, Some("Organization/o1")] {
+            resource.as_object_mut().unwrap().remove("securityContext");
+            if let Some(other) = other {
+                resource["securityContext"] = json!({"reference": other});
+            }
+            let refused = client.send("PUT", &path, &[], resource.to_string()).await.expect(422).json();
+            assert_eq!(refused["issue"][0]["expression"][0], "Binary.securityContext", "{other:?}");
+            is_of_p1("what was refused").await;
+        }
+    }
+    // What is nobody's stays nobody's.
+    let nobodys = client.send("POST", "/Binary", &[text], "a").await.expect(201);
+    let path = format!("/Binary/{}", nobodys.id());
+    assert_eq!(client.get(&path).await.expect(200).header("x-security-context"), None);
+    let resource = client.send("GET", &path, &[fhir], "").await.expect(200).text();
+    assert!(!resource.contains("securityContext"), "{resource}");
+    client.send("PUT", &path, &[], resource).await.expect(200);
+}
+
+#[actix_web::test]
 async fn a_submitted_request_without_a_proof_is_not_kept() {
     let world = world().await;
     let client = world.client("ehr").await;

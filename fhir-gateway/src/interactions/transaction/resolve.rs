@@ -192,8 +192,8 @@ impl Resolving<'_> {
         permit(self.context, resource_type, interaction)?;
         Ok(match update::current(self.context, resource_type, id, interaction).await? {
             update::Current::Absent => 1,
-            update::Current::Present(version) if !is_changed => version,
-            update::Current::Present(version) | update::Current::Deleted(version) => version + 1,
+            update::Current::Present(current) => current.version + u32::from(is_changed),
+            update::Current::Deleted(version) => version + 1,
         })
     }
 }
