@@ -198,17 +198,19 @@ fn period(prefix: Prefix, Range { low, high }: Range) -> Cond {
     }
 }
 
-fn amount(prefix: Prefix, Amount { value, slack }: Amount) -> Cond {
+fn amount(prefix: Prefix, Amount { value, low, high }: Amount) -> Cond {
     let column = || Expr::col("value");
-    let within = |slack: f64| Cond::all().add(column().gte(value - slack)).add(column().lte(value + slack));
     match prefix {
-        Prefix::Eq => within(slack),
-        Prefix::Ne => Cond::any().add(column().lt(value - slack)).add(column().gt(value + slack)),
+        Prefix::Eq => Cond::all().add(column().gte(low)).add(column().lt(high)),
+        Prefix::Ne => Cond::any().add(column().lt(low)).add(column().gte(high)),
         Prefix::Gt | Prefix::Sa => Cond::all().add(column().gt(value)),
         Prefix::Lt | Prefix::Eb => Cond::all().add(column().lt(value)),
         Prefix::Ge => Cond::all().add(column().gte(value)),
         Prefix::Le => Cond::all().add(column().lte(value)),
-        Prefix::Ap => within((value.abs() / 10.0).max(slack)),
+        Prefix::Ap => {
+            let slack = (value.abs() / 10.0).max((high - low) / 2.0);
+            Cond::all().add(column().gte(value - slack)).add(column().lte(value + slack))
+        }
     }
 }
 

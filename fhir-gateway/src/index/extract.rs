@@ -176,12 +176,12 @@ fn read(node: &Node, path: &Path, search_type: SearchType, base_url: &str, terms
         SearchType::String => texts(node, terms),
         SearchType::Quantity => terms.extend(quantity(node)),
         SearchType::Number => {
-            let number = node.as_primitive().and_then(range::amount);
-            terms.extend(number.map(|number| amount(number.value, None)));
+            let number = node.as_primitive().and_then(range::number);
+            terms.extend(number.map(|number| amount(number, None)));
         }
         SearchType::Uri => terms.extend(node.as_str().map(|uri| Term::Uri(uri.to_string()))),
         SearchType::Special => {
-            let degrees = |key: &str| range::amount(node.get(key)?.as_primitive()?).map(|amount| amount.value);
+            let degrees = |key: &str| range::number(node.get(key)?.as_primitive()?);
             if let (Some(latitude), Some(longitude)) = (degrees("latitude"), degrees("longitude")) {
                 terms.push(Term::Place { latitude, longitude });
             }
@@ -292,7 +292,7 @@ fn texts(node: &Node, terms: &mut Vec<Term>) {
 }
 
 fn quantity(node: &Node) -> Option<Term> {
-    let value = range::amount(node.get("value")?.as_primitive()?)?.value;
+    let value = range::number(node.get("value")?.as_primitive()?)?;
     Some(amount(value, Some(node)))
 }
 

@@ -15,13 +15,16 @@ pub struct Range {
 /// The last millisecond of 9999, the last year of a FHIR date: what is meant to have no end often ends there.
 const LAST: i64 = 253_402_300_799_999;
 
-/// A decimal number and the half-open range that rounds to it.
+/// A decimal number and the range of what rounds to it, each as the binary number that is nearest: the index keeps
+/// numbers so, and what is equal in decimals is equal in them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Amount {
     /// The number.
     pub value: f64,
-    /// Half a unit in its last place.
-    pub slack: f64,
+    /// Half a unit of its last place below it, which is within the range.
+    pub low: f64,
+    /// Half a unit above it, which is not.
+    pub high: f64,
 }
 
 /// The range of a FHIR date, dateTime or instant; hours with minutes too, as searches may give.
@@ -111,16 +114,37 @@ fn milliseconds(time: OffsetDateTime) -> i64 {
     i64::try_from(since.whole_milliseconds()).expect("years have four digits")
 }
 
+/// A decimal.
+pub fn number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|value: &f64| value.is_finite())
+}
+
 /// A decimal, with the precision that its digits show.
 pub fn amount(text: &str) -> Option<Amount> {
-    let value: f64 = text.parse().ok().filter(|value: &f64| value.is_finite())?;
+    let value = number(text)?;
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
         None => (text, 0),
     };
-    let decimals = mantissa.split_once('.').map_or(0, |(_, fraction)| fraction.len());
-    let place = exponent.saturating_sub(i32::try_from(decimals).ok()?);
-    Some(Amount { value, slack: 0.5 * 10f64.powi(place) })
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{}{fraction}", whole.trim_start_matches(['+', '-']));
+    // Half a unit is five of the next place: the ends are written down before anything is rounded.
+    let place = exponent.saturating_sub(i32::try_from(fraction.len()).ok()?).saturating_sub(1);
+    let end = |digits: &str| format!("{digits}5e{place}").parse::<f64>().ok();
+    let (outer, inner) = match before(&digits) {
+        Some(before) => (end(&digits)?, end(&before)?),
+        None => (end(&digits)?, -end(&digits)?),
+    };
+    let (low, high) = if whole.starts_with('-') { (-outer, -inner) } else { (inner, outer) };
+    // Of more digits than are kept, nothing lies between the number and the end: it is within its own range all the same.
+    Some(Amount { value, low, high: high.max(value.next_up()) })
+}
+
+/// The digits of the number that is one less; none of zero.
+fn before(digits: &str) -> Option<String> {
+    let at = digits.rfind(|digit| digit != '0')?;
+    let less = char::from(digits.as_bytes()[at] - 1);
+    Some(format!("{}{less}{}", &digits[..at], "9".repeat(digits.len() - at - 1)))
 }
 
 #[cfg(test)]
@@ -171,14 +195,38 @@ mod tests {
 
     #[test]
     fn numbers_have_the_precision_that_they_show() {
-        for (text, value, slack) in
-            [("5", 5.0, 0.5), ("5.40", 5.4, 0.005), ("1e3", 1000.0, 500.0), ("-0.1", -0.1, 0.05)]
-        {
-            let found = amount(text).expect("a number");
-            assert!((found.value - value).abs() < 1e-9 && (found.slack - slack).abs() < 1e-9, "{text}");
+        for (text, value, low, high) in [
+            ("5", 5.0, 4.5, 5.5),
+            ("+5.", 5.0, 4.5, 5.5),
+            ("100", 100.0, 99.5, 100.5),
+            ("1000", 1000.0, 999.5, 1000.5),
+            ("1e3", 1000.0, 500.0, 1500.0),
+            ("1.0E+1", 10.0, 9.5, 10.5),
+            ("5.40", 5.4, 5.395, 5.405),
+            ("5.4", 5.4, 5.35, 5.45),
+            ("5.3", 5.3, 5.25, 5.35),
+            ("0.2", 0.2, 0.15, 0.25),
+            ("2.68", 2.68, 2.675, 2.685),
+            ("1.01", 1.01, 1.005, 1.015),
+            ("0", 0.0, -0.5, 0.5),
+            ("0.00", 0.0, -0.005, 0.005),
+            ("-0.1", -0.1, -0.15, -0.05),
+            ("-100", -100.0, -100.5, -99.5),
+        ] {
+            assert_eq!(amount(text), Some(Amount { value, low, high }), "{text}");
         }
-        assert_eq!(amount("five"), None);
-        assert_eq!(amount("inf"), None);
+        for text in ["five", "inf", "NaN", "--5", "", "1e999", "5e", "."] {
+            assert_eq!(amount(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_any_length_is_within_its_own_range() {
+        let long = ["0.", &"3".repeat(400)].concat();
+        for text in ["5.40000000000000000000", "1e-999", "-1e-999", "123456789012345678901234567890", &long, "1e308"] {
+            let Amount { value, low, high } = amount(text).expect("a number");
+            assert!(low <= value && value < high, "{text}");
+        }
     }
 
     #[test]

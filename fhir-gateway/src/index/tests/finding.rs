@@ -89,6 +89,36 @@ fn each_search_type_finds_what_it_should() {
     }
 }
 
+/// What rounds to a number was found at both ends of it or at neither, by how its halves happened to round.
+#[test]
+fn a_quantity_finds_what_rounds_to_it_from_half_a_unit_below_to_just_below_half_a_unit_above() {
+    let fixture = fixture();
+    let values = ["99.5", "100", "100.5", "5.35", "5.4", "5.45", "0.15", "0.25", "2.675", "1.005", "-0.15", "-0.05"];
+    for value in values {
+        let quantity = format!(r#""status":"final","code":{{"text":"x"}},"valueQuantity":{{"value":{value}}}"#);
+        fixture.put(value, 1, 1, &format!(r#"{{"resourceType":"Observation",{quantity}}}"#));
+    }
+    let cases: &[(&str, &[&str])] = &[
+        ("100", &["99.5", "100"]),
+        ("1e2", &["99.5", "100", "100.5"]),
+        ("5.4", &["5.35", "5.4"]),
+        ("5.3", &[]),
+        ("5.5", &["5.45"]),
+        ("0.2", &["0.15"]),
+        ("2.68", &["2.675"]),
+        ("1.01", &["1.005"]),
+        ("1.00", &[]),
+        ("-0.1", &["-0.15"]),
+        ("0.0", &["-0.05"]),
+        ("5.40", &["5.4"]),
+    ];
+    for (number, expected) in cases {
+        assert_eq!(fixture.ids("Observation", &format!("value-quantity={number}")), *expected, "{number}");
+        let others: Vec<&str> = values.into_iter().filter(|value| !expected.contains(value)).collect();
+        assert_eq!(fixture.ids("Observation", &format!("value-quantity=ne{number}")), others, "ne{number}");
+    }
+}
+
 #[test]
 fn a_concept_of_text_alone_and_a_reference_by_identifier_were_said_to_be_missing() {
     let fixture = fixture();
