@@ -6,6 +6,7 @@ use super::{
     ALTERNATIVES_IN_ALL_MAX, ALTERNATIVES_MAX, Criterion, Link, Modifier, STEPS_MAX, Subject, membership, value,
 };
 use crate::{
+    index::extract::local_reference,
     outcome::Refusal,
     resources::{Resource, parameters::SearchType, resource},
     value_sets::Sets,
@@ -86,7 +87,7 @@ fn step(
     }
     if name == "_list" {
         // Membership in a List is what `_has` asks.
-        return has(resource, "List:item:_id", text, reader, depth);
+        return has(resource, "List:item:_id", &lists(text, reader)?, reader, depth);
     }
     let (head, chained) = match name.split_once('.') {
         Some((head, chained)) => (head, Some(chained)),
@@ -187,6 +188,24 @@ fn has(
     let link = Link { resource: source, is_named: true, inner: Box::new(inner) };
     let subject = Subject::Reverse(parameter);
     Ok(Some(Criterion { subject, modifier: Modifier::None, wanted: Vec::new(), links: vec![link] }))
+}
+
+/// The ids of the Lists that `_list` names, as `id` or `List/id`.
+///
+/// # Errors
+/// [`Refusal::UnsupportedValue`] for the lists that a server would have to make itself, however a chain came here: that
+/// nothing is on one would say that a patient has no allergies.
+fn lists(text: &str, reader: &Reader<'_>) -> Result<String, Refusal> {
+    let named = value::split(text, ',');
+    if named.iter().any(|name| name.starts_with('$')) {
+        let problem = "_list: lists that begin with $ are not supported here (the id of a List is)";
+        return Err(reader.refuse(Refusal::UnsupportedValue(problem.to_owned())));
+    }
+    let id = |name: &String| match local_reference(name, reader.base_url) {
+        Some(("List", id)) => id.to_owned(),
+        _ => name.clone(),
+    };
+    Ok(named.iter().map(id).collect::<Vec<_>>().join(","))
 }
 
 /// The modifier, or the resource type that stands in its place.

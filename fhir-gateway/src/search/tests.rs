@@ -57,6 +57,18 @@ fn what_is_wrong_is_refused_whatever_the_handling() {
 }
 
 #[test]
+fn a_list_that_a_server_would_make_itself_is_refused_and_not_said_to_be_empty() {
+    for query in ["_list=$current-allergies", "_list=a,$current-problems", "_list=List/a,$current-medications"] {
+        for (kind, chain) in [("AllergyIntolerance", ""), ("Observation", "based-on."), ("Group", "member:Patient.")] {
+            for handling in [Handling::Lenient, Handling::Strict] {
+                let refused = parse(kind, &format!("{chain}{query}"), handling).expect_err(query);
+                assert!(matches!(refused, Refusal::UnsupportedValue(_)), "{chain}{query}: {refused}");
+            }
+        }
+    }
+}
+
+#[test]
 fn patients_of_a_search_are_known() {
     let query = parse("DocumentReference", "patient=Patient/1,2&status=current", Handling::Strict).expect("valid");
     assert_eq!(query.patients(), ["1", "2"]);

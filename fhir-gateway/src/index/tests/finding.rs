@@ -89,6 +89,29 @@ fn each_search_type_finds_what_it_should() {
     }
 }
 
+#[test]
+fn a_list_is_named_by_its_id_or_by_a_reference_to_it() {
+    let fixture = fixture();
+    for id in ["p1", "p2", "p3"] {
+        fixture.put(id, 1, 1, r#"{"resourceType":"Patient"}"#);
+    }
+    for (id, patient) in [("l1", "p1"), ("l2", "p2")] {
+        let item = format!(r#"{{"item":{{"reference":"Patient/{patient}"}}}}"#);
+        fixture.put(id, 1, 1, &format!(r#"{{"resourceType":"List","status":"current","entry":[{item}]}}"#));
+    }
+    let cases: &[(&str, &[&str])] = &[
+        ("_list=l1", &["p1"]),
+        ("_list=List/l1", &["p1"]),
+        ("_list=http://here/fhir/List/l1", &["p1"]),
+        ("_list=List/l1,l2", &["p1", "p2"]),
+        ("_list=Patient/l1", &[]),
+        ("_list=http://there/fhir/List/l1", &[]),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(fixture.ids("Patient", query), *expected, "{query}");
+    }
+}
+
 /// What rounds to a number was found at both ends of it or at neither, by how its halves happened to round.
 #[test]
 fn a_quantity_finds_what_rounds_to_it_from_half_a_unit_below_to_just_below_half_a_unit_above() {
