@@ -105,6 +105,9 @@ pub fn of_parameter(document: &Document, parameter: &Parameter, base_url: &str) 
 
 fn of_node(root: &Node, parameter: &Parameter, base_url: &str) -> Vec<Term> {
     let mut terms = of_paths(root, &parameter.paths, parameter.search_type, base_url);
+    if let Some(code) = parameter.otherwise.filter(|_| !parameter.paths.iter().any(|path| is_there(root, path))) {
+        terms.push(Term::Token { system: String::new(), code: code.to_owned() });
+    }
     if parameter.is_phonetic() {
         let sounds = |term: &Term| match term {
             Term::Text(text) => text.split_whitespace().filter_map(sound).map(Term::Text).collect(),
@@ -151,6 +154,12 @@ pub fn local_reference<'a>(reference: &'a str, base_url: &str) -> Option<(&'a st
     let is_whole = matches!((parts.next(), parts.next(), parts.next()), (None, ..) | (Some("_history"), Some(_), None));
     let is_type = resource_type.starts_with(|first: char| first.is_ascii_uppercase());
     (is_whole && is_type && !id.is_empty()).then_some((resource_type, id))
+}
+
+/// Whether an element of a resource is there, be it with nothing but an extension: then nobody says that it is not so.
+fn is_there(root: &Node, path: &Path) -> bool {
+    let is_it = |key: &str| path.steps.first().is_some_and(|step| key.strip_prefix('_').unwrap_or(key) == step.name);
+    root.members().iter().any(|(key, _)| is_it(key))
 }
 
 fn walk(node: &Node, steps: &[Step], visit: &mut impl FnMut(&Node)) {
@@ -412,6 +421,11 @@ mod tests {
         assert_eq!(found(patient, "deceased"), [token("", "true")]);
         assert_eq!(found(patient, "name"), ["Łê", "A", "B"].map(|text| Term::Text(text.into())));
         assert_eq!(folded("Łê"), "le");
+        let deceased = |rest: &str| found(&format!(r#"{{"resourceType":"Patient"{rest}}}"#), "deceased");
+        for rest in ["", r#","deceasedBoolean":false"#] {
+            assert_eq!(deceased(rest), [token("", "false")], "{rest}");
+        }
+        assert_eq!(deceased(r#","_deceasedBoolean":{"extension":[{"url":"u","valueCode":"unknown"}]}"#), []);
         let observation = r#"{"resourceType":"Observation","subject":{"reference":"http://here/fhir/Patient/p"},
             "performer":[{"reference":"http://there/Practitioner/1"},{"identifier":{"system":"npi","value":"9"}}],
             "effectivePeriod":{"start":"1970-01-01"},"valueQuantity":{"value":5.40,"unit":"mg","code":"mg"}}"#;

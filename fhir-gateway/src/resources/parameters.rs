@@ -94,6 +94,8 @@ pub struct Parameter {
     pub search_type: SearchType,
     /// Where its values stand; nowhere for a composite.
     pub paths: Vec<Path>,
+    /// The token that it finds where none of its elements is there.
+    pub otherwise: Option<&'static str>,
     /// Where its pairs stand, for a composite.
     pub composite: Option<Composite>,
     /// Its number in the index: the line of the table that it comes from.
@@ -156,6 +158,10 @@ fn read(line: &'static str, number: i64) -> Option<Parameter> {
         Some((line, definition)) => (line, Some(definition)),
         None => (line, None),
     };
+    let (line, otherwise) = match line.split_once(" =") {
+        Some((line, otherwise)) => (line, Some(otherwise)),
+        None => (line, None),
+    };
     let mut words = line.split(' ');
     let code = words.next()?;
     let search_type = read_type(words.next()?)?;
@@ -163,10 +169,10 @@ fn read(line: &'static str, number: i64) -> Option<Parameter> {
         let types = [read_type(words.next()?)?, read_type(words.next()?)?];
         let parts = words.map(read_part).collect::<Option<Vec<_>>>()?;
         let composite = Some(Composite { types, parts });
-        return Some(Parameter { code, search_type, paths: Vec::new(), composite, number, definition });
+        return Some(Parameter { code, search_type, paths: Vec::new(), otherwise, composite, number, definition });
     }
     let paths = words.map(read_path).collect::<Option<Vec<_>>>()?;
-    Some(Parameter { code, search_type, paths, composite: None, number, definition })
+    Some(Parameter { code, search_type, paths, otherwise, composite: None, number, definition })
 }
 
 fn read_type(word: &str) -> Option<SearchType> {
@@ -238,6 +244,8 @@ mod tests {
         let patient = parameter("Observation", "patient");
         assert_eq!(patient.paths[0].target, Some("Patient"));
         assert_eq!(parameter("Observation", "date").paths.len(), 4);
+        let deceased = parameter("Patient", "deceased");
+        assert_eq!((deceased.paths.len(), deceased.otherwise), (2, Some("false")));
         let designation = parameter("List", "designationType");
         let url = "https://profiles.ihe.net/ITI/MHD/StructureDefinition/ihe-designationType";
         let extension = Step { name: "extension", only: Some(("url", url)) };

@@ -77,9 +77,10 @@ pub fn leaves_of(kind: &str) -> Option<&'static [&'static str]> {
 }
 
 fn paths(types: &Types, resource: &str, code: &str, expression: &str, leaves: &[&str]) -> Vec<String> {
-    // The one expression that is not made of paths: `deceased.exists() and deceased != false`.
+    // The one expression that is not made of paths: `deceased.exists() and deceased != false`, which is false of whoever
+    // has no such element.
     if (resource, code) == ("Patient", "deceased") {
-        return vec!["deceasedBoolean:boolean".to_owned(), "deceasedDateTime:dateTime".to_owned()];
+        return ["deceasedBoolean:boolean", "deceasedDateTime:dateTime", "=false"].map(str::to_owned).into();
     }
     let mut found: Vec<String> = Vec::new();
     for path in expression.split('|').flat_map(|part| of_part(types, resource, part, leaves)) {

@@ -89,6 +89,33 @@ fn each_search_type_finds_what_it_should() {
     }
 }
 
+/// R4 asks of every Patient whether it has died, and the answer is always yes or no.
+#[test]
+fn a_patient_of_whom_no_death_is_known_was_not_found_among_those_who_have_not_died() {
+    let fixture = fixture();
+    for (id, rest) in [
+        ("silent", ""),
+        ("alive", r#","deceasedBoolean":false"#),
+        ("dead", r#","deceasedBoolean":true"#),
+        ("dated", r#","deceasedDateTime":"2020""#),
+    ] {
+        fixture.put(id, 1, 1, &format!(r#"{{"resourceType":"Patient"{rest}}}"#));
+        let observation = r#"{"resourceType":"Observation","status":"final","code":{"text":"x"},"subject""#;
+        fixture.put(&format!("o-{id}"), 1, 1, &format!(r#"{observation}:{{"reference":"Patient/{id}"}}}}"#));
+    }
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("Patient", "deceased=false", &["silent", "alive"]),
+        ("Patient", "deceased=true", &["dead", "dated"]),
+        ("Patient", "deceased:not=true", &["silent", "alive"]),
+        ("Patient", "deceased:missing=true", &[]),
+        ("Patient", "deceased:missing=false", &["silent", "alive", "dead", "dated"]),
+        ("Observation", "patient.deceased=false", &["o-silent", "o-alive"]),
+    ];
+    for (kind, query, expected) in cases {
+        assert_eq!(fixture.ids(kind, query), *expected, "{kind}?{query}");
+    }
+}
+
 #[test]
 fn a_list_is_named_by_its_id_or_by_a_reference_to_it() {
     let fixture = fixture();
