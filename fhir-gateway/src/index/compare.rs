@@ -198,18 +198,22 @@ fn period(prefix: Prefix, Range { low, high }: Range) -> Cond {
     }
 }
 
+/// A number, or a range of numbers; FHIR ignores the precision of what follows `gt`, `lt`, `ge`, `le`, `sa` and `eb`.
 fn amount(prefix: Prefix, Amount { value, low, high }: Amount) -> Cond {
-    let column = || Expr::col("value");
+    let (lowest, highest) = (|| Expr::col("lowest"), || Expr::col("highest"));
     match prefix {
-        Prefix::Eq => Cond::all().add(column().gte(low)).add(column().lt(high)),
-        Prefix::Ne => Cond::any().add(column().lt(low)).add(column().gte(high)),
-        Prefix::Gt | Prefix::Sa => Cond::all().add(column().gt(value)),
-        Prefix::Lt | Prefix::Eb => Cond::all().add(column().lt(value)),
-        Prefix::Ge => Cond::all().add(column().gte(value)),
-        Prefix::Le => Cond::all().add(column().lte(value)),
+        // The second follows from the others: by it a database stops reading its list.
+        Prefix::Eq => Cond::all().add(lowest().gte(low)).add(lowest().lt(high)).add(highest().lt(high)),
+        Prefix::Ne => Cond::any().add(lowest().lt(low)).add(highest().gte(high)),
+        Prefix::Gt => Cond::all().add(highest().gt(value)),
+        Prefix::Lt => Cond::all().add(lowest().lt(value)),
+        Prefix::Ge => Cond::all().add(highest().gte(value)),
+        Prefix::Le => Cond::all().add(lowest().lte(value)),
+        Prefix::Sa => Cond::all().add(lowest().gt(value)),
+        Prefix::Eb => Cond::all().add(highest().lt(value)),
         Prefix::Ap => {
             let slack = (value.abs() / 10.0).max((high - low) / 2.0);
-            Cond::all().add(column().gte(value - slack)).add(column().lte(value + slack))
+            Cond::all().add(highest().gte(value - slack)).add(lowest().lte(value + slack))
         }
     }
 }

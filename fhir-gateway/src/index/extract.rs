@@ -39,10 +39,12 @@ pub enum Term {
     },
     /// Text as it stands.
     Text(String),
-    /// A number with a unit, or without.
+    /// A number with a unit, or without; or all numbers of a range.
     Amount {
-        /// The number.
-        value: f64,
+        /// The least; [`f64::MIN`] when open.
+        lowest: f64,
+        /// The greatest; [`f64::MAX`] when open.
+        highest: f64,
         /// System of the unit's code, or empty.
         system: String,
         /// The unit's code, or empty.
@@ -183,10 +185,10 @@ fn read(node: &Node, path: &Path, search_type: SearchType, base_url: &str, terms
         SearchType::Date => terms.extend(period(node, path.leaf).map(Term::Period)),
         SearchType::Reference => references(node, path, base_url, terms),
         SearchType::String => texts(node, terms),
-        SearchType::Quantity => terms.extend(quantity(node)),
+        SearchType::Quantity => terms.extend(quantity(node, path.leaf)),
         SearchType::Number => {
             let number = node.as_primitive().and_then(range::number);
-            terms.extend(number.map(|number| amount(number, None)));
+            terms.extend(number.map(|number| amount(number, number, None)));
         }
         SearchType::Uri => terms.extend(node.as_str().map(|uri| Term::Uri(uri.to_string()))),
         SearchType::Special => {
@@ -300,18 +302,27 @@ fn texts(node: &Node, terms: &mut Vec<Term>) {
     }
 }
 
-fn quantity(node: &Node) -> Option<Term> {
-    let value = range::number(node.get("value")?.as_primitive()?)?;
-    Some(amount(value, Some(node)))
+fn quantity(node: &Node, leaf: &str) -> Option<Term> {
+    let value = |node: &Node| range::number(node.get("value")?.as_primitive()?);
+    if leaf != "Range" {
+        return value(node).map(|value| amount(value, value, Some(node)));
+    }
+    let (low, high) = (node.get("low"), node.get("high"));
+    let (lowest, highest) = (low.and_then(value), high.and_then(value));
+    // Both ends have the same unit.
+    let unit = if lowest.is_some() { low } else { high };
+    let is_one = lowest.is_some() || highest.is_some();
+    is_one.then(|| amount(lowest.unwrap_or(f64::MIN), highest.unwrap_or(f64::MAX), unit))
 }
 
-fn amount(value: f64, unit: Option<&Node>) -> Term {
+fn amount(lowest: f64, highest: f64, unit: Option<&Node>) -> Term {
     let text = |key: &str| unit.and_then(|node| node.text(key)).unwrap_or_default().to_string();
     match unit.and_then(|node| node.text("currency")) {
         Some(currency) => {
-            Term::Amount { value, system: "urn:iso:std:iso:4217".into(), code: currency.into(), unit: String::new() }
+            let (system, code) = ("urn:iso:std:iso:4217".into(), currency.into());
+            Term::Amount { lowest, highest, system, code, unit: String::new() }
         }
-        None => Term::Amount { value, system: text("system"), code: text("code"), unit: text("unit") },
+        None => Term::Amount { lowest, highest, system: text("system"), code: text("code"), unit: text("unit") },
     }
 }
 
@@ -435,7 +446,20 @@ mod tests {
         let remote = Term::Reference { resource_type: String::new(), target: "http://there/Practitioner/1".into() };
         assert_eq!(found(observation, "performer"), [remote, token("npi", "9")]);
         assert_eq!(found(observation, "date"), [Term::Period(Range { low: 0, high: i64::MAX })]);
-        let amount = Term::Amount { value: 5.4, system: String::new(), code: "mg".into(), unit: "mg".into() };
-        assert_eq!(found(observation, "value-quantity"), [amount]);
+        let amount = |lowest, highest, code: &str| Term::Amount {
+            lowest,
+            highest,
+            system: String::new(),
+            code: code.into(),
+            unit: code.into(),
+        };
+        assert_eq!(found(observation, "value-quantity"), [amount(5.4, 5.4, "mg")]);
+        let onset = |range: &str| found(&format!(r#"{{"resourceType":"Condition","onsetRange":{range}}}"#), "onset-age");
+        let low = r#""low":{"value":40,"unit":"a","code":"a"}"#;
+        let high = low.replace("low", "high").replace("40", "45");
+        assert_eq!(onset(&format!("{{{low},{high}}}")), [amount(40.0, 45.0, "a")]);
+        assert_eq!(onset(&format!("{{{low}}}")), [amount(40.0, f64::MAX, "a")]);
+        assert_eq!(onset(&format!("{{{high}}}")), [amount(f64::MIN, 45.0, "a")]);
+        assert_eq!(onset(r#"{"low":{"unit":"a"}}"#), []);
     }
 }

@@ -87,7 +87,7 @@ fn columns(search_type: SearchType) -> (&'static str, &'static str, &'static str
         SearchType::Date => ("period", "low", "high"),
         SearchType::Reference => ("reference", "target", "target"),
         SearchType::String => ("text", "folded", "folded"),
-        SearchType::Quantity | SearchType::Number => ("amount", "value", "value"),
+        SearchType::Quantity | SearchType::Number => ("amount", "lowest", "highest"),
         SearchType::Uri => ("uri", "value", "value"),
         SearchType::Special => ("place", "latitude", "latitude"),
         SearchType::Composite => ("pair", "first", "first"),

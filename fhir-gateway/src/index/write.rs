@@ -153,8 +153,9 @@ fn row_of(parameter: i64, term: &Term, number: i64) -> Option<(&'static str, Vec
             let folded = extract::folded(text);
             ("text", vec![parameter, key(&folded), key(text), rest(&folded).into(), number])
         }
-        Term::Amount { value, system, code, unit } => {
-            ("amount", vec![parameter, (*value).into(), key(system), key(code), key(unit), number])
+        Term::Amount { lowest, highest, system, code, unit } => {
+            let (lowest, highest) = ((*lowest).into(), (*highest).into());
+            ("amount", vec![parameter, lowest, highest, key(system), key(code), key(unit), number])
         }
         Term::Place { latitude, longitude } => {
             ("place", vec![parameter, (*latitude).into(), (*longitude).into(), number])
@@ -176,13 +177,14 @@ fn pair(parameter: Value, first: &Term, second: &Term, number: Value) -> Option<
     match second {
         Term::Token { system, code } => (half.code, half.system) = (code, system),
         Term::Period(range) => (half.low, half.high) = (range.low, range.high),
-        Term::Amount { value, system, code, unit } => {
-            (half.value, half.system, half.code, half.unit) = (*value, system, code, unit);
+        Term::Amount { lowest, highest, system, code, unit } => {
+            (half.lowest, half.highest) = (*lowest, *highest);
+            (half.system, half.code, half.unit) = (system, code, unit);
         }
         Term::Text(text) => (half.folded, half.exact) = (extract::folded(text), text),
         _ => return None,
     }
-    let Half { code, system, low, high, value, unit, folded, exact } = half;
+    let Half { code, system, low, high, lowest, highest, unit, folded, exact } = half;
     Some(vec![
         parameter,
         key(first),
@@ -191,7 +193,8 @@ fn pair(parameter: Value, first: &Term, second: &Term, number: Value) -> Option<
         key(system),
         low.into(),
         high.into(),
-        value.into(),
+        lowest.into(),
+        highest.into(),
         key(unit),
         key(&folded),
         key(exact),
@@ -207,7 +210,8 @@ struct Half<'a> {
     system: &'a str,
     low: i64,
     high: i64,
-    value: f64,
+    lowest: f64,
+    highest: f64,
     unit: &'a str,
     folded: String,
     exact: &'a str,

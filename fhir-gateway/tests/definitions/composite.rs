@@ -20,7 +20,11 @@ pub fn composite(types: &Types, resource: &str, parameter: &Value, by_url: &Hash
             let [first, second] = [halves[0].paths(types, &kind, base), halves[1].paths(types, &kind, base)];
             if !first.is_empty() && !second.is_empty() {
                 let base = if path.is_empty() { "." } else { &path };
-                parts.push(format!("{base};{};{}", first.join(","), second.join(",")));
+                let part = format!("{base};{};{}", first.join(","), second.join(","));
+                // A parameter of many types names the same place once for each.
+                if !parts.contains(&part) {
+                    parts.push(part);
+                }
             }
         }
     }

@@ -67,7 +67,7 @@ pub fn leaves_of(kind: &str) -> Option<&'static [&'static str]> {
         "date" => &["date", "dateTime", "instant", "Period", "Timing"],
         "reference" => &["Reference", "canonical", "uri"],
         "string" => &["string", "HumanName", "Address", "markdown"],
-        "quantity" => &["Quantity", "Money", "Age", "Duration"],
+        "quantity" => &["Quantity", "Money", "Age", "Duration", "Range"],
         "number" => &["integer", "decimal", "positiveInt", "unsignedInt"],
         "uri" => &["uri", "url", "canonical", "oid", "uuid"],
         // Where a Location is: `near`, the only one of its kind.

@@ -89,6 +89,50 @@ fn each_search_type_finds_what_it_should() {
     }
 }
 
+#[test]
+fn a_range_is_found_by_what_it_may_be_and_equals_what_holds_all_of_it() {
+    let fixture = fixture();
+    let age = |value: u32| format!(r#"{{"value":{value},"system":"ucum","code":"a"}}"#);
+    for (id, onset) in [
+        ("38", format!(r#""onsetAge":{}"#, age(38))),
+        ("40-45", format!(r#""onsetRange":{{"low":{},"high":{}}}"#, age(40), age(45))),
+        ("50-", format!(r#""onsetRange":{{"low":{}}}"#, age(50))),
+        ("-30", format!(r#""onsetRange":{{"high":{}}}"#, age(30))),
+    ] {
+        fixture.put(id, 1, 1, &format!(r#"{{"resourceType":"Condition","subject":{{"display":"x"}},{onset}}}"#));
+    }
+    let cases: &[(&str, &[&str])] = &[
+        ("lt50", &["38", "40-45", "-30"]),
+        ("le50|ucum|a", &["38", "40-45", "50-", "-30"]),
+        ("le50|ucum|mo", &[]),
+        ("gt43", &["40-45", "50-"]),
+        ("ge45", &["40-45", "50-"]),
+        ("gt45", &["50-"]),
+        ("sa38", &["40-45", "50-"]),
+        ("sa42", &["50-"]),
+        ("eb43", &["38", "-30"]),
+        // 42.5 to 43.5 does not hold all of it; 0 to 100 does.
+        ("43", &[]),
+        ("4e1", &["38"]),
+        ("5e1", &[]),
+        ("0e2", &["38", "40-45"]),
+        ("ne43", &["38", "40-45", "50-", "-30"]),
+        ("ap43", &["40-45"]),
+        ("ap1000", &["50-"]),
+    ];
+    for (number, expected) in cases {
+        assert_eq!(fixture.ids("Condition", &format!("onset-age={number}")), *expected, "{number}");
+    }
+    assert_eq!(fixture.ids("Condition", "onset-age:missing=true").len(), 0);
+    let context = |value: &str| format!(r#"{{"code":{{"code":"age"}},"value{value}}}"#);
+    let range = context(&format!(r#"Range":{{"low":{},"high":{}}}"#, age(1), age(9)));
+    fixture.put("v", 1, 1, &format!(r#"{{"resourceType":"ValueSet","status":"draft","useContext":[{range}]}}"#));
+    for query in ["context-quantity=lt5", "context-type-quantity=age$gt8", "context-type-quantity=age$lt2|ucum|a"] {
+        assert_eq!(fixture.ids("ValueSet", query), ["v"], "{query}");
+    }
+    assert_eq!(fixture.ids("ValueSet", "context-type-quantity=age$gt9"), [""; 0]);
+}
+
 /// R4 asks of every Patient whether it has died, and the answer is always yes or no.
 #[test]
 fn a_patient_of_whom_no_death_is_known_was_not_found_among_those_who_have_not_died() {
