@@ -36,6 +36,8 @@ const MEDIA_TYPES: &[(&str, Format, &str)] = &[
     ("text/xml", Format::Xml, "text/xml"),
 ];
 
+/// The parameter that asks for line breaks. Everybody may, and is sent what was accepted, byte for byte.
+pub const PRETTY: &str = "_pretty";
 /// FHIR JSON.
 pub const FHIR_JSON: &str = "application/fhir+json";
 /// FHIR XML.

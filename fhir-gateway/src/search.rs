@@ -342,6 +342,7 @@ impl Query {
             "_elements" => self.shape.elements.extend(elements(text)?),
             "_format" if format::of_parameter(text).is_some() => {}
             "_format" => return Err(Refusal::NotAcceptable),
+            format::PRETTY => {}
             CURSOR => match text.parse() {
                 Ok(cursor) => self.cursor = Some(cursor),
                 Err(()) => return wrong("taken from a link of this server"),
@@ -363,7 +364,7 @@ impl Query {
 
 /// Whether a parameter is about what an answer looks like, and not about resources.
 pub fn is_about_answers(name: &str) -> bool {
-    let about_answers = ["_count", "_sort", "_total", "_summary", "_elements", "_format", CURSOR];
+    let about_answers = ["_count", "_sort", "_total", "_summary", "_elements", "_format", format::PRETTY, CURSOR];
     about_answers.contains(&name) || name.starts_with("_include") || name.starts_with("_revinclude")
 }
 

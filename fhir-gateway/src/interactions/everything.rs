@@ -87,7 +87,7 @@ pub async fn docref(context: &Context<'_>, sent: &Sent<'_>) -> Result<Answer, Re
             "start" => add("period", format!("ge{text}")),
             "end" => add("period", format!("le{text}")),
             "type" => add("type", text),
-            "_count" | "_format" | CURSOR => add(&name, text),
+            "_count" | "_format" | format::PRETTY | CURSOR => add(&name, text),
             "on-demand" if text == "false" => {}
             "on-demand" => return Err(Refusal::Rule("no documents are made on demand here".to_owned())),
             _ if context.prefer.handling == Handling::Strict => {
@@ -185,6 +185,7 @@ impl Asked {
             CURSOR => self.cursor = Some(text.parse().map_err(|()| wrong("taken from a link of this server"))?),
             "_format" if format::of_parameter(text).is_some() => {}
             "_format" => return Err(Refusal::NotAcceptable),
+            format::PRETTY => {}
             _ => return Ok(false),
         }
         Ok(true)

@@ -171,6 +171,7 @@ fn read(mut versions: Versions, pairs: &[(String, String)], handling: Handling) 
             }
             "_format" if format::of_parameter(text).is_some() => {}
             "_format" => return Err(Refusal::NotAcceptable),
+            format::PRETTY => continue,
             _ if handling == Handling::Strict => return Err(Refusal::UnsupportedParameter(printable(name))),
             // A history has no place for an outcome that says so.
             _ => continue,

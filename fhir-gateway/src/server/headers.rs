@@ -237,7 +237,7 @@ pub fn shape(route: &Route<'_>, pairs: &[(String, String)]) -> Result<Shape, Ref
 /// Refuses parameters where nothing reads them, if the client wants to know of such.
 pub fn without_parameters(request: &HttpRequest, route: &Route<'_>, handling: Handling) -> Result<(), Refusal> {
     let is_read = |name: &str| match name {
-        "_format" => true,
+        "_format" | format::PRETTY => true,
         "_summary" | "_elements" => matches!(route, Route::Read { .. } | Route::Vread { .. }),
         _ => false,
     };

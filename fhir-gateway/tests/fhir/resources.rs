@@ -252,6 +252,23 @@ async fn format_means_the_same_at_every_address_and_goes_before_accept() {
 }
 
 #[actix_web::test]
+async fn a_wish_for_line_breaks_is_passed_over_and_refused_nowhere() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    client.send("PUT", "/Patient/p1", &[], r#"{"resourceType":"Patient","id":"p1"}"#).await.expect(201);
+    let strict = [("prefer", "handling=strict")];
+    for path in ["/Patient/p1", "/Patient/p1/_history", "/Patient/p1/_history/1", "/Patient", "/Patient/p1/$everything"]
+    {
+        for headers in [&strict[..], &[]] {
+            let pretty = client.send("GET", &format!("{path}?_pretty=true"), headers, "").await.expect(200).json();
+            let plain = client.send("GET", path, headers, "").await.expect(200).json();
+            assert_eq!(pretty["entry"], plain["entry"], "{path}");
+            assert_eq!(pretty["total"], plain["total"], "{path}");
+        }
+    }
+}
+
+#[actix_web::test]
 async fn a_security_context_that_is_no_patient_is_refused_and_not_dropped() {
     let world = world().await;
     let client = world.client("ehr").await;
