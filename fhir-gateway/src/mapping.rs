@@ -4,11 +4,12 @@
 //! - [`period`]: FHIR's dates and periods as ranges of seconds.
 //! - [`consent`]: a Consent as the terms of a grant; [`signed`]: the patient's transaction beside it.
 //! - [`task`]: an access request.
-//! - [`facts`]: what an access decision needs to know of a record.
+//! - [`facts`]: what an access decision needs to know of a record; [`attachment`]: which Binary belongs to one.
 //! - [`patient`], [`practitioner`]: accounts that a resource names.
 //! - [`document`], [`cda`]: what a document says of itself, and what IHE MHD says of documents.
 //! - [`plan`], [`coverage`], [`attestation`], [`eligibility`]: insurance.
 
+pub mod attachment;
 pub mod attestation;
 pub mod cda;
 pub mod consent;

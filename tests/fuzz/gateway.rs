@@ -98,7 +98,14 @@ pub fn resource(bytes: &[u8]) -> bool {
     let name = Name::new([1; 8]);
     rewrite::rewrite(
         &mut foreign,
-        &Origin { name: &name, patient: "p", source: BASE_URL, version: 1, last_updated: "2027-01-15T08:00:00Z" },
+        &Origin {
+            name: &name,
+            patient: "p",
+            source: "urn:a",
+            base_url: BASE_URL,
+            version: 1,
+            last_updated: "2027-01-15T08:00:00Z",
+        },
     );
     true
 }

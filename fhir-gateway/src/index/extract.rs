@@ -7,6 +7,7 @@ use unicode_normalization::{UnicodeNormalization as _, char::canonical_combining
 use super::range::{self, Range};
 use crate::{
     json::{Document, Node, Value},
+    mapping::attachment,
     resources::{
         Resource,
         parameters::{Parameter, Path, SearchType, Step},
@@ -200,7 +201,7 @@ fn read(node: &Node, path: &Path, search_type: SearchType, base_url: &str, terms
             let number = node.as_primitive().and_then(range::number);
             terms.extend(number.map(|number| amount(number, number, None)));
         }
-        SearchType::Uri => terms.extend(node.as_str().map(|uri| Term::Uri(uri.to_string()))),
+        SearchType::Uri => uris(node, path, base_url, terms),
         SearchType::Special => {
             let degrees = |key: &str| range::number(node.get(key)?.as_primitive()?);
             if let (Some(latitude), Some(longitude)) = (degrees("latitude"), degrees("longitude")) {
@@ -210,6 +211,22 @@ fn read(node: &Node, path: &Path, search_type: SearchType, base_url: &str, terms
         // Its halves are read one by one.
         SearchType::Composite => {}
     }
+}
+
+/// A URI as it stands; of an attachment besides what else it may name here.
+fn uris(node: &Node, path: &Path, base_url: &str, terms: &mut Vec<Term>) {
+    let Some(uri) = node.as_str() else { return };
+    terms.push(Term::Uri(uri.to_string()));
+    if path.steps.iter().any(|step| step.name == "attachment") {
+        let certain = attachment::named(uri, base_url);
+        let possible = attachment::possible(uri).into_iter().filter(|id| certain != Some(id.as_str()));
+        terms.extend(possible.map(|id| Term::Uri(possible_binary(&id))));
+    }
+}
+
+/// The URI by which an attachment is found that may name a Binary of this server, and does not for certain.
+pub fn possible_binary(id: &str) -> String {
+    format!("\u{1}Binary/{id}")
 }
 
 fn tokens(node: &Node, leaf: &str, terms: &mut Vec<Term>) {

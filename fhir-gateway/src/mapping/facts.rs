@@ -1,11 +1,17 @@
 //! What an access decision needs to know of a record: its type, its labels, and the time it is
 //! about.
 
+use std::collections::BTreeSet;
+
+use careledger_wire::decision::OPEN_LABELS;
 use serde_json::Value;
 
-use super::{element::Element, period};
+use super::{attachment, document::CONFIDENTIALITY, element::Element, period};
 use crate::decide::Facts;
 
+/// A label that no Consent can name, as no code begins with a space: of text alone, or with a code that would be open
+/// if it were one of HL7's confidentiality.
+const UNKNOWN_LABEL: &str = " unknown";
 /// Elements that say what time a record is about, the most telling first.
 const TIMES: [&str; 11] = [
     "effectiveDateTime",
@@ -27,15 +33,28 @@ const PERIODS: [&str; 6] =
 /// The facts of a resource.
 pub fn of(resource: &Value) -> Facts {
     let root = Element::resource(resource);
-    let own = root.get("meta").get("security");
-    let document = root.get("securityLabel");
-    let concepts = document.items().flat_map(|concept| concept.get("coding").items().collect::<Vec<_>>());
-    let labels = own.items().chain(concepts).filter_map(|coding| coding.get("code").text().map(str::to_owned));
     Facts {
         resource_type: root.get("resourceType").text().unwrap_or_default().to_owned(),
         about: about(&root),
-        labels: labels.collect(),
+        labels: labels(&root),
     }
+}
+
+/// Labels of the resource and of the document that it is about, as a Consent names them: by their codes.
+fn labels(root: &Element<'_>) -> BTreeSet<String> {
+    let of_resource = root.get("meta").get("security").items().map(|coding| label(&coding));
+    let of_document = root.get("securityLabel").items().flat_map(|concept| {
+        let codings: Vec<String> = concept.get("coding").items().map(|coding| label(&coding)).collect();
+        if codings.is_empty() { vec![UNKNOWN_LABEL.to_owned()] } else { codings }
+    });
+    of_resource.chain(of_document).collect()
+}
+
+/// What cannot be told apart from a label that closes is one.
+fn label(coding: &Element<'_>) -> String {
+    let is_of_confidentiality = coding.get("system").text() == Some(CONFIDENTIALITY);
+    let known = coding.get("code").text().filter(|code| is_of_confidentiality || !OPEN_LABELS.contains(code));
+    known.unwrap_or(UNKNOWN_LABEL).to_owned()
 }
 
 fn about(root: &Element<'_>) -> Option<period::Seconds> {
@@ -48,18 +67,19 @@ fn about(root: &Element<'_>) -> Option<period::Seconds> {
     TIMES.iter().find_map(|name| period::seconds(root.get(name).text()?))
 }
 
-/// Ids of the Binaries of this server that a DocumentReference points at.
+/// Ids of the Binaries of this server that a DocumentReference points at for certain.
 pub fn binaries<'a>(document: &'a Value, base_url: &str) -> Vec<&'a str> {
-    let contents = Element::resource(document).get("content");
-    let urls = contents.items().filter_map(|content| content.get("attachment").get("url").text());
-    urls.filter_map(|url| local_binary(url, base_url)).collect()
+    urls(document).filter_map(|url| attachment::named(url, base_url)).collect()
 }
 
-fn local_binary<'a>(url: &'a str, base_url: &str) -> Option<&'a str> {
-    let path = url.strip_prefix(base_url).and_then(|rest| rest.strip_prefix('/')).unwrap_or(url);
-    let id = path.strip_prefix("Binary/")?;
-    let id = id.split_once("/_history/").map_or(id, |(id, _)| id);
-    (!id.is_empty() && !id.contains('/')).then_some(id)
+/// Whether a DocumentReference may point at the Binary `id` of this server.
+pub fn may_point_at(document: &Value, id: &str) -> bool {
+    urls(document).any(|url| attachment::possible(url).contains(id))
+}
+
+fn urls(document: &Value) -> impl Iterator<Item = &str> {
+    let contents = Element::resource(document).get("content");
+    contents.items().filter_map(|content| content.get("attachment").get("url").text())
 }
 
 #[cfg(test)]
@@ -72,12 +92,42 @@ mod tests {
     fn labels_are_of_the_resource_and_of_the_document() {
         let resource = json!({
             "resourceType": "DocumentReference",
-            "meta": {"security": [{"code": "N"}]},
+            "meta": {"security": [{"system": CONFIDENTIALITY, "code": "N"}]},
             "securityLabel": [{"coding": [{"code": "R"}, {"code": "PSY"}]}],
         });
         let facts = of(&resource);
         assert_eq!(facts.labels, ["N", "PSY", "R"].map(str::to_owned).into());
         assert_eq!(facts.about, None);
+    }
+
+    /// Only four codes, of one system, leave a record open.
+    #[test]
+    fn a_label_that_is_not_known_to_be_open_closes() {
+        let hospital = "http://hospital.example/labels";
+        let masked =
+            json!({"system": CONFIDENTIALITY, "_code": {"extension": [{"url": "urn:x", "valueCode": "masked"}]}});
+        let cases = [
+            (json!({"system": CONFIDENTIALITY, "code": "M"}), "M"),
+            (json!({"system": CONFIDENTIALITY, "code": "R"}), "R"),
+            (json!({"system": hospital, "code": "M"}), UNKNOWN_LABEL),
+            (json!({"code": "N"}), UNKNOWN_LABEL),
+            (json!({"system": hospital, "code": "PSY"}), "PSY"),
+            (json!({"code": "PSY"}), "PSY"),
+            (json!({"system": CONFIDENTIALITY, "display": "very restricted"}), UNKNOWN_LABEL),
+            (json!({"display": "psychiatry"}), UNKNOWN_LABEL),
+            (masked, UNKNOWN_LABEL),
+            (json!({}), UNKNOWN_LABEL),
+        ];
+        for (coding, expected) in cases {
+            let labels = [json!({"meta": {"security": [coding]}}), json!({"securityLabel": [{"coding": [coding]}]})];
+            for resource in labels {
+                assert_eq!(of(&resource).labels, [expected.to_owned()].into(), "{resource}");
+            }
+        }
+        for concept in [json!({"text": "Psychiatry"}), json!({}), json!({"coding": []})] {
+            assert_eq!(of(&json!({"securityLabel": [concept]})).labels, [UNKNOWN_LABEL.to_owned()].into());
+        }
+        assert!(!OPEN_LABELS.contains(&UNKNOWN_LABEL));
     }
 
     #[test]

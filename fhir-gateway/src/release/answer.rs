@@ -1,6 +1,8 @@
 //! The custodian's side: from a signed request to what consent opens. A denial and an absence are
 //! the same empty answer; the access log knows the difference.
 
+use std::collections::BTreeSet;
+
 use careledger_app::keys;
 use careledger_wire::{
     ids::{Address, Commitment, EmergencyId, EncryptionKey, GrantId},
@@ -16,7 +18,7 @@ use crate::{
     naming,
     organization::Organization,
     outcome::Refusal,
-    records::Stored,
+    records::{Content, Stored},
     remote::{lookup, peer},
     resources::resource,
     validate,
@@ -234,7 +236,7 @@ pub async fn read(organization: &Organization, asker: &Asker, read: &Read) -> Re
     if let Some(found) = found {
         // Every one of them has to be permitted: whoever may see one document that points at a
         // Binary may not for that see one that another of them closes.
-        let denied = found.on.iter().find_map(|resource| case.decide(&facts::of(resource)).err());
+        let denied = found.on.iter().find_map(|facts| case.decide(facts).err());
         rule = denied;
         if denied.is_none() {
             answer.documents.push(released(organization, asker, &found.version).await?);
@@ -245,13 +247,13 @@ pub async fn read(organization: &Organization, asker: &Asker, read: &Read) -> Re
     Ok(answer)
 }
 
-/// What a read would release, and the resources on which that is decided; at least one.
+/// What a read would release, and the facts on which that is decided; at least one.
 struct Found {
     version: Stored,
-    on: Vec<Value>,
+    on: Vec<Facts>,
 }
 
-/// What a read is decided on: the resource itself, or all documents that point at a Binary.
+/// What a read is decided on: the resource itself, or all documents that may point at a Binary.
 /// `None` where there is no such resource of this patient.
 async fn deciding(organization: &Organization, patient: &str, read: &Read) -> Result<Option<Found>, Refusal> {
     if read.resource_type == "Binary" {
@@ -259,7 +261,7 @@ async fn deciding(organization: &Organization, patient: &str, read: &Read) -> Re
     }
     let criteria = [("_id", read.id.clone()), ("patient", format!("Patient/{patient}"))];
     let found = none_if_unsupported(lookup::versions(organization, &read.resource_type, &criteria, 1).await)?;
-    Ok(found.into_iter().next().map(|(version, resource)| Found { version, on: vec![resource] }))
+    Ok(found.into_iter().next().map(|(version, resource)| Found { version, on: vec![facts::of(&resource)] }))
 }
 
 async fn deciding_binary(organization: &Organization, patient: &str, id: &str) -> Result<Option<Found>, Refusal> {
@@ -272,9 +274,22 @@ async fn deciding_binary(organization: &Organization, patient: &str, id: &str) -
     if version.about().is_some_and(|about| about != patient) {
         return Ok(None);
     }
-    let on = lookup::documents_of(organization, id, RESOURCES_MAX).await?;
-    let is_the_patients = !on.is_empty() && on.iter().all(|(document, _)| document.about() == Some(patient));
-    Ok(is_the_patients.then(|| Found { version, on: on.into_iter().map(|(_, document)| document).collect() }))
+    let documents = lookup::documents_that_may_name(organization, id, RESOURCES_MAX).await?;
+    let points_at = |document: &Value| facts::binaries(document, &organization.base_url).contains(&id);
+    let is_the_patients = documents.iter().all(|(document, _)| document.about() == Some(patient))
+        && documents.iter().any(|(_, document)| points_at(document));
+    // A grant opens documents, with what belongs to them; of the Binary itself only the labels count.
+    let labels = match &version.content {
+        Content::Json(bytes) => serde_json::from_slice(bytes).map(|own| facts::of(&own).labels),
+        Content::Raw { .. } | Content::Deleted => Ok(BTreeSet::new()),
+    };
+    let labels = labels.map_err(|_| Refusal::Internal("a stored Binary is no JSON"))?;
+    let with_labels = |(_, document): (Stored, Value)| {
+        let mut facts = facts::of(&document);
+        facts.labels.extend(labels.iter().cloned());
+        facts
+    };
+    Ok(is_the_patients.then(|| Found { version, on: documents.into_iter().map(with_labels).collect() }))
 }
 
 /// Ids of the resources of one type that are about a Patient, in order, at most [`RESOURCES_MAX`].

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::{
-    index::sight::Sight,
+    index::{extract, sight::Sight},
     mapping::facts,
     organization::Organization,
     outcome::Refusal,
@@ -88,16 +88,26 @@ pub async fn of_patient(
     matches(organization, resource_type, &criteria, OF_PATIENT_MAX).await
 }
 
-/// The DocumentReferences that point at a Binary of this organization, at most `limit`.
+/// The DocumentReferences that point at a Binary of this organization, of the first `limit` that may.
 pub async fn documents_of(
     organization: &Organization,
     binary: &str,
     limit: u32,
 ) -> Result<Vec<(Stored, Value)>, Refusal> {
-    let criteria = [("location:below", locations(organization, binary))];
-    let found = versions(organization, "DocumentReference", &criteria, limit).await?;
-    let points_at = |document: &Value| facts::binaries(document, &organization.base_url).contains(&binary);
-    Ok(found.into_iter().filter(|(_, document)| points_at(document)).collect())
+    let mut found = documents_that_may_name(organization, binary, limit).await?;
+    found.retain(|(_, document)| facts::binaries(document, &organization.base_url).contains(&binary));
+    Ok(found)
+}
+
+/// The DocumentReferences that may point at a Binary of this organization, at most `limit`.
+pub async fn documents_that_may_name(
+    organization: &Organization,
+    binary: &str,
+    limit: u32,
+) -> Result<Vec<(Stored, Value)>, Refusal> {
+    let locations = format!("{},{}", locations(organization, binary), extract::possible_binary(binary));
+    let found = versions(organization, "DocumentReference", &[("location:below", locations)], limit).await?;
+    Ok(found.into_iter().filter(|(_, document)| facts::may_point_at(document, binary)).collect())
 }
 
 /// Whether a document about a Patient may point at a Binary of this organization. Nothing is read but the index,
@@ -115,7 +125,7 @@ pub async fn is_in_a_document_of(organization: &Organization, binary: &str, pati
     Ok(!found.is_empty())
 }
 
-/// What a document may call a Binary of this organization, as a search has alternatives.
+/// What a document calls a Binary of this organization, as a search has alternatives.
 fn locations(organization: &Organization, binary: &str) -> String {
     format!("Binary/{binary},{}/Binary/{binary}", organization.base_url)
 }

@@ -208,7 +208,9 @@ fn open(
         envelope::unwrap_for(&released.document, &released.wrap, &organization.keys.encryption).map_err(refused)?;
     let bytes = envelope::open(&released.document, &key, &released.body).map_err(refused)?;
     let source = source(&approved.custodian);
-    let bytes = if is_fhir(released) { as_served(&source, approved, released, bytes)? } else { bytes };
+    let peer = organization.network.peer(&approved.custodian).ok_or(Refusal::CustodianUnavailable)?;
+    let base_url = format!("{}/fhir", peer.as_str().trim_end_matches('/'));
+    let bytes = if is_fhir(released) { as_served(&source, &base_url, approved, released, bytes)? } else { bytes };
     Ok(Opened {
         content_type: released.content_type.clone(),
         bytes,
@@ -248,12 +250,19 @@ fn checked(released: &Released, bytes: Vec<u8>) -> Result<Value, Refusal> {
     if is_it { Ok(document.to_value()) } else { Err(Refusal::CustodianUnavailable) }
 }
 
-fn as_served(source: &str, approved: &Approved, released: &Released, bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+fn as_served(
+    source: &str,
+    base_url: &str,
+    approved: &Approved,
+    released: &Released,
+    bytes: Vec<u8>,
+) -> Result<Vec<u8>, Refusal> {
     let mut resource = checked(released, bytes)?;
     let origin = Origin {
         name: &approved.name,
         patient: &approved.patient,
         source,
+        base_url,
         version: released.document.version,
         last_updated: &timestamp(released.last_updated),
     };

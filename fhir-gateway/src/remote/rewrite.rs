@@ -1,10 +1,11 @@
 //! A custodian's resource as this gateway serves it: its id names the access request, its source names the
-//! custodian, and what it points at leads back here. Everything else stays as the custodian
+//! custodian, and those of its attachments that the custodian holds lead back here. Everything else stays as the custodian
 //! accepted it, digit for digit.
 
 use serde_json::{Value, json};
 
 use super::names::Name;
+use crate::mapping::attachment;
 
 /// A resource of another custodian, as its id here names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Origin<'a> {
     pub patient: &'a str,
     /// Base URL of the custodian's gateway, or its account where no address is known.
     pub source: &'a str,
+    /// Base URL of the custodian's FHIR endpoint, as this gateway reaches it.
+    pub base_url: &'a str,
     /// Version at the custodian.
     pub version: u32,
     /// Time of the version's block as a FHIR instant.
@@ -62,9 +65,7 @@ pub fn rewrite(resource: &mut Value, origin: &Origin<'_>) {
     }
     let contents = members.get_mut("content").and_then(Value::as_array_mut).into_iter().flatten();
     for url in contents.filter_map(|content| content.pointer_mut("/attachment/url")) {
-        let binary = url.as_str().and_then(|url| url.rsplit_once("Binary/")).map(|(_, id)| id.to_owned());
-        if let Some(id) = binary {
-            let id = id.split_once('/').map_or(id.as_str(), |(id, _)| id);
+        if let Some(id) = url.as_str().and_then(|url| attachment::named(url, origin.base_url)) {
             *url = json!(format!("Binary/{}", RemoteId::of(origin.name, id)));
         }
     }
@@ -88,18 +89,19 @@ mod tests {
 
     #[test]
     fn only_what_leads_elsewhere_is_changed() {
-        let text = r#"{"resourceType":"DocumentReference","id":"d","meta":{"security":[{"code":"N"}]},"subject":{"reference":"Patient/p","display":"Name at A"},"content":[{"attachment":{"url":"http://a/a/fhir/Binary/b/_history/2","size":1.00}}],"extra":1.50}"#;
+        let text = r#"{"resourceType":"DocumentReference","id":"d","meta":{"security":[{"code":"N"}]},"subject":{"reference":"Patient/p","display":"Name at A"},"content":[{"attachment":{"url":"http://a/a/fhir/Binary/b/_history/2","size":1.00}},{"attachment":{"url":"Binary/c"}},{"attachment":{"url":"https://third.example.org/fhir/Binary/d"}},{"attachment":{"url":"/Binary/e"}}],"extra":1.50}"#;
         let mut resource: Value = serde_json::from_str(text).unwrap();
         let name = Name::new([1; 8]);
         let origin = Origin {
             name: &name,
             patient: "local",
-            source: "http://a/a/fhir",
+            source: "urn:a",
+            base_url: "http://a/a/fhir",
             version: 3,
             last_updated: "2026-01-01T00:00:00Z",
         };
         rewrite(&mut resource, &origin);
-        let expected = r#"{"resourceType":"DocumentReference","id":"r.0101010101010101.d","meta":{"security":[{"code":"N"}],"versionId":"3","lastUpdated":"2026-01-01T00:00:00Z","source":"http://a/a/fhir"},"subject":{"reference":"Patient/local"},"content":[{"attachment":{"url":"Binary/r.0101010101010101.b","size":1.00}}],"extra":1.50}"#;
+        let expected = r#"{"resourceType":"DocumentReference","id":"r.0101010101010101.d","meta":{"security":[{"code":"N"}],"versionId":"3","lastUpdated":"2026-01-01T00:00:00Z","source":"urn:a"},"subject":{"reference":"Patient/local"},"content":[{"attachment":{"url":"Binary/r.0101010101010101.b","size":1.00}},{"attachment":{"url":"Binary/r.0101010101010101.c"}},{"attachment":{"url":"https://third.example.org/fhir/Binary/d"}},{"attachment":{"url":"/Binary/e"}}],"extra":1.50}"#;
         assert_eq!(resource.to_string(), expected);
     }
 }

@@ -102,3 +102,75 @@ async fn a_binary_that_no_document_of_the_patient_opens_is_as_absent() {
         assert_eq!(world.read_at_a(&grant, "Binary", binary).await, Vec::<String>::new());
     }
 }
+
+/// A grant that names no label opens what is known to carry none that closes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_that_is_not_known_to_be_open_closes_a_document() {
+    let world = World::new().await;
+    let confidentiality = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+    let grant = world.opened().await;
+    let mut open = vec![world.document.clone()];
+    for (label, is_open) in [
+        (json!({"coding": [{"system": confidentiality, "code": "M"}]}), true),
+        (json!({"coding": [{"system": "http://hospital.example/labels", "code": "M"}]}), false),
+        (json!({"coding": [{"code": "N"}]}), false),
+        (json!({"coding": [{"system": confidentiality, "display": "very restricted"}]}), false),
+        (json!({"text": "Psychiatry - very restricted"}), false),
+    ] {
+        let mut labelled = document(&world.at_a, &world.binary, &[]);
+        labelled["securityLabel"] = json!([label]);
+        let labelled = id(world.a.post("/DocumentReference", &labelled).await.expect(201));
+        open.extend(is_open.then_some(labelled));
+    }
+    let mut found = world.searched(&grant, "TREAT", "DocumentReference").await;
+    found.sort();
+    open.sort();
+    assert_eq!(found, open);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binarys_own_label_closes_it() {
+    let world = World::new().await;
+    let grant = world.opened().await;
+    for (label, is_open) in [("N", true), ("PSY", false)] {
+        let system = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+        let binary = json!({
+            "resourceType": "Binary", "contentType": "application/pdf", "data": STANDARD.encode(PDF),
+            "meta": {"security": [{"system": system, "code": label}]},
+        });
+        let binary = id(world.a.post("/Binary", &binary).await.expect(201));
+        world.a.post("/DocumentReference", &document(&world.at_a, &binary, &[])).await.expect(201);
+        let expected: &[&str] = if is_open { &[binary.as_str()] } else { &[] };
+        assert_eq!(world.read_at_a(&grant, "Binary", &binary).await, expected, "{label}");
+    }
+}
+
+/// A server has more than one name, and an address more than one spelling.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_document_closes_its_binary_however_it_spells_the_address() {
+    let world = World::new().await;
+    let grant = world.opened().await;
+    let address = world.a.organization.base_url.clone();
+    for spelled in [
+        "Binary/{id}",
+        "Binary/{id}/",
+        "./Binary/{id}",
+        "/Binary/{id}",
+        "/north/fhir/Binary/{id}",
+        "Binary/{id}?x=1",
+        "%42inary/{id}",
+        "http://localhost:1/north/fhir/Binary/{id}",
+        "{upper}/Binary/{id}",
+        "{address}//Binary/{id}",
+        "Binary/{id}/_history/1",
+    ] {
+        let (_, binary) = world.file(&world.at_a, &[]).await;
+        assert_eq!(world.read_at_a(&grant, "Binary", &binary).await, [binary.as_str()]);
+        let upper = address.replacen("http", "HTTP", 1);
+        let spelled = spelled.replace("{id}", &binary).replace("{upper}", &upper).replace("{address}", &address);
+        let mut closed = document(&world.at_a, &binary, &["PSY"]);
+        closed["content"][0]["attachment"]["url"] = json!(spelled);
+        world.a.post("/DocumentReference", &closed).await.expect(201);
+        assert_eq!(world.read_at_a(&grant, "Binary", &binary).await, Vec::<String>::new(), "{spelled}");
+    }
+}

@@ -9,7 +9,7 @@ use careledger_gateway::{
 };
 use serde_json::{Value, json};
 
-use super::world::{ACCOUNT, PDF, World, id};
+use super::world::{self, ACCOUNT, PDF, World, id};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_doctor_reads_what_the_patient_opened_and_no_more_after_it_was_closed() {
@@ -173,4 +173,21 @@ async fn one_search_of_another_gateway_never_loads_all_that_a_patient_has() {
         assert_eq!(answers.iter().map(Vec::len).collect::<Vec<_>>(), expected, "{bounds:?}");
         assert_eq!(answers.concat(), all, "{bounds:?}");
     }
+}
+
+/// What a custodian does not hold is not to be had of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attachment_leads_back_here_where_the_custodian_holds_it_and_stays_as_it_was_elsewhere() {
+    let world = World::new().await;
+    let base_url = world.a.organization.base_url.clone();
+    let third = "https://third.example.org/fhir/Binary/abc";
+    let mut filed = world::document(&world.at_a, &world.binary, &[]);
+    let attachment = |url: &str| json!({"attachment": {"contentType": "application/pdf", "url": url}});
+    filed["content"] = json!([attachment(&format!("{base_url}/Binary/{}", world.binary)), attachment(third)]);
+    let filed = id(world.a.post("/DocumentReference", &filed).await.expect(201));
+    let grant = world.opened().await;
+    let shown = world.b.get(&format!("/DocumentReference/{}", world.shown_id(&grant, &filed).await)).await.expect(200);
+    let url = |at: usize| shown["content"][at]["attachment"]["url"].clone();
+    assert_eq!(url(0), json!(format!("Binary/{}", world.shown_id(&grant, &world.binary).await)));
+    assert_eq!(url(1), json!(third));
 }
