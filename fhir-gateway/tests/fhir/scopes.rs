@@ -250,6 +250,30 @@ async fn pages_of_what_is_within_a_scope_are_full_and_say_nothing_of_the_rest() 
     }
 }
 
+/// A cursor holds a total: one that was counted for more would tell how much lies outside.
+#[actix_web::test]
+async fn a_cursor_of_a_wider_token_is_none_of_a_narrower_one() {
+    let (world, ehr) = filled().await;
+    let next = async |client: &Client, path: &str| {
+        let page = client.get(path).await.expect(200).json();
+        let links = page["link"].as_array().unwrap().clone();
+        let next = links.iter().find(|link| link["relation"] == "next").unwrap_or_else(|| panic!("{path}: {page}"));
+        next["url"].as_str().unwrap().split("/fhir").nth(1).unwrap().to_owned()
+    };
+    let narrow = async |scope: &str| Client::of(&world.gateway, world.token_for("ehr", scope).await).await;
+    for path in ["/Observation?_count=1", "/Observation?_count=1&_sort=code", "/Patient/p1/$everything?_count=1"] {
+        let wide = next(&ehr, path).await;
+        ehr.get(&wide).await.expect(200);
+        for scope in ["system/Observation.rs?_id=lab-1 system/Patient.rs", "system/Observation.rs system/Patient.rs"] {
+            narrow(scope).await.get(&wide).await.expect(400);
+        }
+    }
+    // Another token by scopes that reach as much goes on.
+    let scope = "system/Observation.rs?category=laboratory system/Patient.rs";
+    let first = next(&narrow(scope).await, "/Observation?_count=1").await;
+    narrow(scope).await.get(&first).await.expect(200);
+}
+
 #[actix_web::test]
 async fn what_is_written_is_within_the_scope_before_and_after() {
     let (world, ehr) = filled().await;

@@ -4,9 +4,11 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
+    auth::scopes::Interaction,
     envelope::ValueKey,
     interactions::Context,
     outcome::Refusal,
+    resources::resources,
     search::{CURSOR, Cursor},
     value_sets::Pins,
 };
@@ -35,7 +37,7 @@ pub struct Opened {
 /// The pairs of a request for `what` with its cursor opened.
 ///
 /// # Errors
-/// [`Refusal::BadRequest`] for a cursor that this server did not make for this caller and request.
+/// [`Refusal::BadRequest`] for a cursor that this server did not make for this caller, by such scopes, and request.
 pub fn opened(context: &Context<'_>, what: &str, pairs: &[(String, String)]) -> Result<Opened, Refusal> {
     let mut pins = None;
     let open = |(name, text): &(String, String)| {
@@ -59,8 +61,17 @@ fn key(context: &Context<'_>) -> ValueKey {
     ValueKey::of(&context.organization.keys.index.derive("careledger/cursor/1"))
 }
 
-/// A cursor is good for the client that it was given to, and at the address that gave it.
+/// A cursor is good for the client that it was given to, at the address that gave it, and by scopes that reach as much:
+/// it holds a total, and one that was counted for more would tell how much lies outside.
 fn bound_to(context: &Context<'_>, what: &str) -> Vec<u8> {
     let client = &context.caller.client;
-    [client.len().to_string().as_bytes(), b" ", client.as_bytes(), b" ", what.as_bytes()].concat()
+    let mut bound = format!("{} {client} {} {what}", client.len(), what.len());
+    for kind in resources() {
+        let reach = context.caller.reach(Interaction::Search, kind.name);
+        if reach.is_limited() {
+            let reach = reach.name();
+            bound.push_str(&format!(" {} {} {reach}", kind.name, reach.len()));
+        }
+    }
+    bound.into_bytes()
 }
