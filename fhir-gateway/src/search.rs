@@ -49,6 +49,10 @@ pub const STEPS_MAX: usize = 5;
 /// Most `_include` and `_revinclude` of one search.
 pub const INCLUDES_MAX: usize = 40;
 
+/// Most parameters of one request, those that are ignored among them.
+pub const PAIRS_MAX: usize = 200;
+const _: () = assert!(CRITERIA_MAX + INCLUDES_MAX < PAIRS_MAX, "whoever uses the other limits must be able to");
+
 /// Name of the query parameter that carries a [`Cursor`].
 pub const CURSOR: &str = "_cursor";
 
@@ -201,7 +205,7 @@ impl Query {
             }
             match (query.read(name, text, reader)?, handling) {
                 (None, _) => query.applied.push((name.clone(), text.clone())),
-                (Some(unsupported), Handling::Lenient) => query.ignored.push(unsupported),
+                (Some(unsupported), Handling::Lenient) => unsupported.ignore(&mut query.ignored),
                 (Some(unsupported), Handling::Strict) => return Err(unsupported.refusal()),
             }
         }
@@ -360,6 +364,22 @@ impl Query {
         }
         Ok(None)
     }
+}
+
+/// The decoded name and value pairs of a query or a form; one more than [`PAIRS_MAX`] at most.
+pub fn pairs(text: &[u8]) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(text).into_owned().take(PAIRS_MAX + 1).collect()
+}
+
+/// Refuses more than [`PAIRS_MAX`] pairs, before anything else is done with them.
+///
+/// # Errors
+/// [`Refusal::BadRequest`].
+pub fn are_few(pairs: &[(String, String)]) -> Result<(), Refusal> {
+    if pairs.len() <= PAIRS_MAX {
+        return Ok(());
+    }
+    Err(Refusal::BadRequest(format!("more than {PAIRS_MAX} parameters")))
 }
 
 /// Whether a parameter is about what an answer looks like, and not about resources.

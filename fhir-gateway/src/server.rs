@@ -37,7 +37,7 @@ use crate::{
     operations::Metrics,
     organization::Organization,
     outcome::Refusal,
-    release,
+    release, search,
 };
 use body::read;
 use protection::Protection;
@@ -296,6 +296,7 @@ async fn run(
     accept: Option<&str>,
     body: &Bytes,
 ) -> Result<Answer, Refusal> {
+    search::are_few(pairs)?;
     let if_match = headers::version(request, header::IF_MATCH.as_str())?;
     let shape = headers::shape(&route, pairs)?;
     let wanted = interactions::read::Wanted {

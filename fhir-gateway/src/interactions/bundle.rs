@@ -26,6 +26,14 @@ impl Size {
         self.0 = self.0.saturating_add(bytes);
         if self.0 > ANSWER_BYTES_MAX { Err(Refusal::AnswerTooLarge { limit: ANSWER_BYTES_MAX }) } else { Ok(()) }
     }
+
+    /// Counts links, which say again what was asked.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_links(&mut self, links: &[(&str, String)]) -> Result<(), Refusal> {
+        links.iter().try_for_each(|(_, url)| self.add(url.len()))
+    }
 }
 
 /// A Bundle being written.

@@ -31,7 +31,7 @@ use crate::{
     outcome::Refusal,
     records::Content,
     resources::{Access, Resource, resource, resources},
-    search::{COUNT_DEFAULT, COUNT_MAX, CURSOR, Cursor, Handling, Include, Query, Unsupported, printable},
+    search::{COUNT_DEFAULT, COUNT_MAX, CURSOR, Cursor, Handling, Include, Query, Unsupported, are_few, printable},
     value_sets::Pins,
 };
 
@@ -135,6 +135,7 @@ fn coded(coding: &Node) -> Option<String> {
 
 impl Asked {
     fn read(context: &Context<'_>, patient: &str, path: String, pairs: &[(String, String)]) -> Result<Self, Refusal> {
+        are_few(pairs)?;
         let pairs = cursors::opened(context, &path, pairs)?.pairs;
         let mut asked = Self {
             patient: patient.to_owned(),
@@ -153,7 +154,7 @@ impl Asked {
                 (true, _) if name == CURSOR => {}
                 (true, _) => asked.applied.push((name, text)),
                 (false, Handling::Strict) => return Err(Refusal::UnsupportedParameter(printable(&name))),
-                (false, Handling::Lenient) => asked.ignored.push(Unsupported::Parameter(printable(&name))),
+                (false, Handling::Lenient) => Unsupported::Parameter(printable(&name)).ignore(&mut asked.ignored),
             }
         }
         Ok(asked)
@@ -273,7 +274,9 @@ async fn page(context: &Context<'_>, asked: &Asked, includes: &[Include]) -> Res
     }
     let mut bundle = Writer::new("searchset");
     bundle.total(total);
-    bundle.links(&links(context, asked, next));
+    let links = links(context, asked, next);
+    size.add_links(&links)?;
+    bundle.links(&links);
     let base_url = &organization.base_url;
     let modes = local.iter().map(|stored| (stored, "match")).chain(beside.iter().map(|stored| (stored, "include")));
     for (stored, mode) in modes {

@@ -126,7 +126,9 @@ async fn run(context: &Context<'_>, query: &Query, place: &Place) -> Result<Answ
     if let Some(total) = total {
         bundle.total(total);
     }
-    bundle.links(&links(context, query, &place.path, page.next));
+    let links = links(context, query, &place.path, page.next);
+    size.add_links(&links)?;
+    bundle.links(&links);
     for (stored, is_match) in local.iter().map(|stored| (stored, true)).chain(beside.iter().map(|found| (found, false)))
     {
         entry(context, &mut bundle, query, stored, is_match)?;

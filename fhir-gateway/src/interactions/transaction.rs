@@ -26,6 +26,7 @@ use crate::{
     outcome::Refusal,
     patch::Patch,
     records::{Change, Stored},
+    search::{are_few, pairs},
     validate,
 };
 use entry::Entry;
@@ -265,7 +266,8 @@ pub async fn get(context: &Context<'_>, entry: &Entry) -> Result<Answer, Refusal
 async fn read(context: &Context<'_>, entry: &Entry) -> Result<Answer, Refusal> {
     let target = &entry.target;
     let query = target.query.as_deref().unwrap_or_default();
-    let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let pairs = pairs(query.as_bytes());
+    are_few(&pairs)?;
     if let Some(below) = &target.below {
         return get_below(context, target, below, &pairs).await;
     }

@@ -1,5 +1,6 @@
 //! `_elements` and `_summary`: what of each match is wanted.
 
+use super::ALTERNATIVES_MAX;
 use crate::outcome::Refusal;
 
 /// `_summary`, but for `count`.
@@ -54,6 +55,9 @@ pub fn elements(text: &str) -> Result<Vec<String>, Refusal> {
         let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
         is_name.then(|| name.to_owned())
     };
+    if text.split(',').nth(ALTERNATIVES_MAX).is_some() {
+        return Err(Refusal::BadRequest(format!("_elements has more than {ALTERNATIVES_MAX} names")));
+    }
     let names: Option<Vec<String>> = text.split(',').map(|name| read(name.trim())).collect();
     names.ok_or_else(|| Refusal::BadRequest("_elements must be names of elements, with commas between".to_string()))
 }

@@ -19,6 +19,13 @@ pub enum Unsupported {
 }
 
 impl Unsupported {
+    /// Notes that this was ignored, once however often it was asked for.
+    pub fn ignore(self, ignored: &mut Vec<Self>) {
+        if !ignored.contains(&self) {
+            ignored.push(self);
+        }
+    }
+
     /// As a refusal, under `Prefer: handling=strict`.
     pub fn refusal(&self) -> Refusal {
         match self {

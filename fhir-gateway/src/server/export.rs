@@ -22,6 +22,7 @@ use crate::{
     },
     organization::Organization,
     outcome::Refusal,
+    search,
 };
 
 /// The media type of a file.
@@ -64,6 +65,7 @@ async fn begin(
         return Err(Refusal::BadRequest(problem.to_owned()));
     }
     let pairs = headers::pairs(request.query_string());
+    search::are_few(&pairs)?;
     let document = || headers::document(request, body);
     let sent = Sent { is_empty: body.is_empty(), document: &document, pairs: &pairs };
     let base_url = &context.organization.base_url;

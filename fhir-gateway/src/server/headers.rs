@@ -11,7 +11,7 @@ use crate::{
     json::Document,
     outcome::{FHIR_WANTED, Refusal},
     patch::Patch,
-    search::{Handling, Shape, Summary, elements, printable},
+    search::{self, Handling, Shape, Summary, elements, printable},
     xml,
 };
 
@@ -272,7 +272,7 @@ pub fn origin(request: &HttpRequest) -> Origin {
 
 /// Name and value pairs of a query or a form.
 pub fn pairs(query: &str) -> Vec<(String, String)> {
-    url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+    search::pairs(query.as_bytes())
 }
 
 #[cfg(test)]

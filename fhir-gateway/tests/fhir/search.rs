@@ -163,3 +163,36 @@ async fn a_cursor_says_nothing_and_is_good_for_its_client_and_address_alone() {
         ehr.get(&format!("/Condition?_cursor={made_up}")).await.expect(400);
     }
 }
+
+/// An answer says again what was asked: so what is asked is bounded before anything is done with it.
+#[actix_web::test]
+async fn parameters_are_bounded_in_number_and_each_that_is_unknown_is_told_once() {
+    let (_world, ehr, portal) = super::two_patients().await;
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let many = |count: usize| (0..count).map(|at| format!("x{at}=a")).collect::<Vec<_>>().join("&");
+    let parameters = |count: usize| {
+        let parameter: Vec<Value> = (0..count).map(|at| json!({"name": format!("x{at}"), "valueCode": "a"})).collect();
+        json!({"resourceType": "Parameters", "parameter": parameter}).to_string()
+    };
+    for (count, status) in [(200, 200), (201, 400), (100_000, 400)] {
+        for client in [&ehr, &portal] {
+            let searched = client.send("POST", "/Condition/_search", &form, many(count)).await;
+            assert_eq!(searched.status, status, "{count}");
+            let everything = client.post("/Patient/p1/$everything", parameters(count)).await;
+            assert_eq!(everything.status, status, "{count}");
+        }
+        if count < 1_000 {
+            let entry = json!({"request": {"method": "GET", "url": format!("Condition?{}", many(count))}});
+            let batch = json!({"resourceType": "Bundle", "type": "batch", "entry": [entry]});
+            let answered = ehr.post("/", batch.to_string()).await.expect(200).json();
+            assert!(answered["entry"][0]["response"]["status"].as_str().unwrap().starts_with(&status.to_string()));
+            assert_eq!(ehr.get(&format!("/Condition/_history?{}", many(count))).await.status, status);
+        }
+    }
+    let told = ehr.send("POST", "/Condition/_search", &form, vec!["x=1"; 200].join("&")).await.expect(200).json();
+    let outcome = told["entry"].as_array().unwrap().iter().find(|entry| entry["search"]["mode"] == "outcome").unwrap();
+    assert_eq!(outcome["resource"]["issue"].as_array().unwrap().len(), 1, "{outcome}");
+    let elements = |count: usize| format!("_elements={}", vec!["code"; count].join(","));
+    ehr.send("POST", "/Condition/_search", &form, elements(200)).await.expect(200);
+    ehr.send("POST", "/Condition/_search", &form, elements(201)).await.expect(400);
+}
