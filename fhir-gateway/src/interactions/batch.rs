@@ -3,10 +3,18 @@
 //! Every entry stands for itself: a refusal of one is its answer, and the others go on. Entries
 //! run some at a time, so that their writes can share a block.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use actix_web::http::StatusCode;
 use futures::{StreamExt as _, stream};
 
-use super::{Answer, Context, Incoming, bundle::Writer, delete, patch, transaction::entry::Entry, update};
+use super::{
+    Answer, Context, Incoming,
+    bundle::{ANSWER_BYTES_MAX, Writer},
+    delete, patch,
+    transaction::entry::Entry,
+    update,
+};
 use crate::{json::Document, outcome::Refusal, patch::Patch, validate};
 
 /// Methods that an entry may have, as far as its address allows them.
@@ -25,7 +33,9 @@ pub async fn batch(context: &Context<'_>, bundle: &Document) -> Result<Answer, R
             None => return Err(refusal),
         }
     }
-    let mut answers = stream::iter(entries.iter().map(|entry| run(context, bundle, entry))).buffered(AT_ONCE);
+    let is_full = AtomicBool::new(false);
+    let running = entries.iter().map(|entry| run(context, bundle, entry, &is_full));
+    let mut answers = stream::iter(running).buffered(AT_ONCE);
     let mut response = Writer::new("batch-response");
     // One by one: what does not fit into the response is let go before the next is made.
     while let Some(answer) = answers.next().await {
@@ -33,13 +43,24 @@ pub async fn batch(context: &Context<'_>, bundle: &Document) -> Result<Answer, R
             Ok(answer) => response.answer(None, &answer),
             Err(refusal) => response.refusal(&refusal),
         }
+        is_full.store(response.is_full(), Ordering::Relaxed);
     }
     Ok(Answer::fhir(StatusCode::OK, response.finish()))
 }
 
-async fn run(context: &Context<'_>, bundle: &Document, entry: &Result<Entry, Refusal>) -> Result<Answer, Refusal> {
+async fn run(
+    context: &Context<'_>,
+    bundle: &Document,
+    entry: &Result<Entry, Refusal>,
+    is_full: &AtomicBool,
+) -> Result<Answer, Refusal> {
     let entry = entry.as_ref().map_err(Clone::clone)?;
-    match write_or_read(context, bundle, entry).await {
+    let answer = if entry.method == "GET" && is_full.load(Ordering::Relaxed) {
+        Err(Refusal::AnswerTooLarge { limit: ANSWER_BYTES_MAX })
+    } else {
+        write_or_read(context, bundle, entry).await
+    };
+    match answer {
         Ok(answer) => Ok(answer),
         Err(refusal) => Err(entry.refused(context, refusal).await),
     }

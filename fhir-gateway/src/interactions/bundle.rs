@@ -40,13 +40,19 @@ impl Size {
 pub struct Writer {
     bytes: Vec<u8>,
     entries: usize,
+    is_full: bool,
 }
 
 impl Writer {
     /// A Bundle of that type.
     pub fn new(bundle_type: &str) -> Self {
         let head = format!("{{\"resourceType\":\"Bundle\",\"type\":{}", quoted(bundle_type));
-        Self { bytes: head.into_bytes(), entries: 0 }
+        Self { bytes: head.into_bytes(), entries: 0, is_full: false }
+    }
+
+    /// Whether an answer did not fit into it any more: what is still to be read is read in vain.
+    pub fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// `Bundle.total`; before links and entries.
@@ -112,6 +118,7 @@ impl Writer {
         // What was done stays told; only what it is about does not fit any more.
         let fits = resource.is_none_or(|resource| self.bytes.len() + resource.len() <= ANSWER_BYTES_MAX);
         if !fits {
+            self.is_full = true;
             response["outcome"] = Refusal::AnswerTooLarge { limit: ANSWER_BYTES_MAX }.outcome();
         }
         let resource = resource.filter(|_| fits);
@@ -150,8 +157,10 @@ mod tests {
         assert_eq!(size.add(1), Err(Refusal::AnswerTooLarge { limit: ANSWER_BYTES_MAX }));
         let mut bundle = Writer::new("batch-response");
         let large = Answer::fhir(StatusCode::OK, vec![b' '; ANSWER_BYTES_MAX]);
+        assert!(!bundle.is_full());
         bundle.answer(None, &large);
         bundle.answer(None, &large);
+        assert!(bundle.is_full());
         let bytes = bundle.finish();
         assert!(bytes.len() < ANSWER_BYTES_MAX);
         assert!(String::from_utf8(bytes).expect("UTF-8").contains("too-long"));

@@ -14,9 +14,13 @@ mod resolve;
 use actix_web::http::StatusCode;
 
 use super::{
-    Answer, Context, accepted, batch::IN_BUNDLES, bundle::Writer, commit, condition, create, delete, documents,
-    everything, history, idempotency, kept, log, may_see, operation, patch, permit, permit_about, read::Wanted, search,
-    update, vread, writable,
+    Answer, Context, accepted,
+    batch::IN_BUNDLES,
+    bundle::{ANSWER_BYTES_MAX, Writer},
+    commit, condition, create, delete, documents, everything, history, idempotency, kept, log, may_see, operation,
+    patch, permit, permit_about,
+    read::Wanted,
+    search, update, vread, writable,
 };
 use crate::{
     audit::Action,
@@ -237,6 +241,9 @@ async fn respond(
             Plan::Exists(id) => create::existing(context, entry.resource_type(), id).await,
             Plan::Stored(stored, status) => again(context, *status, stored).await,
             Plan::Nothing => Ok(Answer::status(StatusCode::NO_CONTENT)),
+            Plan::Get if response.is_full() => {
+                Err(entry.refused(context, Refusal::AnswerTooLarge { limit: ANSWER_BYTES_MAX }).await)
+            }
             Plan::Get => match get(context, entry).await {
                 Err(refusal) => Err(entry.refused(context, refusal).await),
                 answer => answer,
