@@ -261,7 +261,15 @@ impl Config {
         Ok(config)
     }
 
-    /// The effective configuration as TOML, for the log and for `init`. It holds no secret.
+    /// The effective configuration as TOML, for the log: whose patient a client is stays out of it.
+    pub fn to_log(&self) -> String {
+        let mut shown = self.clone();
+        let clients = shown.organizations.iter_mut().flat_map(|organization| &mut organization.clients);
+        clients.filter_map(|client| client.patient.as_mut()).for_each(|patient| "(one)".clone_into(patient));
+        shown.to_toml()
+    }
+
+    /// The effective configuration as TOML, for `init`. It holds no secret.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("paths of a configuration that was read are text")
     }
@@ -420,6 +428,15 @@ mod tests {
         };
         let written = keys(&config.to_toml());
         assert!(written.is_subset(&keys(EXAMPLE)), "{written:?}");
+    }
+
+    #[test]
+    fn the_log_of_a_start_names_no_patient() {
+        let text = EXAMPLE.replace("[[organization.client]]", "[[organization.client]]\npatient = \"canary\"");
+        let config = read(&text).unwrap();
+        assert!(config.to_toml().contains("canary"));
+        let logged = config.to_log();
+        assert!(!logged.contains("canary") && logged.contains("patient = "), "{logged}");
     }
 
     fn on_postgres(line: &str) -> String {

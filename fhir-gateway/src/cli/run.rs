@@ -39,7 +39,7 @@ const CLOSE_POLL: Duration = Duration::from_millis(5);
 pub fn start(path: &Path) -> Result<(), Failure> {
     init_log();
     let config = Config::read(path)?;
-    tracing::info!(configuration = config.to_toml(), "effective configuration");
+    tracing::info!(configuration = config.to_log(), "effective configuration");
     let mut open = Vec::new();
     actix_web::rt::System::new().block_on(async {
         let ledger = open_ledger(&config).await?;
