@@ -89,10 +89,18 @@ pub fn open_for(
     open_by(opener, address, role, state);
     let Some(key) = key else { return };
     let mut account = account(address, state).expect("it was opened");
-    if learn(&mut account, key) {
+    let is_first = learn(&mut account, key);
+    // Practitioners change their employers. Whom a patient or a guardian chose is chosen for good: words do not end, and
+    // an earlier one may come later.
+    if is_first || role == AccountRole::Practitioner && authority(address, &account, key).is_some() {
         account.opened_by = opener.to_vec();
     }
-    if matches!(role, AccountRole::Claimant | AccountRole::Guardian) {
+    let chooses = match role {
+        AccountRole::Claimant => true,
+        AccountRole::Guardian => is_first,
+        _ => false,
+    };
+    if chooses {
         account.bound_to = organization.to_vec();
     }
     state.put(&keys::account(address), &account);
@@ -102,8 +110,7 @@ fn open_by(opener: &[u8], address: &Address, role: AccountRole, state: &mut impl
     let path = keys::account(address);
     let opened_by = opener.to_vec();
     if let Some(account) = state.get(&path) {
-        let is_noted = opener.is_empty() || !account.opened_by.is_empty();
-        if account.role() != role || !is_noted {
+        if account.role() != role {
             state.put(&path, &Account { role: role.into(), opened_by, ..account });
         }
         return;
@@ -146,6 +153,14 @@ pub fn keys_of(account: &Account) -> Vec<AccountKey> {
         key: account.public_key.clone(),
         authority: KeyAuthority::Full.into(),
     }]
+}
+
+/// Whether one of an account's full keys has this address.
+pub fn has_full_key(account: &Account, address: &[u8]) -> bool {
+    let is_it = |known: &AccountKey| {
+        known.authority() == KeyAuthority::Full && public_key(known).address().as_bytes().as_slice() == address
+    };
+    keys_of(account).iter().any(is_it)
 }
 
 /// Gives the account these keys. The first secp256k1 key stays where Cosmos wallets find it. Every

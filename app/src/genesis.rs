@@ -128,7 +128,7 @@ impl Default for GenesisQuotas {
             registrar_bytes: 32 << 20,
             organization_bytes: 32 << 20,
             practitioner_bytes: 2 << 20,
-            claimant_bytes: 2 << 20,
+            claimant_bytes: 256 << 10,
         }
     }
 }

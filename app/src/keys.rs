@@ -126,6 +126,9 @@ pub fn consent(subject: &SubjectId, grant: &GrantId) -> Key<state::Grant> {
 /// Everything below `subject`.
 pub const SUBJECTS: &[u8] = b"subject/";
 
+/// Everything below `practitioner`.
+pub const PRACTITIONERS: &[u8] = b"practitioner/";
+
 /// Everything below `guardianship`.
 pub const GUARDIANSHIPS: &[u8] = b"guardianship/";
 

@@ -101,6 +101,8 @@ pub const PENDING_PER_ACCOUNT_MAX: usize = 1_000;
 pub const PENDING_BYTES_PER_ACCOUNT_MAX: usize = BLOCK_BYTES_MAX / 2;
 /// Transactions that all accounts which one organization opened may have waiting together.
 pub const PENDING_PER_OPENER_MAX: usize = 2 * PENDING_PER_ACCOUNT_MAX;
+/// Bytes of them: more than one account may have, so that none keeps the others out.
+pub const PENDING_BYTES_PER_OPENER_MAX: usize = BLOCK_BYTES_MAX;
 /// Longest window of a quota, in blocks.
 pub const QUOTA_WINDOW_BLOCKS_MAX: u32 = 1_000_000;
 /// Smallest quota, bytes: some transactions of the largest kind that a patient sends.

@@ -12,7 +12,7 @@ mod quotas;
 mod reading;
 mod work;
 
-use careledger_wire::{ids::Address, proto::state::Quotas, transaction::hash};
+use careledger_wire::{proto::state::Quotas, transaction::hash};
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
@@ -25,11 +25,10 @@ use crate::{
     machine::{
         authentication::{SignatureRule, Signatures},
         execution::{Candidate, Delivered, Execution, Trial},
-        quotas::Waiting,
+        quotas::{Payer, Waiting},
         reading::{Read, Reading},
         work::Work,
     },
-    openers,
     proofs::ProofVerifier,
     query,
     reject::Reject,
@@ -196,14 +195,13 @@ impl<S: Store> Machine<S> {
         let read = self.reading.read(transaction);
         let trial = if kind == CheckKind::New { Trial::Whole } else { Trial::Cheap };
         let mut pending = self.pending.lock();
-        let payer = read.parties().map(|(_, payer)| payer);
-        let account = payer.and_then(|payer| accounts::account(&payer, &self.store));
-        let opener = account.as_ref().and_then(openers::of);
-        let has_room = |payer: Address| pending.waiting.check(&payer, opener.as_ref(), transaction.len());
-        if let Some(Err(reject)) = payer.filter(|_| kind == CheckKind::New).map(has_room) {
-            return Outcome::refused(reject, read.gas());
-        }
         let mut state = Overlay::with_changes(&self.store, std::mem::take(&mut pending.changes));
+        let payer = read.parties().map(|(_, payer)| Payer::of(payer, &state));
+        let has_room = payer.is_none_or(|payer| pending.waiting.has_room(payer, transaction.len()));
+        if kind == CheckKind::New && !has_room {
+            pending.changes = state.into_all_changes();
+            return Outcome::refused(Reject::TooManyWaiting, read.gas());
+        }
         let mut tried = Overlay::new(&state);
         let delivered = execution.deliver(&read, SignatureRule::Required, trial, &mut tried);
         let keeps = match (&delivered, kind) {
@@ -214,7 +212,7 @@ impl<S: Store> Machine<S> {
         state.apply(changes.unwrap_or_default());
         pending.changes = state.into_all_changes();
         if let Some(payer) = payer.filter(|_| keeps) {
-            pending.waiting.add(payer, opener, transaction.len());
+            pending.waiting.add(payer, transaction.len());
         }
         if matches!(delivered, Delivered::Executed) {
             self.reading.remember(&read);

@@ -3,9 +3,11 @@
 //! An organization opens as many accounts as it likes, and each had a quota of its own: one organization's key could fill
 //! every block, and suspending it ended nothing.
 
+use std::collections::BTreeMap;
+
 use careledger_wire::{
     ids::Address,
-    proto::state::{Account, AccountRole, Guardianship, Subject},
+    proto::state::{Account, AccountRole, Guardianship, Practitioner, Subject},
 };
 use prost::Message as _;
 
@@ -30,7 +32,8 @@ pub fn of(account: &Account) -> Option<Address> {
     Address::try_from(account.opened_by.as_slice()).ok()
 }
 
-/// Notes it of patients and guardians. Who enrolled a practitioner first is not known any more: the next enrolment says it.
+/// Notes it of patients, guardians, and practitioners whom one organization alone enrolled. Which of several was first is
+/// not known any more: the practitioner's own word says it, with the next enrolment.
 pub fn migrate(state: &mut impl StateWrite) {
     each(keys::SUBJECTS, state, |_, value, state| {
         let subject = Subject::decode(value).expect("state holds only what a typed key wrote");
@@ -44,6 +47,18 @@ pub fn migrate(state: &mut impl StateWrite) {
             note(guardian.as_bytes(), AccountRole::Guardian, &subject.organization, state);
         }
     });
+    let mut enrolled: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+    each(keys::PRACTITIONERS, state, |path, value, _| {
+        let enrolment = Practitioner::decode(value).expect("state holds only what a typed key wrote");
+        let practitioner = path[path.len() - Address::LENGTH..].to_vec();
+        let organization = Some(enrolment.organization);
+        enrolled.entry(practitioner).and_modify(|first| *first = None).or_insert(organization);
+    });
+    for (practitioner, organization) in enrolled {
+        if let Some(organization) = organization {
+            note(&practitioner, AccountRole::Practitioner, &organization, state);
+        }
+    }
 }
 
 fn note(account: &[u8], role: AccountRole, organization: &[u8], state: &mut impl StateWrite) {

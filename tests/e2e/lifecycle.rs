@@ -168,15 +168,19 @@ pub fn a_network_comes_to_count_by_vote_and_proves_who_may_see(home: &Home) {
 
 /// By vote the network comes to the newest format, and what could be proven before still can.
 pub fn a_network_comes_to_the_newest_format_by_vote(home: &Home) {
+    (4..=NEWEST).for_each(|version| comes_to(home, version));
+}
+
+fn comes_to(home: &Home, version: u64) {
     let upgrade_height = home.height(0) + NOTICE_BLOCKS;
-    agree(home, &["--upgrade", &NEWEST.to_string(), "--at-height", &upgrade_height.to_string()]);
+    agree(home, &["--upgrade", &version.to_string(), "--at-height", &upgrade_height.to_string()]);
     let before = (home.height(0) - 1).to_string();
     let made = |more: &[&str]| careledgerd(home, &[&["query", "parameters", "--prove"], more].concat());
     for index in 0..VALIDATORS {
         eventually("the upgrade never came", || home.reaches(index, upgrade_height + 1));
     }
-    assert_eq!(made(&[])["state_version"], NEWEST);
-    assert_eq!(made(&["--at-height", &before])["state_version"], NEWEST - 1, "as it was, and still provable");
+    assert_eq!(made(&[])["state_version"], version);
+    assert_eq!(made(&["--at-height", &before])["state_version"], version - 1, "as it was, and still provable");
     eventually("all four never agreed", || home.succeeds(&["check"]));
 }
 

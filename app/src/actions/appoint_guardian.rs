@@ -38,9 +38,18 @@ fn is_same(one: Option<&GuardianshipApproval>, other: &GuardianshipApproval) -> 
 
 impl AppointGuardian {
     fn approval(&self, state: &impl StateRead) -> GuardianshipApproval {
-        let is_in_standing = self.is_organization(state) && standing::words_hold_in_one(state);
-        let generation = if is_in_standing { standing::generation(self.sender.address(), state) } else { 0 };
-        GuardianshipApproval { until: self.until, evidence: self.evidence.to_vec(), generation }
+        let mut approval = GuardianshipApproval {
+            until: self.until,
+            evidence: self.evidence.to_vec(),
+            ..GuardianshipApproval::default()
+        };
+        if standing::words_hold_in_one(state) {
+            match self.is_organization(state) {
+                true => approval.generation = standing::generation(self.sender.address(), state),
+                false => approval.key = self.sender.key().address().to_vec(),
+            }
+        }
+        approval
     }
 
     /// The organization that opened the subject.
@@ -49,15 +58,20 @@ impl AppointGuardian {
         Ok(Address::try_from(subject.organization.as_slice()).expect("the ledger keeps addresses here"))
     }
 
-    /// What is known, without what the custodian approved in another standing: a stolen key's word does not wait for
-    /// the patient's.
+    /// What is known, without what the custodian approved in another standing and the subject by a key that it has no
+    /// more: a stolen key's word does not wait for the other one's.
     fn known(&self, block: &BlockContext, state: &impl StateRead) -> Guardianship {
         let mut known = state.get(&keys::guardianship(&self.subject, &self.guardian)).unwrap_or_default();
         if standing::words_hold_in_one(state)
-            && let (Some(approval), Ok(custodian)) = (&known.by_organization, self.custodian(state))
-            && !standing::still_speaks(&custodian, approval.generation, block, state)
+            && let Some(subject) = state.get(&keys::subject(&self.subject))
         {
-            known.by_organization = None;
+            let address = |bytes: &[u8]| Address::try_from(bytes).expect("the ledger keeps addresses here");
+            let custodian = address(&subject.organization);
+            let stands =
+                |given: &GuardianshipApproval| standing::still_speaks(&custodian, given.generation, block, state);
+            known.by_organization = known.by_organization.filter(stands);
+            let claimant = accounts::account(&address(&subject.claimant), state).unwrap_or_default();
+            known.by_subject = known.by_subject.filter(|given| accounts::has_full_key(&claimant, &given.key));
         }
         known
     }
@@ -109,7 +123,8 @@ impl Action for AppointGuardian {
             return Err(Reject::AddressInUse);
         }
         let approval = self.approval(state);
-        let in_force = GuardianshipApproval { until: known.until, evidence: known.evidence, generation: 0 };
+        let in_force =
+            GuardianshipApproval { until: known.until, evidence: known.evidence, ..GuardianshipApproval::default() };
         let own = if self.is_organization(state) { known.by_organization } else { known.by_subject };
         if is_same(Some(&in_force), &approval) || is_same(own.as_ref(), &approval) {
             return Err(Reject::AlreadyAppointed);

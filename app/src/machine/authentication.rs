@@ -89,7 +89,7 @@ fn account_of(signatory: &Signatory, state: &impl StateRead) -> Result<Account, 
 const NO_COIN_SINCE: u32 = 5;
 
 /// Refuses what programs do not know before a format, as they do, and what is known no more since one.
-fn check_format(transaction: &Transaction, state: &impl StateRead) -> Result<(), Reject> {
+pub(super) fn check_format(transaction: &Transaction, state: &impl StateRead) -> Result<(), Reject> {
     let needed = transaction.messages().iter().map(Message::format).max().unwrap_or(1);
     if needed == 1 && transaction.names_no_coin() {
         return Ok(());

@@ -202,6 +202,10 @@ impl<'a, S: Store> Execution<'a, S> {
     /// Tries the block's next transaction and notes its outcome. One that may not be in this block
     /// changes and notes nothing; one that fails with a code may be in it.
     pub(super) fn deliver_in_block(&self, read: &Read, block: &mut Running<'a, S>) -> Result<(), Reject> {
+        // What programs of before could not read has no work that they counted.
+        if let Ok(transaction) = read.transaction() {
+            authentication::check_format(transaction, &block.state)?;
+        }
         block.room(read)?;
         let delivered = self.deliver(read, SignatureRule::Required, Trial::Whole, &mut block.state);
         if let Delivered::NotAuthentic(reject) = delivered {

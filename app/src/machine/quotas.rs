@@ -8,9 +8,12 @@ use careledger_wire::{
 };
 
 use crate::{
+    accounts,
     actions::standing,
     keys,
-    limits::{PENDING_BYTES_PER_ACCOUNT_MAX, PENDING_PER_ACCOUNT_MAX, PENDING_PER_OPENER_MAX},
+    limits::{
+        PENDING_BYTES_PER_ACCOUNT_MAX, PENDING_BYTES_PER_OPENER_MAX, PENDING_PER_ACCOUNT_MAX, PENDING_PER_OPENER_MAX,
+    },
     openers,
     reject::Reject,
     state::{StateRead, StateWrite},
@@ -43,9 +46,12 @@ struct Paid {
     together: Option<(Address, u64)>,
 }
 
+/// Of what accounts have together that an organization opened, the part that is left while it is out of standing.
+const OUT_OF_STANDING: u64 = 8;
+
 /// What the payer, and all whom the same organization opened, have used once it paid for `bytes` more, or why it may not.
-/// Together they have as much as an organization; once theirs is out of standing, as much as one patient: what
-/// patients need to close what they opened, and no flood.
+/// Together they have as much as an organization; while theirs is out of standing an eighth of it: patients go on closing what
+/// they opened, and nobody floods.
 fn paid(
     payer: &Account,
     bytes: u64,
@@ -58,9 +64,9 @@ fn paid(
     let by_payer = used(before, bytes, window, allowance(quotas, payer.role()))?;
     let together = openers::of(payer).map(|organization| {
         let stands = standing::in_good_standing(&organization, block, state).is_ok();
-        let role = if stands { AccountRole::Organization } else { AccountRole::Claimant };
+        let allowance = quotas.organization_bytes / if stands { 1 } else { OUT_OF_STANDING };
         let before = state.get(&keys::opened_quota(&organization)).unwrap_or_default();
-        let used = used((before.window, before.used_bytes), bytes, window, allowance(quotas, role))?;
+        let used = used((before.window, before.used_bytes), bytes, window, allowance)?;
         Ok((organization, used))
     });
     Ok(Paid { window, by_payer, together: together.transpose()? })
@@ -95,6 +101,20 @@ pub(super) fn charge(
     true
 }
 
+/// Who pays for what waits, and the organization that opened the account.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Payer {
+    address: Address,
+    opener: Option<Address>,
+}
+
+impl Payer {
+    /// As the state is with what waits: what opens the account may be in it, too.
+    pub(super) fn of(address: Address, state: &impl StateRead) -> Self {
+        Self { address, opener: accounts::account(&address, state).as_ref().and_then(openers::of) }
+    }
+}
+
 /// What waits in this node's mempool, by payer and by who opened the payers: nobody can fill it.
 #[derive(Default)]
 pub(super) struct Waiting {
@@ -103,21 +123,22 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Refuses one more transaction of `bytes` where the payer has enough waiting, or all of the payer's `opener` have.
-    pub(super) fn check(&self, payer: &Address, opener: Option<&Address>, bytes: usize) -> Result<(), Reject> {
-        let fits = |waiting: Option<&(usize, usize)>, most: usize| {
+    /// Whether one more transaction of `bytes` may wait beside those of the payer, and of all whom the same organization opened.
+    pub(super) fn has_room(&self, payer: Payer, bytes: usize) -> bool {
+        let fits = |waiting: Option<&(usize, usize)>, most: usize, most_bytes: usize| {
             let (count, sum) = waiting.copied().unwrap_or_default();
-            count < most && sum + bytes <= PENDING_BYTES_PER_ACCOUNT_MAX
+            count < most && sum + bytes <= most_bytes
         };
-        let together = opener.is_none_or(|opener| fits(self.openers.get(opener), PENDING_PER_OPENER_MAX));
-        let fits = together && fits(self.payers.get(payer), PENDING_PER_ACCOUNT_MAX);
-        if fits { Ok(()) } else { Err(Reject::TooManyWaiting) }
+        let together = payer
+            .opener
+            .is_none_or(|opener| fits(self.openers.get(&opener), PENDING_PER_OPENER_MAX, PENDING_BYTES_PER_OPENER_MAX));
+        together && fits(self.payers.get(&payer.address), PENDING_PER_ACCOUNT_MAX, PENDING_BYTES_PER_ACCOUNT_MAX)
     }
 
     /// Counts one that waits.
-    pub(super) fn add(&mut self, payer: Address, opener: Option<Address>, bytes: usize) {
-        let waiting = opener.map(|opener| self.openers.entry(opener).or_default());
-        for (count, sum) in waiting.into_iter().chain([self.payers.entry(payer).or_default()]) {
+    pub(super) fn add(&mut self, payer: Payer, bytes: usize) {
+        let waiting = payer.opener.map(|opener| self.openers.entry(opener).or_default());
+        for (count, sum) in waiting.into_iter().chain([self.payers.entry(payer.address).or_default()]) {
             *count += 1;
             *sum += bytes;
         }

@@ -33,6 +33,9 @@ impl Work {
             Message::PublishPlan(plan) => Self { hashes: hashes_of_plan(plan.intervals.len()), ..Self::default() },
             Message::OpenSubject(open) => Self { keys: usize::from(open.binding.is_some()), ..Self::default() },
             Message::EnrolPractitioner(enrol) => Self { keys: usize::from(enrol.binding.is_some()), ..Self::default() },
+            Message::AppointGuardian(appoint) => {
+                Self { keys: usize::from(appoint.binding.is_some()), ..Self::default() }
+            }
             Message::AddKey(_) | Message::FinishRecovery(_) => Self { keys: 1, ..Self::default() },
             _ => Self::default(),
         }

@@ -156,8 +156,10 @@ impl Model {
     }
 
     fn open_for(&mut self, organization: u8, actor: Actor) {
-        self.open(actor);
-        self.note_opener(organization, actor);
+        if !self.accounts.contains_key(&actor) {
+            self.open(actor);
+            self.note_opener(organization, actor);
+        }
     }
 
     fn note_opener(&mut self, organization: u8, actor: Actor) {
@@ -168,12 +170,16 @@ impl Model {
         }
     }
 
-    /// What format 5 knows of the accounts that were there before: who enrolled a practitioner first is not known.
+    /// What format 5 knows of the accounts that were there before: which of several enrolled a practitioner first is not known.
     fn note_openers(&mut self) {
         let patients = self.subjects.keys().map(|subject| (subject.organization, Actor::Patient(subject.patient)));
         let in_force = self.guardians.iter().filter(|(_, guardianship)| guardianship.in_force.is_some());
         let guardians = in_force.map(|((subject, guardian), _)| (subject.organization, Actor::Guardian(*guardian)));
-        for (organization, actor) in patients.chain(guardians).collect::<Vec<_>>() {
+        let is_alone =
+            |practitioner: u8| self.practitioners.keys().filter(|(_, other)| *other == practitioner).count() == 1;
+        let enrolled = self.practitioners.keys().filter(|(_, practitioner)| is_alone(*practitioner));
+        let practitioners = enrolled.map(|(organization, number)| (*organization, Actor::Practitioner(*number)));
+        for (organization, actor) in patients.chain(guardians).chain(practitioners).collect::<Vec<_>>() {
             self.note_opener(organization, actor);
         }
     }

@@ -1,20 +1,22 @@
 //! A flood from one account delays the others by little.
 
 use careledger_app::{
+    keys,
     limits::{
         BLOCK_BYTES_MAX, PENDING_BYTES_PER_ACCOUNT_MAX, PENDING_PER_ACCOUNT_MAX, PENDING_PER_OPENER_MAX,
         PROOFS_PER_BLOCK_MAX,
     },
     machine::CheckKind,
+    state::StateRead as _,
 };
 use careledger_wire::{
     proto::records::{Anchor, MsgAnchorRecords},
-    transaction::Replay,
+    transaction::{Replay, Unsigned},
 };
 
 use crate::{
     script::{familiar, message, run},
-    world::{START, World, address, bytes, name_of},
+    world::{CHAIN, START, World, address, bytes, key, name_of, sign},
 };
 
 fn unordered(world: &World, sender: &str, part: &str) -> Vec<u8> {
@@ -117,17 +119,27 @@ fn all_whom_an_organization_opened_have_a_bounded_number_waiting() {
         ),
         ["ok"; 4]
     );
-    let send = |name: &str, number: usize| {
-        let transaction = unordered(&world, name, &format!("grants lab as {number}"));
+    let send = |world: &World, name: &str, number: usize| {
+        let transaction = unordered(world, name, &format!("grants lab as {number}"));
         name_of(&world.machine.check(&transaction, CheckKind::New))
     };
     for name in ["alice.clinic", "bob.clinic"] {
         for number in 0..PENDING_PER_OPENER_MAX / 2 {
-            assert_eq!(send(name, number), "ok", "{name} {number}");
+            assert_eq!(send(&world, name, number), "ok", "{name} {number}");
         }
     }
-    assert_eq!(send("carol.clinic", 0), "TooManyWaiting");
-    assert_eq!(send("dave.lab", 0), "ok");
+    assert_eq!(send(&world, "carol.clinic", 0), "TooManyWaiting");
+    assert_eq!(send(&world, "dave.lab", 0), "ok");
+    // Also whom it opens in what waits itself.
+    let opens = unordered(&world, "clinic", "opens erin.clinic");
+    assert_eq!(name_of(&world.machine.check(&opens, CheckKind::New)), "ok");
+    let number = world.machine.store().get(&keys::parameters()).unwrap().next_account_number;
+    let claims = message(&world, None, "erin.clinic", "claims erin.clinic");
+    let claims = Unsigned::with_key(&[claims], &key("erin.clinic"), CHAIN, number, Replay::Sequence(0));
+    assert_eq!(name_of(&world.machine.check(&sign(claims, "erin.clinic"), CheckKind::New)), "TooManyWaiting");
+    // After a block what still waits is counted again.
+    world.decide(Vec::new());
+    assert_eq!(send(&world, "carol.clinic", 0), "ok");
 }
 
 /// CometBFT's mempool is first in, first out, and offers a block's worth of its oldest. One account

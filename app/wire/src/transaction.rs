@@ -170,8 +170,8 @@ impl Transaction {
         self.sender.account
     }
 
-    /// Whether the fee says nothing besides that it is none: at most one coin, with a word of 3 to 16 lower-case
-    /// letters for it. Wallets that cannot leave it out write one.
+    /// Whether the fee says nothing besides that it is none: at most one coin, [`DENOMINATION`]. Wallets that cannot
+    /// leave it out write one.
     pub fn names_no_coin(&self) -> bool {
         self.names_no_coin
     }
@@ -330,14 +330,11 @@ fn sender(messages: &[Message]) -> Result<Address, TransactionError> {
     first.parse().map_err(|_| TransactionError::Sender)
 }
 
-/// Letters of the word for a coin in a fee of nothing.
-const DENOMINATION_LETTERS: std::ops::RangeInclusive<usize> = 3..=16;
+/// The one coin that a fee of nothing may name: there is none, and wallets want a word.
+pub const DENOMINATION: &str = "ucare";
 
 fn names_no_coin(fee: Option<&Fee>) -> bool {
-    let is_word = |coin: &Coin| {
-        DENOMINATION_LETTERS.contains(&coin.denom.len()) && coin.denom.bytes().all(|byte| byte.is_ascii_lowercase())
-    };
-    fee.is_none_or(|fee| fee.amount.len() <= 1 && fee.amount.iter().all(is_word))
+    fee.is_none_or(|fee| fee.amount.len() <= 1 && fee.amount.iter().all(|coin| coin.denom == DENOMINATION))
 }
 
 /// The sponsor that the fee names.

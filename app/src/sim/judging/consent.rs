@@ -16,7 +16,7 @@ use crate::{
     sim::{
         messages::{grant_id, id, named},
         model::{AUTOMATIC_SECONDS, REVIEW},
-        script::{Actor, Subject},
+        script::{Actor, Key, Subject},
     },
 };
 
@@ -95,18 +95,19 @@ impl Judge<'_> {
 
     fn guardianships(&mut self) {
         let evidence = |reason: u8| vec![20 + reason; 32];
-        let approval = |approved: Option<(i64, u8)>, generation: u64| {
-            let of =
-                |(until, reason)| GuardianshipApproval { until: at(until), evidence: evidence(reason), generation };
-            approved.map(of)
+        let network = self.network;
+        let approval = |approved: Option<(i64, u8)>, generation: u64, key: Option<Key>| {
+            let key = key.map(|key| network.signer(key).address().to_vec()).unwrap_or_default();
+            let (until, reason) = approved?;
+            Some(GuardianshipApproval { until: at(until), evidence: evidence(reason), generation, key })
         };
         for ((subject, guardian), expected) in &self.network.model.guardians {
             let path = keys::guardianship(&self.subject(*subject), &self.address(Actor::Guardian(*guardian)));
             self.holds(&path, format_args!("guardian-{guardian} of {subject:?}"), |found| {
                 found.until = expected.in_force.map_or(0, |(until, _)| at(until));
                 found.evidence = expected.in_force.map(|(_, reason)| evidence(reason)).unwrap_or_default();
-                found.by_organization = approval(expected.by_custodian, expected.generation);
-                found.by_subject = approval(expected.by_patient, 0);
+                found.by_organization = approval(expected.by_custodian, expected.generation, None);
+                found.by_subject = approval(expected.by_patient, 0, expected.key);
             });
         }
     }

@@ -1,7 +1,7 @@
 //! Requests, grants, guardians of minors, emergencies, standing approvals.
 
 use super::{Answer, By, DAY, Model, ends};
-use crate::sim::script::{AUTOMATIC_FROM, Actor, Request, Subject};
+use crate::sim::script::{AUTOMATIC_FROM, Actor, Key, Request, Subject};
 
 /// Time for the review of an emergency.
 pub(in crate::sim) const REVIEW: i64 = 7 * DAY;
@@ -47,6 +47,8 @@ pub(in crate::sim) struct Guardianship {
     /// In which standing of the custodian, from format 5 on.
     pub(in crate::sim) generation: u64,
     pub(in crate::sim) by_patient: Option<(i64, u8)>,
+    /// By which key of the patient, from format 5 on.
+    pub(in crate::sim) key: Option<Key>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,6 +252,10 @@ impl Model {
         if self.format >= 5 && !self.still_speaks(subject.organization, known.generation, by.time) {
             (known.by_custodian, known.generation) = (None, 0);
         }
+        let is_of = |key: Key| self.authority(Actor::Patient(subject.patient), key) == Some(true);
+        if self.format >= 5 && !known.key.is_some_and(is_of) {
+            (known.by_patient, known.key) = (None, None);
+        }
         // A guardian's key is of one subject, for ever; unless it became one of another account.
         let actor = Actor::Guardian(guardian);
         let is_this_ones = known.in_force.is_some() && self.accounts.contains_key(&actor);
@@ -262,6 +268,8 @@ impl Model {
         }
         if is_custodian && self.format >= 5 {
             known.generation = self.generation(subject.organization);
+        } else if self.format >= 5 {
+            known.key = Some(by.key);
         }
         if known.by_custodian == known.by_patient {
             known = Guardianship { in_force: Some(approval), ..Guardianship::default() };

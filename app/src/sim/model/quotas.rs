@@ -20,12 +20,12 @@ pub(in crate::sim) fn allowance(actor: Actor) -> u64 {
 
 impl Model {
     /// Whether who pays has room for it: its sponsor, where it has one. All whom an organization opened have together as
-    /// much as it has; as one patient, while it is out of standing.
+    /// much as it has; an eighth of it, while it is out of standing.
     pub(super) fn can_pay(&self, sent: &Sent, block: Moment) -> bool {
         let (payer, after) = self.after(sent, block.height);
         let is_together = self.together(sent, block.height).is_none_or(|(organization, after)| {
             let stands = self.standing_of(organization, block.time).is_ok();
-            after <= allowance(if stands { Actor::Organization(0) } else { Actor::Patient(0) })
+            after <= allowance(Actor::Organization(0)) / if stands { 1 } else { 8 }
         });
         !self.has_quotas || after <= allowance(payer) && is_together
     }

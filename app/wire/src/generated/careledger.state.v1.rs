@@ -502,6 +502,9 @@ pub struct GuardianshipApproval {
     /// Of an organization: its generation when it approved, from format 5 on. The approval holds in that standing only.
     #[prost(uint64, tag = "3")]
     pub generation: u64,
+    /// Of a subject: address of the key that approved, from format 5 on. The approval holds while that is a full key of the subject's.
+    #[prost(bytes = "vec", tag = "4")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
 }
 /// A view that was opened without consent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
