@@ -18,8 +18,10 @@ pub struct Compartment {
     pub patient: String,
     /// Numbers of the parameters by which resources are in the compartment.
     pub parameters: Vec<i64>,
-    /// Types; all if none.
+    /// Types that count; all if none.
     pub types: Option<Vec<&'static str>>,
+    /// What pages are made of.
+    pub pages: Pages,
     /// What the caller may see.
     pub sight: Sight,
     /// Written then or later, Unix seconds.
@@ -32,12 +34,21 @@ pub struct Compartment {
     pub count: u32,
 }
 
+/// What the pages of a compartment are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pages {
+    /// What is of the types.
+    OfTypes,
+    /// All there is, for who looks for what it refers to.
+    OfAll,
+}
+
 /// One page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// The resources.
+    /// The resources that it is made of.
     pub found: Vec<Beside>,
-    /// All there are, on all pages.
+    /// All there are of the types, on all pages.
     pub total: u64,
     /// Where the next page begins, if there is one.
     pub next: Option<Cursor>,
@@ -55,9 +66,16 @@ fn page_now(connection: &Connection, asked: &Compartment) -> Answer<Part> {
     };
     let total = match asked.cursor.and_then(|cursor| cursor.total) {
         Some(total) => total,
-        None => counted(connection, matching(asked, snapshot).expr(Expr::cust("count(*)")))?,
+        None => {
+            let mut select = matching(asked, snapshot);
+            of_types(&mut select, asked);
+            counted(connection, select.expr(Expr::cust("count(*)")))?
+        }
     };
     let mut select = matching(asked, snapshot);
+    if asked.pages == Pages::OfTypes {
+        of_types(&mut select, asked);
+    }
     if let Some(cursor) = asked.cursor {
         select.and_where(Expr::col("number").gt(cursor.after));
     }
@@ -80,9 +98,6 @@ fn matching(asked: &Compartment, snapshot: i64) -> SelectStatement {
     select.from("resource").and_where(Expr::col("deleted").eq(0)).and_where(Expr::col("number").lte(snapshot));
     select.cond_where(Cond::any().add(itself).add(Expr::col("number").in_subquery(about)));
     select.cond_where(asked.sight.condition());
-    if let Some(types) = &asked.types {
-        select.and_where(Expr::col("type").is_in(types.clone()));
-    }
     if let Some(since) = asked.since {
         select.and_where(Expr::col("updated").gte(since));
     }
@@ -91,4 +106,10 @@ fn matching(asked: &Compartment, snapshot: i64) -> SelectStatement {
         select.cond_where(Cond::any().add(Expr::col("dated").eq(i64::MIN)).add(within));
     }
     select
+}
+
+fn of_types(select: &mut SelectStatement, asked: &Compartment) {
+    if let Some(types) = &asked.types {
+        select.and_where(Expr::col("type").is_in(types.clone()));
+    }
 }

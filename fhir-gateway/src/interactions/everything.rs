@@ -24,7 +24,8 @@ use crate::{
     auth::scopes::Interaction,
     format,
     index::{
-        compartment::{Compartment, Part},
+        compartment::{Compartment, Pages, Part},
+        include::Beside,
         range::{self, Range},
     },
     json::Node,
@@ -206,15 +207,18 @@ impl Asked {
         })
     }
 
-    fn query(&self, context: &Context<'_>) -> Compartment {
+    fn query(&self, context: &Context<'_>, includes: &[Include]) -> Compartment {
         let in_compartment = resources().filter(|kind| kind.access == Access::Full);
         let numbers = in_compartment.flat_map(|kind| {
             kind.compartment.iter().filter_map(|code| kind.parameter(code)).map(|parameter| parameter.number)
         });
+        // What stands beside a compartment is found by what is in it, whatever type that has.
+        let names_outside = self.types.iter().flatten().any(|kind| is_outside(kind.name));
         Compartment {
             patient: self.patient.clone(),
             parameters: numbers.collect(),
             types: self.types.as_ref().map(|types| types.iter().map(|kind| kind.name).collect()),
+            pages: if names_outside && !includes.is_empty() { Pages::OfAll } else { Pages::OfTypes },
             sight: sight(context, Interaction::Search),
             since: self.since,
             dated: self.dated(),
@@ -239,18 +243,23 @@ impl Asked {
     }
 }
 
+/// Whether resources of that type are in no patient's compartment.
+fn is_outside(name: &str) -> bool {
+    resource(name).is_none_or(|kind| kind.compartment.is_empty())
+}
+
 async fn page(context: &Context<'_>, asked: &Asked, includes: &[Include]) -> Result<Answer, Refusal> {
     let organization = context.organization;
-    let query = asked.query(context);
+    let query = asked.query(context, includes);
     let sight = query.sight.clone();
     let Part { found, total, next } = organization.index.run(move |index| index.compartment(&query)).await?;
     let is_last = next.is_none();
     let mut size = Size::default();
-    let local = included::read(context, &found, &mut size).await?;
     let numbers = found.iter().map(|found| found.number).collect();
+    let found: Vec<Beside> = found.into_iter().filter(|found| asked.has(&found.resource_type)).collect();
+    let local = included::read(context, &found, &mut size).await?;
     let Included { found: beside, cut } = included::included(context, includes, &sight, numbers, &mut size).await?;
     // What is in a compartment stands on a page of its own.
-    let is_outside = |name: &str| resource(name).is_none_or(|kind| kind.compartment.is_empty());
     let beside = beside.into_iter().filter(|found| is_outside(&found.resource_type) && asked.has(&found.resource_type));
     let beside: Vec<_> = beside.collect();
     let documents = if includes.is_empty() { None } else { asked.documents(context)? };

@@ -42,6 +42,11 @@ fn ids(bundle: &Value) -> Vec<String> {
     ids
 }
 
+fn next(bundle: &Value) -> Option<String> {
+    let link = bundle["link"].as_array().unwrap().iter().find(|link| link["relation"] == "next")?;
+    Some(link["url"].as_str().unwrap().split("/fhir").nth(1).unwrap().to_owned())
+}
+
 #[actix_web::test]
 async fn a_compartment_holds_what_is_about_the_patient_and_nothing_else() {
     let (_world, ehr, _portal) = filled().await;
@@ -53,6 +58,7 @@ async fn a_compartment_holds_what_is_about_the_patient_and_nothing_else() {
         ("/Patient/p1/DocumentReference?type=letter", vec!["letter1"]),
         ("/Patient/p1/*", vec!["cover1", "letter1", "new1", "old1", "p1", "report1"]),
         ("/Patient/p1/*?_type=Coverage,Observation", vec!["cover1", "new1", "old1"]),
+        ("/Patient/p1/*?_type=Practitioner", vec![]),
         ("/Patient/never/*", vec![]),
         ("/Patient/never/Observation", vec![]),
     ] {
@@ -80,17 +86,15 @@ async fn everything_has_what_the_patient_refers_to_and_comes_in_pages() {
         let bundle = ehr.get(&format!("/Patient/p1/$everything{query}")).await.expect(200).json();
         assert_eq!(ids(&bundle), expected, "{query}");
     }
-    let (mut seen, mut path) = (Vec::new(), "/Patient/p1/$everything?_count=2".to_owned());
-    while !path.is_empty() {
+    let (mut seen, mut page) = (Vec::new(), Some("/Patient/p1/$everything?_count=2".to_owned()));
+    while let Some(path) = page {
         let bundle = ehr.get(&path).await.expect(200).json();
         assert_eq!(bundle["total"], 6);
         seen.extend(ids(&bundle));
         // What is written meanwhile is on no later page.
         let late = json!({"resourceType": "Condition", "subject": {"reference": "Patient/p1"}});
         ehr.post("/Condition", late.to_string()).await.expect(201);
-        let next = bundle["link"].as_array().unwrap().iter().find(|link| link["relation"] == "next").cloned();
-        path =
-            next.map_or(String::new(), |next| next["url"].as_str().unwrap().split("/fhir").nth(1).unwrap().to_owned());
+        page = next(&bundle);
     }
     seen.sort();
     seen.dedup();
@@ -104,6 +108,33 @@ async fn everything_has_what_the_patient_refers_to_and_comes_in_pages() {
     ehr.send("GET", "/Patient/p1/$everything?color=red", &strict, "").await.expect(400);
     ehr.send("DELETE", "/Patient/p2", &[], "").await.expect(204);
     ehr.get("/Patient/p2/$everything").await.expect(410);
+}
+
+/// What is outside of the compartment was dropped where the type that refers to it was not asked for.
+#[actix_web::test]
+async fn everything_of_a_type_is_all_of_that_type_that_would_be_there_without_it() {
+    let (_world, ehr, _portal) = filled().await;
+    for (query, expected, total) in [
+        ("_type=Practitioner", &["doctor"][..], 0),
+        ("_type=Observation,Practitioner", &["doctor", "new1", "old1"], 2),
+        ("_type=Practitioner&start=2015-01-01", &["doctor"], 0),
+        ("_type=Practitioner&_since=2999-01-01T00:00:00Z", &[], 0),
+        ("_type=Organization", &[], 0),
+        ("_type=Coverage", &["cover1"], 1),
+    ] {
+        for count in [1, 50] {
+            let mut page = Some(format!("/Patient/p1/$everything?{query}&_count={count}"));
+            let mut seen = Vec::new();
+            while let Some(path) = page {
+                let bundle = ehr.get(&path).await.expect(200).json();
+                assert_eq!(bundle["total"], total, "{path}");
+                seen.extend(ids(&bundle));
+                page = next(&bundle);
+            }
+            seen.sort();
+            assert_eq!(seen, expected, "{query}");
+        }
+    }
 }
 
 #[actix_web::test]
@@ -137,6 +168,7 @@ async fn a_compartment_of_another_patient_is_as_absent_as_one_that_never_was() {
         "/Patient/{}/Observation?_summary=count",
         "/Patient/{}/AuditEvent?_summary=count",
         "/Patient/{}/$everything",
+        "/Patient/{}/$everything?_type=Practitioner",
         "/DocumentReference/$docref?patient={}",
     ] {
         let denied = portal.get(&path.replace("{}", "p2")).await;
@@ -150,4 +182,6 @@ async fn a_compartment_of_another_patient_is_as_absent_as_one_that_never_was() {
     // Whom the token shows nothing of does not stand beside the patient either.
     let everything = portal.get("/Patient/p1/$everything").await.expect(200).json();
     assert_eq!(ids(&everything), ["cover1", "letter1", "new1", "old1", "p1", "report1"]);
+    let doctors = portal.get("/Patient/p1/$everything?_type=Practitioner").await.expect(200).json();
+    assert_eq!((ids(&doctors), &doctors["total"]), (vec![], &json!(0)));
 }
