@@ -250,6 +250,7 @@ pub fn check(resource_type: &str, incoming: &Incoming) -> Result<Vec<Link>, Refu
                 return Err(Refusal::invalid(resource_type, "resourceType is not that of the address"));
             }
             let links = validation::resource(document)?;
+            subset::must_be_whole(document, document.root())?;
             if let Some(link) = links.iter().find(|link| is_conditional(link)) {
                 return Err(Refusal::invalid(
                     link.path.clone(),

@@ -1,16 +1,35 @@
-//! `_elements` and `_summary`: a part of a resource, marked as such. docs/api/search.md
+//! `_elements` and `_summary`: a part of a resource, marked as such (docs/api/search.md), and taken for the whole by nobody
+//! (docs/api/update.md).
 //!
 //! What is left keeps its bytes, and what must be there stays.
 
 use crate::{
-    json::{Document, Tree},
+    json::{Document, Node, Tree},
     outcome::Refusal,
     resources::elements::{Definition, Element, Kind, definition},
     search::{Shape, Summary},
 };
 
+/// The system of [`SUBSETTED`].
+const SYSTEM: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue";
 /// Marks what is not the whole resource (FHIR R4, 3.1.1.5.8).
-const SUBSETTED: &str = r#"{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}"#;
+const SUBSETTED: &str = "SUBSETTED";
+
+/// Refuses a resource of `document` that says of itself that it is a part: put in the place of the whole, it would take
+/// away what it leaves out.
+///
+/// # Errors
+/// [`Refusal::Invalid`], with the place of the tag.
+pub fn must_be_whole(document: &Document, resource: &Node) -> Result<(), Refusal> {
+    let tags = resource.get("meta").and_then(|meta| meta.get("tag")).map_or(&[][..], Node::items);
+    let marks = |tag: &Node| tag.text("system") == Some(SYSTEM) && tag.text("code") == Some(SUBSETTED);
+    let Some(at) = tags.iter().position(marks) else { return Ok(()) };
+    Err(Refusal::Invalid {
+        path: format!("{}.meta.tag[{at}]", resource.text("resourceType").unwrap_or("Resource")),
+        problem: "says that this is a part of a resource (SUBSETTED); send the whole, without the tag".to_owned(),
+        position: Some(document.position(tags[at].start)),
+    })
+}
 
 /// A resource in the shape that is wanted; `is_match` where it is what was searched for, and not
 /// beside it.
@@ -86,7 +105,7 @@ fn mark(tree: &mut Tree<'_>) {
         meta.set("tag", Tree::Array(Vec::new()));
     }
     if let Some(tags) = meta.get_mut("tag").and_then(Tree::items_mut) {
-        tags.push(Tree::Made(SUBSETTED.to_owned()));
+        tags.push(Tree::Made(format!(r#"{{"system":"{SYSTEM}","code":"{SUBSETTED}"}}"#)));
     }
 }
 

@@ -61,6 +61,7 @@ pub async fn transaction(context: &Context<'_>, bundle: &Document) -> Result<Ans
     let entries = entries(bundle)?;
     documents::provide::check(bundle)?;
     let entries = entries.into_iter().collect::<Result<Vec<_>, _>>()?;
+    entries.iter().try_for_each(|entry| entry.must_be_whole(bundle))?;
     let names = Names::of(&entries)?;
     let keyed: Vec<Option<String>> = entries.iter().map(|entry| keyed(context, entry)).collect();
     let conditions: Vec<(&str, &str)> = entries.iter().filter_map(Entry::condition).collect();

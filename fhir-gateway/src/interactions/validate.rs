@@ -4,7 +4,7 @@
 use actix_web::http::StatusCode;
 use fhir_sdk::r4b::codes::{IssueSeverity, IssueType};
 
-use super::{Answer, operation::Sent};
+use super::{Answer, operation::Sent, subset};
 use crate::{
     json::{Document, Node},
     outcome::{Issue, Refusal, operation_outcome},
@@ -82,6 +82,7 @@ fn found(resource_type: &str, id: Option<&str>, asked: &Asked, resource: &Docume
         return vec![Refusal::invalid(resource_type, "resourceType is not that of the address").issue()];
     }
     let mut issues: Vec<Issue> = validate::findings(resource).iter().map(Refusal::issue).collect();
+    issues.extend(subset::must_be_whole(resource, resource.root()).err().map(|refusal| refusal.issue()));
     let is_update = asked.mode.as_deref() == Some("update");
     if is_update && (resource.id().is_none() || id.is_some_and(|id| resource.id() != Some(id))) {
         let problem = "an update must have the id of the address";

@@ -268,6 +268,47 @@ async fn a_wish_for_line_breaks_is_passed_over_and_refused_nowhere() {
     }
 }
 
+/// A client that reads some elements and writes them back lost all others.
+#[actix_web::test]
+async fn a_part_that_says_so_is_not_stored_in_the_place_of_the_whole() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let whole = r#"{"resourceType":"Patient","id":"p1","active":true,"gender":"other"}"#;
+    client.send("PUT", "/Patient/p1", &[], whole).await.expect(201);
+    let part = client.get("/Patient/p1?_elements=active").await.expect(200);
+    let refused_at = |refused: &Value| refused["issue"][0]["expression"][0].as_str().unwrap().to_owned();
+    for (method, path) in [("PUT", "/Patient/p1"), ("PUT", "/Patient?active=true"), ("POST", "/Patient")] {
+        let refused = client.send(method, path, &[], part.bytes.clone()).await.expect(422).json();
+        assert_eq!(refused_at(&refused), "Patient.meta.tag[0]", "{method} {path}");
+    }
+    let as_xml = client.get("/Patient/p1?_elements=active&_format=xml").await.expect(200);
+    let xml = [("content-type", "application/fhir+xml")];
+    client.send("PUT", "/Patient/p1", &xml, as_xml.bytes.clone()).await.expect(422);
+    let said = client.post("/Patient/$validate", part.text()).await.expect(200).json();
+    assert_eq!(refused_at(&said), "Patient.meta.tag[0]");
+    let tag = part.json()["meta"]["tag"].clone();
+    let patch = json!([{"op": "add", "path": "/meta", "value": {"tag": tag}}]).to_string();
+    client.send("PATCH", "/Patient/p1", &[("content-type", "application/json-patch+json")], patch).await.expect(422);
+
+    let entry = |method: &str, url: &str, resource: Value| json!({"resource": resource, "request": {"method": method, "url": url}});
+    let entries = [
+        entry("POST", "Observation", json!({"resourceType": "Observation", "status": "final", "code": {"text": "c"}})),
+        entry("PUT", "Patient/p1", part.json()),
+    ];
+    let bundle = |kind: &str| json!({"resourceType": "Bundle", "type": kind, "entry": entries}).to_string();
+    let refused = client.post("/", bundle("transaction")).await.expect(422).json();
+    assert!(refused_at(&refused).starts_with("Bundle.entry[1]"), "{refused}");
+    assert_eq!(client.get("/Observation").await.expect(200).json()["total"], 0, "nothing of a transaction was done");
+    let answered = client.post("/", bundle("batch")).await.expect(200).json();
+    assert_eq!(answered["entry"][1]["response"]["status"], "422 Unprocessable Entity");
+    assert_eq!(answered["entry"][0]["response"]["status"], "201 Created");
+
+    let kept = client.get("/Patient/p1").await.expect(200).json();
+    assert_eq!((&kept["gender"], &kept["meta"]["versionId"]), (&json!("other"), &json!("1")));
+    let other = whole.replace(r#""active""#, r#""meta":{"tag":[{"system":"urn:own","code":"SUBSETTED"}]},"active""#);
+    client.send("PUT", "/Patient/p1", &[], other).await.expect(200);
+}
+
 #[actix_web::test]
 async fn a_security_context_that_is_no_patient_is_refused_and_not_dropped() {
     let world = world().await;

@@ -4,7 +4,7 @@ use super::resolve::Edits;
 use crate::{
     audit::Action,
     index::range,
-    interactions::{self, Context, Incoming, condition, update::Preconditions},
+    interactions::{self, Context, Incoming, condition, subset, update::Preconditions},
     json::{Document, Edit, Node},
     outcome::Refusal,
 };
@@ -152,6 +152,12 @@ impl Entry {
     /// The version that the resource of the entry says that it is.
     pub fn resource_version(&self) -> Option<&str> {
         self.resource.as_ref()?.get("meta")?.text("versionId")
+    }
+
+    /// Refuses a resource that says of itself that it is a part.
+    pub fn must_be_whole(&self, bundle: &Document) -> Result<(), Refusal> {
+        let checked = self.resource.as_ref().map_or(Ok(()), |resource| subset::must_be_whole(bundle, resource));
+        checked.map_err(|refusal| refusal.of_entry(self.at))
     }
 
     /// The resource as it was sent.
