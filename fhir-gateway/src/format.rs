@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use mime::Mime;
+
 use crate::{json::Document, outcome::Refusal, xml};
 
 /// A representation of a resource.
@@ -141,6 +143,17 @@ impl<'a> Range<'a> {
         self.is_of_version.then_some(Wanted { format: row.1, media_type: row.2 })
     }
 
+    /// How closely it names a type: as that type, by what comes before the slash, or as any; none where it does not.
+    fn closeness(&self, own: &Mime) -> Option<u8> {
+        let range: Mime = self.name.parse().ok()?;
+        match (range.type_(), range.subtype()) {
+            _ if range.essence_str() == own.essence_str() => Some(2),
+            (name, mime::STAR) if name == own.type_() => Some(1),
+            (mime::STAR, mime::STAR) => Some(0),
+            _ => None,
+        }
+    }
+
     fn is_any(&self) -> bool {
         ["*/*", "application/*", "*"].contains(&self.name)
     }
@@ -186,10 +199,20 @@ pub fn of_parameter(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether `Accept` asks for a resource as FHIR, rather than for the file that a Binary holds.
-pub fn names_fhir(accept: &str) -> bool {
+/// Whether `Accept` wants a resource as FHIR, by FHIR's own name, at least as much as the file of type `own` that a Binary
+/// holds.
+pub fn prefers_fhir(accept: &str, own: &Mime) -> bool {
     let is_own = |found: Wanted| [FHIR_JSON, FHIR_XML].contains(&found.media_type);
-    accept.split(',').map(Range::read).any(|range| range.quality > 0 && range.named().is_some_and(is_own))
+    let ranges = accept.split(',').map(Range::read);
+    let named = ranges.filter(|range| range.named().is_some_and(is_own)).map(|range| range.quality).max();
+    named.is_some_and(|quality| quality > 0 && quality >= quality_of_file(accept, own))
+}
+
+/// How much `Accept` wants a file of type `own`, in thousandths: as the range says that names it most closely.
+pub fn quality_of_file(accept: &str, own: &Mime) -> u16 {
+    let ranges = accept.split(',').map(Range::read);
+    let fitting = ranges.filter_map(|range| Some((range.closeness(own)?, range.quality)));
+    fitting.max().map_or(0, |(_, quality)| quality)
 }
 
 #[cfg(test)]
@@ -251,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn format_parameters_and_requests_for_resources_are_recognised() {
+    fn format_parameters_are_recognised() {
         for (text, expected) in [
             ("json", Some(FHIR_JSON)),
             ("application/json", Some(FHIR_JSON)),
@@ -263,6 +286,28 @@ mod tests {
         ] {
             assert_eq!(of_parameter(text), expected, "{text}");
         }
-        assert!(names_fhir("image/png, application/fhir+xml;q=0.5") && !names_fhir("application/xml, */*"));
+    }
+
+    #[test]
+    fn a_file_or_the_resource_around_it_is_what_accept_wants_more() {
+        for (accept, fhir, file) in [
+            ("image/png, application/fhir+xml;q=0.5", false, 1000),
+            ("application/fhir+xml;q=0.1,image/png;q=0.9", false, 900),
+            ("application/fhir+xml;q=0.9,image/png;q=0.1", true, 100),
+            ("application/fhir+json, */*", true, 1000),
+            ("application/fhir+json;q=0.9, */*", false, 1000),
+            ("application/fhir+json;q=0.5, */*, image/png;q=0.4", true, 400),
+            ("application/fhir+json;q=0.5, image/*;q=0.6, */*;q=0.1", false, 600),
+            ("image/png, application/fhir+json", true, 1000),
+            ("application/fhir+json; fhirVersion=5.0, image/png;q=0.1", false, 100),
+            ("application/fhir+json;q=0", false, 0),
+            ("IMAGE/PNG; q=0.7", false, 700),
+            ("image/png;q=0, */*", false, 0),
+            ("application/xml, */*", false, 1000),
+            ("text/html", false, 0),
+        ] {
+            assert_eq!(prefers_fhir(accept, &mime::IMAGE_PNG), fhir, "{accept}");
+            assert_eq!(quality_of_file(accept, &mime::IMAGE_PNG), file, "{accept}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use mime::Mime;
 use serde_json::json;
 
 use super::{Body, Context, Incoming, served, sighted};
@@ -115,20 +116,24 @@ fn reference(patient: &str) -> String {
     format!("Patient/{patient}")
 }
 
-/// A Binary as the client wants it: FHIR if `Accept` names it, its own format otherwise.
+/// A Binary as the client wants it: FHIR if `Accept` names it and wants nothing more, its own format otherwise.
 ///
 /// # Errors
 /// [`Refusal::NotAcceptable`] if neither will do.
 pub fn negotiated(stored: &Stored, accept: Option<&str>) -> Result<Body, Refusal> {
-    if names_fhir(accept) {
-        return Ok(Body::fhir(served(stored)));
-    }
     match &stored.content {
         Content::Raw { content_type, bytes } => {
+            if wants_fhir(accept, content_type) {
+                return Ok(Body::fhir(served(stored)));
+            }
             let body = of_its_own(content_type.clone(), bytes.to_vec(), accept)?;
             Ok(Body { security_context: stored.about().map(reference), ..body })
         }
-        Content::Json(bytes) => native(bytes, accept),
+        Content::Json(bytes) => {
+            let document = Document::parse(bytes.clone())?;
+            let is_wanted = wants_fhir(accept, named_type(&document));
+            if is_wanted { Ok(Body::fhir(served(stored))) } else { native(&document, accept) }
+        }
         Content::Deleted => Err(Refusal::Gone),
     }
 }
@@ -138,25 +143,35 @@ pub fn negotiated(stored: &Stored, accept: Option<&str>) -> Result<Body, Refusal
 pub fn of_remote(id: &str, opened: Opened, accept: Option<&str>) -> Result<Body, Refusal> {
     let came_as_fhir = opened.content_type.starts_with("application/fhir+json");
     let Opened { content_type, bytes, version, last_updated, source, .. } = opened;
-    match (came_as_fhir, names_fhir(accept)) {
-        (true, true) => Ok(Body::fhir(bytes)),
-        (true, false) => native(&bytes, accept),
-        (false, true) => {
-            let serving = Serving { version, last_updated, source: Some(&source) };
-            Ok(Body::fhir(with_meta(id, &content_type, None, &bytes, &serving)))
-        }
-        (false, false) => of_its_own(content_type, bytes, accept),
+    if came_as_fhir {
+        let document = Document::parse(bytes)?;
+        let is_wanted = wants_fhir(accept, named_type(&document));
+        return if is_wanted { Ok(Body::fhir(document.bytes().to_vec())) } else { native(&document, accept) };
     }
+    if wants_fhir(accept, &content_type) {
+        let serving = Serving { version, last_updated, source: Some(&source) };
+        return Ok(Body::fhir(with_meta(id, &content_type, None, &bytes, &serving)));
+    }
+    of_its_own(content_type, bytes, accept)
 }
 
-fn names_fhir(accept: Option<&str>) -> bool {
-    accept.is_some_and(format::names_fhir)
+fn wants_fhir(accept: Option<&str>, content_type: &str) -> bool {
+    accept.is_some_and(|accept| format::prefers_fhir(accept, &type_of(content_type)))
+}
+
+/// The type of a file that says to be of `content_type`.
+fn type_of(content_type: &str) -> Mime {
+    content_type.parse().unwrap_or(mime::APPLICATION_OCTET_STREAM)
+}
+
+/// What a Binary in FHIR says that it holds.
+fn named_type(document: &Document) -> &str {
+    document.root().text("contentType").unwrap_or("application/octet-stream")
 }
 
 /// What a Binary in FHIR holds.
-fn native(json: &[u8], accept: Option<&str>) -> Result<Body, Refusal> {
-    let document = Document::parse(json.to_vec())?;
-    let content_type = document.root().text("contentType").unwrap_or("application/octet-stream").to_string();
+fn native(document: &Document, accept: Option<&str>) -> Result<Body, Refusal> {
+    let content_type = named_type(document).to_owned();
     let data: String = document.root().text("data").unwrap_or_default().split_ascii_whitespace().collect();
     let bytes = STANDARD.decode(data).map_err(|_| Refusal::Internal("an accepted Binary is not base64"))?;
     let about = document.root().get("securityContext").and_then(|about| about.text("reference"));
@@ -164,19 +179,12 @@ fn native(json: &[u8], accept: Option<&str>) -> Result<Body, Refusal> {
 }
 
 fn of_its_own(content_type: String, bytes: Vec<u8>, accept: Option<&str>) -> Result<Body, Refusal> {
-    let own: mime::Mime = content_type.parse().unwrap_or(mime::APPLICATION_OCTET_STREAM);
-    let will_do = |range: &str| {
-        let range: Option<mime::Mime> = range.trim().parse().ok();
-        range.is_some_and(|range| {
-            (range.type_() == mime::STAR || range.type_() == own.type_())
-                && (range.subtype() == mime::STAR || range.subtype() == own.subtype())
-        })
-    };
+    let own = type_of(&content_type);
     // A Binary in FHIR may say anything to be its type: no header says what is none.
-    let is_one = content_type.parse::<mime::Mime>().is_ok();
+    let is_one = content_type.parse::<Mime>().is_ok();
     let content_type = if is_one { content_type } else { own.to_string() };
     match accept {
-        Some(accept) if !accept.split(',').any(will_do) => Err(Refusal::NotAcceptable),
+        Some(accept) if format::quality_of_file(accept, &own) == 0 => Err(Refusal::NotAcceptable),
         _ => Ok(Body { content_type: Some(content_type), ..Body::fhir(bytes) }),
     }
 }
@@ -192,12 +200,14 @@ mod tests {
         assert_eq!(body(Some("*/*")), Ok(vec![1]));
         assert_eq!(body(Some("text/html, image/*;q=0.8")), Ok(vec![1]));
         assert_eq!(body(Some("application/pdf")), Err(Refusal::NotAcceptable));
+        assert_eq!(body(Some("image/png;q=0, image/*")), Err(Refusal::NotAcceptable));
         for none in ["0", "", "text", "a\nb", "text/html\r\nx: y"] {
             let body = of_its_own(none.into(), vec![1], None).expect("a body");
             assert_eq!(body.content_type.as_deref(), Some("application/octet-stream"), "{none:?}");
         }
         for about in [None, Some("p")] {
-            let body = native(&resource("a", "image/png", about, &[1, 2]), None).expect("a body");
+            let document = Document::parse(resource("a", "image/png", about, &[1, 2])).expect("JSON");
+            let body = native(&document, None).expect("a body");
             assert_eq!((body.content_type.as_deref(), body.bytes), (Some("image/png"), vec![1, 2]));
             assert_eq!(body.security_context, about.map(reference));
         }

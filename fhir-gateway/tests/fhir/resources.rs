@@ -268,6 +268,27 @@ async fn a_wish_for_line_breaks_is_passed_over_and_refused_nowhere() {
     }
 }
 
+#[actix_web::test]
+async fn a_binary_comes_as_what_accept_wants_more_the_file_or_the_resource() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let raw = client.send("POST", "/Binary", &[("content-type", "image/png")], [1u8, 2]).await.expect(201);
+    let as_fhir = json!({"resourceType": "Binary", "contentType": "image/png", "data": "AQI="});
+    let posted = client.post("/Binary", as_fhir.to_string()).await.expect(201);
+    for created in [raw, posted] {
+        for (accept, expected) in [
+            ("application/fhir+xml;q=0.1,image/png;q=0.9", "image/png"),
+            ("application/fhir+json;q=0.9, */*", "image/png"),
+            ("application/fhir+xml;q=0.9,image/png;q=0.1", "application/fhir+xml; charset=utf-8"),
+            ("application/fhir+json, */*", "application/fhir+json; charset=utf-8"),
+        ] {
+            let path = format!("/Binary/{}", created.id());
+            let got = client.send("GET", &path, &[("accept", accept)], "").await.expect(200);
+            assert_eq!(got.header("content-type"), Some(expected), "{accept}");
+        }
+    }
+}
+
 /// A client that reads some elements and writes them back lost all others.
 #[actix_web::test]
 async fn a_part_that_says_so_is_not_stored_in_the_place_of_the_whole() {
