@@ -159,6 +159,7 @@ impl Asked {
                 "_outputFormat" if FORMATS.contains(&text.replace(' ', "+").as_str()) => {}
                 "_outputFormat" => return Err(wrong("application/fhir+ndjson, application/ndjson or ndjson")),
                 "_format" if format::of_parameter(text).is_some() => {}
+                format::PRETTY => {}
                 "_type" => {
                     let named = text.split(',').map(|name| name.trim().to_owned());
                     asked.types.get_or_insert_default().extend(named);

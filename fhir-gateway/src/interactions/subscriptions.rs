@@ -11,6 +11,7 @@ use super::{
 use crate::{
     audit::{Action, Entity},
     auth::{clock, scopes::Interaction},
+    format,
     json::Document,
     outcome::Refusal,
     patch::Patch,
@@ -271,7 +272,7 @@ async fn asked_for(context: &Context<'_>, inputs: &[(String, String)]) -> Result
         match name.as_str() {
             "id" => ids.push(text.as_str()),
             "status" => statuses.push(text.as_str()),
-            "_format" => {}
+            "_format" | format::PRETTY => {}
             _ if context.prefer.handling == Handling::Strict => {
                 return Err(Refusal::UnsupportedParameter(printable(name)));
             }

@@ -257,8 +257,14 @@ async fn a_wish_for_line_breaks_is_passed_over_and_refused_nowhere() {
     let client = world.client("ehr").await;
     client.send("PUT", "/Patient/p1", &[], r#"{"resourceType":"Patient","id":"p1"}"#).await.expect(201);
     let strict = [("prefer", "handling=strict")];
-    for path in ["/Patient/p1", "/Patient/p1/_history", "/Patient/p1/_history/1", "/Patient", "/Patient/p1/$everything"]
-    {
+    for path in [
+        "/Patient/p1",
+        "/Patient/p1/_history",
+        "/Patient/p1/_history/1",
+        "/Patient",
+        "/Patient/p1/$everything",
+        "/Subscription/$status",
+    ] {
         for headers in [&strict[..], &[]] {
             let pretty = client.send("GET", &format!("{path}?_pretty=true"), headers, "").await.expect(200).json();
             let plain = client.send("GET", path, headers, "").await.expect(200).json();

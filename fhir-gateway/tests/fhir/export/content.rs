@@ -31,7 +31,7 @@ async fn an_export_has_what_was_asked_for_once_and_nothing_else() {
     };
     for (address, expected) in [
         ("/$export", with(&["Group/g", "Practitioner/doctor"])),
-        ("/$export?_type=Practitioner,Group&_outputFormat=ndjson", vec!["Group/g", "Practitioner/doctor"]),
+        ("/$export?_type=Practitioner,Group&_outputFormat=ndjson&_pretty=true", vec!["Group/g", "Practitioner/doctor"]),
         ("/$export?_type=Immunization", vec![]),
         ("/Patient/$export?_type=Patient,Observation", everybody.clone()),
         // The Group is in the compartments of its members.
