@@ -122,6 +122,40 @@ async fn what_is_wrong_in_a_bundle_is_placed_in_the_bundle_that_was_sent() {
 }
 
 #[actix_web::test]
+async fn a_fault_of_form_in_xml_refuses_a_whole_batch_and_any_other_its_entry() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let good = "<Patient><active value='true'/></Patient>";
+    let (of_entry, of_all): (&[&str], &[&str]) = (&["201 Created", "422 Unprocessable Entity"], &[]);
+    let mut made = 0;
+    for (broken, statuses) in [
+        ("<Patient><gender value='none of the codes'/></Patient>", of_entry),
+        ("<Patient><birthDate value='2000-13-01'/></Patient>", of_entry),
+        ("<Patient><unknown value='1'/></Patient>", of_all),
+        ("<Patient><gender value='male'/><active value='true'/></Patient>", of_all),
+        ("<Patient><active value='true'/><active value='true'/></Patient>", of_all),
+        ("<Patient><active/></Patient>", of_all),
+        ("<Spaceship/>", of_all),
+    ] {
+        let entry = |resource: &str| {
+            format!(
+                "<entry><resource>{resource}</resource><request><method value='POST'/><url value='Patient'/></request></entry>"
+            )
+        };
+        let entries = [good, broken].map(entry).concat();
+        let sent = format!("<Bundle xmlns='http://hl7.org/fhir'><type value='batch'/>{entries}</Bundle>");
+        let status = if statuses.is_empty() { 422 } else { 200 };
+        let headers = [XML_BODY, ("accept", "application/fhir+json")];
+        let answered = client.send("POST", "/", &headers, sent).await.expect(status).json();
+        let entries = answered["entry"].as_array().cloned().unwrap_or_default();
+        let found: Vec<&str> = entries.iter().map(|entry| entry["response"]["status"].as_str().unwrap()).collect();
+        assert_eq!(found, statuses, "{broken}");
+        made += usize::from(!statuses.is_empty());
+        assert_eq!(client.get("/Patient").await.expect(200).json()["total"], made, "{broken}");
+    }
+}
+
+#[actix_web::test]
 async fn what_is_as_deep_as_may_be_is_found_in_a_bundle_in_xml() {
     let world = world().await;
     let client = world.client("ehr").await;
