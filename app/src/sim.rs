@@ -22,6 +22,7 @@ mod shrink;
 mod stories;
 mod telling;
 pub mod trapdoor;
+mod words;
 
 use std::{
     collections::BTreeMap,

@@ -7,7 +7,7 @@ use super::{
         Actor, Crash, Decision, Delivery, Event, GUARDIANS, Key, LIVES_FROM, ORGANIZATIONS, PATIENTS, PRACTITIONERS,
         REGISTRARS, REGISTRARS_FIRST, REPLICAS, Request, Rubbish, SPARE_KEYS, Script, Signing, Subject,
     },
-    stories,
+    stories, words,
 };
 use crate::upgrade;
 
@@ -53,7 +53,7 @@ pub(super) fn script(seed: u64) -> Script {
         _ => 0,
     };
     if later == 3 {
-        (0..WORDS).for_each(|_| stories::words(&mut generator));
+        (0..WORDS).for_each(|_| words::tell(&mut generator));
     }
     Script { first_format, has_quotas: false, events: generator.events }.in_formats_later(later)
 }

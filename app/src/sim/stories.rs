@@ -34,11 +34,11 @@ pub(super) fn tell(generator: &mut Generator) {
 }
 
 /// Any of the patients who have a subject.
-fn patient(generator: &mut Generator) -> u8 {
+pub(super) fn patient(generator: &mut Generator) -> u8 {
     1 + generator.random.below(PATIENTS - 1)
 }
 
-fn spare(generator: &mut Generator) -> Key {
+pub(super) fn spare(generator: &mut Generator) -> Key {
     Key::Spare(generator.random.below(super::script::SPARE_KEYS))
 }
 
@@ -80,40 +80,6 @@ fn recovery_in_person(generator: &mut Generator) {
     }
     generator.decide(seconds);
     generator.send(Actor::Registrar(2), Request::FinishRecovery { account, key, is_proven: true });
-}
-
-/// An organization says something, loses its standing, may get it again, and others end what it began.
-pub(super) fn words(generator: &mut Generator) {
-    let patient = patient(generator);
-    let (account, key, subject) = (Actor::Patient(patient), spare(generator), usual(patient));
-    let organization = if generator.random.happens(50) { subject.organization } else { generator.random.below(2) };
-    let (own, guardian) = (Actor::Organization(organization), generator.random.below(2));
-    let appoint = Request::Appoint { subject, guardian, until: generator.now() + 300 * DAY, evidence: 1 };
-    generator.send(own, appoint);
-    generator.send(own, Request::AttestRecovery { account, key });
-    generator.decide(1);
-    let (until, registrar) = (generator.months_later(), Actor::Registrar(generator.random.below(REGISTRARS_FIRST)));
-    if generator.random.happens(70) {
-        generator.send(registrar, Request::Suspend { organization });
-    }
-    if generator.random.happens(60) {
-        for registrar in (0..REGISTRARS_FIRST).map(Actor::Registrar) {
-            generator.send(registrar, Request::Register { organization, content: 0, until, emergency: true });
-        }
-        generator.decide(1);
-    }
-    generator.send(account, appoint);
-    for other in 0..ORGANIZATIONS {
-        generator.send(Actor::Organization(other), Request::AttestRecovery { account, key });
-        let seconds = if generator.random.happens(30) { 3 * DAY } else { 1 };
-        generator.decide(seconds);
-    }
-    generator.send(Actor::Guardian(guardian), Request::Revoke { subject, grant: 0 });
-    for seconds in [4 * DAY - 2, 2, 3 * DAY] {
-        generator.decide(seconds);
-        generator.send(registrar, Request::FinishRecovery { account, key, is_proven: true });
-    }
-    generator.decide(1);
 }
 
 /// The glass is broken, and the review comes in time, late, or never.

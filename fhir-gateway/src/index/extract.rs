@@ -111,16 +111,6 @@ fn of_node(root: &Node, parameter: &Parameter, base_url: &str) -> Vec<Term> {
     if let Some(code) = parameter.otherwise.filter(|_| !parameter.paths.iter().any(|path| is_there(root, path))) {
         terms.push(Term::Token { system: String::new(), code: code.to_owned() });
     }
-    if parameter.ignores_case() {
-        // Beside what was written, by which value sets name it.
-        let lower = |term: &Term| match term {
-            Term::Token { system, code } if code.to_lowercase() != *code => {
-                Some(Term::Token { system: system.clone(), code: code.to_lowercase() })
-            }
-            _ => None,
-        };
-        terms.extend(terms.iter().filter_map(lower).collect::<Vec<_>>());
-    }
     if parameter.is_phonetic() {
         let sounds = |term: &Term| match term {
             Term::Text(text) => text.split_whitespace().filter_map(sound).map(Term::Text).collect(),

@@ -7,7 +7,7 @@ use super::database::{Answer, Connection, Purpose, Value};
 use crate::resources::parameters;
 
 /// Raised with every change to [`TABLES`], and to what values are kept as in them.
-const SCHEMA_VERSION: u32 = 11;
+const SCHEMA_VERSION: u32 = 12;
 
 /// Type of a column. Text is compared by its bytes in both databases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -75,16 +75,16 @@ async fn is_of(context: &Context<'_>, id: &str, patient: &str, proposed: &[Propo
 
 /// Whose the next version of a Binary is, which now is `before`'s; `named` is whom what was sent names. A file names
 /// nobody where its header is left out: then it stays whose it is. FHIR says all there is, and what it leaves out would
-/// be nobody's: reads of it would no longer be in the patient's access log.
+/// be nobody's, as what names another would be another's: reads of it would no longer be in the patient's access log.
 ///
 /// # Errors
-/// [`Refusal::Invalid`] for FHIR that leaves the patient out.
+/// [`Refusal::Invalid`] for FHIR that leaves the patient out, and for whatever names another.
 pub fn owner(incoming: &Incoming, named: Option<String>, before: Option<&str>) -> Result<Option<String>, Refusal> {
     match (named, before, incoming) {
         (None, Some(before), Incoming::Raw { .. }) => Ok(Some(before.to_owned())),
-        (None, Some(_), Incoming::Json(_)) => Err(Refusal::invalid(
+        (named, Some(before), _) if named.as_deref() != Some(before) => Err(Refusal::invalid(
             "Binary.securityContext",
-            "must name a Patient of this server, as it does now; to take the Binary from the patient, delete it",
+            "must name the Patient that it names now; to take the Binary from that patient, delete it",
         )),
         (named, ..) => Ok(named),
     }
@@ -132,7 +132,10 @@ pub fn negotiated(stored: &Stored, accept: Option<&str>) -> Result<Body, Refusal
         Content::Json(bytes) => {
             let document = Document::parse(bytes.clone())?;
             let is_wanted = wants_fhir(accept, named_type(&document));
-            if is_wanted { Ok(Body::fhir(served(stored))) } else { native(&document, accept) }
+            if is_wanted {
+                return Ok(Body::fhir(served(stored)));
+            }
+            Ok(Body { security_context: stored.about().map(reference), ..native(&document, accept)? })
         }
         Content::Deleted => Err(Refusal::Gone),
     }
@@ -174,8 +177,7 @@ fn native(document: &Document, accept: Option<&str>) -> Result<Body, Refusal> {
     let content_type = named_type(document).to_owned();
     let data: String = document.root().text("data").unwrap_or_default().split_ascii_whitespace().collect();
     let bytes = STANDARD.decode(data).map_err(|_| Refusal::Internal("an accepted Binary is not base64"))?;
-    let about = document.root().get("securityContext").and_then(|about| about.text("reference"));
-    Ok(Body { security_context: about.map(str::to_owned), ..of_its_own(content_type, bytes, accept)? })
+    of_its_own(content_type, bytes, accept)
 }
 
 fn of_its_own(content_type: String, bytes: Vec<u8>, accept: Option<&str>) -> Result<Body, Refusal> {

@@ -110,12 +110,6 @@ impl Parameter {
         self.code == "phonetic"
     }
 
-    /// Finds addresses and languages however their letters are written: nobody tells two apart by that.
-    pub fn ignores_case(&self) -> bool {
-        let is_token = self.search_type == SearchType::Token;
-        is_token && (self.code == "language" || self.paths.iter().any(|path| path.leaf == "ContactPoint"))
-    }
-
     /// The number under which the index has what `inner` finds in a contained resource that this
     /// parameter refers to.
     pub fn into_contained(&self, inner: &Self) -> i64 {

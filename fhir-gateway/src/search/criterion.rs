@@ -197,15 +197,16 @@ fn has(
 /// nothing is on one would say that a patient has no allergies.
 fn lists(text: &str, reader: &Reader<'_>) -> Result<String, Refusal> {
     let named = value::split(text, ',');
-    if named.iter().any(|name| name.starts_with('$')) {
-        let problem = "_list: lists that begin with $ are not supported here (the id of a List is)";
-        return Err(reader.refuse(Refusal::UnsupportedValue(problem.to_owned())));
-    }
     let id = |name: &String| match local_reference(name, reader.base_url) {
         Some(("List", id)) => id.to_owned(),
         _ => name.clone(),
     };
-    Ok(named.iter().map(id).collect::<Vec<_>>().join(","))
+    let ids: Vec<String> = named.iter().map(id).collect();
+    if ids.iter().any(|id| id.trim_start_matches('\\').starts_with('$')) {
+        let problem = "_list: lists that begin with $ are not supported here (the id of a List is)";
+        return Err(reader.refuse(Refusal::UnsupportedValue(problem.to_owned())));
+    }
+    Ok(ids.join(","))
 }
 
 /// The modifier, or the resource type that stands in its place.

@@ -58,7 +58,13 @@ fn what_is_wrong_is_refused_whatever_the_handling() {
 
 #[test]
 fn a_list_that_a_server_would_make_itself_is_refused_and_not_said_to_be_empty() {
-    for query in ["_list=$current-allergies", "_list=a,$current-problems", "_list=List/a,$current-medications"] {
+    for query in [
+        "_list=$current-allergies",
+        "_list=a,$current-problems",
+        "_list=List/a,$current-medications",
+        "_list=List/$current-allergies",
+        "_list=\\$current-allergies",
+    ] {
         for (kind, chain) in [("AllergyIntolerance", ""), ("Observation", "based-on."), ("Group", "member:Patient.")] {
             for handling in [Handling::Lenient, Handling::Strict] {
                 let refused = parse(kind, &format!("{chain}{query}"), handling).expect_err(query);

@@ -176,12 +176,7 @@ pub fn read(
             let is_one = !word.contains(char::is_whitespace);
             extract::sound(&word).filter(|_| is_one).map(Wanted::Text)
         }
-        None => match typed(parameter.search_type, resource_type, text, base_url)? {
-            Wanted::Token { system, code } if parameter.ignores_case() => {
-                Some(Wanted::Token { system, code: code.map(|code| code.to_lowercase()) })
-            }
-            wanted => Some(wanted),
-        },
+        None => typed(parameter.search_type, resource_type, text, base_url),
     }
 }
 

@@ -16,7 +16,7 @@ use super::headers;
 
 /// What a page may send.
 const REQUEST_HEADERS: &str = "Accept, Authorization, Content-Type, Idempotency-Key, If-Match, If-Modified-Since, \
-                               If-None-Exist, If-None-Match, Prefer, X-Request-Id";
+                               If-None-Exist, If-None-Match, Prefer, X-Request-Id, X-Security-Context";
 /// What a page may read.
 const ANSWER_HEADERS: &str =
     "Content-Location, ETag, Last-Modified, Location, Retry-After, X-Request-Id, X-Security-Context";

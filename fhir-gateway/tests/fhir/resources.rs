@@ -376,7 +376,10 @@ async fn a_binary_says_in_either_form_whose_it_is_and_stays_the_patients_when_it
         is_of_p1("what was read is put back").await;
         client.send("PUT", &path, &[text], "b").await.expect(200);
         is_of_p1("a file without the header").await;
-        for other in [None, Some("Organization/o1")] {
+        let others = [("content-type", "text/plain"), ("x-security-context", "Patient/p2")];
+        client.send("PUT", &path, &others, "c").await.expect(422);
+        is_of_p1("a file that names another").await;
+        for other in [None, Some("Organization/o1"), Some("Patient/p2")] {
             resource.as_object_mut().unwrap().remove("securityContext");
             if let Some(other) = other {
                 resource["securityContext"] = json!({"reference": other});

@@ -156,13 +156,20 @@ async fn a_relative_reference_is_resolved_from_the_base_of_the_entry_that_has_it
         let subject = stored[0].1["subject"]["reference"].as_str().unwrap();
         stored.iter().position(|(name, _)| name == subject)
     };
-    for (full_url, meant) in [
-        ("http://a.example.org/fhir/Observation/1", Some(1)),
-        ("http://b.example.org/Observation/1", Some(2)),
-        ("http://c.example.org/Observation/1", None),
-    ] {
+    for (full_url, meant) in
+        [("http://a.example.org/fhir/Observation/1", Some(1)), ("http://b.example.org/Observation/1", Some(2))]
+    {
         assert_eq!(subject_of(full_url, &patients()).await, meant, "{full_url}");
     }
+    // Somebody else is called so here.
+    client.send("PUT", "/Patient/77", &[], r#"{"resourceType":"Patient","id":"77"}"#).await.expect(201);
+    let [first, second] = patients();
+    let elsewhere = post("http://c.example.org/Observation/1", observation_of("Patient/77"));
+    run(&client, &[elsewhere, first, second]).await.expect(422);
+    assert_eq!(client.get("/Observation?patient=77").await.expect(200).json()["total"], 0);
+    let own = format!("{}/Observation/1", world.organization.base_url);
+    assert_eq!(subject_of(&own, &patients()).await, None, "this server's");
+    assert_eq!(client.get("/Observation?patient=77").await.expect(200).json()["total"], 1);
     assert_eq!(subject_of("urn:uuid:1", &patients()[..1]).await, Some(1), "nothing else can be meant");
     let [first, second] = patients();
     let refused = run(&client, &[first, second, post("urn:uuid:1", observation_of("Patient/77"))]).await;
@@ -383,4 +390,37 @@ async fn a_head_in_a_bundle_is_a_get_without_its_body() {
         }
         assert!(answered["entry"][1]["response"]["etag"].is_string(), "{kind}");
     }
+}
+
+/// Each condition is compared with all that the Bundle writes, while other conditions wait.
+#[actix_web::test]
+async fn a_transaction_judges_a_bounded_number_of_conditions_by_itself() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    let entries = |conditions: usize| {
+        let referring = |number: usize| {
+            let value = format!("{number:0>1000}");
+            post(&format!("urn:uuid:{number}"), observation_of(&format!("Patient?identifier=urn:mrn|{value}")))
+        };
+        let mut entries: Vec<Value> = (0..conditions).map(referring).collect();
+        entries.push(post("urn:uuid:p", patient()));
+        entries
+    };
+    run(&client, &entries(60)).await.expect(412);
+    let refused = run(&client, &entries(70)).await.expect(400).json();
+    assert_eq!(refused["issue"][0]["code"], "too-costly");
+}
+
+/// Numbers of another server's versions would be those of others here.
+#[actix_web::test]
+async fn a_version_of_another_server_becomes_no_number_of_this_one() {
+    let world = world().await;
+    let client = world.client("ehr").await;
+    client.send("PUT", "/Patient/p", &[], put("", "", "p", "1")["resource"].to_string()).await.expect(201);
+    let full_url = "http://a.example.org/fhir/Patient/55";
+    let mut later = put(full_url, "Patient/p", "p", "1");
+    later["resource"]["meta"] = json!({"versionId": "4"});
+    let entries = [post("urn:uuid:3", observation_of(&format!("{full_url}/_history/1"))), later];
+    let stored = stored(&run(&client, &entries).await.expect(200).json());
+    assert_eq!(stored[0].1["subject"]["reference"], "Patient/p/_history/2");
 }

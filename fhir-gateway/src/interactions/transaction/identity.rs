@@ -46,7 +46,7 @@ pub async fn identities(
                 free.insert(at);
             }
             btree_map::Entry::Occupied(mut other) => {
-                may_share(entry, &entries[*other.get()])?;
+                may_share(entry, &entries[*other.get()], &identities.existing)?;
                 if entry.method != "POST" {
                     other.insert(at);
                 }
@@ -62,9 +62,10 @@ type Seen = BTreeMap<(String, String), usize>;
 
 /// Refuses two entries that are about one resource, in whatever order they stand: but for a conditional create, which
 /// changes nothing where the resource exists, beside what leaves it there.
-fn may_share(entry: &Entry, other: &Entry) -> Result<(), Refusal> {
-    let methods = [entry.method.as_str(), other.method.as_str()];
-    if methods.contains(&"POST") && !methods.contains(&"DELETE") {
+fn may_share(entry: &Entry, other: &Entry, existing: &[bool]) -> Result<(), Refusal> {
+    let found_it = |entry: &Entry| entry.method == "POST" && existing[entry.at];
+    let leaves_it = |entry: &Entry| found_it(entry) || matches!(entry.method.as_str(), "PUT" | "PATCH");
+    if (found_it(entry) || found_it(other)) && leaves_it(entry) && leaves_it(other) {
         return Ok(());
     }
     let problem = format!("names a resource that Bundle.entry[{}] names, too", other.at);

@@ -13,6 +13,10 @@ use crate::{
     search::Query,
 };
 
+/// Bytes of all different conditions of a Bundle that writes what they may be about: each is compared with all of that, in one
+/// piece of work, while other conditions of the organization wait.
+const CONDITIONS_BYTES_MAX: usize = 64 * 1024;
+
 /// Conditions, type and criteria each, and a place that has it.
 pub type Asked<'a> = BTreeMap<(&'a str, &'a str), Option<usize>>;
 
@@ -48,6 +52,14 @@ impl<'a> Met<'a> {
             }
         }
         let written = written(bundle, entries, identities, &asked)?;
+        let bytes: usize = asked.keys().map(|(_, criteria)| criteria.len()).sum();
+        if !written.is_empty() && bytes > CONDITIONS_BYTES_MAX {
+            let problem = format!(
+                "the Bundle's conditions are to be judged by what it writes itself, and have more than {CONDITIONS_BYTES_MAX} bytes \
+                 together: send it in parts"
+            );
+            return Err(Refusal::TooCostly { place: None, problem });
+        }
         let (mut conditions, mut queries) = (Vec::new(), Vec::new());
         for (condition, at) in asked.into_iter().filter(|_| !written.is_empty()) {
             let query = query(context, condition).await.map_err(|refusal| refusal.of_entry(at))?;

@@ -38,7 +38,7 @@ impl<'a> Names<'a> {
             let Some(full_url) = &entry.full_url else { continue };
             if let Some(first) = names.by_url.insert(full_url, at) {
                 let path = format!("Bundle.entry[{at}].fullUrl");
-                return Err(Refusal::invalid(path, format!("is that of Bundle.entry[{first}], too (bdl-7)")));
+                return Err(Refusal::invalid(path, format!("is that of Bundle.entry[{first}], too")));
             }
             if let Some((_, end)) = restful(full_url) {
                 names.by_end.entry(end).or_default().push(at);
@@ -49,13 +49,22 @@ impl<'a> Names<'a> {
 
     /// The entry that `url` means where `within` says it: by its `fullUrl`, or relatively, from the base of the entry
     /// that says it (FHIR R4, Bundle: resolving references). Where that has no RESTful `fullUrl`, the one entry that can be meant is.
-    fn meant(&self, within: Option<&Entry>, url: &str) -> Result<Option<usize>, &'static str> {
+    ///
+    /// # Errors
+    /// What is wrong where several may be meant, or one of another base: a resource of this server, which may be another
+    /// patient, is not meant by what can be one of the Bundle's.
+    fn meant(&self, within: Option<&Entry>, url: &str, base_url: &str) -> Result<Option<usize>, &'static str> {
         if let Some(at) = self.by_url.get(url) {
             return Ok(Some(*at));
         }
         let Some(ends) = self.by_end.get(url) else { return Ok(None) };
         match (within.and_then(|entry| restful(entry.full_url.as_deref()?)), ends.as_slice()) {
-            (Some((base, _)), _) => Ok(self.by_url.get(format!("{base}/{url}").as_str()).copied()),
+            (Some((base, _)), _) => match self.by_url.get(format!("{base}/{url}").as_str()) {
+                None if base != base_url => {
+                    Err("is none of the Bundle from the entry's own base, and one from another's")
+                }
+                found => Ok(found.copied()),
+            },
             (None, [at]) => Ok(Some(*at)),
             (None, _) => Err("may mean several entries: the entry needs a fullUrl with the base of one"),
         }
@@ -139,7 +148,9 @@ impl Resolving<'_> {
             Some((url, version)) => (url, Some(version)),
             None => (whole, None),
         };
-        let at = self.names.meant(within, url).map_err(|problem| Refusal::invalid(link.path.clone(), problem))?;
+        let base_url = &self.context.organization.base_url;
+        let at =
+            self.names.meant(within, url, base_url).map_err(|problem| Refusal::invalid(link.path.clone(), problem))?;
         Ok(at.map(|at| Meant { at, version, fragment }))
     }
 
@@ -149,13 +160,15 @@ impl Resolving<'_> {
         let entry = &self.entries[at];
         let id = self.identities.ids[at].as_deref().ok_or(Refusal::Internal("an entry that is named has no id"))?;
         let local = format!("{}/{id}", entry.resource_type());
+        // Versions of another server are not this one's.
+        let base = entry.full_url.as_deref().and_then(restful).map(|(base, _)| base);
+        let is_foreign = base.is_some_and(|base| base != self.context.organization.base_url);
         let version = match version {
             None => return Ok(format!("{local}{fragment}")),
             // There is no later one that could be meant, or an earlier one is.
+            Some(_) if entry.method == "DELETE" && is_foreign => return Ok(format!("{local}{fragment}")),
             Some(version) if entry.method == "DELETE" => version.to_owned(),
-            Some(version) if entry.method == "PUT" && entry.resource_version().is_some_and(|own| own != version) => {
-                version.to_owned()
-            }
+            Some(version) if !is_foreign && is_of_before(entry, version) => version.to_owned(),
             Some(_) => {
                 let known = match versions.get(&at) {
                     Some(version) => *version,
@@ -196,6 +209,11 @@ impl Resolving<'_> {
             update::Current::Deleted(version) => version + 1,
         })
     }
+}
+
+/// Whether it is a version that the entry replaces: it says that it is another.
+fn is_of_before(entry: &Entry, version: &str) -> bool {
+    entry.method == "PUT" && entry.resource_version().is_some_and(|own| own != version)
 }
 
 /// The entry that a link names, and what of it.
