@@ -17,6 +17,7 @@ mod feed;
 pub mod history;
 pub mod include;
 mod kept;
+pub mod letters;
 pub mod range;
 mod schema;
 mod select;

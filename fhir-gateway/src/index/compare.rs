@@ -6,7 +6,8 @@ use sea_query::{Cond, Expr, ExprTrait as _, Func, Query as Build, SelectStatemen
 
 use super::{
     bounded::{BEGINNING_BYTES, bounded},
-    extract::{SYSTEM_BY_BINDING, folded},
+    extract::SYSTEM_BY_BINDING,
+    letters::folded,
     range::{Amount, Range},
 };
 use crate::{

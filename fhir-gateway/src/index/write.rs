@@ -9,6 +9,7 @@ use super::{
     bounded::{bounded, rest},
     database::{Answer, Connection, Value},
     extract::{self, Term},
+    letters,
     schema::{self, VALUE_TABLES},
 };
 use crate::{
@@ -150,7 +151,7 @@ fn row_of(parameter: i64, term: &Term, number: i64) -> Option<(&'static str, Vec
             ("reference", vec![parameter, key(target), key(resource_type), number])
         }
         Term::Text(text) => {
-            let folded = extract::folded(text);
+            let folded = letters::folded(text);
             ("text", vec![parameter, key(&folded), key(text), rest(&folded).into(), number])
         }
         Term::Amount { lowest, highest, system, code, unit } => {
@@ -181,7 +182,7 @@ fn pair(parameter: Value, first: &Term, second: &Term, number: Value) -> Option<
             (half.lowest, half.highest) = (*lowest, *highest);
             (half.system, half.code, half.unit) = (system, code, unit);
         }
-        Term::Text(text) => (half.folded, half.exact) = (extract::folded(text), text),
+        Term::Text(text) => (half.folded, half.exact) = (letters::folded(text), text),
         _ => return None,
     }
     let Half { code, system, low, high, lowest, highest, unit, folded, exact } = half;

@@ -6,6 +6,7 @@ use super::{ALTERNATIVES_MAX, Modifier, Subject};
 use crate::{
     index::{
         extract::{self, local_reference},
+        letters,
         range::{self, Amount, Range},
     },
     resources::parameters::SearchType,
@@ -174,7 +175,7 @@ pub fn read(
         None if parameter.is_phonetic() => {
             let word = unescaped(text);
             let is_one = !word.contains(char::is_whitespace);
-            extract::sound(&word).filter(|_| is_one).map(Wanted::Text)
+            letters::sound(&word).filter(|_| is_one).map(Wanted::Text)
         }
         None => typed(parameter.search_type, resource_type, text, base_url),
     }
