@@ -3,7 +3,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options};
 
-use super::memory::{DatabaseMemory, FILTER_BITS_PER_KEY};
+use super::memory::{DatabaseMemory, FILTER_BITS_PER_KEY, filter_unwritten};
 
 pub(super) const META: &str = "meta";
 pub(super) const STATE: &str = "state";
@@ -68,15 +68,13 @@ pub(super) fn families(memory: Option<&DatabaseMemory>) -> Vec<ColumnFamilyDescr
             let mut table = BlockBasedOptions::default();
             table.set_block_cache(&Cache::new_lru_cache(CACHE_BYTES));
             options.set_write_buffer_size(WRITE_BUFFER_BYTES);
-            // Most keys of a block are new: the filter answers that without reading.
+            // Most keys of a block are new: the filter answers that without reading, and the next one of what was written last.
             table.set_bloom_filter(FILTER_BITS_PER_KEY, false);
+            filter_unwritten(&mut options);
             table
         }
     };
     options.set_block_based_table_factory(&table);
     options.set_compression_type(DBCompressionType::Lz4);
-    // The same answer for what was written last.
-    options.set_memtable_whole_key_filtering(true);
-    options.set_memtable_prefix_bloom_ratio(0.05);
     FAMILIES.iter().map(|name| ColumnFamilyDescriptor::new(*name, options.clone())).collect()
 }
