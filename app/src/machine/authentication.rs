@@ -3,13 +3,13 @@
 use careledger_wire::{
     ids::{Address, TransactionHash},
     message::Message,
-    proto::state::{Account, AccountRole, Executed, Quotas},
+    proto::state::{Account, AccountRole, Executed},
     signing::Signature,
     transaction::{Replay, Signatory, Transaction},
 };
 use parking_lot::Mutex;
 
-use super::quotas;
+use super::quotas::{self, Paid};
 use crate::{
     accounts,
     actions::standing,
@@ -176,9 +176,8 @@ pub(super) fn check(
 pub(super) fn consume(
     transaction: &Transaction,
     parties: Parties,
-    bytes: u64,
+    paid: Option<Paid>,
     block: &BlockContext,
-    quotas: Option<&Quotas>,
     state: &mut impl StateWrite,
 ) {
     let Parties { mut sender, sponsor } = parties;
@@ -196,11 +195,11 @@ pub(super) fn consume(
     match (transaction.sponsor(), sponsor) {
         (Some(signatory), Some(mut sponsor)) => {
             let learned = accounts::learn(&mut sponsor, &signatory.key);
-            if quotas::charge(&mut sponsor, bytes, block, quotas, state) || learned {
+            if quotas::charge(&mut sponsor, paid, state) || learned {
                 state.put(&keys::account(&signatory.account), &sponsor);
             }
         }
-        _ => is_changed |= quotas::charge(&mut sender, bytes, block, quotas, state),
+        _ => is_changed |= quotas::charge(&mut sender, paid, state),
     }
     if is_changed {
         state.put(&keys::account(&transaction.signer()), &sender);

@@ -235,14 +235,14 @@ impl<'a, S: Store> Execution<'a, S> {
             Ok(parties) => parties,
             Err(reject) => return Delivered::NotAuthentic(reject),
         };
-        let has_quota = quotas::check(parties.payer(), read.gas(), &self.context, self.quotas.as_ref(), state);
-        if let Err(reject) = has_quota {
-            return Delivered::NotAuthentic(reject);
-        }
+        let paid = match quotas::paid(parties.payer(), read.gas(), &self.context, self.quotas.as_ref(), state) {
+            Ok(paid) => paid,
+            Err(reject) => return Delivered::NotAuthentic(reject),
+        };
         if let Err(reject) = once::check(read.once(), state) {
             return Delivered::NotAuthentic(reject);
         }
-        authentication::consume(transaction, parties, read.gas(), &self.context, self.quotas.as_ref(), state);
+        authentication::consume(transaction, parties, paid, &self.context, state);
         if trial == Trial::Cheap && read.work() != Work::default() {
             once::reserve(read.once(), state);
             return Delivered::Executed;

@@ -39,7 +39,7 @@ fn used(before: (u64, u64), bytes: u64, window: u64, allowance: u64) -> Result<u
 }
 
 /// What paying for a transaction makes of the windows.
-struct Paid {
+pub(super) struct Paid {
     window: u64,
     by_payer: u64,
     /// By all that the same organization opened.
@@ -52,13 +52,15 @@ const OUT_OF_STANDING: u64 = 8;
 /// What the payer, and all whom the same organization opened, have used once it paid for `bytes` more, or why it may not.
 /// Together they have as much as an organization; while theirs is out of standing an eighth of it: patients go on closing what
 /// they opened, and nobody floods.
-fn paid(
+/// Nothing where there are no quotas.
+pub(super) fn paid(
     payer: &Account,
     bytes: u64,
     block: &BlockContext,
-    quotas: &Quotas,
+    quotas: Option<&Quotas>,
     state: &impl StateRead,
-) -> Result<Paid, Reject> {
+) -> Result<Option<Paid>, Reject> {
+    let Some(quotas) = quotas else { return Ok(None) };
     let window = block.height / u64::from(quotas.window_blocks);
     let before = (payer.quota_window, payer.quota_used_bytes);
     let by_payer = used(before, bytes, window, allowance(quotas, payer.role()))?;
@@ -69,31 +71,12 @@ fn paid(
         let used = used((before.window, before.used_bytes), bytes, window, allowance)?;
         Ok((organization, used))
     });
-    Ok(Paid { window, by_payer, together: together.transpose()? })
+    Ok(Some(Paid { window, by_payer, together: together.transpose()? }))
 }
 
-/// Refuses what the payer has no quota for.
-pub(super) fn check(
-    payer: &Account,
-    bytes: u64,
-    block: &BlockContext,
-    quotas: Option<&Quotas>,
-    state: &impl StateRead,
-) -> Result<(), Reject> {
-    quotas.map_or(Ok(()), |quotas| paid(payer, bytes, block, quotas, state).map(|_| ()))
-}
-
-/// Notes what the payer used; [`check`] passed. Whether that changed the account.
-pub(super) fn charge(
-    payer: &mut Account,
-    bytes: u64,
-    block: &BlockContext,
-    quotas: Option<&Quotas>,
-    state: &mut impl StateWrite,
-) -> bool {
-    let Some(quotas) = quotas else { return false };
-    let Paid { window, by_payer, together } =
-        paid(payer, bytes, block, quotas, state).expect("check passed on this same account");
+/// Notes what was paid for. Whether that changed the payer's account.
+pub(super) fn charge(payer: &mut Account, paid: Option<Paid>, state: &mut impl StateWrite) -> bool {
+    let Some(Paid { window, by_payer, together }) = paid else { return false };
     (payer.quota_window, payer.quota_used_bytes) = (window, by_payer);
     if let Some((organization, used_bytes)) = together {
         state.put(&keys::opened_quota(&organization), &OpenedQuota { window, used_bytes });
